@@ -1,0 +1,100 @@
+# Everything a developer types. Needs Python >= 3.11, git and make; the rest is put into .venv by pip,
+# from the versions and hashes in locks/, and from Debian for the tests where this user may install.
+
+SHELL := /bin/sh
+VENV  ?= .venv
+BIN   := $(VENV)/bin
+KEEP  ?=
+
+# The first Python of the machine that is new enough; `make PYTHON=/path/to/python3.13` names another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PACKAGES = $(shell sed '/^\#/d' tests/debian-packages.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check format bench image lock clean debian
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | \
+	  while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.runtime ## the whole job on a small registry and config repo of its own; KEEP=1 keeps them running
+	@$(BIN)/automator demo $(if $(filter-out 0 no,$(KEEP)),--keep)
+
+test: $(VENV)/.dev debian ## the tests, but for the slow ones (ARGS='-k name' for some of them)
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.dev debian ## the tests that take minutes
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m slow --timeout 1200 --hypothesis-profile slow $(ARGS) || \
+	  { status=$$?; [ $$status -eq 5 ] && echo "no slow tests" || exit $$status; }
+
+check: $(VENV)/.dev ## linters, types, and who may import whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev ## lay the source out as `make check` wants it
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## measure a cycle against git's own speed (ARGS='--help' for the choices)
+	@$(BIN)/python -m bench $(ARGS)
+
+image: ## build the container image (ENGINE=podman, IMAGE=name:tag)
+	@engine="$(ENGINE)"; for e in docker podman; do \
+	  [ -n "$$engine" ] || ! $$e info >/dev/null 2>&1 || engine=$$e; done; \
+	[ -n "$$engine" ] || { echo "make image: no container engine answers here; start docker or podman first" >&2; exit 1; }; \
+	version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' automator/__init__.py); \
+	$$engine build --build-arg VERSION=$$version --build-arg REVISION=$$(git rev-parse HEAD) \
+	  --tag $(or $(IMAGE),automator:$$version) .
+
+lock: $(VENV)/.lock ## write locks/ anew from pyproject.toml, newest versions that fit (Python 3.11)
+	@$(VENV)/lock/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "make lock: needs Python 3.11, the oldest that is supported: make lock PYTHON=python3.11" >&2; exit 1; }
+	@rm -f locks/*.txt
+	@$(PIP_COMPILE) --output-file locks/runtime.txt pyproject.toml
+	@$(PIP_COMPILE) --extra dev --constraint locks/runtime.txt --output-file locks/dev.txt pyproject.toml
+	@$(PIP_COMPILE) --build-deps-for editable --build-deps-for wheel --only-build-deps \
+	  --constraint locks/dev.txt --output-file locks/build.txt pyproject.toml
+
+PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/lock/bin/pip-compile --quiet --generate-hashes \
+  --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+clean: ## remove .venv and everything that was built or cached
+	@rm -rf $(VENV) dist .build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# -- environments --------------------------------------------------------------------------------
+# A stamp file says which lock files an environment was made from; a newer lock makes it anew.
+
+debian:
+	@.ci/debian-packages $(PACKAGES)
+
+$(VENV)/.made:
+	@[ -n "$(PYTHON)" ] || { echo "automator needs Python 3.11 or newer; name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || .ci/debian-packages \
+	  "$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make environments: install its venv package (Debian: python3-venv)" >&2; exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.made locks/runtime.txt locks/build.txt pyproject.toml
+	@echo "installing what automator needs"
+	@$(PIP) install --require-hashes -r locks/runtime.txt -r locks/build.txt
+	@$(PIP) install --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime locks/dev.txt
+	@echo "installing what its tests and linters need"
+	@$(PIP) install --require-hashes -r locks/dev.txt
+	@touch $@
+
+$(VENV)/.lock: $(VENV)/.made
+	@$(PYTHON) -m venv --clear $(VENV)/lock
+	@$(VENV)/lock/bin/python -m pip --disable-pip-version-check --quiet install pip-tools
+	@touch $@

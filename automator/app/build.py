@@ -1,0 +1,204 @@
+"""Building: a config becomes registries, store and one cycle for each config repo."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from automator.config import Config, RegistryConfig, RepoConfig
+from automator.core.decide import Limits
+from automator.core.release import DEFAULT_BODY, DEFAULT_SUBJECT, Member, ReleaseRecord, Templates, compose
+from automator.cycle.decisions import Decider
+from automator.cycle.facts import FactFinder
+from automator.cycle.index import Index, Scope
+from automator.cycle.observe import Observer
+from automator.cycle.publish import Publisher
+from automator.cycle.run import Cycle
+from automator.edges.checkout import Checkout, Identity, Remote
+from automator.edges.http import proxies_for
+from automator.edges.registry import (
+    CredentialSource,
+    DockerConfig,
+    HostSettings,
+    PasswordFile,
+    RegistryClient,
+)
+from automator.edges.store import Store
+from automator.errors import ConfigError, UsageError
+from automator.reasons import Reason, reason
+
+if TYPE_CHECKING:
+    from automator.core.report import Report
+
+DEFAULT_CONCURRENCY = 8
+
+
+def utc_now() -> datetime:
+    """The one clock, handed to every part that needs one."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class App:
+    """The parts that serve a config: registries, store, and one cycle for each config repo."""
+
+    config: Config
+    registry: RegistryClient
+    store: Store
+    cycles: Mapping[str, Cycle]
+    _closing: ExitStack
+
+    @classmethod
+    def open(
+        cls,
+        config: Config,
+        *,
+        exclusive: bool,
+        repos: tuple[str, ...] = (),
+        clock: Callable[[], datetime] = utc_now,
+        warn: Callable[[Reason], None] = lambda _: None,
+    ) -> Self:
+        """Build the parts for the named config repos, all where none is named.
+
+        `exclusive` takes the state folder for this process, as `run` and `once` need it. Without
+        it, a folder that a daemon uses is left alone: a copy of its memory and clones of our own
+        serve instead.
+
+        Raises ConfigError, UsageError (`usage/unknown-repo`), CheckoutError (`git/bad-url`).
+        """
+        for name in repos:
+            if name not in config.repos:
+                known = ", ".join(sorted(config.repos)) or "none"
+                raise UsageError(reason("usage/unknown-repo", name=name, known=known))
+        with ExitStack() as stack:
+            store, folder = _state(config, stack, exclusive=exclusive, warn=warn)
+            registry = registry_client(config)
+            stack.callback(registry.close)
+            cycles = {
+                name: _cycle(config, name, folder, store, registry, clock, stack)
+                for name in (repos or tuple(config.repos))
+            }
+            return cls(config, registry, store, cycles, stack.pop_all())
+
+    def close(self) -> None:
+        """Give everything free; what was in flight is dropped."""
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def last_reports(self) -> dict[str, Report | None]:
+        """What each config repo's last cycle reported, as far as the store knows."""
+        return {name: self.store.last_report(name) for name in self.cycles}
+
+
+def _state(
+    config: Config, stack: ExitStack, *, exclusive: bool, warn: Callable[[Reason], None]
+) -> tuple[Store, Path]:
+    """The store, and the folder for clones."""
+    try:
+        store = Store.open(config.state, warn=warn)
+        stack.callback(store.close)
+        return store, config.state / "repos"
+    except ConfigError as error:
+        if exclusive or error.reason.code not in ("state/locked", "state/unusable"):
+            raise
+    store = Store.open(config.state, read_only=True, warn=warn)
+    stack.callback(store.close)
+    return store, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="automator-")))
+
+
+def _cycle(
+    config: Config,
+    name: str,
+    folder: Path,
+    store: Store,
+    registry: RegistryClient,
+    clock: Callable[[], datetime],
+    stack: ExitStack,
+) -> Cycle:
+    repo = config.repos[name]
+    checkout = Checkout(folder / name, _remote(repo), deadline=repo.timeout.total_seconds())
+    stack.callback(checkout.close)
+    observer = Observer(
+        registry,
+        store,
+        interval=lambda host: _registry(config, host).interval or timedelta(0),
+        concurrency=lambda host: _registry(config, host).concurrency,
+        timeout=config.daemon.observe_timeout.total_seconds(),
+    )
+    stack.callback(observer.close)
+    index = Index(checkout, Scope(repo.policies, repo.write, repo.ignore))
+    facts = FactFinder(checkout, index, observer, repo.history_limit)
+    decider = Decider(facts, observer, Limits(repo.max_lookups), repo.max_releases_per_cycle)
+    author = Identity(repo.author.name, repo.author.email)
+    publisher = Publisher(index, checkout, author, templates(config))
+    return Cycle(name, checkout, index, observer, facts, decider, publisher, store, clock, repo.mode)
+
+
+def registry_client(config: Config) -> RegistryClient:
+    """The client for all registries, as the config has them."""
+    common = DockerConfig(None if config.docker_config is None else str(config.docker_config))
+    hosts = {host: _host(settings, common) for host, settings in config.registries.items()}
+    return RegistryClient(hosts, default=HostSettings(credentials=common, declared=False), proxies=proxies_for)
+
+
+def _host(settings: RegistryConfig, common: CredentialSource) -> HostSettings:
+    source: CredentialSource = common
+    if settings.credentials is not None:
+        source = PasswordFile(settings.credentials.username, str(settings.credentials.password_file))
+    elif settings.docker_config is not None:
+        source = DockerConfig(str(settings.docker_config))
+    return HostSettings(
+        credentials=source,
+        insecure=settings.insecure,
+        ca_file=None if settings.ca_file is None else str(settings.ca_file),
+        concurrency=settings.concurrency,
+        read_timeout=settings.timeout.total_seconds(),
+        deadline=settings.deadline.total_seconds(),
+    )
+
+
+def _registry(config: Config, host: str) -> RegistryConfig:
+    return config.registries.get(host) or RegistryConfig()
+
+
+def _remote(repo: RepoConfig) -> Remote:
+    doors = repo.credentials
+    return Remote(
+        repo.url,
+        repo.branch,
+        username=doors.username,
+        password_file=doors.password_file,
+        ssh_key_file=doors.ssh_key_file,
+        known_hosts_file=doors.known_hosts_file,
+        ca_file=doors.ca_file,
+    )
+
+
+_SAMPLE = ReleaseRecord("release", (Member("web", "example.com/web", "1.4.2", "1.4.3"),))
+
+
+def templates(config: Config) -> Templates:
+    """The commit templates of the config, tried on a sample.
+
+    Raises ConfigError where one does not work.
+    """
+    words = config.commit
+    used = Templates(
+        DEFAULT_SUBJECT if words.subject is None else words.subject,
+        DEFAULT_BODY if words.body is None else words.body,
+    )
+    compose(_SAMPLE, why="a sample", templates=used)
+    return used

@@ -1,0 +1,387 @@
+"""The commands. Each imports what it needs when it runs, so that `--help` costs nothing."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from automator.cli.options import Globals, global_options, selection
+from automator.errors import UsageError
+from automator.reasons import CODES, Reason, Status, reason
+
+if TYPE_CHECKING:
+    from automator.app import App
+    from automator.config import Config
+    from automator.core.report import Outcome, Report
+    from automator.cycle.index import Scope
+    from automator.cycle.run import Cycle, Trigger
+
+FAILED = 1
+
+pass_globals = click.make_pass_decorator(Globals, ensure=True)
+
+
+# -- cycles --------------------------------------------------------------------------------------
+
+
+@click.command()
+@global_options
+@pass_globals
+def run(told: Globals) -> int:
+    """Run the daemon: cycles at the configured interval until SIGTERM."""
+    from automator.app.serve import serve
+
+    config = _configured(told)
+    return serve(config)
+
+
+@click.command()
+@selection
+@global_options
+@pass_globals
+def once(told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owner: tuple[str, ...]) -> int:
+    """Run one cycle and push what it releases."""
+    return _cycles(told, repo, workload, owner, push=True)
+
+
+@click.command()
+@click.option("--exit-code", is_flag=True, help="Exit 1 if there is something to release, like git diff.")
+@selection
+@global_options
+@pass_globals
+def plan(
+    told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owner: tuple[str, ...], exit_code: bool
+) -> int:
+    """Show the diff that `once` would push."""
+    return _cycles(told, repo, workload, owner, push=False, exit_code=exit_code)
+
+
+def _cycles(
+    told: Globals,
+    repos: tuple[str, ...],
+    workloads: tuple[str, ...],
+    owners: tuple[str, ...],
+    *,
+    push: bool,
+    exit_code: bool = False,
+) -> int:
+    from automator.cli.render import print_json, print_outcomes, report_json
+
+    config = _configured(told)
+    repos = repos or _repos_of(config, workloads)
+    reports = []
+    with _open(config, exclusive=push, repos=repos) as app:
+        trigger = _trigger(workloads, owners)
+        for cycle in app.cycles.values():
+            report = cycle.run(trigger, push=push)
+            app.store.save_report(report)
+            reports.append((report, _selected(report, trigger)))
+        _require_known(_names(app.cycles.values(), trigger), trigger)
+    if told.json:
+        print_json([_with_diff(report_json(r, shown), r, push) for r, shown in reports])
+    else:
+        for report, shown in reports:
+            print_outcomes(report, shown, many=len(config.repos) > 1)
+            if not push:
+                _print_diff(report)
+    planned = any(report.patches for report, _ in reports)
+    if any(_failed(report, shown) for report, shown in reports):
+        return FAILED
+    return FAILED if exit_code and planned else 0
+
+
+def _with_diff(shown: dict[str, object], report: Report, push: bool) -> dict[str, object]:
+    if not push:
+        shown["diff"] = "".join(patch.diff() for patch in report.patches)
+    return shown
+
+
+def _print_diff(report: Report) -> None:
+    for patch in report.patches:
+        for line in patch.diff().splitlines(keepends=True):
+            colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+            click.echo(click.style(line, fg=colour) if colour else line, nl=False)
+
+
+# -- questions -------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path), default=".")
+@click.option("--strict", is_flag=True, help="Warnings fail too.")
+@click.option("--policies", metavar="FOLDER", help="Folder of the policy files; else the config's.")
+@click.option("--repo", "-r", metavar="NAME", help="Config repo whose settings count; needed if there are many.")
+@global_options
+@pass_globals
+def check(told: Globals, path: Path, strict: bool, policies: str | None, repo: str | None) -> int:
+    """Judge the policies and manifests of a plain checkout; no network, no Git.
+
+    PATH is the folder of the config repo's files. Errors (exit 1) are what cannot work; warnings
+    what will surprise.
+    """
+    from automator.cli.render import print_json, print_table, reason_json
+    from automator.cycle.gate import check as judge
+
+    verdict = judge(path, _scope(told, repo, policies))
+    if told.json:
+        findings = [
+            {"level": f.level, "place": f.place, "reason": reason_json(f.reason)} for f in verdict.findings
+        ]
+        print_json({"workloads": verdict.workloads, "sites": verdict.sites, "findings": findings})
+    else:
+        rows = [(f.level, f.place, f"{f.reason.sentence}; {f.reason.next_step}") for f in verdict.findings]
+        if rows:
+            print_table(("level", "place", "finding"), rows, state=0)
+        click.echo(
+            f"{verdict.workloads} workloads, {verdict.sites} sites: "
+            f"{verdict.errors} errors, {verdict.warnings} warnings"
+        )
+    return FAILED if verdict.errors or (strict and verdict.warnings) else 0
+
+
+@click.command()
+@selection
+@global_options
+@pass_globals
+def status(told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owner: tuple[str, ...]) -> int:
+    """Show where every workload is, as of the last cycle. No network."""
+    from automator.cli.render import print_json, print_outcomes, report_json
+    from automator.edges.store import Store
+
+    config = told.load()
+    for name in repo:
+        if name not in config.repos:
+            raise _unknown_repo(config, name)
+    trigger = _trigger(workload, owner)
+    with Store.open(config.state, read_only=True, warn=_warn) as store:
+        reports = {name: store.last_report(name) for name in (repo or config.repos)}
+    known = [(report, _selected(report, trigger)) for report in reports.values() if report is not None]
+    _require_known({o.workload for report, _ in known for o in report.outcomes}, trigger)
+    if told.json:
+        print_json([report_json(report, shown) for report, shown in known])
+        return 0
+    for name, last in reports.items():
+        if last is None:
+            click.echo(f"{name}: no cycle yet; start the daemon with `automator run`, or run `automator once`")
+            continue
+        click.echo(f"{name}: last cycle {last.finished_at:%Y-%m-%d %H:%M:%S} UTC ({last.trigger})")
+        print_outcomes(last, _selected(last, trigger), many=len(config.repos) > 1)
+    return 0
+
+
+@click.command()
+@click.argument("subject", metavar="WORKLOAD|CODE")
+@click.option("--all", "every", is_flag=True, help="Every tag; else the newest 20.")
+@click.option("--repo", "-r", multiple=True, metavar="NAME", help="Only this config repo.")
+@global_options
+@pass_globals
+def explain(told: Globals, subject: str, every: bool, repo: tuple[str, ...]) -> int:
+    """Tell why a workload is where it is, tag by tag; or what a reason code means."""
+    if "/" in subject and subject in CODES:
+        return _explain_code(told, subject)
+    from automator.cli.explaining import print_explanation
+    from automator.cli.render import complain
+
+    config = _configured(told)
+    repos = repo or _repos_of(config, (subject,))
+    with _open(config, exclusive=False, repos=repos) as app:
+        trigger = _trigger((subject,), ())
+        found = []
+        for cycle in app.cycles.values():
+            report = cycle.run(trigger, push=False)
+            if report.error is not None:
+                complain(report.error)
+                return FAILED
+            found.append((cycle, report, _selected(report, trigger)))
+        _require_known(_names(app.cycles.values(), trigger), trigger)
+        for cycle, report, shown in found:
+            for outcome in shown:
+                verdicts = cycle.verdicts(outcome.workload)
+                print_explanation(report, outcome, verdicts, every=every, as_json=told.json)
+    return 0
+
+
+def _explain_code(told: Globals, code: str) -> int:
+    from automator.cli.render import print_json, print_mapping
+
+    row = CODES[code]
+    told_of = {"code": row.code, "says": row.sentence, "next step": row.next_step, "means": row.meaning}
+    if told.json:
+        print_json(told_of)
+    else:
+        print_mapping(told_of)
+    return 0
+
+
+@click.command()
+@click.argument("image")
+@click.option("--verbose", "-v", is_flag=True, help="Also which credentials were used, never the secret.")
+@global_options
+@pass_globals
+def tags(told: Globals, image: str, verbose: bool) -> int:
+    """List the tags of an image repository, as the registry has them."""
+    from automator.app import registry_client, utc_now
+    from automator.cli.render import print_json
+    from automator.core.reference import parse_reference
+
+    repository = parse_reference(image).repository
+    client = registry_client(_configured(told, require_repos=False))
+    try:
+        found = client.tags(repository, now=utc_now())
+        used = client.describe_credentials(repository)
+    finally:
+        client.close()
+    if told.json:
+        print_json({"repository": str(repository), "credentials": used, "tags": sorted(found.tags)})
+        return 0
+    if verbose:
+        click.echo(f"{repository}: {len(found.tags)} tags, credentials: {used}", err=True)
+    for tag in sorted(found.tags):
+        click.echo(tag)
+    return 0
+
+
+@click.command()
+@click.option("--limit", "-n", type=click.IntRange(min=1), default=50, show_default=True, help="Most releases.")
+@selection
+@global_options
+@pass_globals
+def log(
+    told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owner: tuple[str, ...], limit: int
+) -> int:
+    """List the releases in the config repo's history, newest first."""
+    from automator.cli.logbook import print_log
+
+    config = _configured(told)
+    with _open(config, exclusive=False, repos=repo or _repos_of(config, workload)) as app:
+        print_log(app, _trigger(workload, owner), limit=limit, as_json=told.json)
+    return 0
+
+
+@click.command()
+@click.option("--url", metavar="URL", help="Ask this address; else daemon.listen of the config.")
+@global_options
+@pass_globals
+def health(told: Globals, url: str | None) -> int:
+    """Ask a running daemon whether it makes progress; exit 1 if not."""
+    from automator.edges.http import probe
+
+    if url is None:
+        config = told.load(require_repos=False)
+        address = config.daemon.listen_address
+        if address is None:
+            raise UsageError(reason("usage/no-listener"))
+        host = address.host if address.host not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+        url = f"http://{f'[{host}]' if ':' in host else host}:{address.port}/healthz"
+    fine, words = probe(url)
+    click.echo(words, err=not fine)
+    return 0 if fine else FAILED
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Keep registry, config repo and daemon until Ctrl-C, to play with.")
+def demo(keep: bool) -> int:
+    """Show the main job end to end on an embedded registry and a config repo in a temporary folder."""
+    from automator.cli.entry import main
+    from automator.demo.tour import tour
+
+    return tour(main, keep=keep)
+
+
+COMMANDS = (run, once, plan, check, status, explain, tags, log, health, demo)
+
+
+# -- what commands share ---------------------------------------------------------------------------
+
+
+def _configured(told: Globals, *, require_repos: bool = True) -> Config:
+    """The config, with logging set up as it says."""
+    from automator.edges.log import configure
+
+    config = told.load(require_repos=require_repos)
+    configure(config.log.format, told.log_level or config.log.level)
+    return config
+
+
+def _warn(why: Reason) -> None:
+    click.echo(click.style("warning: ", fg="yellow") + why.sentence, err=True)
+
+
+@contextmanager
+def _open(config: Config, *, exclusive: bool, repos: tuple[str, ...]) -> Iterator[App]:
+    from automator.app import App
+
+    with App.open(config, exclusive=exclusive, repos=repos, warn=_warn) as app:
+        yield app
+
+
+def _trigger(workloads: tuple[str, ...], owners: tuple[str, ...]) -> Trigger:
+    from automator.cycle.run import Trigger
+
+    names = frozenset(name.rpartition("/")[2] for name in workloads)
+    return Trigger("command", all_due=True, workloads=names, owners=frozenset(owners))
+
+
+def _repos_of(config: Config, workloads: tuple[str, ...]) -> tuple[str, ...]:
+    """The config repos that names written `repo/web` point to; empty if any is written without."""
+    named = [name.rpartition("/")[0] for name in workloads]
+    return tuple(dict.fromkeys(named)) if named and all(named) else ()
+
+
+def _selected(report: Report, trigger: Trigger) -> tuple[Outcome, ...]:
+    return tuple(
+        o
+        for o in report.outcomes
+        if (not trigger.workloads or o.workload in trigger.workloads)
+        and (not trigger.owners or o.owner in trigger.owners)
+    )
+
+
+def _require_known(names: Collection[str], trigger: Trigger) -> None:
+    """Raises UsageError (`usage/unknown-workload`) for a name that no config repo has."""
+    for name in sorted(trigger.workloads - set(names)):
+        near = difflib.get_close_matches(name, names, n=1)
+        known = f"did you mean {near[0]}?" if near else f"there are {len(names)} workloads"
+        raise UsageError(reason("usage/unknown-workload", name=name, known=known))
+
+
+def _names(cycles: Iterable[Cycle], trigger: Trigger) -> Collection[str]:
+    """All workloads of the config repos; where one could not be read, any name may be right."""
+    snapshots = [cycle.index.snapshot for cycle in cycles]
+    if any(snapshot is None for snapshot in snapshots):
+        return trigger.workloads
+    return {name for snapshot in snapshots if snapshot is not None for name in snapshot.workloads}
+
+
+def _failed(report: Report, shown: Sequence[Outcome]) -> bool:
+    return report.error is not None or any(o.status is Status.FAILED for o in shown)
+
+
+def _scope(told: Globals, repo: str | None, policies: str | None) -> Scope:
+    """What `check` may read: the config's settings for the repo, or the defaults without a config."""
+    from automator.config import config_file
+    from automator.cycle.index import Scope
+
+    scope = Scope()
+    if repo is not None or config_file(told.config, os.environ) is not None:
+        config = told.load(require_repos=False)
+        if repo is not None and repo not in config.repos:
+            raise _unknown_repo(config, repo)
+        chosen = repo or (next(iter(config.repos)) if len(config.repos) == 1 else None)
+        if chosen is not None:
+            settings = config.repos[chosen]
+            scope = Scope(settings.policies, settings.write, settings.ignore)
+        elif config.repos:
+            raise UsageError(reason("usage/which-repo", known=", ".join(sorted(config.repos))))
+    return scope if policies is None else replace(scope, policies=policies.strip("/"))
+
+
+def _unknown_repo(config: Config, name: str) -> UsageError:
+    return UsageError(reason("usage/unknown-repo", name=name, known=", ".join(sorted(config.repos)) or "none"))

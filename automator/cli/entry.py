@@ -1,0 +1,67 @@
+"""The entry: one error handler, and the exit codes of DESIGN section 9."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import click
+
+from automator import __version__
+from automator.cli.commands import COMMANDS
+from automator.cli.options import EPILOG, global_options
+from automator.errors import AutomatorError, ConfigError, InvalidReference, UsageError
+
+FINE, FAILED, USAGE, BUG, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", "-V", prog_name="automator", message="%(prog)s %(version)s")
+@global_options
+def automator() -> None:
+    """Writes new image versions into a GitOps config repo: one commit a release, pushed."""
+
+
+for command in COMMANDS:
+    automator.add_command(command)
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command line; returns the exit code. Nothing a user does ends in a traceback."""
+    try:
+        result = automator.main(arguments, prog_name="automator", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return USAGE
+    except AutomatorError as error:
+        return _complain(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has seen enough; the interpreter must not complain while it closes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    except Exception:  # noqa: BLE001 - the last line of defence: a bug is told apart from a mistake
+        return _confess()
+    return result if isinstance(result, int) else FINE
+
+
+def _complain(error: AutomatorError) -> int:
+    from automator.cli.render import complain
+
+    complain(error.reason)
+    for note in getattr(error, "__notes__", ()):
+        click.echo(f"  also: {note}", err=True)
+    return USAGE if isinstance(error, (UsageError, ConfigError, InvalidReference)) else FAILED
+
+
+def _confess() -> int:
+    click.echo("automator: this is a bug in automator, not your mistake. Please report it with:", err=True)
+    click.echo(f"  automator {__version__}, Python {sys.version.split()[0]}, {sys.platform}", err=True)
+    click.echo(traceback.format_exc(), err=True)
+    return BUG

@@ -1,0 +1,48 @@
+"""What `explain WORKLOAD` prints: the outcome, the sites, and what became of every tag."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from automator.cli.render import outcome_json, print_json, print_mapping, print_table, reason_json
+from automator.core.decide import Verdict
+from automator.core.report import Outcome, Report
+
+SHOWN = 20
+
+
+def print_explanation(
+    report: Report, outcome: Outcome, verdicts: Sequence[Verdict], *, every: bool, as_json: bool
+) -> None:
+    """Print one workload's explanation; the newest 20 tags unless `every`."""
+    shown = verdicts if every else verdicts[:SHOWN]
+    if as_json:
+        rows = [
+            {"tag": v.tag, "key": v.key, "kept": v.kept, "reason": reason_json(v.reason)} for v in shown
+        ]
+        print_json({**outcome_json(report.repo, outcome), "tags": rows})
+        return
+    why = outcome.reason
+    print_mapping(
+        {
+            "workload": f"{report.repo}/{outcome.workload}",
+            "status": outcome.status,
+            "because": f"{why.sentence}  [{why.code}]",
+            "next": "" if why.next_step == "nothing to do" else why.next_step,
+            "changes at": "" if why.changes_at is None else f"{why.changes_at:%Y-%m-%d %H:%M:%S} UTC",
+            "image": outcome.image,
+            "current": outcome.current,
+            "target": outcome.target,
+        }
+    )
+    for site in outcome.sites:
+        click.echo(f"site        {site}")
+    if not shown:
+        return
+    click.echo("")
+    rows_of = [(v.tag, v.key, "kept" if v.kept else "dropped", v.reason.sentence) for v in shown]
+    print_table(("tag", "key", "verdict", "reason"), rows_of, state=2)
+    if len(verdicts) > len(shown):
+        click.echo(f"… {len(verdicts) - len(shown)} more tags; --all shows them")

@@ -1,0 +1,136 @@
+"""Rendering: what commands print, as tables for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from automator.core.report import Outcome, Report
+from automator.reasons import Reason
+
+COLOURS = {
+    "released": "green",
+    "current": "green",
+    "waiting": "yellow",
+    "held": "yellow",
+    "failed": "red",
+    "error": "red",
+    "warning": "yellow",
+    "kept": "green",
+    "dropped": "bright_black",
+}
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return str(value)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, state: int | None = None) -> None:
+    """A table on standard output; column `state` is coloured by its word."""
+    # A pipe has no width: lines must not be folded there.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, column in enumerate(columns):
+        table.add_column(column.upper(), overflow="fold", no_wrap=i < len(columns) - 1)
+    for row in rows:
+        cells = [Text("" if cell is None else str(cell)) for cell in row]
+        if state is not None:
+            cells[state].stylize(COLOURS.get(cells[state].plain, ""))
+        table.add_row(*cells)
+    console.print(table)
+
+
+def reason_json(why: Reason) -> dict[str, Any]:
+    """A reason for programs: stable code and parameters beside the sentence."""
+    return {
+        "code": why.code,
+        "sentence": why.sentence,
+        "next_step": why.next_step,
+        "params": dict(why.params),
+        "changes_at": why.changes_at,
+    }
+
+
+def outcome_json(repo: str, outcome: Outcome) -> dict[str, Any]:
+    """An outcome for programs."""
+    return {
+        "repo": repo,
+        "workload": outcome.workload,
+        "status": str(outcome.status),
+        "reason": reason_json(outcome.reason),
+        "image": outcome.image,
+        "current": outcome.current,
+        "target": outcome.target,
+        "commit": outcome.commit,
+        "owner": outcome.owner,
+        "environment": outcome.environment,
+        "sites": list(outcome.sites),
+    }
+
+
+def report_json(report: Report, outcomes: Sequence[Outcome] | None = None) -> dict[str, Any]:
+    """A cycle for programs."""
+    shown = report.outcomes if outcomes is None else outcomes
+    return {
+        "repo": report.repo,
+        "trigger": report.trigger,
+        "started_at": report.started_at,
+        "finished_at": report.finished_at,
+        "head": report.head,
+        "pushed": report.pushed,
+        "outcomes": [outcome_json(report.repo, outcome) for outcome in shown],
+        "warnings": [reason_json(why) for why in report.warnings],
+        "error": None if report.error is None else reason_json(report.error),
+    }
+
+
+def print_outcomes(report: Report, outcomes: Sequence[Outcome], *, many: bool) -> None:
+    """One line for each workload: where it is, and why."""
+    prefix = f"{report.repo}/" if many else ""
+    rows = [
+        (prefix + o.workload, o.status, short_version(o.current), o.reason.sentence) for o in outcomes
+    ]
+    if rows:
+        print_table(("workload", "status", "current", "reason"), rows, state=1)
+    for why in report.warnings:
+        click.echo(click.style("warning: ", fg="yellow") + why.sentence, err=True)
+    if report.error is not None:
+        complain(report.error)
+
+
+def complain(why: Reason) -> None:
+    """A sentence and its next step on standard error."""
+    click.echo(click.style("automator: ", fg="red") + why.sentence, err=True)
+    if why.next_step != "nothing to do":
+        click.echo(f"  next: {why.next_step}", err=True)
+
+
+def short_version(value: str | None) -> str | None:
+    """`1.4.3@sha256:0123456789ab…` cut to what a table needs."""
+    if value is None or "@sha256:" not in value:
+        return value
+    tag, _, digest = value.partition("@sha256:")
+    return f"{tag}@{digest[:12]}" if tag else f"sha256:{digest[:12]}"
+
+
+def print_mapping(rows: Mapping[str, object]) -> None:
+    """`key: value` lines."""
+    width = max(map(len, rows), default=0)
+    for key, value in rows.items():
+        if value not in (None, ""):
+            click.echo(f"{key:<{width}}  {value}")

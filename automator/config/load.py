@@ -1,0 +1,246 @@
+"""Reads the config: one TOML file, then AUTOMATOR_… variables over it, checked as a whole."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource
+
+from automator.config.sections import PREFIX, Config, RepoConfig
+from automator.errors import ConfigError
+from automator.reasons import Reason, reason
+
+DEFAULT_FILE = "config.toml"
+
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/]+:")
+_USERINFO = re.compile(r"://\S*@")
+
+
+def config_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """Which file `load` reads: `path`, else AUTOMATOR_CONFIG, else config.toml here if it exists."""
+    named = environ.get(f"{PREFIX}CONFIG")
+    if path is None and named:
+        path = Path(named)
+    if path is None:
+        return Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None
+    return path
+
+
+def load(path: Path | None, environ: Mapping[str, str], *, require_repos: bool = True) -> Config:
+    """Read the config: `path` (else AUTOMATOR_CONFIG, else config.toml), then the environment.
+
+    Relative paths are taken from the config file's folder. Without `require_repos` a config that
+    names no config repo, or no config at all, is fine (`tags IMAGE` needs none).
+
+    Raises ConfigError (`config/missing`, `config/toml`, `config/key`, `config/unknown-key`,
+    `config/no-repos`). Where several keys are wrong, the others are notes of the error.
+    """
+    file = config_file(path, environ)
+    table = {} if file is None else _read(file)
+    variables = _Variables(Config, environ)()
+    config = _validated(file, table, variables, environ)
+    if require_repos and not config.repos:
+        if file is None:
+            raise ConfigError(reason("config/missing", file=Path(DEFAULT_FILE).absolute()))
+        raise ConfigError(reason("config/no-repos", file=file))
+    folder = (file.parent if file is not None else Path()).absolute()
+    anchored: Config = _anchored(config, folder)
+    return anchored
+
+
+class _Variables(EnvSettingsSource):
+    """AUTOMATOR_… variables of a given environment, nested by `__`."""
+
+    def __init__(self, settings: type[BaseSettings], environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        super().__init__(settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._environ.items()}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(reason("config/missing", file=file)) from None
+    except OSError as error:
+        raise ConfigError(reason("config/unreadable", file=file, problem=error.strerror)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(reason("config/toml", file=file, line=1, problem="not UTF-8")) from error
+    except tomllib.TOMLDecodeError as error:
+        problem = str(error)
+        line = re.search(r"\(at line (\d+), column \d+\)", problem)
+        raise ConfigError(
+            reason(
+                "config/toml",
+                file=file,
+                line=line[1] if line else "the last",
+                problem=problem.partition(" (at ")[0],
+            )
+        ) from error
+
+
+def _validated(
+    file: Path | None, table: dict[str, Any], variables: dict[str, Any], environ: Mapping[str, str]
+) -> Config:
+    where = str(file) if file is not None else "the environment"
+    # `Config(**…)` would take these for arguments of pydantic-settings' own.
+    strange = [_unknown(where, (key,)) for key in table if key.startswith("_")]
+    strange += _unknown_variables(environ)
+    try:
+        config = Config(**_merged({k: v for k, v in table.items() if not k.startswith("_")}, variables))
+    except ValidationError as error:
+        strange += [_problem(detail, where, variables) for detail in error.errors()]
+    if not strange:
+        return config
+    failure = ConfigError(strange[0])
+    for other in strange[1:]:
+        failure.add_note(other.sentence)
+    raise failure
+
+
+def _merged(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(table)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, dict) and isinstance(value, dict)
+        merged[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> list[Reason]:
+    # Only nested names: a Kubernetes Service called "automator" puts AUTOMATOR_PORT and the like
+    # into every pod of its namespace.
+    names = [n for n in environ if n.upper().startswith(PREFIX) and "__" in n]
+    return [
+        _unknown(f"the environment ({name})", (section,))
+        for name in sorted(names)
+        if (section := name[len(PREFIX) :].partition("__")[0].lower()) not in Config.model_fields
+    ]
+
+
+def _problem(detail: Any, where: str, variables: Mapping[str, Any]) -> Reason:
+    location: tuple[str, ...] = tuple(str(part) for part in detail["loc"])
+    if _stands_in(variables, location):
+        where = f"the environment ({PREFIX}{'__'.join(location).upper()})"
+    if detail["type"] == "extra_forbidden":
+        return _unknown(where, location)
+    return reason(
+        "config/key",
+        file=where,
+        key=_key(location) or "the config",
+        expected=_expected(detail, location),
+        found=_found(detail),
+    )
+
+
+def _unknown(where: str, location: tuple[str, ...]) -> Reason:
+    known = _keys_beside(location)
+    near = difflib.get_close_matches(location[-1], known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+    return reason("config/unknown-key", file=where, key=_key(location), hint=hint)
+
+
+_EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": "text in quotes",
+    "string_too_short": "text that is not empty",
+    "model_type": "a table",
+    "dict_type": "a table",
+    "tuple_type": 'a list of texts such as ["apps/**"]',
+    "path_type": "a path",
+}
+
+
+def _expected(detail: Any, location: tuple[str, ...]) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    match kind:
+        case "value_error":
+            return str(context["error"])
+        case "greater_than_equal":
+            return f"a number of at least {context['ge']}"
+        case "less_than_equal":
+            return f"a number of at most {context['le']}"
+        case "literal_error":
+            return str(context["expected"])
+        case "missing":
+            return _sentence(location)
+    return _EXPECTED.get(kind, str(detail["msg"]))
+
+
+def _found(detail: Any) -> str:
+    value = detail["input"]
+    if detail["type"] == "missing":
+        return "nothing"
+    if isinstance(value, Mapping | BaseModel):
+        return "a table"
+    return _USERINFO.sub("://***@", json.dumps(value, default=str, ensure_ascii=False))
+
+
+def _key(location: tuple[str, ...]) -> str:
+    return ".".join(part if re.fullmatch(r"[\w-]+", part) else f'"{part}"' for part in location)
+
+
+def _stands_in(variables: Any, location: tuple[str, ...]) -> bool:
+    for part in location:
+        if not isinstance(variables, Mapping) or part not in variables:
+            return False
+        variables = variables[part]
+    return bool(location)
+
+
+def _sentence(location: tuple[str, ...]) -> str:
+    model = _model_at(location[:-1])
+    described = model.model_fields[location[-1]].description if model is not None else None
+    return described or "a value"
+
+
+def _keys_beside(location: tuple[str, ...]) -> list[str]:
+    model = _model_at(location[:-1])
+    return sorted(model.model_fields) if model is not None else []
+
+
+def _model_at(location: tuple[str, ...]) -> type[BaseModel] | None:
+    here: type[BaseModel] = Config
+    parts = iter(location)
+    for part in parts:
+        field = here.model_fields.get(part)
+        below = next(models_in(field.annotation), None) if field is not None else None
+        if field is None or below is None:
+            return None
+        if get_origin(field.annotation) is dict:
+            next(parts, None)  # the name of a config repo or a host
+        here = below
+    return here
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Every section that a field's annotation mentions: `dict[str, RepoConfig]`, `X | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from models_in(argument)
+
+
+def _anchored(value: Any, folder: Path) -> Any:
+    """`value` with every relative path, and every `url` that is one, taken from `folder`."""
+    if isinstance(value, BaseModel):
+        changed = {name: _anchored(getattr(value, name), folder) for name in type(value).model_fields}
+        if isinstance(value, RepoConfig) and not _REMOTE.match(value.url):
+            changed["url"] = str(_anchored(Path(value.url), folder))
+        return value.model_copy(update=changed)
+    if isinstance(value, dict):
+        return {name: _anchored(below, folder) for name, below in value.items()}
+    return folder / value.expanduser() if isinstance(value, Path) else value

@@ -1,0 +1,352 @@
+"""The tables of the config: every key with its type, its sentence and its default."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from automator.core.duration import parse_duration
+
+PREFIX = "AUTOMATOR_"
+
+_REPO_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*", re.ASCII)
+_HOST = re.compile(r"(?:[a-z0-9]+(?:[.-]+[a-z0-9]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.ASCII)
+_HUB_ALIASES = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com")
+_ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})", re.ASCII)
+
+
+class Address(NamedTuple):
+    """Where a server listens; an empty host is every interface, port 0 any free one."""
+
+    host: str
+    port: int
+
+
+def parse_address(text: str) -> Address | None:
+    """Read `host:port`; None for the empty text, which switches a listener off.
+
+    Raises ValueError, with a sentence for people.
+    """
+    match = _ADDRESS.fullmatch(text)
+    if text and (match is None or int(match["port"]) > 65_535):
+        raise ValueError('an address such as "127.0.0.1:8080", or "" for off')
+    return None if match is None else Address(match["host"].strip("[]"), int(match["port"]))
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value
+    return parse_duration(value if isinstance(value, str) else "")
+
+
+def _positive(value: object) -> object:
+    duration = _duration(value)
+    if duration == timedelta(0):
+        raise ValueError("a duration longer than zero")
+    return duration
+
+
+def _globs(value: object) -> object:
+    # An environment variable is one text: JSON, or globs between commas.
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return tuple(json.loads(value))
+        except ValueError:
+            raise ValueError('a list of texts such as ["apps/**"]') from None
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _address(value: object) -> object:
+    if isinstance(value, str):
+        parse_address(value)
+    return value
+
+
+def _path(value: object) -> object:
+    if value == "":
+        raise ValueError("a path")
+    return value
+
+
+def _folder_in_repo(value: object) -> object:
+    if isinstance(value, str) and (not value or value.startswith("/") or ".." in value.split("/")):
+        raise ValueError('a folder of the config repo such as "policies"')
+    return value.strip("/") if isinstance(value, str) else value
+
+
+def _url(value: object) -> object:
+    if not isinstance(value, str) or not value or not value.isprintable() or value.startswith("-"):
+        raise ValueError("a Git URL or a path")
+    if re.match(r"https?://[^/@]*@", value, re.IGNORECASE) or re.match(r"\w+://[^/@]*:[^/@]*@", value):
+        raise ValueError("a URL without user and password (they go to `credentials`)")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_positive)]
+Globs = Annotated[tuple[str, ...], BeforeValidator(_globs)]
+Listen = Annotated[str, BeforeValidator(_address)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
+
+
+class Section(BaseModel):
+    """A table of the config: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AuthorConfig(Section):
+    """[repos.NAME.author]: who the commits are by."""
+
+    name: str = Field(default="automator", min_length=1, description="Name in the commits.")
+    email: str = Field(
+        default="automator@localhost", min_length=1, description="Mail address in the commits."
+    )
+
+
+class RepoCredentials(Section):
+    """[repos.NAME.credentials]: paths of secrets, never secrets."""
+
+    username: str | None = Field(
+        default=None,
+        description="User for https; many forges take any name beside a token.",
+        examples=["automator"],
+    )
+    password_file: FilePath | None = Field(
+        default=None,
+        description="File that holds the password or token for https; read at each use.",
+        examples=["/run/secrets/git-token"],
+    )
+    ssh_key_file: FilePath | None = Field(
+        default=None, description="Private key for ssh.", examples=["/run/secrets/deploy-key"]
+    )
+    known_hosts_file: FilePath | None = Field(
+        default=None,
+        description="Host keys for ssh, as in ~/.ssh/known_hosts; an unknown host is refused.",
+        examples=["/etc/automator/known_hosts"],
+    )
+    ca_file: FilePath | None = Field(
+        default=None,
+        description="Certificates that https servers are checked against, instead of the system's.",
+        examples=["/etc/automator/ca.pem"],
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> RepoCredentials:
+        if self.username is not None and self.password_file is None:
+            raise ValueError("a password_file beside username")
+        return self
+
+
+class RepoConfig(Section):
+    """[repos.NAME]: one config repo, which is a URL and a branch."""
+
+    url: Annotated[str, BeforeValidator(_url)] = Field(
+        description="Where the config repo is: https, ssh or a local path.",
+        examples=["https://git.example.com/acme/shop-config.git"],
+    )
+    branch: str = Field(default="main", min_length=1, description="Branch that is read and pushed to.")
+    policies: Annotated[str, BeforeValidator(_folder_in_repo)] = Field(
+        default="policies", description="Folder of the config repo that holds the policy files."
+    )
+    mode: Literal["write", "observe"] = Field(
+        default="write", description="write commits and pushes; observe does everything but the push."
+    )
+    write: Globs = Field(
+        default=("**",), description="Files that a policy may claim, as gitignore-style globs."
+    )
+    ignore: Globs = Field(
+        default=(), description="Files that are never read or written, as gitignore-style globs."
+    )
+    max_releases_per_cycle: int = Field(
+        default=25, ge=1, description="Most releases made in one cycle; the rest follows in the next ones."
+    )
+    max_lookups: int = Field(
+        default=200,
+        ge=1,
+        description="Most build times looked up for one workload in one cycle (order: newest).",
+    )
+    history_limit: int = Field(
+        default=10_000, ge=1, description="Most commits of history read to learn what people turned away."
+    )
+    interval: Duration | None = Field(
+        default=None,
+        description="Time from one cycle to the next; without it daemon.interval.",
+        examples=["5m"],
+    )
+    timeout: Duration = Field(default=timedelta(minutes=2), description="Longest time one git step may take.")
+    author: AuthorConfig = Field(default=AuthorConfig(), description="Who makes the commits.")
+    credentials: RepoCredentials = Field(
+        default=RepoCredentials(), description="How the Git server knows us."
+    )
+
+
+class RegistryCredentials(Section):
+    """[registries."HOST".credentials]: a user, and the path of the password."""
+
+    username: str = Field(description="User at the registry.", examples=["robot"])
+    password_file: FilePath = Field(
+        description="File that holds the password or token; read at each use.",
+        examples=["/run/secrets/registry-token"],
+    )
+
+
+class RegistryConfig(Section):
+    """[registries."HOST"]: a registry that needs more than the defaults; naming it declares the host."""
+
+    credentials: RegistryCredentials | None = Field(
+        default=None, description="User and password file; without it the docker config is asked."
+    )
+    docker_config: FilePath | None = Field(
+        default=None,
+        description="Docker config file for this registry alone, with its credential helpers.",
+        examples=["/run/secrets/docker/config.json"],
+    )
+    insecure: bool = Field(
+        default=False, description="true allows plain http, and certificates that do not fit."
+    )
+    ca_file: FilePath | None = Field(
+        default=None,
+        description="Certificates this registry is checked against, instead of the system's.",
+        examples=["/etc/automator/registry-ca.pem"],
+    )
+    interval: Duration | None = Field(
+        default=None,
+        description="Least time between two listings of a repository; without it every cycle.",
+        examples=["10m"],
+    )
+    concurrency: int = Field(default=8, ge=1, le=64, description="Most requests at the same time.")
+    timeout: Duration = Field(default=timedelta(seconds=10), description="Longest silence of the registry.")
+    deadline: Duration = Field(
+        default=timedelta(seconds=30), description="Longest time for one answer as a whole."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> RegistryConfig:
+        if self.credentials is not None and self.docker_config is not None:
+            raise ValueError("either credentials or docker_config, not both")
+        return self
+
+
+class DaemonConfig(Section):
+    """[daemon]: when cycles run, and what is served."""
+
+    interval: Duration = Field(default=timedelta(minutes=1), description="Time from one cycle to the next.")
+    listen: Listen = Field(
+        default="127.0.0.1:8080", description='Address of /healthz, /readyz and /metrics; "" switches it off.'
+    )
+    hooks_listen: Listen = Field(
+        default="", description='Address for webhooks of registries; "" switches it off.'
+    )
+    observe_timeout: Duration = Field(
+        default=timedelta(seconds=30),
+        description="Longest time a cycle waits for registries; the rest is waiting.",
+    )
+    stop_timeout: Duration = Field(
+        default=timedelta(seconds=30),
+        description="Longest time a running cycle may take to end after SIGTERM.",
+    )
+
+    @property
+    def listen_address(self) -> Address | None:
+        return parse_address(self.listen)
+
+    @property
+    def hooks_address(self) -> Address | None:
+        return parse_address(self.hooks_listen)
+
+
+class LogConfig(Section):
+    """[log]: how much is logged, and in which form."""
+
+    format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="console or json; auto is console on a terminal, else json."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level logged."
+    )
+
+
+class CommitConfig(Section):
+    """[commit]: the words of a release; the trailers are fixed."""
+
+    subject: str | None = Field(
+        default=None,
+        description="Jinja template of a release's subject; without it the built-in one.",
+        examples=["Release {{ workload }} {{ version }}"],
+    )
+    body: str | None = Field(
+        default=None,
+        description="Jinja template of a release's body, above the trailers; without it the built-in one.",
+        examples=["{{ image }} {{ before }} -> {{ after }}"],
+    )
+
+
+class Config(BaseSettings):
+    """The whole config. Made by `load`; made directly, it takes its arguments and nothing else."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        enable_decoding=False,
+        extra="forbid",
+        frozen=True,
+    )
+
+    state: FilePath = Field(
+        default=Path("state"), description="Folder for the clones and the local database, beside this file."
+    )
+    docker_config: FilePath | None = Field(
+        default=None,
+        description="Docker config file with credentials; without it ~/.docker/config.json, if it exists.",
+        examples=["/run/secrets/docker/config.json"],
+    )
+    repos: dict[str, RepoConfig] = Field(
+        default={}, description="The config repos, by a name of your choice."
+    )
+    registries: dict[str, RegistryConfig] = Field(
+        default={}, description="Registries that need more than the defaults, by host."
+    )
+    daemon: DaemonConfig = Field(
+        default=DaemonConfig(), description="When cycles run, and what the daemon serves."
+    )
+    log: LogConfig = Field(default=LogConfig(), description="The log, on standard error.")
+    commit: CommitConfig = Field(default=CommitConfig(), description="Words of the commits.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _names(self) -> Config:
+        for name in self.repos:
+            if not _REPO_NAME.fullmatch(name):
+                raise ValueError(f"a name of lower-case letters, digits, `.`, `_` and `-` for repos.{name}")
+        for host in self.registries:
+            if host in _HUB_ALIASES or not _HOST.fullmatch(host):
+                raise ValueError(f'a lower-case host such as "docker.io" for registries."{host}"')
+        return self
+
+    def interval(self, repo: str) -> timedelta:
+        """Time from one cycle of this config repo to the next."""
+        return self.repos[repo].interval or self.daemon.interval
+
+    def fingerprint(self, repo: str) -> str:
+        """Changes whenever a setting that bears on this config repo's releases changes."""
+        told = [self.repos[repo].model_dump(mode="json"), self.commit.model_dump(mode="json")]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

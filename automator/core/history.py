@@ -1,0 +1,377 @@
+"""History: who set a site to what and since when, and what people turned away (the mark rule)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from automator.core.record import Member, ReleaseRecord, parse_all
+from automator.core.reference import Repository, value_text
+from automator.core.site import Site
+from automator.core.trace import FileChange, FileVersion, Value, of_image, pairs, trace
+from automator.reasons import Reason, reason
+
+__all__ = [
+    "ENOUGH_CHANGES",
+    "FileChange",
+    "FileVersion",
+    "HeldValue",
+    "Rank",
+    "Rejection",
+    "SiteHistory",
+    "Writer",
+    "combine",
+    "enough",
+    "is_ours",
+    "last_writer",
+    "proves",
+    "released_here",
+    "site_history",
+    "turned_away",
+    "undated",
+]
+
+ENOUGH_CHANGES = 200
+"""Changes of a file after which its history is taken as read (DESIGN section 8)."""
+
+Rank = Callable[[str], Any]
+"""Tag -> its rank in the policy's present order, or None where that cannot be told."""
+
+
+class Writer(StrEnum):
+    """Whose hand wrote a value."""
+
+    OURS = "ours"
+    PERSON = "person"
+    """Anybody else: another bot too."""
+    UNKNOWN = "unknown"
+    """It is older than the history that was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldValue:
+    """A value that a site held, and the commit that wrote it."""
+
+    tag: str | None
+    digest: str | None
+    commit: str | None = None
+    """None where it was written before the history that was read."""
+    author: str = "somebody"
+    time: datetime | None = None
+    """Since when the site held it: the commit's time."""
+    message: str = ""
+    record: ReleaseRecord | None = None
+    """What the commit claims, where it is proven; then the commit is ours."""
+    member: Member | None = None
+    """The part of `record` that speaks of this value."""
+
+    @property
+    def writer(self) -> Writer:
+        if self.record is not None:
+            return Writer.OURS
+        return Writer.UNKNOWN if self.commit is None else Writer.PERSON
+
+    @property
+    def built(self) -> datetime | None:
+        """Build time that our release wrote down."""
+        return None if self.member is None else self.member.built
+
+    def __str__(self) -> str:
+        return value_text(self.tag, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteHistory:
+    """The successive values of one site, newest first; the first is the present one."""
+
+    held: tuple[HeldValue, ...]
+    complete: bool
+    """Whether the file's history was read to its beginning."""
+    changes: int = 0
+    """Changes of the file that were read."""
+
+
+def site_history(versions: tuple[FileVersion, ...], site: Site, complete: bool) -> SiteHistory:
+    """The values that a site held, from its file's changes, newest first. Never raises.
+
+    `core.trace` says which site of an older file is the same one. A value that was away in between
+    (a deleted file) begins a new stay. A record counts only where its commit really moves the image
+    from `before` to `after` at a site of this file, and leaves this site at `after`.
+    """
+    steps = trace(versions, site)
+    held: list[HeldValue] = []
+    present = (site.tag, site.digest)
+    if not steps or present not in steps[0].values:
+        held.append(HeldValue(*present))
+    for i, step in enumerate(steps):
+        if i + 1 < len(steps) and steps[i + 1].values == step.values:
+            continue  # an older change wrote it
+        held.extend(_held(value, step.version, site) for value in step.values)
+    return SiteHistory(tuple(held), complete, len(versions))
+
+
+def enough(history: SiteHistory, bound: int = ENOUGH_CHANGES) -> bool:
+    """Whether the history reaches far enough back for the mark rule.
+
+    It does at its beginning, after `bound` changes, and at our last `release`: that one passed the
+    mark rule itself, so it was above everything that the site had held before. Rollbacks go down and
+    prove nothing. Two things can make the shorter reading miss an older mark: the policy's order has
+    changed since, or the commit was copied by hand (cherry-picked) after an older rejection. Whoever
+    has more history passes more: the mark rule always uses all of it.
+    """
+    return (
+        history.complete
+        or history.changes >= bound
+        or any(value.record is not None and value.record.kind == "release" for value in history.held)
+    )
+
+
+def is_ours(value: HeldValue) -> bool:
+    """Whether a commit of ours wrote this value: its message says so, and what it says is true."""
+    return value.writer is Writer.OURS
+
+
+def released_here(history: SiteHistory) -> bool:
+    """Whether automator ever wrote this site, as far as the history was read."""
+    return any(is_ours(value) for value in history.held)
+
+
+def last_writer(history: SiteHistory) -> Writer:
+    """Whose hand wrote the present value."""
+    return history.held[0].writer if history.held else Writer.UNKNOWN
+
+
+# -- the mark rule -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """People moved a site down from its mark: what lies between is turned away."""
+
+    mark_tag: str
+    mark_rank: Any
+    current_tag: str
+    current_rank: Any
+    by: str
+    """Who moved it away from the mark."""
+    set_tag: str
+    """To what."""
+    commit: str
+    time: datetime | None
+    dated: bool = True
+    """False where the mark's build time is not known: `mark_rank` is then the time at which it was
+    written, and the image is older than that."""
+
+    def rejects(self, rank: Any) -> bool:
+        """Whether a version of this rank is turned away: above the current one, not above the mark."""
+        return bool(self.current_rank < rank <= self.mark_rank)
+
+    @property
+    def reason(self) -> Reason:
+        """The sentence: `was 1.4.3 until Ann set 1.4.2 in abc1234`."""
+        return reason(
+            "history/turned-away" if self.dated else "history/undated",
+            mark=self.mark_tag,
+            author=self.by,
+            version=self.set_tag,
+            commit=self.commit[:7] or "a commit before those read",
+        )
+
+
+def turned_away(history: SiteHistory, current_rank: Any, rank: Rank) -> Rejection | None:
+    """What people turned away at this site (DESIGN section 8), or None.
+
+    The mark is the highest version that the site held, whoever wrote it, back to the last `release`
+    of ours that went down (`downgrade`, or another order at the time): there, nobody turned anything
+    away. Tags that the present order cannot rank make no mark. Equal tags are one version, whatever
+    their digests.
+
+    `current_rank` None means that the present value cannot be ordered; the newest one that can stands
+    for it, so that what was turned away before stays so.
+
+    Under `order: newest` ranks are build times. A tag whose time cannot be had was built before it was
+    written to the file: that time is its rank then, so that nothing which may be older gets through.
+    """
+    held = history.held
+    begin, floor = 0, current_rank
+    while floor is None and begin < len(held):
+        floor = _rank(held, begin, rank)
+        begin += floor is None
+    if floor is None or begin >= len(held):
+        return None
+    by_time = isinstance(floor, datetime)
+    mark: tuple[int, Any] | None = None
+    for i in range(begin + 1, len(held)):
+        if _went_down(held, i - 1, rank):
+            break
+        own = _upper_rank(held, i, rank) if by_time else _rank(held, i, rank)
+        if own is None or held[i].tag == held[begin].tag:
+            continue
+        if own > floor and (mark is None or own > mark[1]):
+            mark = (i, own)
+    return None if mark is None else _rejection(held, begin, floor, *mark, rank)
+
+
+def undated(history: SiteHistory, known: Mapping[str, object]) -> tuple[str, ...]:
+    """Tags whose build times the mark rule still needs under `order: newest`, each once.
+
+    `known` has the tags already looked up (None and failures too). Not needed are those that our own
+    releases wrote down, and those written before the present image was built.
+    """
+    held = history.held
+    current = known.get(held[0].tag or "") if held else None
+    lacking: dict[str, None] = {}
+    for i, value in enumerate(held):
+        if value.tag is None or value.tag in known or value.built is not None:
+            continue
+        bound = _written_by(held, i)
+        if isinstance(current, datetime) and bound <= current:
+            continue
+        lacking[value.tag] = None
+    return tuple(lacking)
+
+
+def combine(rejections: Iterable[Rejection | None]) -> Rejection | None:
+    """One rejection for the workload: what is turned away at one site is so at all of them."""
+    found = [r for r in rejections if r is not None]
+    if not found:
+        return None
+    highest = max(found, key=lambda r: r.mark_rank)
+    lowest = min(found, key=lambda r: r.current_rank)
+    return replace(highest, current_tag=lowest.current_tag, current_rank=lowest.current_rank)
+
+
+def _rejection(
+    held: tuple[HeldValue, ...], current: int, floor: Any, at: int, mark: Any, rank: Rank
+) -> Rejection:
+    value = held[at]
+    left = next((v for v in reversed(held[:at]) if v.commit != value.commit), held[at - 1])
+    actor = None if left.record is None else left.record.actor
+    return Rejection(
+        mark_tag=value.tag or "",
+        mark_rank=mark,
+        current_tag=held[current].tag or "",
+        current_rank=floor,
+        by=actor or left.author,
+        set_tag=left.tag or str(left),
+        commit=left.commit or "",
+        time=left.time,
+        dated=not isinstance(mark, datetime) or (_rank(held, at, rank) or value.built) is not None,
+    )
+
+
+def _rank(held: tuple[HeldValue, ...], i: int, rank: Rank) -> Any:
+    tag = held[i].tag
+    return None if tag is None else rank(tag)
+
+
+def _upper_rank(held: tuple[HeldValue, ...], i: int, rank: Rank) -> datetime | None:
+    """Build time of a held value, or a time before which it was built; None for one without a tag."""
+    if held[i].tag is None:
+        return None
+    return _rank(held, i, rank) or held[i].built or _written_by(held, i)
+
+
+def _written_by(held: tuple[HeldValue, ...], i: int) -> datetime:
+    """A time at which the value was written already: its own commit's, else the next known one."""
+    times = (value.time for value in reversed(held[: i + 1]))
+    return next((time for time in times if time is not None), datetime.max.replace(tzinfo=UTC))
+
+
+def _went_down(held: tuple[HeldValue, ...], i: int, rank: Rank) -> bool:
+    """Whether a release of ours moved the site down to value `i`."""
+    record = held[i].record
+    if record is None or record.kind != "release" or i + 1 >= len(held):
+        return False
+    now, then = _rank(held, i, rank), _rank(held, i + 1, rank)
+    return now is not None and then is not None and bool(now < then)
+
+
+# -- claims and their proof --------------------------------------------------------------------
+
+
+def _held(value: Value, version: FileVersion | None, site: Site) -> HeldValue:
+    tag, digest = value
+    if version is None:
+        return HeldValue(tag, digest)
+    change = version.change
+    record, member = _proven(version, value, site) or (None, None)
+    return HeldValue(tag, digest, change.commit, change.author, change.time, change.message, record, member)
+
+
+_Claim = tuple[ReleaseRecord, Member]
+
+
+def _proven(version: FileVersion, value: Value, site: Site) -> _Claim | None:
+    """The claim of a commit that is true: it moves the image at a site of this file as it says."""
+    records = parse_all(version.change.message)
+    if not records:
+        return None
+    moves = _moves(version, site.repository)
+    label = f"{version.change.path}#{site.field}"
+    claims = [
+        (record, member)
+        for record in records
+        for member in record.members
+        # Where the file does not spell the repository, only the label tells which site is meant.
+        if (label in member.sites if site.repository is None else member.image == str(site.repository))
+    ]
+    for before, after in sorted(moves, key=str):
+        if before != after and _agree(after, value):
+            claim = _claim(claims, before, after)
+            if claim is not None:
+                return claim
+    return None
+
+
+def proves(version: FileVersion, member: Member) -> bool:
+    """Whether a file's change bears out what a commit says of one workload: that it moves the image
+    from `before` to `after` (a squash: from anything to `after`)."""
+    changed = {*(version.before or ()), *(version.after or ())}
+    names = {site.repository for site in changed if str(site.repository) == member.image}
+    return any(
+        before != after and _agree(after, _value(member.after))
+        for name in names
+        for before, after in _moves(version, name)
+    )
+
+
+def _moves(version: FileVersion, repository: Repository | None) -> set[tuple[Value, Value]]:
+    """From what to what the image's sites of a file go in a change."""
+    newer = of_image(version.after or (), repository)
+    older = of_image(version.before or (), repository)
+    return {
+        ((older[o].tag, older[o].digest), (newer[n].tag, newer[n].digest))
+        for n, o in pairs(newer, older).items()
+    }
+
+
+def _claim(claims: list[_Claim], before: Value, after: Value) -> _Claim | None:
+    """The claim that says `after`; those of a squash each go on where the last one ended."""
+    at, found = before, None
+    for claim in claims:
+        if _agree(_value(claim[1].before), at):
+            at = _value(claim[1].after)
+            if _agree(at, after):
+                found = claim
+    return found
+
+
+def _value(text: str) -> Value:
+    tag, _, digest = text.partition("@")
+    return (tag or None, digest or None)
+
+
+def _agree(one: Value, other: Value) -> bool:
+    """Equal versions; a digest that only one of them names does not part them, if there is a tag.
+
+    A release names the digest it saw also where the file holds the tag alone.
+    """
+    if one[0] != other[0]:
+        return False
+    if one[1] is None or other[1] is None:
+        return one[0] is not None
+    return one[1] == other[1]

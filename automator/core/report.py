@@ -1,0 +1,86 @@
+"""Reports: what a cycle did, as one value from which log, metrics and messages are computed."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from datetime import datetime
+
+from automator.reasons import Reason, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Where one workload is after a cycle. Every workload has exactly one."""
+
+    workload: str
+    status: Status
+    reason: Reason
+    image: str
+    """Repository; empty where the policy could not be read so far."""
+    current: str | None = None
+    """Version in the config repo before the cycle; None where it has no site."""
+    target: str | None = None
+    """Version it moves, or would move, to."""
+    commit: str | None = None
+    owner: str | None = None
+    environment: str | None = None
+    sites: tuple[str, ...] = ()
+    """Labels of its sites."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What a release changes, or would change, in one file."""
+
+    workload: str
+    file: str
+    before: str
+    after: str
+
+    def diff(self) -> str:
+        """A unified diff as `git apply` takes it."""
+        old, new = self.before.splitlines(keepends=True), self.after.splitlines(keepends=True)
+        lines = difflib.unified_diff(old, new, f"a/{self.file}", f"b/{self.file}")
+        marked = (line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+        return "".join(marked)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one cycle over one config repo did."""
+
+    repo: str
+    trigger: str
+    """interval, request, due, startup or command."""
+    started_at: datetime
+    finished_at: datetime
+    head: str | None
+    """Commit the decisions were made on."""
+    pushed: str | None
+    """Commit the branch stands at after our push; None where nothing was pushed."""
+    outcomes: tuple[Outcome, ...]
+    warnings: tuple[Reason, ...] = ()
+    """Troubles that no workload needs mended: an unreadable file, a stale registry."""
+    patches: tuple[Patch, ...] = ()
+    """The changes of the releases made or planned; kept out of what is stored."""
+    error: Reason | None = None
+    """Why the cycle as a whole could not be done (the config repo could not be read)."""
+
+    @property
+    def changes_at(self) -> datetime | None:
+        """Earliest time at which an outcome changes by itself."""
+        times = [o.reason.changes_at for o in self.outcomes if o.reason.changes_at is not None]
+        return min(times, default=None)
+
+    def count(self, status: Status) -> int:
+        return sum(o.status is status for o in self.outcomes)
+
+    @property
+    def sentence(self) -> str:
+        """The cycle in a line: `cycle shop: 2 released, 14 current, 1 held in 1.2 s`."""
+        seconds = (self.finished_at - self.started_at).total_seconds()
+        if self.error is not None:
+            return f"cycle {self.repo}: not done after {seconds:.1f} s: {self.error.sentence}"
+        counts = [f"{self.count(status)} {status}" for status in Status if self.count(status)]
+        return f"cycle {self.repo}: {', '.join(counts) or 'no workloads'} in {seconds:.1f} s"

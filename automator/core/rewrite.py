@@ -1,0 +1,263 @@
+"""Rewriting: new characters for the located scalars, nothing else, proven before it is used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from automator.core import yamltext
+from automator.core.reference import DIGEST, TAG
+from automator.core.site import Part, Site, locate
+from automator.core.yamltext import Alias, Mapping, Node, Scalar, quote_plain
+from automator.errors import ManifestError
+from automator.reasons import reason
+
+__all__ = ["Edit", "quote_plain", "rewrite"]
+
+WINDOW_ABOVE = 32_000
+"""Characters above which only the documents that hold an edit are parsed again."""
+
+# Numbers that print as they are written, so that a tag which the author wrote as a number may be one again.
+_SURVIVES = re.compile(r"(?:0|[1-9][0-9]{0,5})(?:\.(?:0|[0-9]{0,5}[1-9]))?", re.ASCII)
+_NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*)?\.?[0-9]+(?:[eE][-+]?[0-9]+)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A site and the version it moves to."""
+
+    site: Site
+    tag: str
+    digest: str | None
+    """Digest of `tag`; written where the site has a digest already, or with `pin`."""
+    pin: bool = False
+    """Write the digest even where the site has none yet."""
+
+
+class _Splice(NamedTuple):
+    """Characters to replace, what replaces them, and what the scalar must read as afterwards."""
+
+    start: int
+    end: int
+    characters: str
+    value: str
+
+
+class _Window(NamedTuple):
+    """A run of whole documents of a text, and the edits in it."""
+
+    start: int
+    end: int
+    edits: list[Edit]
+
+
+def rewrite(text: str, edits: Sequence[Edit], name: str) -> str:
+    """The text with each edit's site at its new version.
+
+    A site keeps its form: a digest moves along with its tag, a reference by digest alone stays one, and
+    `pin` writes into the digest's key where there is one, else behind the tag. A site is looked up again in
+    `text` (in its own document where the spans still hold its value, else by document and field). The
+    result is parsed again: everything but the intended values must be equal.
+
+    Raises ManifestError (`site/…`, `yaml/…`) where an edit cannot be made exactly; nothing is half done.
+    """
+    for edit in edits:
+        _check(edit)
+    for window in sorted(_windows(text, edits, name), reverse=True):
+        body = text[window.start : window.end]
+        text = text[: window.start] + _rewrite_window(body, window, name) + text[window.end :]
+    return text
+
+
+def _check(edit: Edit) -> None:
+    site = edit.site
+    if site.held is not None:
+        raise ManifestError(site.held)
+    if TAG.fullmatch(edit.tag) is None or (edit.digest is not None and DIGEST.fullmatch(edit.digest) is None):
+        raise ManifestError(
+            reason("site/bad-value", field=site.field, tag=edit.tag, digest=edit.digest or "")
+        )
+    if edit.digest is None and (edit.pin or site.digest is not None):
+        raise ManifestError(reason("site/digest-unknown", field=site.field, line=site.line, tag=edit.tag))
+
+
+# -- where ------------------------------------------------------------------------------------
+
+
+def _windows(text: str, edits: Sequence[Edit], name: str) -> list[_Window]:
+    """The parts of a large text that need to be looked at; the whole of a small one.
+
+    `---` in the first column ends a document wherever it stands (YAML 1.2.2, 9.1.2), so a text may be
+    cut there without being parsed; only directives (`%TAG`) reach further.
+    """
+    whole = _Window(0, len(text), list(edits))
+    if len(text) <= WINDOW_ABOVE or text.startswith("%") or "\n%" in text:
+        return [whole]
+    windows: dict[int, _Window] = {}
+    for edit in edits:
+        first = edit.site.parts[0]
+        start, end = _marker_before(text, first.start), _marker_after(text, first.end)
+        windows.setdefault(start, _Window(start, end, [])).edits.append(edit)
+    if all(_still_there(text, window, name) for window in windows.values()):
+        return list(windows.values())
+    return [whole]
+
+
+def _marker_before(text: str, position: int) -> int:
+    at = text.rfind("\n---", 0, position)
+    while at >= 0 and not text[at + 4 : at + 5].isspace():
+        at = text.rfind("\n---", 0, at)
+    return at + 1
+
+
+def _marker_after(text: str, position: int) -> int:
+    at = text.find("\n---", position)
+    while at >= 0 and not text[at + 4 : at + 5].isspace():
+        at = text.find("\n---", at + 4)
+    return at + 1 if at >= 0 else len(text)
+
+
+def _still_there(text: str, window: _Window, name: str) -> bool:
+    sites = _sites(text[window.start : window.end], window.edits, name)
+    return all(_in_window(sites, edit, window.start) is not None for edit in window.edits)
+
+
+def _in_window(sites: Sequence[Site], edit: Edit, offset: int) -> Site | None:
+    """The site of an edit, by its path and by where it starts."""
+    at = edit.site.parts[0].start - offset
+    for site in sites:
+        if site.parts[0].start == at and site.field == edit.site.field and _same_place(site, edit.site):
+            return site
+    return None
+
+
+def _in_text(sites: Sequence[Site], edit: Edit) -> Site | None:
+    """The site of an edit, by document and path."""
+    for site in sites:
+        if site.document == edit.site.document and site.field == edit.site.field:
+            return site if _same_place(site, edit.site) else None
+    return None
+
+
+def _same_place(one: Site, other: Site) -> bool:
+    return (one.repository, one.written, one.tag, one.digest) == (
+        other.repository,
+        other.written,
+        other.tag,
+        other.digest,
+    )
+
+
+def _sites(text: str, edits: Sequence[Edit], name: str) -> tuple[Site, ...]:
+    fields = tuple(sorted({edit.site.selectors[0] for edit in edits if edit.site.selectors}))
+    located = locate(text, name, fields)
+    if located.trouble is not None:
+        raise ManifestError(located.trouble)
+    return located.sites
+
+
+# -- what -------------------------------------------------------------------------------------
+
+
+def _rewrite_window(body: str, window: _Window, name: str) -> str:
+    sites = _sites(body, window.edits, name)
+    splices: dict[int, _Splice] = {}
+    for edit in window.edits:
+        site = _in_window(sites, edit, window.start) or (_in_text(sites, edit) if window.start == 0 else None)
+        if site is None:
+            raise ManifestError(reason("site/moved", field=edit.site.field, line=edit.site.line))
+        if site.held is not None:
+            raise ManifestError(site.held)
+        for splice in _splices(body, site, edit):
+            if splices.setdefault(splice.start, splice) != splice:
+                raise ManifestError(reason("site/edited-twice", field=site.field, line=site.line))
+    after = body
+    for splice in sorted(splices.values(), reverse=True):
+        after = after[: splice.start] + splice.characters + after[splice.end :]
+    if after != body:
+        _verify(body, after, splices)
+    return after
+
+
+def _splices(text: str, site: Site, edit: Edit) -> list[_Splice]:
+    has_digest_key = any(part.piece == "digest" for part in site.parts)
+    splices = []
+    for part in site.parts:
+        value = _new_value(site, part, edit, has_digest_key)
+        if value != part.value:
+            splices.append(_Splice(part.start, part.end, _spell(text, site, part, value), value))
+    return splices
+
+
+def _new_value(site: Site, part: Part, edit: Edit, has_digest_key: bool) -> str:
+    """What a part reads as after an edit, in the form that it has."""
+    name = site.written if part.piece == "reference" else ""
+    old = part.value[len(name) :]
+    at_digest = f"@{edit.digest}"
+    pinned = "@" in old or (edit.pin and not has_digest_key)
+    if part.piece == "digest":
+        if site.digest is None and not edit.pin:
+            return part.value
+        return f"{edit.tag}{at_digest}" if "@" in old else at_digest[1:]
+    if part.piece == "reference":
+        return name + (at_digest if old.startswith("@") else f":{edit.tag}{at_digest if pinned else ''}")
+    if DIGEST.fullmatch(old):
+        return at_digest[1:]
+    return f"{edit.tag}{at_digest if pinned else ''}"
+
+
+def _spell(text: str, site: Site, part: Part, value: str) -> str:
+    """The characters of a scalar that reads as `value`, in the style of the one it replaces.
+
+    Only the end that changes is new, so that whatever escapes spell the name stay as they are.
+    """
+    spelled = text[part.start : part.end]
+    keep = len(site.written) if part.piece == "reference" else 0
+    old, new = part.value[keep:], value[keep:]
+    if part.style == "plain":
+        number = _NUMBER.fullmatch(part.value) is not None and _SURVIVES.fullmatch(value) is not None
+        colon = part.flow and ":" in value and ":" not in part.value
+        if colon or (quote_plain(value) and not number):
+            return f'"{value}"'
+        return spelled[: len(spelled) - len(old)] + new
+    return spelled[: len(spelled) - 1 - len(old)] + new + spelled[-1]
+
+
+# -- proof ------------------------------------------------------------------------------------
+
+
+def _verify(before: str, after: str, splices: dict[int, _Splice]) -> None:
+    """Raises ManifestError unless `after` reads as `before` but for the intended values."""
+    old, new = yamltext.parse(before), yamltext.parse(after)
+    intended = dict(splices)
+    if len(old) == len(new):
+        for one, other in zip(old, new, strict=True):
+            if not _equal(one.root, other.root, intended):
+                raise ManifestError(reason("site/verify-failed", line=one.line))
+    if len(old) != len(new) or intended:
+        raise ManifestError(reason("site/verify-failed", line=1))
+
+
+def _equal(old: Node | None, new: Node | None, intended: dict[int, _Splice]) -> bool:
+    """Whether two nodes are equal but for the intended scalars, which are taken off the list."""
+    if isinstance(old, Scalar) and isinstance(new, Scalar):
+        if (old.anchor, old.tag) != (new.anchor, new.tag):
+            return False
+        splice = intended.pop(old.start, None) if old.end > old.start else None
+        if splice is None:
+            return (old.value, old.style) == (new.value, new.style)
+        return new.value == splice.value and new.style in (old.style, "double")
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return (old.flow, old.anchor, len(old.pairs)) == (new.flow, new.anchor, len(new.pairs)) and all(
+            _equal(old_key, new_key, intended) and _equal(old_value, new_value, intended)
+            for (old_key, old_value), (new_key, new_value) in zip(old.pairs, new.pairs, strict=True)
+        )
+    if isinstance(old, yamltext.Sequence) and isinstance(new, yamltext.Sequence):
+        return (old.flow, old.anchor, len(old.items)) == (new.flow, new.anchor, len(new.items)) and all(
+            _equal(one, other, intended) for one, other in zip(old.items, new.items, strict=True)
+        )
+    if isinstance(old, Alias) and isinstance(new, Alias):
+        return old.name == new.name
+    return old is None and new is None

@@ -1,0 +1,137 @@
+"""Rules: the one predicate over tags, and the ranks by which tags are compared.
+
+`decide`, `plan` and `explain` all ask `judge`, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from automator.core import pattern, version
+from automator.core.pattern import Expression, Glob, Shape
+from automator.core.reference import TAG
+from automator.core.version import Constraint, Rank
+from automator.reasons import Reason
+
+
+class Candidate(NamedTuple):
+    """A tag that the filters and the range accept."""
+
+    tag: str
+    key: str
+    """The part that is ordered."""
+    rank: Any
+    """Orderable against every other rank of the same rule; None under `order: newest`, where the
+    build time is the rank."""
+
+
+class Dropped(NamedTuple):
+    """A tag that does not pass, and the first rule that refused it."""
+
+    tag: str
+    code: str
+    params: tuple[tuple[str, str], ...]
+
+    @property
+    def reason(self) -> Reason:
+        return Reason(self.code, self.params)
+
+
+class Order(NamedTuple):
+    """How keys are read under one order."""
+
+    rank: Callable[[str], Rank | None]
+    wanted: str
+    """What a key must be, for people."""
+    shape: Shape
+
+
+def _lenient_rank(key: str) -> Rank | None:
+    return version.semver_rank(key, lenient=True)
+
+
+ORDERS = {
+    "semver": Order(version.semver_rank, "a semantic version of three numbers", pattern.STRICT),
+    "lenient": Order(_lenient_rank, "a version of one to three numbers", pattern.LENIENT),
+    "version": Order(version.dotted_rank, "a row of dotted numbers", pattern.DOTTED),
+    "numeric": Order(version.numeric_rank, "a whole number", pattern.NUMBER),
+    "alphabetical": Order(version.alphabetical_rank, "text", pattern.TEXT),
+    "newest": Order(version.alphabetical_rank, "text", pattern.TEXT),
+}
+
+_ATTACHED = re.compile(
+    r"sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{128})(?:[._-].*)?|.*\.(?:sig|att|sbom)", re.ASCII
+)
+"""Tags of cosign (`sha256-….sig`) and of the OCI referrers fallback (`sha256-…`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Filters, range and order of a workload, compiled."""
+
+    order: str
+    """semver, version, numeric, alphabetical or newest."""
+    text: str
+    """For people: `semver ">=1.4 <2"`, `glob "main-*-{key}", order numeric`."""
+    matcher: Glob | Expression | None = None
+    exclude: tuple[Glob, ...] = ()
+    constraint: Constraint | None = None
+    lenient: bool = False
+    prereleases: str = "range"
+
+    def judge(self, tag: str) -> Candidate | Dropped:
+        """Whether this tag may be taken, and its rank. Never raises."""
+        if TAG.fullmatch(tag) is None:
+            return Dropped(tag, "tag/grammar", ())
+        if _ATTACHED.fullmatch(tag):
+            return Dropped(tag, "tag/shape", ())
+        key = tag if self.matcher is None else self.matcher.key(tag)
+        if key is None:
+            return self._mismatch(tag)
+        for glob in self.exclude:
+            if glob.key(tag) is not None:
+                return Dropped(tag, "tag/excluded", (("glob", glob.text),))
+        how = self._how
+        rank = how.rank(key)
+        if rank is None:
+            return Dropped(tag, "tag/unreadable", (("key", key), ("wanted", how.wanted)))
+        refused = None if self.constraint is None else self._outside(self.constraint, rank)
+        if refused is not None:
+            return Dropped(tag, *refused)
+        return Candidate(tag, key, None if self.order == "newest" else rank)
+
+    def rank(self, tag: str) -> Any | None:
+        """Rank of a tag for comparing, without asking whether it passes range, `exclude` or
+        pre-release rule; None where the order cannot read it (`latest` under semver, a tag that the
+        glob or expression does not match), and always under `newest`. Used for current versions and
+        for history."""
+        if self.order == "newest" or TAG.fullmatch(tag) is None:
+            return None
+        key = tag if self.matcher is None else self.matcher.key(tag)
+        return None if key is None else self._how.rank(key)
+
+    def _mismatch(self, tag: str) -> Dropped:
+        if isinstance(self.matcher, Glob):
+            return Dropped(tag, "tag/glob", (("glob", self.matcher.text),))
+        return Dropped(tag, "tag/regex", (("regex", self.matcher.text if self.matcher else ""),))
+
+    @property
+    def _how(self) -> Order:
+        return ORDERS["lenient" if self.lenient else self.order]
+
+    def _outside(self, constraint: Constraint, rank: Rank) -> tuple[str, tuple[tuple[str, str], ...]] | None:
+        """Code and parameters of the refusal by range or pre-release rule; None if it passes both."""
+        if not constraint.allows_rank(rank, prereleases=True):
+            return "tag/range", (("range", constraint.text),)
+        is_pre = version.is_prerelease(rank)
+        taken = {
+            "range": not is_pre or constraint.allows_rank(rank),
+            "never": not is_pre,
+            "allow": True,
+            "only": is_pre,
+        }[self.prereleases]
+        what = "a pre-release" if is_pre else "no pre-release"
+        return None if taken else ("tag/prerelease", (("what", what), ("mode", self.prereleases)))

@@ -1,0 +1,304 @@
+"""YAML as text with places: documents, nodes and the exact span of every scalar.
+
+Only locates, never prints. The C scanner (`ruamel.yaml.clib`) gives events with marks that count
+characters; the pure one is the fallback for what the C one reads differently (U+2028 and its kin)
+and where the extension is missing. Events are used rather than a composer because a repeated
+anchor, legal in real files, stops the composers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+)
+
+from automator.errors import ManifestError
+from automator.reasons import Reason, reason
+
+try:
+    from ruamel.yaml.cyaml import CParser  # type: ignore[attr-defined]
+
+    SCANNER = "libyaml"
+except ImportError:  # pragma: no cover - the extension is a dependency, the fallback a safety net
+    CParser = None
+    SCANNER = "pure"
+
+MAX_DEPTH = 100
+MAX_CHARACTERS = 8_000_000
+MAX_PURE_CHARACTERS = 500_000
+"""Limit for texts that only the pure scanner reads as meant: it is some twenty times slower."""
+
+BOM = "\ufeff"
+_PROPERTIES = re.compile(r"(?:[&!]\S*|\s+|#[^\r\n]*)+")
+_BREAK = re.compile(r"\r\n?|\n")
+_LIBYAML_BREAKS = re.compile("[\x85\u2028\u2029]")
+_OTHER_TYPE = re.compile(
+    r"""
+      | ~ | = | << | null | true | false | yes | no | on | off | y | n
+      | [-+]? \.inf | \.nan
+      | [-+]? 0b [01_]+ | [-+]? 0o? [0-7_]+ | [-+]? 0x [0-9a-f_]+            # 1.1 and 1.2 bases
+      | [-+]? (?: [0-9][0-9_]* (?: \. [0-9_]* )? | \. [0-9_]+ ) (?: e [-+]? [0-9_]+ )?
+      | [-+]? [0-9][0-9_]* (?: : [0-5]?[0-9] )+ (?: \. [0-9_]* )?            # sexagesimal
+      | [0-9]{4} - [0-9]{1,2} - [0-9]{1,2} (?: (?: t | [ \t]+ ) [0-9]{1,2} : .* )?
+    """,
+    re.VERBOSE | re.IGNORECASE | re.ASCII,
+)
+_SYNTAX = re.compile(r"\A[-?:](?:\s|\Z)|\A[,\[\]{}#&*!|>'\"%@`]|:(?:\s|\Z)|\s\#|[,\[\]{}]|\A(?:---|\.\.\.)")
+_STYLES = {None: "plain", "": "plain", "'": "single", '"': "double", "|": "literal", ">": "folded"}
+
+
+class Scalar(NamedTuple):
+    """A scalar: its value and the characters `text[start:end]` that spell it, quotes included,
+    anchor and tag excluded."""
+
+    value: str
+    start: int
+    end: int
+    line: int
+    """1-based line on which the value starts."""
+    style: str
+    """plain, single, double, literal or folded."""
+    anchor: str | None
+    tag: str | None
+
+
+class Mapping(NamedTuple):
+    """A mapping: its pairs in order (keys may repeat)."""
+
+    pairs: tuple[tuple[Node, Node], ...]
+    start: int
+    end: int
+    line: int
+    flow: bool
+    anchor: str | None
+
+    def get(self, key: str) -> Node | None:
+        """The value of the last pair whose key is the scalar `key` (the last wins, as in YAML 1.1
+        loaders), or None."""
+        found = None
+        for k, v in self.pairs:
+            if isinstance(k, Scalar) and k.value == key:
+                found = v
+        return found
+
+
+class Sequence(NamedTuple):
+    """A sequence: its items in order."""
+
+    items: tuple[Node, ...]
+    start: int
+    end: int
+    line: int
+    flow: bool
+    anchor: str | None
+
+
+class Alias(NamedTuple):
+    """`*name`: the node that carried the anchor last before it, or None if there is none."""
+
+    name: str
+    target: Node | None
+    start: int
+    end: int
+    line: int
+
+
+Node = Scalar | Mapping | Sequence | Alias
+
+
+class Document(NamedTuple):
+    """One document of a stream; `root` is None for an empty or comment-only document."""
+
+    number: int
+    """Its place in the stream, from 0; empty documents count."""
+    root: Node | None
+    line: int
+    shared: frozenset[int] = frozenset()
+    """Starts of the nodes that an alias points at."""
+
+
+def quote_plain(value: str) -> bool:
+    """Whether `value`, written without quotes, would not be read as this very string by every reader:
+    as a number, boolean, null, date or merge key by YAML 1.1 or 1.2 (Core), or as YAML syntax.
+
+    Rules: yaml.org/type (1.1), YAML 1.2.2 section 10.3, and the numbers that Go's readers accept.
+    """
+    return (
+        not value.isprintable()
+        or value != value.strip()
+        or _OTHER_TYPE.fullmatch(value) is not None
+        or _SYNTAX.search(value) is not None
+    )
+
+
+def parse(text: str) -> tuple[Document, ...]:
+    """Parse a stream into documents.
+
+    `text` is the file decoded from UTF-8 as it stands: a byte-order mark and CRLF included. Spans
+    are character indexes into this very text.
+
+    Raises ManifestError (`yaml/unparsable`, `yaml/too-deep`, `yaml/too-large`).
+    """
+    limit = MAX_CHARACTERS if reads_alike(text) else MAX_PURE_CHARACTERS
+    if len(text) > limit:
+        raise ManifestError(reason("yaml/too-large", size=len(text), limit=limit))
+    offset = 1 if text.startswith(BOM) else 0
+    body = text[offset:] if offset else text
+    if limit == MAX_CHARACTERS:
+        try:
+            return tuple(_Composer(text, offset, c_events(body)).documents())
+        except (YAMLError, *_SCANNER_FAULTS) as error:
+            if getattr(error, "problem", None) != _COLON_IN_FLOW or len(text) > MAX_PURE_CHARACTERS:
+                raise ManifestError(_unparsable(error)) from error
+    try:
+        return tuple(_Composer(text, offset, pure_events(body)).documents())
+    except (YAMLError, *_SCANNER_FAULTS) as error:
+        raise ManifestError(_unparsable(error)) from error
+
+
+def c_events(body: str) -> Iterator[Any]:
+    parser = CParser(body)
+    try:
+        event = parser.get_event()
+        while event is not None:
+            yield event
+            event = parser.get_event()
+    finally:
+        parser.dispose()
+
+
+def pure_events(body: str) -> Iterator[Any]:
+    yield from YAML(pure=True).parse(body)
+
+
+def reads_alike(text: str) -> bool:
+    """Whether the C scanner can be had and reads this text as YAML 1.2 does: libyaml takes U+0085,
+    U+2028 and U+2029 for line breaks (YAML 1.1), the pure scanner for text."""
+    return CParser is not None and (text.isascii() or _LIBYAML_BREAKS.search(text) is None)
+
+
+# The YAML 1.1 rule by which libyaml refuses `{image: web:1}`, which YAML 1.2 and its readers take.
+_COLON_IN_FLOW = "found unexpected ':'"
+
+# What the scanners raise, besides their own errors, on text that is no YAML: lone surrogates and code
+# points out of range (ValueError), and slips of the pure scanner on broken input.
+_SCANNER_FAULTS = (ValueError, IndexError, TypeError, AttributeError, AssertionError, OverflowError)
+
+
+def _unparsable(error: Exception) -> Reason:
+    mark = None
+    problem = ""
+    if isinstance(error, MarkedYAMLError):
+        # A key without its colon is noticed on a later line than the one it stands on.
+        key = error.context == "while scanning a simple key"
+        mark = (error.context_mark if key else error.problem_mark) or error.context_mark
+        problem = error.problem or ""
+    line = mark.line + 1 if mark is not None else 1
+    return reason("yaml/unparsable", line=line, problem=problem or str(error) or type(error).__name__)
+
+
+class _Composer:
+    """Builds nodes from events; anchors may repeat, the last one before an alias counts."""
+
+    def __init__(self, text: str, offset: int, stream: Iterator[Any]) -> None:
+        self._text = text
+        self._offset = offset
+        self._stream = stream
+        self._anchors: dict[str, Scalar | Mapping | Sequence] = {}
+        self._shared: set[int] = set()
+
+    def documents(self) -> Iterator[Document]:
+        number = 0
+        for event in self._stream:
+            if type(event) is not DocumentStartEvent:
+                continue
+            self._anchors, self._shared = {}, set()
+            line = event.start_mark.line + 1
+            root = self._node(next(self._stream), 0)
+            empty = isinstance(root, Scalar) and root.start == root.end and root.style == "plain"
+            yield Document(number, None if empty else root, line, frozenset(self._shared))
+            number += 1
+
+    def _node(self, event: Any, depth: int) -> Node:
+        kind = type(event)
+        if kind is ScalarEvent:
+            return self._scalar(event)
+        if kind is AliasEvent:
+            return self._alias(event)
+        if depth >= MAX_DEPTH:
+            raise ManifestError(reason("yaml/too-deep", line=event.start_mark.line + 1, limit=MAX_DEPTH))
+        return self._mapping(event, depth) if kind is MappingStartEvent else self._sequence(event, depth)
+
+    def _alias(self, event: Any) -> Alias:
+        start, end = event.start_mark, event.end_mark
+        target = self._anchors.get(event.anchor)
+        if target is not None:
+            self._shared.add(target.start)
+        return Alias(
+            event.anchor, target, start.index + self._offset, end.index + self._offset, start.line + 1
+        )
+
+    def _scalar(self, event: Any) -> Scalar:
+        mark = event.start_mark
+        start, end = mark.index + self._offset, event.end_mark.index + self._offset
+        line = mark.line + 1
+        anchor, tag = event.anchor, event.tag
+        if (anchor or tag) and self._text[start : start + 1] in ("&", "!"):
+            prefix = _PROPERTIES.match(self._text, start, end)
+            if prefix is not None:
+                line += len(_BREAK.findall(self._text, start, prefix.end()))
+                start = prefix.end()
+        node = Scalar(
+            event.value, start, end, line, _STYLES[event.style], anchor, None if tag is None else str(tag)
+        )
+        if anchor is not None:
+            self._anchors[anchor] = node
+        return node
+
+    def _mapping(self, event: Any, depth: int) -> Mapping:
+        pairs = []
+        for following in self._stream:
+            if type(following) is MappingEndEvent:
+                break
+            key = self._node(following, depth + 1)
+            pairs.append((key, self._node(next(self._stream), depth + 1)))
+        node = Mapping(
+            tuple(pairs),
+            event.start_mark.index + self._offset,
+            following.end_mark.index + self._offset,
+            event.start_mark.line + 1,
+            bool(event.flow_style),
+            event.anchor,
+        )
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _sequence(self, event: Any, depth: int) -> Sequence:
+        items = []
+        for following in self._stream:
+            if type(following) is SequenceEndEvent:
+                break
+            items.append(self._node(following, depth + 1))
+        node = Sequence(
+            tuple(items),
+            event.start_mark.index + self._offset,
+            following.end_mark.index + self._offset,
+            event.start_mark.line + 1,
+            bool(event.flow_style),
+            event.anchor,
+        )
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        return node

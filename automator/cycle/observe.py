@@ -1,0 +1,162 @@
+"""Observing registries: tag lists and facts, asked in parallel under one deadline.
+
+Each host has threads of its own, so that a slow or silent one never delays another. What has not
+answered by the deadline is *waiting*; its answer is taken by a later cycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+from automator.core.decide import Unavailable
+from automator.core.reference import Image, Repository, TagList
+from automator.errors import RegistryError
+from automator.reasons import reason
+
+T = TypeVar("T")
+Answers = Mapping[tuple[Repository, str], Image | Unavailable]
+
+
+class Registry(Protocol):
+    """What a cycle asks of registries (`edges.registry` answers it)."""
+
+    def tags(self, repository: Repository, *, now: datetime) -> TagList: ...
+    def digest(self, repository: Repository, tag: str) -> str: ...
+    def image(self, repository: Repository, tag: str) -> Image: ...
+
+
+class Memory(Protocol):
+    """What is remembered between cycles and restarts (`edges.store` keeps it)."""
+
+    def tag_list(self, repository: Repository) -> TagList | None: ...
+    def save_tag_list(self, tags: TagList) -> None: ...
+    def image(self, repository: Repository, tag: str) -> Image | None: ...
+    def save_image(self, repository: Repository, tag: str, image: Image) -> None: ...
+
+
+@dataclass
+class Observer:
+    """Asks registries for the tag lists that are due, and for single facts."""
+
+    registry: Registry
+    memory: Memory
+    interval: Callable[[str], timedelta]
+    """Polling interval of a registry host."""
+    concurrency: Callable[[str], int]
+    """Requests at once to a host."""
+    timeout: float = 30.0
+    """Seconds that one look may take in all."""
+    _lists: dict[Repository, TagList | Unavailable] = field(default_factory=dict)
+    _asked_at: dict[Repository, datetime] = field(default_factory=dict)
+    _flying: dict[tuple[str, Repository, str], Future[Any]] = field(default_factory=dict)
+    _pools: dict[str, ThreadPoolExecutor] = field(default_factory=dict)
+
+    def look(
+        self, repositories: Collection[Repository], named: Collection[Repository], now: datetime, *, all_due: bool
+    ) -> set[Repository]:
+        """Ask for the tag lists that are due, named ones first; returns those whose list changed."""
+        due = [r for r in repositories if all_due or r in named or self._is_due(r, now)]
+        due.sort(key=lambda r: r not in named)
+        answers = self._ask("tags", [(r, "") for r in due], lambda r, _: self.registry.tags(r, now=now))
+        changed = set()
+        for (repository, _), answer in answers.items():
+            self._asked_at[repository] = now
+            if self._take(repository, answer):
+                changed.add(repository)
+        return changed
+
+    def tags(self, repository: Repository) -> TagList | Unavailable:
+        """The last answer: a complete list, or why there is none."""
+        if repository not in self._lists:
+            known = self.memory.tag_list(repository)
+            if known is None:
+                return Unavailable(reason("registry/not-asked", image=repository), waiting=True)
+            self._lists[repository] = known
+        return self._lists[repository]
+
+    def images(self, subjects: list[tuple[Repository, str]]) -> Answers:
+        """What the registry serves for each tag now: one request where the digest is known."""
+        return self._ask("image", subjects, self._fresh_image)
+
+    def first_looks(self, subjects: list[tuple[Repository, str]]) -> Answers:
+        """Each tag as it was first seen: no request for what is remembered (build times are kept
+        for ever)."""
+        return self._ask("first", subjects, self._known_image)
+
+    def close(self) -> None:
+        """Start nothing more; threads end with their last answer."""
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _is_due(self, repository: Repository, now: datetime) -> bool:
+        asked = self._asked_at.get(repository)
+        return asked is None or asked + self.interval(repository.registry) <= now
+
+    def _take(self, repository: Repository, answer: TagList | Unavailable) -> bool:
+        last = self._lists.get(repository)
+        self._lists[repository] = answer
+        if isinstance(answer, Unavailable):
+            # A reason that changed is news too: the outcome must tell the present one.
+            return answer != last
+        if isinstance(last, TagList) and last.revision == answer.revision:
+            return False
+        if last is None:
+            kept = self.memory.tag_list(repository)
+            if kept is not None and kept.revision == answer.revision:
+                return True
+        self.memory.save_tag_list(answer)
+        return True
+
+    def _fresh_image(self, repository: Repository, tag: str) -> Image:
+        known = self.memory.image(repository, tag)
+        if known is not None and self.registry.digest(repository, tag) == known.digest:
+            return known
+        return self._look_up(repository, tag)
+
+    def _known_image(self, repository: Repository, tag: str) -> Image:
+        return self.memory.image(repository, tag) or self._look_up(repository, tag)
+
+    def _look_up(self, repository: Repository, tag: str) -> Image:
+        image = self.registry.image(repository, tag)
+        self.memory.save_image(repository, tag, image)
+        return image
+
+    def _ask(
+        self,
+        kind: str,
+        subjects: list[tuple[Repository, str]],
+        ask: Callable[[Repository, str], T],
+    ) -> Mapping[tuple[Repository, str], T | Unavailable]:
+        """Ask all at once, each host in its own threads; what is late comes with a later cycle."""
+        futures: dict[tuple[Repository, str], Future[T]] = {}
+        asked_now = []
+        for repository, tag in subjects:
+            key = (kind, repository, tag)
+            if key not in self._flying:
+                self._flying[key] = self._pool(repository.registry).submit(ask, repository, tag)
+                asked_now.append(self._flying[key])
+            futures[(repository, tag)] = self._flying[key]
+        # One that was late before is not waited for again: it must not delay each cycle anew.
+        wait(asked_now, timeout=self.timeout)
+        answers: dict[tuple[Repository, str], T | Unavailable] = {}
+        for (repository, tag), future in futures.items():
+            if not future.done():
+                late = reason("registry/late", image=repository, seconds=f"{self.timeout:g}")
+                answers[(repository, tag)] = Unavailable(late, waiting=True)
+                continue
+            del self._flying[(kind, repository, tag)]
+            try:
+                answers[(repository, tag)] = future.result()
+            except RegistryError as error:
+                answers[(repository, tag)] = Unavailable(error.reason)
+        return answers
+
+    def _pool(self, host: str) -> ThreadPoolExecutor:
+        if host not in self._pools:
+            self._pools[host] = ThreadPoolExecutor(self.concurrency(host), f"registry-{host}")
+        return self._pools[host]
+

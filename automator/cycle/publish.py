@@ -1,0 +1,155 @@
+"""Rewriting and publishing: releases become commits, commits become one push.
+
+A refused push is taken apart: each release is pushed by itself, so that only what the server
+refuses fails. A lost race publishes nothing: the cycle decides again on the new tip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+
+from automator.core.decide import Release
+from automator.core.release import Draft, Member, ReleaseRecord, Templates, compose_or_default, source_link
+from automator.core.report import Patch
+from automator.core.rewrite import Edit, rewrite
+from automator.cycle.index import Index
+from automator.edges.checkout import Checkout, Identity, Landed, Lost, Refused
+from automator.errors import CheckoutError, ManifestError
+from automator.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A release whose new texts are proven, ready to be committed."""
+
+    release: Release
+    patches: tuple[Patch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of a cycle's releases."""
+
+    landed: tuple[tuple[Release, str], ...] = ()
+    """Release and its commit."""
+    refused: tuple[tuple[Release, str], ...] = ()
+    """Release and the server's words."""
+    lost: bool = False
+    """Somebody pushed first: what is in neither list must be decided again."""
+
+
+def rewrite_all(
+    index: Index, releases: Iterable[Release]
+) -> tuple[tuple[Rewritten, ...], tuple[tuple[Release, Reason], ...]]:
+    """New texts for every release, each on top of the ones before it; and what is held instead.
+
+    A release is rewritten in all its files or in none.
+    """
+    texts: dict[str, str] = {}
+    done: list[Rewritten] = []
+    held: list[tuple[Release, Reason]] = []
+    for release in releases:
+        try:
+            patches = _patches(index, release, texts)
+        except ManifestError as error:
+            held.append((release, error.reason))
+            continue
+        texts.update({patch.file: patch.after for patch in patches})
+        done.append(Rewritten(release, patches))
+    return tuple(done), tuple(held)
+
+
+def _patches(index: Index, release: Release, texts: dict[str, str]) -> tuple[Patch, ...]:
+    by_file: dict[str, list[Edit]] = {}
+    pin = release.workload.pin == "digest"
+    for site in release.sites:
+        by_file.setdefault(site.file, []).append(Edit(site, release.tag, release.image.digest, pin))
+    patches: list[Patch] = []
+    for file, edits in by_file.items():
+        before = texts[file] if file in texts else index.text(file)
+        after = rewrite(before, edits, PurePosixPath(file).name)
+        patches.append(Patch(release.workload.name, file, before, after))
+    return tuple(patches)
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """Commits and pushes on one branch."""
+
+    index: Index
+    checkout: Checkout
+    author: Identity
+    templates: Templates | None = None
+
+    def publish(self, base: str, rewritten: Sequence[Rewritten], now: datetime) -> Published:
+        """One commit for each release, all in one push on top of `base`.
+
+        Raises CheckoutError where the config repo could not be reached and nothing landed.
+        """
+        commits = self.checkout.commit(
+            base, [self._draft(item) for item in rewritten], when=now, author=self.author
+        )
+        answer = self._push(commits[-1], base)
+        if isinstance(answer, Landed):
+            landed = zip((item.release for item in rewritten), commits, strict=True)
+            return Published(landed=tuple(landed))
+        if isinstance(answer, Lost):
+            return Published(lost=True)
+        if len(rewritten) == 1:
+            return Published(refused=((rewritten[0].release, answer.words),))
+        return self._one_by_one(base, rewritten, now)
+
+    def _one_by_one(self, base: str, rewritten: Sequence[Rewritten], now: datetime) -> Published:
+        """Each release by itself, on top of those that landed and without those that did not."""
+        tip = base
+        texts: dict[str, str] = {}
+        landed: list[tuple[Release, str]] = []
+        refused: list[tuple[Release, str]] = []
+        for item in rewritten:
+            alone = Rewritten(item.release, _patches(self.index, item.release, texts))
+            (commit,) = self.checkout.commit(tip, [self._draft(alone)], when=now, author=self.author)
+            answer = self._push(commit, tip)
+            if isinstance(answer, Landed):
+                tip = commit
+                texts.update({patch.file: patch.after for patch in alone.patches})
+                landed.append((item.release, commit))
+            elif isinstance(answer, Refused):
+                refused.append((item.release, answer.words))
+            else:
+                return Published(tuple(landed), tuple(refused), lost=True)
+        return Published(tuple(landed), tuple(refused))
+
+    def _push(self, commit: str, base: str) -> Landed | Lost | Refused:
+        """Push, and where the answer did not arrive, ask the branch what became of it."""
+        try:
+            return self.checkout.push(commit, expected=base)
+        except CheckoutError:
+            if self.checkout.ask_tip() == commit:
+                return Landed(commit)
+            raise
+
+    def _draft(self, item: Rewritten) -> Draft:
+        files = tuple((patch.file, patch.after.encode()) for patch in item.patches)
+        return Draft(message(item.release, self.templates), files)
+
+
+def message(release: Release, templates: Templates | None) -> str:
+    """The commit message of a release: subject, body and trailers (DESIGN section 7)."""
+    workload, image = release.workload, release.image
+    member = Member(
+        workload=workload.name,
+        image=str(workload.repository),
+        before=release.current,
+        after=release.target,
+        sites=tuple(site.label for site in release.sites),
+        built=image.built,
+        source=source_link(image.source, image.revision),
+        policy=workload.place.file,
+    )
+    why = f"newest in {workload.rule.text} of {release.count} tags"
+    # The templates were tried when the config was read; one that fails all the same costs its words only.
+    text, _ = compose_or_default(ReleaseRecord("release", (member,)), why=why, templates=templates)
+    return text

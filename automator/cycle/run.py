@@ -1,0 +1,251 @@
+"""The cycle: observe, decide, rewrite, publish, announce.
+
+`plan`, `once`, `run` and a webhook all take this one road; `plan` only stops before the push.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from automator.core.decide import Release, Verdict
+from automator.core.policy import InvalidWorkload, Workload
+from automator.core.reference import Repository
+from automator.core.record import Member
+from automator.core.report import Outcome, Report
+from automator.cycle.decisions import Decider
+from automator.cycle.facts import FactFinder
+from automator.cycle.index import Index, Snapshot
+from automator.cycle.logbook import LogLine, releases
+from automator.cycle.observe import Observer
+from automator.cycle.publish import Published, Publisher, Rewritten, rewrite_all
+from automator.edges.checkout import Checkout
+from automator.errors import CheckoutError
+from automator.reasons import Reason, Status, reason
+
+TRIES = 5
+"""Lost races after which a cycle leaves its releases to the next one."""
+REFUSAL_LASTS = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """Why a cycle runs, and what it should look at first."""
+
+    name: str
+    """startup, interval, due, request or command."""
+    named: frozenset[Repository] = frozenset()
+    """Repositories that an event named: listed now, and first."""
+    all_due: bool = False
+    """List every repository whatever its interval, as a command wants."""
+    workloads: frozenset[str] = frozenset()
+    """Only these; all where empty."""
+    owners: frozenset[str] = frozenset()
+    """Only workloads of these owners; all where empty."""
+
+    def selects(self, entry: Workload | InvalidWorkload) -> bool:
+        """Whether this cycle is about the workload."""
+        if self.workloads and entry.name not in self.workloads:
+            return False
+        return not self.owners or (isinstance(entry, Workload) and entry.owner in self.owners)
+
+    @property
+    def partial(self) -> bool:
+        return bool(self.workloads or self.owners)
+
+
+class Refusals(Protocol):
+    """Where a server's no is remembered (`edges.store` keeps it)."""
+
+    def refusal(self, repo: str, workload: str, key: str) -> tuple[str, datetime] | None: ...
+    def save_refusal(self, repo: str, workload: str, key: str, words: str, at: datetime) -> None: ...
+
+
+@dataclass
+class Cycle:
+    """The cycles of one config repo; one at a time."""
+
+    repo: str
+    checkout: Checkout
+    index: Index
+    observer: Observer
+    facts: FactFinder
+    decider: Decider
+    publisher: Publisher
+    refusals: Refusals
+    clock: Callable[[], datetime]
+    mode: str = "write"
+    """`observe`: everything but the push."""
+    _outcomes: tuple[Outcome, ...] = ()
+    _news: int = 0
+
+    def run(
+        self, trigger: Trigger, *, push: bool = True, interim: Callable[[Report], None] | None = None
+    ) -> Report:
+        """One cycle. What fails is in the report; only a bug raises.
+
+        `push=False` is `plan`. `interim` is told the outcomes before history is fetched.
+        """
+        started = self.clock()
+        landed: list[tuple[Release, str]] = []
+        rewritten: tuple[Rewritten, ...] = ()
+        error: Reason | None = None
+        try:
+            for attempt in range(TRIES):
+                snapshot = self._observe(trigger, started, again=attempt > 0)
+                releases = self._decide(snapshot, trigger, started, interim)
+                rewritten = self._rewrite(releases)
+                if not rewritten:
+                    break
+                if not push or self.mode == "observe":
+                    self._plan(rewritten)
+                    break
+                published = self._publish(snapshot, rewritten, landed)
+                if not published.lost:
+                    break
+        except CheckoutError as failed:
+            error = failed.reason
+        return self._announce(trigger, started, landed, rewritten, error)
+
+    def verdicts(self, workload: str) -> tuple[Verdict, ...]:
+        """What became of every tag of a workload, by the cycle that ran last."""
+        return self.decider.verdicts(workload, self.clock())
+
+    def logbook(self, trigger: Trigger, limit: int) -> tuple[LogLine, ...]:
+        """The releases that the branch's history holds, newest first.
+
+        Raises CheckoutError where the config repo cannot be read.
+        """
+        tip = self.checkout.ask_tip()
+        self.checkout.fetch(tip)
+        self.facts.fetch_all_history()
+
+        entries = self.index.move_to(tip).workloads if trigger.owners else {}
+
+        def wanted(member: Member) -> bool:
+            entry = entries.get(member.workload)
+            named = not trigger.workloads or member.workload in trigger.workloads
+            return named and (not trigger.owners or (entry is not None and trigger.selects(entry)))
+
+        return tuple(releases(self.repo, self.checkout, self.index, tip, wanted, limit))
+
+    def _observe(self, trigger: Trigger, now: datetime, *, again: bool) -> Snapshot:
+        """The config repo at its tip, and the tag lists that are due."""
+        old = self.index.snapshot
+        tip = self.checkout.ask_tip()
+        if old is None or old.commit != tip:
+            self.checkout.fetch(tip)
+        rewound = old is not None and old.commit != tip and not self.checkout.is_ancestor(old.commit, tip)
+        snapshot = self.index.move_to(tip)
+        changed: set[Repository] = set()
+        if not again:
+            self.facts.begin()
+            watched = self._watched(snapshot, trigger)
+            changed = self.observer.look(watched, trigger.named, now, all_due=trigger.all_due)
+        self.decider.notice(snapshot, changed, now, rewound=rewound)
+        return snapshot
+
+    @staticmethod
+    def _watched(snapshot: Snapshot, trigger: Trigger) -> Collection[Repository]:
+        watched = snapshot.by_repository
+        if not trigger.partial:
+            return watched.keys()
+        entries = snapshot.workloads
+        return [r for r, names in watched.items() if any(trigger.selects(entries[n]) for n in names)]
+
+    def _decide(
+        self,
+        snapshot: Snapshot,
+        trigger: Trigger,
+        now: datetime,
+        interim: Callable[[Report], None] | None,
+    ) -> tuple[Release, ...]:
+        """The releases to make; every other workload's outcome is settled."""
+
+        def reading() -> None:
+            if interim is not None:
+                interim(self._announce(trigger, now, [], (), None))
+
+        def stopped(release: Release) -> Reason | None:
+            return self._stopped(release, snapshot.commit, now)
+
+        return self.decider.decide(now, trigger.selects, stopped, reading)
+
+    def _rewrite(self, releases: tuple[Release, ...]) -> tuple[Rewritten, ...]:
+        """New texts, proven; a release that cannot be written exactly is held."""
+        rewritten, held = rewrite_all(self.index, releases)
+        for release, why in held:
+            self.decider.settle(release, Status.HELD, why)
+        return rewritten
+
+    def _plan(self, rewritten: tuple[Rewritten, ...]) -> None:
+        for item in rewritten:
+            release = item.release
+            why = reason("waiting/planned", before=release.current, after=release.target)
+            self.decider.settle(release, Status.WAITING, why)
+
+    def _publish(
+        self, snapshot: Snapshot, rewritten: tuple[Rewritten, ...], landed: list[tuple[Release, str]]
+    ) -> Published:
+        """Commits, in one push; each release's outcome is settled by the server's answer."""
+        now = self.clock()
+        published = self.publisher.publish(snapshot.commit, rewritten, now)
+        landed.extend(published.landed)
+        for release, words in published.refused:
+            key = _question(release, snapshot.commit)
+            self.refusals.save_refusal(self.repo, release.workload.name, key, words, now)
+            self.decider.settle(release, Status.FAILED, _refused(release, words, now))
+        if published.lost:
+            for item in rewritten:
+                why = reason("push/lost-race", after=item.release.target, tries=TRIES)
+                self.decider.settle(item.release, Status.WAITING, why)
+        return published
+
+    def _announce(
+        self,
+        trigger: Trigger,
+        started: datetime,
+        landed: list[tuple[Release, str]],
+        rewritten: tuple[Rewritten, ...],
+        error: Reason | None,
+    ) -> Report:
+        """What the cycle did, as one value."""
+        for release, commit in landed:
+            why = reason(
+                "released/pushed", before=release.current, after=release.target, commit=commit[:12]
+            )
+            self.decider.settle(release, Status.RELEASED, why, commit)
+        if self._news != self.decider.news:
+            self._news = self.decider.news
+            self._outcomes = tuple(outcome for _, outcome in sorted(self.decider.outcomes.items()))
+        snapshot = self.index.snapshot
+        return Report(
+            repo=self.repo,
+            trigger=trigger.name,
+            started_at=started,
+            finished_at=self.clock(),
+            head=None if snapshot is None else snapshot.commit,
+            pushed=landed[-1][1] if landed else None,
+            outcomes=self._outcomes,
+            warnings=() if snapshot is None else snapshot.warnings,
+            error=error,
+            patches=tuple(patch for item in rewritten for patch in item.patches),
+        )
+
+    def _stopped(self, release: Release, head: str, now: datetime) -> Reason | None:
+        """A refused release is tried again when its target or the head changes, or after an hour."""
+        refusal = self.refusals.refusal(self.repo, release.workload.name, _question(release, head))
+        if refusal is None:
+            return None
+        words, at = refusal
+        return None if now >= at + REFUSAL_LASTS else _refused(release, words, at)
+
+
+def _question(release: Release, head: str) -> str:
+    return f"{release.target} on {head}"
+
+
+def _refused(release: Release, words: str, at: datetime) -> Reason:
+    return reason("push/refused", changes_at=at + REFUSAL_LASTS, after=release.target, words=words)

@@ -1,0 +1,1 @@
+"""The demo: everything `make demo` needs and nothing that the daemon needs."""

@@ -1,0 +1,201 @@
+"""The tour: the main job end to end, told step by step on an embedded registry and a play repo.
+
+Everything runs as a user would run it: the commands shown are the commands executed.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from automator.demo.images import push_image
+from automator.demo.registry import EmbeddedRegistry
+from automator.edges.checkout.scratch import PlayRepo
+
+Run = Callable[[list[str]], int]
+
+DEPLOYMENT = """\
+# The web shop. Comments, quotes and blank lines stay as they are.
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  namespace: shop
+
+spec:
+  replicas: 2
+  selector:
+    matchLabels: {{ app: web }}
+  template:
+    metadata:
+      labels: {{ app: web }}
+    spec:
+      containers:
+        - name: app
+          image: "{host}/acme/web:1.4.2"   # released by automator
+          ports: [ {{ containerPort: 8080 }} ]
+"""
+
+POLICY = """\
+# Which tags of acme/web may be released: three lines.
+version: 1
+workloads:
+  web:
+    image: {host}/acme/web
+    semver: ">=1.4 <2"
+"""
+
+CONFIG = """\
+state = "state"
+
+[repos.shop]
+url = "{bare}"
+
+[registries."{host}"]
+insecure = true          # the embedded registry speaks plain HTTP on loopback
+
+[daemon]
+interval = "5s"
+listen = "127.0.0.1:{port}"
+"""
+
+
+class _Stage:
+    """Folders and servers of one tour."""
+
+    def __init__(self, root: Path, registry: EmbeddedRegistry, repo: PlayRepo) -> None:
+        self.root = root
+        self.registry = registry
+        self.repo = repo
+        self.config = root / "config.toml"
+
+    def push(self, tag: str, age: timedelta) -> None:
+        push_image(
+            self.registry.url,
+            "acme/web",
+            tag,
+            created=datetime.now(UTC) - age,
+            labels={"org.opencontainers.image.source": "https://git.example.com/acme/web"},
+        )
+        click.echo(f"    pushed {self.registry.host}/acme/web:{tag}")
+
+
+def tour(run: Run, *, keep: bool) -> int:
+    """Show the job; returns the exit code. With `keep`, leave all running until Ctrl-C.
+
+    `run` executes an automator command line and returns its exit code.
+    """
+    with tempfile.TemporaryDirectory(prefix="automator-demo-") as folder:
+        root = Path(folder)
+        with EmbeddedRegistry(root / "images") as registry:
+            repo = PlayRepo(root / "config-repo.git", root / "work", person="Ann", mail="ann@example.com")
+            stage = _Stage(root, registry, repo)
+            try:
+                fine = _story(run, stage)
+                if keep and fine:
+                    _play(run, stage)
+            finally:
+                repo.close()
+    return 0 if fine else 1
+
+
+def _story(run: Run, stage: _Stage) -> bool:
+    registry, repo = stage.registry, stage.repo
+    say("1. A config repo: one manifest, one policy of three lines")
+    _write(repo.work / "apps/shop/web.yaml", DEPLOYMENT.format(host=registry.host))
+    _write(repo.work / "policies/shop.yaml", POLICY.format(host=registry.host))
+    repo.commit_all("The web shop, and what may be released")
+    _show(repo.work, "apps/shop/web.yaml")
+    _show(repo.work, "policies/shop.yaml")
+    _write(stage.config, CONFIG.format(bare=repo.bare, host=registry.host, port=0))
+    os.chdir(stage.root)
+    fine = _command(run, "check work --policies policies") == 0
+
+    say("2. CI pushes a new tag to the registry")
+    stage.push("1.4.2", timedelta(days=9))
+    stage.push("1.4.3", timedelta(minutes=31))
+    fine &= _command(run, "plan") == 0
+    fine &= _command(run, "once") == 0
+    repo.pull()
+    _git(repo, "show", "--format=fuller", "HEAD")
+    fine &= "acme/web:1.4.3" in _manifest(repo)
+
+    say("3. A tag that the policy refuses: a new major version")
+    stage.push("2.0.0", timedelta(minutes=2))
+    fine &= _command(run, "once") == 0
+    fine &= _command(run, "explain web") == 0
+
+    say("4. Somebody rolls back, with Git alone")
+    _git(repo, "revert", "--no-edit", "HEAD")
+    repo.git("push", "--quiet", "origin", "HEAD:main")
+    fine &= _command(run, "once") == 0
+    repo.pull()
+    fine &= "acme/web:1.4.2" in _manifest(repo)
+    click.echo("    The rollback stays: 1.4.3 was turned away by a person, so it does not come back.")
+
+    say("5. The fix arrives, and is released")
+    stage.push("1.4.4", timedelta(minutes=1))
+    fine &= _command(run, "once") == 0
+    repo.pull()
+    fine &= "acme/web:1.4.4" in _manifest(repo)
+    _git(repo, "log", "--oneline")
+    fine &= _command(run, "log") == 0
+    say("Done." if fine else "The demo did not go as told above; this is a bug.")
+    return fine
+
+
+def _play(run: Run, stage: _Stage) -> None:
+    """The daemon on the same repo, until Ctrl-C."""
+    host = stage.registry.host
+    say("The daemon is running now, a cycle every 5 seconds. In another terminal:")
+    click.echo(f"    cd {shlex.quote(str(stage.root))}")
+    click.echo("    automator status")
+    click.echo("    automator explain web")
+    click.echo(f"    automator tags {host}/acme/web")
+    click.echo(f"    git -C {shlex.quote(str(stage.repo.work))} pull origin main")
+    click.echo(
+        f"    skopeo copy --dest-tls-verify=false docker://{host}/acme/web:1.4.4 docker://{host}/acme/web:1.4.5"
+    )
+    click.echo("Ctrl-C ends the daemon, the registry, and removes the folder.")
+    click.echo("")
+    run(["run"])
+
+
+def say(title: str) -> None:
+    """A step's heading."""
+    click.echo("")
+    click.echo(click.style(title, bold=True))
+
+
+def _command(run: Run, line: str) -> int:
+    click.echo("")
+    click.echo(click.style(f"    $ automator {line}", fg="cyan"))
+    return run(shlex.split(line))
+
+
+def _git(repo: PlayRepo, *arguments: str) -> None:
+    click.echo("")
+    click.echo(click.style(f"    $ git {shlex.join(arguments)}", fg="cyan"))
+    click.echo(repo.git(*arguments).rstrip())
+
+
+def _show(work: Path, path: str) -> None:
+    click.echo("")
+    click.echo(click.style(f"    # {path}", fg="cyan"))
+    for line in (work / path).read_text().splitlines():
+        click.echo(f"    {line}".rstrip())
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _manifest(repo: PlayRepo) -> str:
+    return (repo.work / "apps/shop/web.yaml").read_text()

@@ -1,0 +1,421 @@
+"""The clone of a config repo: bare, shallow until history is wanted, thrown away when it is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn, Self, TypeVar
+
+from automator.core.release import Draft
+from automator.edges.checkout.git import Answer, Git
+from automator.edges.checkout.history import DEFAULT_LIMIT, FileLog, LogEntry, read_file_log, read_log
+from automator.edges.checkout.publish import MADE, Identity, write_commits
+from automator.edges.checkout.reading import (
+    Entry,
+    Failed,
+    TreeChange,
+    read_blobs,
+    read_changes,
+    read_tree,
+)
+from automator.edges.checkout.remote import Remote, open_door
+from automator.edges.checkout.words import (
+    Landed,
+    Lost,
+    Refused,
+    failure,
+    push_result,
+    refusal,
+    tells_damage,
+    tells_full_disk,
+)
+from automator.errors import CheckoutError
+from automator.reasons import reason
+
+TIP = "refs/automator/tip"
+BLOB_LIMIT = 1 << 20
+OPEN_PATIENCE = 10.0
+"""Seconds to wait for a git process that a killed daemon left behind."""
+PACKS_LIMIT = 50
+LOOSE_LIMIT = 27
+"""Loose objects in one of their 256 folders: about 6,900 in all, git's own threshold."""
+TIDY_EVERY = 50
+"""Fetches between two attempts at tidying."""
+
+T = TypeVar("T")
+
+
+class Checkout:
+    """One branch of a config repo, read and written without a work tree.
+
+    Not for two threads at once. Every method that runs git may raise CheckoutError with
+    `git/timeout` (the step took longer than `deadline` seconds), `git/damaged` (the clone is broken;
+    the next `fetch` makes a new one), `git/disk` or `git/failed`.
+    """
+
+    def __init__(self, folder: Path, remote: Remote, *, deadline: float) -> None:
+        """Open the clone in `folder`, or prepare to make one there; asks nobody yet.
+
+        Removes what a killed git left behind. Raises CheckoutError `git/bad-url`, `git/busy` when
+        another process works on the clone, `git/not-installed`.
+        """
+        self._folder = folder.absolute()
+        self._door = open_door(remote, deadline=deadline)
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self._beside("lock"))
+        self._close = weakref.finalize(self, os.close, self._lock)
+        self._git = Git(self._folder, deadline=deadline, kept_fd=self._lock)
+        self._present: set[str] | None = None
+        """Commits known to be here with everything they need; None before the clone was asked."""
+        self._made: dict[str, str] = {}
+        """Commits of ours -> their parent."""
+        self._fetches_to_tidy = 0
+        self._sweep()
+        self._environment = dict(self._door.environment)
+        if self._door.local_path is not None:
+            self._trust(self._door.local_path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another process open the clone."""
+        self._close()
+
+    @property
+    def processes(self) -> int:
+        """Git processes started so far (git's own children not counted)."""
+        return self._git.processes
+
+    # -- the remote ---------------------------------------------------------------------------
+
+    def ask_tip(self) -> str:
+        """The commit that the branch is at, now, on the server.
+
+        Raises CheckoutError: `git/unreachable`, `git/denied`, `git/host-key`, `git/not-found`,
+        `git/redirected`, `git/no-branch`, `git/empty`, `git/credential-file`.
+        """
+        refs = self._ask_refs(self._door.ref)
+        if tip := refs.get(self._door.ref):
+            return tip
+        code = "git/no-branch" if self._ask_refs() else "git/empty"
+        raise CheckoutError(reason(code, url=self._door.url, branch=self._door.branch), retry=False)
+
+    def fetch(self, tip: str) -> None:
+        """Have `tip`, the answer of `ask_tip`, and everything in it; does nothing if it is here.
+
+        Raises the errors of `ask_tip`, and `git/moved` when the branch was meanwhile set to a
+        commit that does not contain `tip`.
+        """
+        if self._broken.exists() or not (self._folder / "HEAD").exists():
+            self._clone(tip)
+            return
+        if tip in self._known():
+            return
+        try:
+            self._fetch()
+            self._expect(tip)
+        except CheckoutError as error:
+            if error.reason.code != "git/damaged":
+                raise
+            self._clone(tip)
+            return
+        self._present = {tip}
+        self._tidy()
+
+    def deepen(self, commits: int) -> None:
+        """Fetch so many more commits of history behind the oldest that is here."""
+        self._fetch(f"--deepen={commits}")
+
+    def unshallow(self) -> None:
+        """Fetch all of the branch's history."""
+        if self.is_shallow():
+            self._fetch("--unshallow")
+
+    def push(self, commit: str, *, expected: str) -> Landed | Lost | Refused:
+        """Move the branch from `expected` to `commit`, which descends from it, or leave it untouched.
+
+        Raises CheckoutError when there was no verdict (also `git/timeout`): the push may have
+        landed or not, so ask for the tip again.
+        """
+        if not self._descends(commit, expected):
+            raise CheckoutError(reason("git/rewound", old=expected, new=commit), retry=False)
+        ref = self._door.ref
+        step = f"pushing to {self._door.branch}"
+        # The lease makes the push a compare-and-swap on `expected`: a plain push would also succeed
+        # on a branch that somebody has just rewound to an older commit. It never overwrites, since
+        # the commit descends from what it replaces.
+        answer = self._speak(
+            step,
+            *("push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no"),
+            *(f"--force-with-lease={ref}:{expected}", self._door.url, f"{commit}:{ref}"),
+        )
+        hidden = self._door.hidden()
+        out = answer.out.decode("utf-8", "replace")
+        result = push_result(commit, ref, answer.status, out, answer.words, hidden)
+        if result is None:
+            self._raise_refusal(step, answer.words)
+        return result
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def tree(self, commit: str) -> Mapping[str, Entry]:
+        """Every path of a commit: files, symbolic links (mode 120000) and submodules (160000)."""
+        return self._read(lambda: read_tree(self._git, commit))
+
+    def changes(self, old: str, new: str) -> tuple[TreeChange, ...]:
+        """The paths that differ between two commits; `git/no-commit` if one of them is not here."""
+        return self._read(lambda: read_changes(self._git, old, new), commit=old)
+
+    def blobs(self, oids: Iterable[str], *, limit: int = BLOB_LIMIT) -> Iterator[tuple[str, bytes | None]]:
+        """The content of each blob in turn, from one process; None for one over `limit` bytes."""
+        try:
+            yield from read_blobs(self._git, oids, limit)
+        except Failed as failed:
+            self._judge(failed)
+
+    def file_log(
+        self, commit: str, paths: Sequence[str], *, since: str | None = None, limit: int = DEFAULT_LIMIT
+    ) -> FileLog:
+        """The first-parent changes of `paths` up to `commit`, newest first, `limit` commits at most.
+
+        With `since`, an older tip, only what came after it; `git/rewound` if `commit` does not
+        descend from it. Complete only if the clone reaches back far enough: see `deepen`.
+        """
+        if since is not None and not self.is_ancestor(since, commit):
+            raise CheckoutError(reason("git/rewound", old=since, new=commit))
+        shallow = self._shallow()
+        return self._read(
+            lambda: read_file_log(self._git, commit, paths, since=since, limit=limit, shallow=shallow)
+        )
+
+    def log(self, commit: str, *, limit: int = DEFAULT_LIMIT, grep: str | None = None) -> Iterator[LogEntry]:
+        """The branch's commits up to `commit`, newest first; with `grep`, those whose message contains it."""
+        yield from self._read(lambda: tuple(read_log(self._git, commit, limit=limit, grep=grep)))
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        """Whether `new` is `old` or descends from it, as far as this clone knows."""
+        if old == new:
+            return True
+        answer = self._git.run("comparing commits", "merge-base", "--is-ancestor", old, new)
+        if answer.status not in (0, 1) and tells_full_disk(answer.words):
+            self._judge(Failed("comparing commits", answer.words))
+        return answer.status == 0
+
+    def is_shallow(self) -> bool:
+        return bool(self._shallow())
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def commit(
+        self, base: str, drafts: Sequence[Draft], *, when: datetime, author: Identity
+    ) -> tuple[str, ...]:
+        """Make a chain of commits on `base`, one for each draft, and return their ids, oldest first.
+
+        They are on no branch until `push`. Same arguments, same ids. Raises CheckoutError
+        `git/bad-path` for a path with control characters, outside the tree, or no regular file.
+        """
+        if not drafts:
+            return ()
+        made = self._read(lambda: write_commits(self._git, base, drafts, when=when, author=author))
+        self._made |= dict(zip(made, (base, *made[:-1]), strict=True))
+        self._known().update(made)
+        return made
+
+    def fsck(self) -> str:
+        """What `git fsck` has to say about the clone: nothing, if it is sound."""
+        answer = self._git.run(
+            "checking the clone", *("fsck", "--no-progress", "--no-dangling", "--connectivity-only")
+        )
+        return answer.words.strip() if answer.status else ""
+
+    # -- inside -------------------------------------------------------------------------------
+
+    @property
+    def _broken(self) -> Path:
+        return self._beside("broken")
+
+    def _beside(self, what: str) -> Path:
+        return self._folder.with_name(f"{self._folder.name}.{what}")
+
+    def _trust(self, path: Path) -> None:
+        """Let git use a local remote that belongs to another user: the operator named it.
+
+        Only a settings file reaches the git process on the other side of a local remote.
+        """
+        lines = ("[safe]", *(f'\tdirectory = "{_in_config(p)}"' for p in (path, path / ".git")))
+        file = self._beside("gitconfig")
+        file.write_text("\n".join(lines) + "\n", "utf-8", "surrogateescape")
+        self._environment["GIT_CONFIG_GLOBAL"] = str(file)
+
+    def _speak(self, step: str, *arguments: str, folder: Path | None = None) -> Answer:
+        """Run a command that speaks with the server."""
+        self._door.check_files()
+        try:
+            return self._git.run(
+                step, *arguments, extra=self._environment, settings=self._door.settings, folder=folder
+            )
+        except CheckoutError:
+            self._sweep()
+            raise
+
+    def _ask_refs(self, *patterns: str) -> dict[str, str]:
+        step = f"asking for the tip of {self._door.branch}"
+        # No repository: a damaged clone must not keep us from asking.
+        answer = self._speak(step, "ls-remote", self._door.url, *patterns, folder=Path(os.devnull))
+        if answer.status:
+            raise refusal(step, self._door.url, answer.words, self._door.hidden())
+        lines = answer.out.decode("utf-8", "replace").splitlines()
+        return {name: oid for oid, _, name in (line.partition("\t") for line in lines)}
+
+    def _clone(self, tip: str) -> None:
+        """Make the clone aside and put it in place whole, instead of a damaged one if there is one."""
+        fresh, old = self._beside("new"), self._beside("old")
+        for leftover in (fresh, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        kind = ("--object-format=sha256",) if len(tip) == 64 else ()
+        answer = self._git.run(
+            "cloning",
+            *("init", "--quiet", "--bare", "--template=", *kind, str(fresh)),
+            extra={"GIT_DEFAULT_REF_FORMAT": "files"},
+            folder=fresh,
+        )
+        if answer.status:
+            self._judge(Failed("cloning", answer.words))
+        self._fetch("--depth=1", folder=fresh)
+        self._expect(tip, folder=fresh)
+        if self._folder.exists():
+            self._folder.rename(old)
+        fresh.rename(self._folder)
+        self._broken.unlink(missing_ok=True)
+        shutil.rmtree(old, ignore_errors=True)
+        self._present = {tip}
+        self._made.clear()
+
+    def _fetch(self, *options: str, folder: Path | None = None) -> None:
+        step = f"fetching {self._door.branch}"
+        # The plus follows a branch that somebody rewound.
+        answer = self._speak(
+            step,
+            *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"),
+            *("--no-auto-maintenance", "--update-shallow", *options, self._door.url),
+            f"+{self._door.ref}:{TIP}",
+            folder=folder,
+        )
+        if answer.status:
+            if "couldn't find remote ref" in answer.words:
+                raise CheckoutError(reason("git/no-branch", url=self._door.url, branch=self._door.branch))
+            self._raise_refusal(step, answer.words)
+
+    def _expect(self, tip: str, *, folder: Path | None = None) -> None:
+        answer = self._git.run("fetching", "cat-file", "-e", f"{tip}^{{tree}}", folder=folder)
+        if answer.status:
+            raise CheckoutError(reason("git/moved", branch=self._door.branch, commit=tip))
+
+    def _known(self) -> set[str]:
+        if self._present is None:
+            answer = self._git.run("opening the clone", "for-each-ref", "--format=%(objectname)", TIP, MADE)
+            self._present = set(answer.out.decode("ascii").split()) if answer.status == 0 else set()
+        return self._present
+
+    def _descends(self, commit: str, ancestor: str) -> bool:
+        """As `is_ancestor`, without a process for commits that we made."""
+        at: str | None = commit
+        while at is not None and at != ancestor:
+            at = self._made.get(at)
+        return at == ancestor or self.is_ancestor(ancestor, commit)
+
+    def _shallow(self) -> frozenset[str]:
+        """The commits at which the clone's history was cut off (gitrepository-layout, "shallow")."""
+        try:
+            return frozenset((self._folder / "shallow").read_text("ascii").split())
+        except FileNotFoundError:
+            return frozenset()
+
+    def _read(self, question: Callable[[], T], *, commit: str | None = None) -> T:
+        try:
+            return question()
+        except Failed as failed:
+            if commit is not None and (self._folder / "HEAD").exists() and not self._has(commit):
+                raise CheckoutError(reason("git/no-commit", commit=commit)) from failed
+            self._judge(failed)
+
+    def _has(self, commit: str) -> bool:
+        return self._git.run("looking up a commit", "cat-file", "-e", f"{commit}^{{commit}}").status == 0
+
+    def _judge(self, failed: Failed) -> NoReturn:
+        """Raise for a command that asked nobody else: its failure is the clone's, or the disk's."""
+        if tells_full_disk(failed.words):
+            raise refusal(failed.step, self._door.url, failed.words, ()) from failed
+        if tells_damage(failed.words):
+            self._raise_damaged(failed.words)
+        raise failure(failed.step, failed.words) from failed
+
+    def _raise_refusal(self, step: str, words: str) -> NoReturn:
+        error = refusal(step, self._door.url, words, self._door.hidden())
+        if error.reason.code == "git/failed" and tells_damage(words):
+            self._raise_damaged(words)
+        raise error
+
+    def _raise_damaged(self, words: str) -> NoReturn:
+        with contextlib.suppress(OSError):  # the disk may be full: then the next run finds out again
+            self._broken.touch()
+        self._present = None
+        raise CheckoutError(reason("git/damaged", folder=self._folder, words=words))
+
+    def _sweep(self) -> None:
+        """Remove the lock and temporary files of a git process that was killed: nobody else works here."""
+        for leftover in ("*.lock", "fast_import_crash_*"):
+            for file in (*self._folder.glob(leftover), *(self._folder / "refs").rglob(leftover)):
+                file.unlink(missing_ok=True)
+        for pattern in ("info/*.lock", "pack/*.lock", "pack/tmp_*", "??/tmp_obj_*", "*/.tmp-*"):
+            for file in (self._folder / "objects").glob(pattern):
+                file.unlink(missing_ok=True)
+        for pattern in ("tmp_objdir-*", "incoming-*"):
+            for directory in (self._folder / "objects").glob(pattern):
+                shutil.rmtree(directory, ignore_errors=True)
+
+    def _tidy(self) -> None:
+        """Pack the clone when it has grown ragged; git's own way is switched off, as it knows no deadline."""
+        if self._fetches_to_tidy > 0:
+            self._fetches_to_tidy -= 1
+            return
+        objects = self._folder / "objects"
+        loose = sum(1 for _ in objects.glob("17/*"))
+        packs = sum(1 for _ in objects.glob("pack/*.pack"))
+        if loose > LOOSE_LIMIT or packs > PACKS_LIMIT:
+            self._fetches_to_tidy = TIDY_EVERY
+            try:
+                self._git.run("tidying the clone", "gc", "--quiet", "--prune=1.day.ago")
+            except CheckoutError:
+                self._sweep()
+
+
+def _in_config(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _lock(path: Path) -> int:
+    """Take the lock on a clone, which the git processes of a killed daemon may still hold for a while."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    until = time.monotonic() + OPEN_PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                os.close(descriptor)
+                raise CheckoutError(reason("git/busy", folder=path.with_suffix(""))) from None
+            time.sleep(0.05)
+        else:
+            return descriptor

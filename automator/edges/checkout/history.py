@@ -1,0 +1,146 @@
+"""Who changed which file when: git's log over many paths, read in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from automator.core.history import FileChange
+from automator.edges.checkout.git import Git
+from automator.edges.checkout.reading import Failed, decode_path, encode_path, raw_entries
+
+DEFAULT_LIMIT = 10_000
+"""Commits that one question looks through at most."""
+
+_FIELDS = "%H%x00%P%x00%ct%x00%an%x00%B"
+_STEP = "reading history"
+
+
+@dataclass(frozen=True, slots=True)
+class FileLog:
+    """The changes of some files on a branch's first-parent line, newest first."""
+
+    changes: tuple[FileChange, ...]
+    complete: bool
+    """Whether nothing older was left out, by the limit or because the clone does not reach back."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One commit."""
+
+    commit: str
+    author: str
+    time: datetime
+    """Committer time, UTC."""
+    message: str
+    parents: tuple[str, ...]
+
+
+def read_file_log(
+    git: Git, commit: str, paths: Sequence[str], *, since: str | None, limit: int, shallow: frozenset[str]
+) -> FileLog:
+    """The first-parent commits up to `commit` that changed one of `paths`.
+
+    A commit of `shallow` looks as if it had added every file: what it says is dropped.
+    """
+    asked = [f"^{since}", commit] if since else [commit]
+    plain = sorted({path for path in paths if path and "\n" not in path})
+    if not plain:
+        return FileLog((), complete=True)
+    answer = git.run(
+        _STEP,
+        "--literal-pathspecs",
+        "log",
+        *("--first-parent", "--diff-merges=first-parent", "--raw", "-z", "--no-renames", "--no-abbrev"),
+        *("--encoding=UTF-8", f"--format=tformat:{_FIELDS}", f"--max-count={limit + 1}", "--stdin"),
+        feed=b"".join(line + b"\n" for line in (*map(str.encode, asked), b"--", *map(encode_path, plain))),
+    )
+    if answer.status:
+        raise Failed(_STEP, answer.words)
+    found = list(_entries(answer.out))
+    changes = tuple(
+        change
+        for entry, raw in found[:limit]
+        if entry.commit not in shallow
+        for change in _changes(entry, raw)
+    )
+    cut = len(found) > limit or any(entry.commit in shallow for entry, _ in found)
+    return FileLog(changes, complete=not cut and not _meets(git, asked, shallow))
+
+
+def read_log(git: Git, commit: str, *, limit: int, grep: str | None) -> Iterator[LogEntry]:
+    """The first-parent commits up to `commit`, newest first; with `grep`, those that mention it."""
+    answer = git.run(
+        _STEP,
+        "log",
+        *("--first-parent", "--no-patch", "-z", "--encoding=UTF-8", f"--format=tformat:{_FIELDS}"),
+        *(f"--max-count={limit}", *(("--fixed-strings", f"--grep={grep}") if grep else ())),
+        *("--end-of-options", commit, "--"),
+    )
+    if answer.status:
+        raise Failed(_STEP, answer.words)
+    for entry, _ in _entries(answer.out):
+        yield entry
+
+
+def _entries(out: bytes) -> Iterator[tuple[LogEntry, tuple[tuple[bytes, bytes], ...]]]:
+    """Each commit of a log with its raw lines, as (line, path).
+
+    With `-z` everything ends in NUL: five fields, then pairs of `:modes oids status` and path. A
+    commit's id never begins with a colon, and no field can hold a NUL.
+    """
+    tokens = out.split(b"\0")
+    at = 0
+    while at + 5 <= len(tokens):
+        commit, parents, seconds, author, message = tokens[at : at + 5]
+        at += 5
+        raw = []
+        while at + 1 < len(tokens) and tokens[at].lstrip(b"\n").startswith(b":"):
+            raw.append((tokens[at], tokens[at + 1]))
+            at += 2
+        entry = LogEntry(
+            commit=commit.decode("ascii").strip(),
+            author=author.decode("utf-8", "replace"),
+            time=_moment(seconds),
+            message=message.decode("utf-8", "replace"),
+            parents=tuple(parents.decode("ascii").split()),
+        )
+        yield entry, tuple(raw)
+
+
+def _moment(seconds: bytes) -> datetime:
+    """A commit's time; a nonsensical one (git stores any number) counts as the epoch's beginning."""
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
+
+
+def _changes(entry: LogEntry, raw: Sequence[tuple[bytes, bytes]]) -> Iterator[FileChange]:
+    for head, path in raw:
+        before, after = raw_entries(head)
+        yield FileChange(
+            commit=entry.commit,
+            author=entry.author,
+            time=entry.time,
+            message=entry.message,
+            path=decode_path(path),
+            before=before.oid if before else None,
+            after=after.oid if after else None,
+        )
+
+
+def _meets(git: Git, asked: Sequence[str], shallow: frozenset[str]) -> bool:
+    """Whether the first-parent line ends where the clone does, rather than at a first commit."""
+    if not shallow:
+        return False
+    answer = git.run(
+        _STEP,
+        *("rev-list", "--first-parent", "--max-parents=0", "--stdin"),
+        feed="".join(f"{revision}\n" for revision in asked).encode(),
+    )
+    if answer.status:
+        raise Failed(_STEP, answer.words)
+    return not shallow.isdisjoint(answer.out.decode("ascii").split())

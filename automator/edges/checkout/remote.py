@@ -1,0 +1,176 @@
+"""Where the config repo lives, and how git is shown the way in without showing it to anyone else."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from automator.errors import CheckoutError
+from automator.reasons import reason
+
+SCHEMES = ("https", "http", "ssh", "file")
+DEFAULT_USERNAME = "git"
+"""Sent with a token when no username is configured; the forges look at the token only."""
+
+_SCP = re.compile(
+    r"(?:(?P<user>[\w.+-]+)@)?(?P<host>\w[\w.-]*|\[[0-9a-fA-F:.]+\]):(?P<path>[^:].*)", re.ASCII
+)
+_BAD_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|^[-./]|[./]$|^@?$")
+
+# Called by git through `sh`; the password goes from its file to git's pipe and nowhere else.
+_HELPER = (
+    '!f() { test "$1" = get || return 0; IFS= read -r p < "$AUTOMATOR_GIT_PASSWORD_FILE"; '
+    'printf \'username=%s\\npassword=%s\\n\' "$AUTOMATOR_GIT_USERNAME" "$p"; }; f'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A config repo: one branch behind one URL, and the files that open the door.
+
+    `url` is https, http, ssh (also `user@host:path`), file, or an absolute path. It may name a user,
+    never a password. Files are read when they are used, so rotation needs no restart.
+    """
+
+    url: str
+    branch: str = "main"
+    username: str | None = None
+    password_file: Path | None = None
+    ssh_key_file: Path | None = None
+    known_hosts_file: Path | None = None
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A remote as git is given it."""
+
+    url: str
+    """Without userinfo, except an ssh user; fit to be shown."""
+    branch: str
+    environment: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, str], ...]
+    files: tuple[Path, ...]
+    """Files that must be readable."""
+    username: str
+    password_file: Path | None
+    local_path: Path | None = None
+
+    @property
+    def ref(self) -> str:
+        return f"refs/heads/{self.branch}"
+
+    def check_files(self) -> None:
+        """Raise CheckoutError (`git/credential-file`) for a file that is missing, unreadable or empty."""
+        for file in self.files:
+            try:
+                problem = "" if file.read_bytes().strip() else "it is empty"
+            except OSError as error:
+                problem = error.strerror or str(error)
+            if problem:
+                raise CheckoutError(reason("git/credential-file", file=file, problem=problem))
+
+    def hidden(self) -> tuple[str, ...]:
+        """The secret in each spelling in which a server might echo it, longest first."""
+        if self.password_file is None:
+            return ()
+        try:
+            first = self.password_file.read_text("utf-8", "replace").partition("\n")[0]
+        except OSError:
+            return ()
+        pair = base64.b64encode(f"{self.username}:{first}".encode()).decode()
+        return tuple(sorted({first, quote(first, safe=""), pair} - {""}, key=len, reverse=True))
+
+
+def open_door(remote: Remote, *, deadline: float) -> Door:
+    """Check a remote's URL and branch and prepare what git needs for it.
+
+    Raises CheckoutError (`git/bad-url`), which waiting does not mend.
+    """
+    if _BAD_BRANCH.search(remote.branch):
+        raise _bad(remote.url, f"{remote.branch!r} is no branch name")
+    if any(not c.isprintable() or c.isspace() for c in remote.url) or not remote.url:
+        raise _bad("", "it is empty or has spaces or control characters")
+    scheme = remote.url.partition("://")[0].lower() if "://" in remote.url else ""
+    if scheme in ("https", "http"):
+        return _http(remote, deadline)
+    scp = None if scheme else _SCP.fullmatch(remote.url)
+    if scheme == "ssh" or (scp and scp["host"] not in SCHEMES):
+        return _ssh(remote, deadline)
+    if scheme == "file" or remote.url.startswith("/"):
+        path = unquote(remote.url[len("file://") :]) if scheme else remote.url
+        return Door(remote.url, remote.branch, (), (), (), "", None, Path(path))
+    raise _bad(remote.url, f"it must be one of {', '.join(SCHEMES)}, user@host:path or an absolute path")
+
+
+def _http(remote: Remote, deadline: float) -> Door:
+    try:
+        parts = urlsplit(remote.url)
+        port = parts.port
+    except ValueError as error:
+        raise _bad("", str(error)) from None
+    if not parts.hostname:
+        raise _bad("", "it names no host")
+    if parts.password is not None:
+        raise _bad(parts.hostname, "it carries a password, which belongs in a password file")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    base = f"{parts.scheme}://{host}{f':{port}' if port else ''}"
+    username = remote.username or unquote(parts.username or "") or DEFAULT_USERNAME
+    environment: list[tuple[str, str]] = []
+    # A server that goes silent is also given up by git itself, should we be killed meanwhile.
+    settings = [("http.lowSpeedLimit", "1"), ("http.lowSpeedTime", str(max(int(deadline), 1)))]
+    if remote.password_file:
+        environment += [
+            ("AUTOMATOR_GIT_USERNAME", username),
+            ("AUTOMATOR_GIT_PASSWORD_FILE", str(remote.password_file)),
+        ]
+        settings.append((f"credential.{base}.helper", _HELPER))  # asked for this host alone
+    if remote.ca_file:
+        environment.append(("GIT_SSL_CAINFO", str(remote.ca_file)))
+    return Door(
+        url=base + parts.path + (f"?{parts.query}" if parts.query else ""),
+        branch=remote.branch,
+        environment=tuple(environment),
+        settings=tuple(settings),
+        files=tuple(f for f in (remote.password_file, remote.ca_file) if f),
+        username=username,
+        password_file=remote.password_file,
+    )
+
+
+def _ssh(remote: Remote, deadline: float) -> Door:
+    if "://" in remote.url:
+        parts = urlsplit(remote.url)
+        if parts.password is not None:
+            raise _bad(parts.hostname or "", "it carries a password; ssh needs a key file")
+        if not parts.hostname or parts.hostname.startswith("-"):
+            raise _bad("", "it names no host")
+    options = ["BatchMode=yes", "StrictHostKeyChecking=yes", "ControlMaster=no", "ForwardAgent=no"]
+    options += [f"ConnectTimeout={max(int(deadline), 1)}", "ServerAliveInterval=15", "ServerAliveCountMax=3"]
+    command = ["ssh"]
+    if remote.known_hosts_file:
+        options += [f'UserKnownHostsFile="{remote.known_hosts_file}"', "GlobalKnownHostsFile=/dev/null"]
+    if remote.ssh_key_file:
+        command += ["-i", str(remote.ssh_key_file)]
+        options.append("IdentitiesOnly=yes")
+    for option in options:
+        command += ["-o", option]
+    return Door(
+        url=remote.url,
+        branch=remote.branch,
+        environment=(("GIT_SSH_COMMAND", shlex.join(command)),),
+        settings=(),
+        files=tuple(f for f in (remote.ssh_key_file, remote.known_hosts_file) if f),
+        username="",
+        password_file=None,
+    )
+
+
+def _bad(shown: str, problem: str) -> CheckoutError:
+    # A URL that could not be taken apart may hide a password anywhere: only its safe part is shown.
+    shown = re.sub(r"//[^/@]*@", "//…@", shown)
+    return CheckoutError(reason("git/bad-url", url=shown or "(not shown)", problem=problem), retry=False)

@@ -1,0 +1,167 @@
+"""The log: structlog lines for people or for programs, without secrets, on one line each.
+
+A cycle is one sentence and a line for each of its outcomes. Libraries that log by the standard
+library (apscheduler, uvicorn, git) come out by the same door.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from automator.core.report import Outcome, Report
+from automator.reasons import Reason, Status, one_line
+
+MASK = "***"
+LINE_LIMIT = 2000
+
+_SECRET_KEY = re.compile(
+    r"passw(or)?d|passphrase|token|secret|authorization|credential|cookie|api[_-]?key", re.I
+)
+_KEY_OF_A_PATH = re.compile(r"_(file|path)$", re.I)
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+_HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization\W{1,4})(?:(?:basic|bearer)\s+)?[^\s'\",;]+")
+_BEARER = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9+/=._~-]{16,}")
+_FIRST = {"timestamp": 0, "level": 1, "event": 2}
+_AS_WRITTEN = ("exception", "stack")
+"""Tracebacks: the only values that may span lines."""
+
+_LEVELS = {
+    Status.RELEASED: "info",
+    Status.CURRENT: "info",
+    Status.WAITING: "info",
+    Status.HELD: "warning",
+    Status.FAILED: "error",
+}
+
+_log = structlog.stdlib.get_logger("automator")
+
+
+def configure(format: str = "auto", level: str = "info", stream: TextIO | None = None) -> None:
+    """Set the log up, once, before anything is logged.
+
+    `format` is console, json or auto (console on a terminal, else json); `level` the least level
+    written; `stream` standard error unless told.
+    """
+    stream = sys.stderr if stream is None else stream
+    terminal = stream.isatty()
+    least = logging.getLevelNamesMapping()[level.upper()]
+    last: Processor
+    if format == "json" or (format == "auto" and not terminal):
+        last = structlog.processors.JSONRenderer(ensure_ascii=False)
+    else:
+        last = structlog.dev.ConsoleRenderer(
+            colors=terminal, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+        )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            clean,
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers = [_FromLibraries()]
+    root.setLevel(max(least, logging.WARNING))
+    # A cycle that is late is told as `daemon/late`, in our words.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+
+class _FromLibraries(logging.Handler):
+    """Passes on what libraries log by the standard library, from warnings upwards."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger()
+        log.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or None)
+
+
+def clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask secrets, and put every value on one line (structlog's processor signature)."""
+    ordered = sorted(event.items(), key=lambda item: _FIRST.get(item[0], len(_FIRST)))
+    return {key: _clean(key, value) for key, value in ordered}
+
+
+def mask(text: str) -> str:
+    """`text` without what looks like a credential: userinfo in URLs, authorization headers."""
+    text = _USERINFO.sub(f"{MASK}@", text)
+    text = _HEADER.sub(rf"\1{MASK}", text)
+    return _BEARER.sub(rf"\1{MASK}", text)
+
+
+def _clean(key: str, value: Any) -> Any:
+    if _SECRET_KEY.search(key) and not _KEY_OF_A_PATH.search(key) and value:
+        return MASK
+    if isinstance(value, str):
+        return mask(value if key in _AS_WRITTEN else one_line(value, LINE_LIMIT))
+    if isinstance(value, Mapping):
+        return {one_line(inner): _clean(str(inner), below) for inner, below in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(key, below) for below in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return mask(one_line(value, LINE_LIMIT))
+
+
+def log_report(report: Report, previous: Report | None = None) -> None:
+    """Log a cycle: its sentence, one line for each outcome, its warnings and its error.
+
+    What is as it was in the `previous` report of the same config repo is logged at debug, and so
+    is every workload that is simply current on the first look.
+    """
+    before = {} if previous is None else {o.workload: _gist(o) for o in previous.outcomes}
+    for outcome in report.outcomes:
+        _log_outcome(report.repo, outcome, before.get(outcome.workload))
+    known = () if previous is None else previous.warnings
+    for warning in report.warnings:
+        _say("debug" if warning in known else "warning", warning, repo=report.repo)
+    if report.error is not None:
+        _say("error", report.error, repo=report.repo)
+    log = _log.error if report.error is not None else _log.info
+    log(report.sentence, trigger=report.trigger, head=report.head, pushed=report.pushed)
+
+
+def log_reason(why: Reason, error: BaseException | None = None) -> None:
+    """Log something that went wrong outside of any workload, with the traceback of a bug."""
+    _say("warning" if error is None else "error", why, exc_info=error)
+
+
+def _log_outcome(repo: str, outcome: Outcome, before: tuple[object, ...] | None) -> None:
+    quiet = before == _gist(outcome) or (before is None and outcome.status is Status.CURRENT)
+    _say(
+        "debug" if quiet else _LEVELS[outcome.status],
+        outcome.reason,
+        prefix=f"{outcome.workload} {outcome.status}: ",
+        repo=repo,
+        workload=outcome.workload,
+        status=outcome.status.value,
+    )
+
+
+def _gist(outcome: Outcome) -> tuple[object, ...]:
+    # Parameters are left out: counts and times in them change without any news.
+    return outcome.status, outcome.reason.code, outcome.target, outcome.commit
+
+
+def _say(level: str, why: Reason, *, prefix: str = "", **about: Any) -> None:
+    told = {"code": why.code, **{key: value for key, value in about.items() if value is not None}}
+    if level in ("warning", "error"):
+        told["next_step"] = why.next_step
+    if why.changes_at is not None:
+        told["changes_at"] = why.changes_at.isoformat(timespec="seconds")
+    _log.log(logging.getLevelNamesMapping()[level.upper()], f"{prefix}{why.sentence}", **told)
+
+
+def log_started(version: str, repos: tuple[str, ...], port: int | None) -> None:
+    """Log that the daemon is up: for which config repos, and where its probes answer."""
+    _log.info(f"automator {version} started", repos=list(repos), port=port)

@@ -1,0 +1,99 @@
+"""Metrics for Prometheus, computed from reports alone; labels are few and never tags."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from automator.core.report import Report
+from automator.reasons import Status
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """The numbers of one process. `observe` is called once for each cycle, from any thread."""
+
+    def __init__(self, version: str, requests: Callable[[], Mapping[str, int]] = dict) -> None:
+        """`requests` tells how many requests went to each registry host since the start."""
+        self._registry = CollectorRegistry()
+        self._codes: dict[str, set[tuple[str, str]]] = {}
+        self._cycles = Counter(
+            "automator_cycles",
+            "Cycles by result: done, failed (a workload failed), error (the cycle could not be done)",
+            ["repo", "result"],
+            registry=self._registry,
+        )
+        self._releases = Counter(
+            "automator_releases", "Releases that were pushed", ["repo"], registry=self._registry
+        )
+        self._outcomes = Gauge(
+            "automator_outcomes", "Workloads by outcome, now", ["repo", "status"], registry=self._registry
+        )
+        self._by_code = Gauge(
+            "automator_outcomes_by_code",
+            "Workloads by the code of their reason, now",
+            ["repo", "status", "code"],
+            registry=self._registry,
+        )
+        self._duration = Histogram(
+            "automator_cycle_duration_seconds",
+            "How long cycles took",
+            ["repo"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._finished = Gauge(
+            "automator_last_cycle_timestamp_seconds",
+            "When the last cycle ended, in seconds since 1970",
+            ["repo"],
+            registry=self._registry,
+        )
+        Info("automator_build", "The running version", registry=self._registry).info({"version": version})
+        self._registry.register(_Requests(requests))
+
+    def observe(self, report: Report) -> None:
+        """Count a cycle. One that could not be done leaves the outcomes as they were."""
+        self._cycles.labels(report.repo, _result(report)).inc()
+        self._duration.labels(report.repo).observe((report.finished_at - report.started_at).total_seconds())
+        self._finished.labels(report.repo).set(report.finished_at.timestamp())
+        self._releases.labels(report.repo).inc(report.count(Status.RELEASED))
+        if report.error is not None and not report.outcomes:
+            return
+        for status in Status:
+            self._outcomes.labels(report.repo, status.value).set(report.count(status))
+        tally = Tally((outcome.status.value, outcome.reason.code) for outcome in report.outcomes)
+        for status_value, code in self._codes.get(report.repo, set()) - tally.keys():
+            self._by_code.remove(report.repo, status_value, code)
+        for (status_value, code), count in tally.items():
+            self._by_code.labels(report.repo, status_value, code).set(count)
+        self._codes[report.repo] = set(tally)
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format, version 0.0.4 (`CONTENT_TYPE`)."""
+        return generate_latest(self._registry)
+
+
+class _Requests(Collector):
+    def __init__(self, requests: Callable[[], Mapping[str, int]]) -> None:
+        self._requests = requests
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(
+            "automator_registry_requests", "Requests to registries since the start", labels=["host"]
+        )
+        for host, count in sorted(self._requests().items()):
+            family.add_metric([host], count)
+        yield family
+
+
+def _result(report: Report) -> str:
+    if report.error is not None:
+        return "error"
+    return "failed" if report.count(Status.FAILED) else "done"

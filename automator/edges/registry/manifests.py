@@ -1,0 +1,164 @@
+"""Manifests: what the JSON of a registry says, as plain values.
+
+What belongs here: reading (never fetching) image manifests, indexes, image configs and tag lists,
+each of them untrusted. Formats: OCI image spec (manifest, image-index, config, annotations), Docker
+image manifest v2 schema 2, OCI distribution spec (tags/list).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from automator.core.reference import DIGEST, TAG
+
+ACCEPT = ", ".join(
+    (
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    )
+)
+"""All four, always: without one of them a registry may answer with another manifest's digest."""
+
+IMAGE_CONFIGS = frozenset(
+    {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
+)
+CREATED = "org.opencontainers.image.created"
+SOURCE = "org.opencontainers.image.source"
+REVISION = "org.opencontainers.image.revision"
+LABEL_LIMIT = 2000
+# Reproducible builds set 1970-01-01, 1980-01-01 (zip's first day, some a second later) or Go's zero time.
+FIRST_REAL_DAY = datetime(1980, 1, 2, tzinfo=UTC)
+
+
+class Malformed(Exception):
+    """JSON of another shape than the specification has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptions:
+    """What annotations or labels say of an image."""
+
+    built: datetime | None = None
+    source: str | None = None
+    revision: str | None = None
+
+    def filled_from(self, other: Descriptions) -> Descriptions:
+        return Descriptions(
+            self.built or other.built, self.source or other.source, self.revision or other.revision
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An image manifest, an index, or the manifest of some other artifact."""
+
+    described: Descriptions
+    children: tuple[str, ...] = ()
+    """Of an index: digests of images, the one to ask about first; attestations left out."""
+    config: str | None = None
+    """Of an image: its config's digest."""
+
+
+def read_json(body: bytes) -> Any:
+    """Raises ValueError for anything that is not JSON, hostile nesting included."""
+    try:
+        return json.loads(body)
+    except RecursionError as e:
+        raise ValueError("nested too deeply") from e
+
+
+def read_tags(page: Any) -> list[str]:
+    """The tags of one page, those outside the OCI grammar dropped. Raises Malformed."""
+    if not isinstance(page, dict) or "tags" not in page:
+        raise Malformed("no `tags` in it")
+    tags = page["tags"]
+    if tags is None:  # old registries, for an empty repository
+        return []
+    if not isinstance(tags, list):
+        raise Malformed("`tags` is no list")
+    return [tag for tag in tags if isinstance(tag, str) and TAG.fullmatch(tag)]
+
+
+def read_manifest(manifest: Any) -> Manifest:
+    """Raises Malformed."""
+    if not isinstance(manifest, dict):
+        raise Malformed("it is no JSON object")
+    if manifest.get("schemaVersion") == 1:
+        raise Malformed("it is of schema 1, which no longer counts")
+    described = _described(manifest.get("annotations"))
+    if isinstance(manifest.get("manifests"), list):
+        return Manifest(described, children=_children(manifest["manifests"]))
+    config = manifest.get("config")
+    if not isinstance(config, dict):
+        raise Malformed("neither `manifests` nor `config` in it")
+    digest = config.get("digest")
+    if manifest.get("artifactType") or config.get("mediaType") not in IMAGE_CONFIGS:
+        return Manifest(described)
+    if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+        raise Malformed("its config has no digest")
+    return Manifest(described, config=digest)
+
+
+def read_config(config: Any) -> Descriptions:
+    """What an image config says: `created`, and the labels. Raises Malformed."""
+    if not isinstance(config, dict):
+        raise Malformed("it is no JSON object")
+    inner = config.get("config")
+    labels = _described(inner.get("Labels") if isinstance(inner, dict) else None)
+    return Descriptions(_moment(config.get("created")), labels.source, labels.revision)
+
+
+def digest_of(body: bytes, like: str | None = None) -> str:
+    """The digest of raw bytes, by the algorithm of digest `like` (else sha256)."""
+    algorithm = "sha512" if like is not None and like.startswith("sha512:") else "sha256"
+    return f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
+
+
+def _children(entries: list[Any]) -> tuple[str, ...]:
+    """Digests of an index's images, linux/amd64 first, else in the index's order."""
+    images = []
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise Malformed("an entry of the index is no JSON object")
+        digest, platform, notes = entry.get("digest"), entry.get("platform"), entry.get("annotations")
+        if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+            raise Malformed("an entry of the index has no digest")
+        platform = platform if isinstance(platform, dict) else {}
+        notes = notes if isinstance(notes, dict) else {}
+        if platform.get("os") == "unknown" or "vnd.docker.reference.type" in notes:
+            continue  # BuildKit's attestations
+        usual = (platform.get("os"), platform.get("architecture")) == ("linux", "amd64")
+        images.append((not usual, digest))
+    return tuple(digest for _, digest in sorted(images, key=lambda i: i[0]))
+
+
+def _described(annotations: object) -> Descriptions:
+    if not isinstance(annotations, dict):
+        return Descriptions()
+    return Descriptions(
+        _moment(annotations.get(CREATED)), _text(annotations, SOURCE), _text(annotations, REVISION)
+    )
+
+
+def _text(labels: Mapping[Any, Any], key: str) -> str | None:
+    value = labels.get(key)
+    return value[:LABEL_LIMIT] if isinstance(value, str) and value else None
+
+
+def _moment(text: object) -> datetime | None:
+    """RFC 3339 as UTC; None for what is no time, or a time that only says "not known"."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment >= FIRST_REAL_DAY else None

@@ -1,0 +1,326 @@
+"""The memory of a state folder: tag lists, images, reports and refusals in one SQLite file."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeVar
+
+from automator.core.reference import Image, Repository, TagList
+from automator.core.report import Outcome, Report
+from automator.edges.store.opening import DATABASE, begun_again, copied, is_damage, locked, opened, unusable
+from automator.edges.store.reporttext import frame_text, outcomes_text, read_report
+from automator.reasons import Reason
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+T = TypeVar("T")
+
+
+class Refusal(NamedTuple):
+    """A push that the server refused."""
+
+    words: str
+    """The server's, on one line."""
+    at: datetime
+
+
+def _quiet(_warning: Reason) -> None:
+    """Nobody wants to hear it."""
+
+
+class Store:
+    """The local database and the lock of the state folder; usable from every thread.
+
+    Opened for reading only, it is a private copy in memory: it takes no lock, answers as of the
+    moment it was opened, and what is saved in it is gone with it.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        connection: sqlite3.Connection,
+        lock: int | None,
+        warn: Callable[[Reason], None],
+    ) -> None:
+        self._file = file
+        self._connection = connection
+        self._lock_file = lock
+        self._warn = warn
+        self._turn = threading.RLock()
+        self._told: dict[str, tuple[Outcome, ...]] = {}
+
+    @classmethod
+    def open(cls, folder: Path, *, read_only: bool = False, warn: Callable[[Reason], None] = _quiet) -> Store:
+        """Open the database of a state folder, making both where they are missing.
+
+        `warn` is told when a damaged database had to be replaced (`state/damaged`).
+
+        Raises ConfigError: `state/unusable`, `state/locked` (another automator has the folder; not
+        when reading only), `state/newer`.
+        """
+        file = folder / DATABASE
+        if read_only:
+            return cls(file, copied(file, warn), None, warn)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = locked(folder)
+        except OSError as error:
+            raise unusable(folder, error) from error
+        try:
+            return cls(file, opened(file, warn), lock, warn)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def close(self) -> None:
+        """Close the database and give the folder free."""
+        with self._turn:
+            self._connection.close()
+            if self._lock_file is not None:
+                os.close(self._lock_file)
+                self._lock_file = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- tags ------------------------------------------------------------------------------------
+
+    def tag_list(self, repository: Repository) -> TagList | None:
+        """The last complete tag list of a repository, or None."""
+        row = self._row(
+            "SELECT tags, observed_at, revision FROM tag_list WHERE repository = ?", str(repository)
+        )
+        if row is None:
+            return None
+        tags = _unpacked(row[0])
+        if tags is None:
+            return None
+        return TagList(repository, tuple(tags.split("\n")) if tags else (), _time(row[1]), row[2])
+
+    def save_tag_list(self, tags: TagList) -> None:
+        """Keep a complete tag list; tags that were not in the one before arrive now."""
+        self.save_tag_lists((tags,))
+
+    def save_tag_lists(self, tag_lists: Iterable[TagList]) -> None:
+        """Keep many at once, which is far cheaper than one by one; all or none."""
+
+        def save(connection: sqlite3.Connection) -> None:
+            for tag_list in tag_lists:
+                _save_tag_list(connection, tag_list)
+
+        self._write(save)
+
+    def first_seen(self, repository: Repository, tag: str) -> datetime | None:
+        """Since when this tag is in the list without a gap; None where it is not.
+
+        A tag that was there when the repository was first listed counts from that time; one that
+        vanished and came back counts from its return.
+        """
+        arrived = self._row(
+            "SELECT seen_at FROM arrival WHERE repository = ? AND tag = ?", str(repository), tag
+        )
+        if arrived is not None:
+            return _time(arrived[0])
+        listed = self.tag_list(repository)
+        if listed is None or tag not in listed.tags:
+            return None
+        baseline = self._row("SELECT baseline FROM tag_list WHERE repository = ?", str(repository))
+        return None if baseline is None else _time(baseline[0])
+
+    # -- images ----------------------------------------------------------------------------------
+
+    def image(self, repository: Repository, tag: str) -> Image | None:
+        """What was found when this tag was looked up, or None if it never was."""
+        row = self._row(
+            "SELECT image.digest, built, source, image.revision FROM look JOIN image USING (digest)"
+            " WHERE repository = ? AND tag = ?",
+            str(repository),
+            tag,
+        )
+        return None if row is None else _image(row)
+
+    def image_by_digest(self, digest: str) -> Image | None:
+        """What is known of a digest, whatever tag it was found under; kept for ever."""
+        row = self._row("SELECT digest, built, source, revision FROM image WHERE digest = ?", digest)
+        return None if row is None else _image(row)
+
+    def save_image(self, repository: Repository, tag: str, image: Image) -> None:
+        """Keep what a look found. What is known of a digest is never forgotten again."""
+
+        def save(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO image VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " built = coalesce(built, excluded.built), source = coalesce(source, excluded.source),"
+                " revision = coalesce(revision, excluded.revision)",
+                (image.digest, image.built and _micros(image.built), image.source, image.revision),
+            )
+            connection.execute(
+                "INSERT OR REPLACE INTO look VALUES (?, ?, ?)", (str(repository), tag, image.digest)
+            )
+
+        self._write(save)
+
+    # -- reports ---------------------------------------------------------------------------------
+
+    def save_report(self, report: Report) -> None:
+        """Keep the report of a cycle in place of the config repo's last one."""
+        frame = frame_text(report)
+
+        def save(connection: sqlite3.Connection) -> None:
+            if self._told.get(report.repo) == report.outcomes:
+                connection.execute("UPDATE report SET frame = ? WHERE repo = ?", (frame, report.repo))
+                return
+            connection.execute(
+                "INSERT OR REPLACE INTO report VALUES (?, ?, ?)",
+                (report.repo, frame, zlib.compress(outcomes_text(report.outcomes).encode(), 1)),
+            )
+
+        self._write(save)
+        self._told[report.repo] = report.outcomes
+
+    def last_report(self, repo: str) -> Report | None:
+        """The last report of a config repo; None if there is none that this version understands."""
+        row = self._row("SELECT frame, outcomes FROM report WHERE repo = ?", repo)
+        text = None if row is None else _unpacked(row[1])
+        if row is None or text is None:
+            return None
+        try:
+            return read_report(row[0], text)
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    # -- refusals --------------------------------------------------------------------------------
+
+    def refusal(self, repo: str, workload: str, key: str) -> Refusal | None:
+        """The server's last no to this workload, if it was to the same `key`.
+
+        The key says what was asked (candidate, head, config): another one is another question.
+        """
+        row = self._row(
+            "SELECT words, at FROM refusal WHERE repo = ? AND workload = ? AND key = ?", repo, workload, key
+        )
+        return None if row is None else Refusal(row[0], _time(row[1]))
+
+    def save_refusal(self, repo: str, workload: str, key: str, words: str, at: datetime) -> None:
+        """Keep a server's no, in place of the workload's last one."""
+        self._write(
+            lambda connection: connection.execute(
+                "INSERT OR REPLACE INTO refusal VALUES (?, ?, ?, ?, ?)",
+                (repo, workload, key, words, _micros(at)),
+            )
+        )
+
+    def forget_refusal(self, repo: str, workload: str) -> None:
+        """The workload was released, or needs no release."""
+        self._write(
+            lambda connection: connection.execute(
+                "DELETE FROM refusal WHERE repo = ? AND workload = ?", (repo, workload)
+            )
+        )
+
+    # -- anything else ---------------------------------------------------------------------------
+
+    def get(self, kind: str, key: str) -> bytes | None:
+        """What was put under a kind and a key, or None."""
+        row = self._row("SELECT value FROM note WHERE kind = ? AND key = ?", kind, key)
+        return None if row is None else bytes(row[0])
+
+    def put(self, kind: str, key: str, value: bytes | None) -> None:
+        """Keep bytes under a kind and a key; None forgets them."""
+        if value is None:
+            self._write(lambda c: c.execute("DELETE FROM note WHERE kind = ? AND key = ?", (kind, key)))
+        else:
+            self._write(
+                lambda c: c.execute("INSERT OR REPLACE INTO note VALUES (?, ?, ?)", (kind, key, value))
+            )
+
+    # -- how -------------------------------------------------------------------------------------
+
+    def _row(self, query: str, *parameters: str) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._run(lambda c: c.execute(query, parameters).fetchone())
+        return row
+
+    def _write(self, action: Callable[[sqlite3.Connection], object]) -> None:
+        def write(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                action(connection)
+
+        self._run(write)
+
+    def _run(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        """Run one step; where the file turns out to be damaged, once more on a new file."""
+        with self._turn:
+            try:
+                return action(self._connection)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error) or self._lock_file is None:
+                    raise unusable(self._file.parent, error) from error
+                self._connection.close()
+                self._told.clear()
+                self._connection = begun_again(self._file, error, self._warn)
+            try:
+                return action(self._connection)
+            except sqlite3.DatabaseError as error:
+                raise unusable(self._file.parent, error) from error
+
+
+def _save_tag_list(connection: sqlite3.Connection, tag_list: TagList) -> None:
+    name, now = str(tag_list.repository), _micros(tag_list.observed_at)
+    row = connection.execute("SELECT revision, tags FROM tag_list WHERE repository = ?", (name,)).fetchone()
+    if row is not None and row[0] == tag_list.revision:
+        connection.execute("UPDATE tag_list SET observed_at = ? WHERE repository = ?", (now, name))
+        return
+    packed = zlib.compress("\n".join(tag_list.tags).encode())
+    known = None if row is None else _unpacked(row[1])
+    if known is None:  # first seen, or unreadable: everything counts from now
+        connection.execute("DELETE FROM arrival WHERE repository = ?", (name,))
+        connection.execute(
+            "INSERT OR REPLACE INTO tag_list VALUES (?, ?, ?, ?, ?)",
+            (name, tag_list.revision, now, now, packed),
+        )
+        return
+    before, after = set(known.split("\n")) if known else set(), set(tag_list.tags)
+    gone = [(name, tag) for tag in before - after]
+    connection.executemany("DELETE FROM arrival WHERE repository = ? AND tag = ?", gone)
+    connection.executemany("DELETE FROM look WHERE repository = ? AND tag = ?", gone)
+    connection.executemany(
+        "INSERT OR REPLACE INTO arrival VALUES (?, ?, ?)", [(name, tag, now) for tag in after - before]
+    )
+    connection.execute(
+        "UPDATE tag_list SET revision = ?, observed_at = ?, tags = ? WHERE repository = ?",
+        (tag_list.revision, now, packed, name),
+    )
+
+
+# -- values --------------------------------------------------------------------------------------
+
+
+def _micros(time: datetime) -> int:
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def _time(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def _unpacked(packed: bytes) -> str | None:
+    """Text of a compressed column; None where its checksum does not fit."""
+    try:
+        return zlib.decompress(packed).decode()
+    except (zlib.error, UnicodeDecodeError):
+        return None
+
+
+def _image(row: tuple[Any, ...]) -> Image:
+    digest, built, source, revision = row
+    return Image(digest, None if built is None else _time(built), source, revision)

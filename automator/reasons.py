@@ -1,0 +1,993 @@
+"""Reasons: why a workload is where it is, as typed values with stable codes.
+
+Every outcome and every error carries one `Reason`. The table `CODES` is the only list of codes;
+`automator explain CODE` prints a row of it, and the suite fails on a code that nothing uses or a
+reason without a code. This module is ground: it imports nothing of automator.
+"""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+LINE_LIMIT = 200
+
+
+class Status(StrEnum):
+    """The five outcomes a workload can have (DESIGN promise 5)."""
+
+    RELEASED = "released"
+    CURRENT = "current"
+    WAITING = "waiting"
+    HELD = "held"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One row of the table: what a code means, whoever raises it."""
+
+    code: str
+    sentence: str
+    """Template over the reason's parameters, `str.format` fields only."""
+    next_step: str
+    """What a person does about it; template over the same parameters."""
+    meaning: str
+    """A paragraph for `explain CODE`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A typed "because": code, parameters, and the time at which the answer changes by itself."""
+
+    code: str
+    params: tuple[tuple[str, str], ...] = ()
+    changes_at: datetime | None = None
+
+    @property
+    def sentence(self) -> str:
+        return CODES[self.code].sentence.format_map(dict(self.params))
+
+    @property
+    def next_step(self) -> str:
+        return CODES[self.code].next_step.format_map(dict(self.params))
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def one_line(text: object, limit: int = LINE_LIMIT) -> str:
+    """`text` as one line of at most `limit` characters without control characters.
+
+    Registry answers, file contents and server words are untrusted: this is what they pass before
+    they reach a log, an error or a commit.
+    """
+    flat = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def reason(code: str, *, changes_at: datetime | None = None, **params: object) -> Reason:
+    """Make a reason, refusing at once a code or a parameter that the table does not know.
+
+    Raises KeyError for an unknown code, or for parameters other than the ones the code's
+    templates use: both are bugs, and the suite makes every reason once.
+    """
+    row = CODES[code]
+    wanted = _fields(row.sentence) | _fields(row.next_step)
+    if wanted != params.keys():
+        raise KeyError(f"reason {code} takes {sorted(wanted)}, not {sorted(params)}")
+    return Reason(code, tuple((k, one_line(v, 400)) for k, v in params.items()), changes_at)
+
+
+def _fields(template: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
+
+
+def _table(*rows: Code) -> dict[str, Code]:
+    table = {row.code: row for row in rows}
+    if len(table) != len(rows):
+        raise ValueError("a reason code stands twice in the table")
+    return table
+
+
+CODES: dict[str, Code] = _table(
+    # -- the config ---------------------------------------------------------------------------
+    Code(
+        "config/missing",
+        "there is no config file {file}",
+        "copy config.example.toml there, or name another file with --config or AUTOMATOR_CONFIG",
+        "The config comes from --config, else AUTOMATOR_CONFIG, else config.toml in the current folder, and "
+        "from AUTOMATOR_… variables; here none of them says anything.",
+    ),
+    Code(
+        "config/unreadable",
+        "{file} cannot be read: {problem}",
+        "let the user that runs automator read the file",
+        "The config file exists, but the operating system does not let automator read it.",
+    ),
+    Code(
+        "config/toml",
+        "{file}:{line}: not valid TOML: {problem}",
+        "mend that line; texts stand in quotes, tables in [brackets]",
+        "The config file is not valid TOML, so nothing of it is used.",
+    ),
+    Code(
+        "config/key",
+        "{file}: {key}: expected {expected}, found {found}",
+        "change it; config.example.toml explains every key",
+        "A key of the config, or a variable that overrides it, has a value that cannot be used.",
+    ),
+    Code(
+        "config/unknown-key",
+        "{file}: {key} is no key of the config; {hint}",
+        "correct or remove it; config.example.toml explains every key",
+        "Unknown keys are errors, because a misspelt one would silently leave a default in force.",
+    ),
+    Code(
+        "config/no-repos",
+        "{file} names no config repo",
+        "add a table [repos.NAME] with its `url`",
+        "Without a config repo there is nothing to watch and nowhere to write.",
+    ),
+    # -- the state folder ---------------------------------------------------------------------
+    Code(
+        "state/unusable",
+        "the state folder {folder} cannot be used: {problem}",
+        "make the folder writable for the user that runs automator, or set `state` to another one",
+        "Clones and the local database live in the state folder, which must be writable and have space left.",
+    ),
+    Code(
+        "state/locked",
+        "the state folder {folder} is in use by {holder}",
+        "stop the other automator, or give this one another `state` folder",
+        "Two automators must not share a state folder; a lock, which ends with its process, sees to it.",
+    ),
+    Code(
+        "state/newer",
+        "{file} was written by a newer automator (format {found}, this one reads {known})",
+        "run the newer automator, or delete the file: only waiting times start again",
+        "An older program does not touch a database whose format it does not know.",
+    ),
+    Code(
+        "state/damaged",
+        "{file} was damaged ({problem}); it is kept as {kept} and a new one begun",
+        "nothing to do; `min_age` counts from now on again, and tags are looked up once more",
+        "The local database may be lost at any time: that can delay a release and never causes one.",
+    ),
+    # -- the daemon ---------------------------------------------------------------------------
+    Code(
+        "daemon/listen",
+        "cannot listen on {address}: {problem}",
+        "stop what listens there, or change daemon.listen in the config",
+        "The address for /healthz, /readyz and /metrics is taken or is not one of this machine.",
+    ),
+    Code(
+        "daemon/bug",
+        "the cycle of {repo} broke off: {error}",
+        "report it with the lines around this one; the next cycle comes as planned",
+        "A bug of automator: an error that it does not know ended a cycle. Nothing was half written.",
+    ),
+    Code(
+        "daemon/late",
+        "the cycle of {repo} takes longer than its interval",
+        "raise the interval, or find out what is slow",
+        "A cycle was still running when the next was due; that one is left out, and cycles never overlap.",
+    ),
+    Code(
+        "daemon/cut-off",
+        "the cycle of {repo} did not end within {limit} and was left behind",
+        "nothing to do: a push is either done or not; raise daemon.stop_timeout to wait longer",
+        "The daemon was told to stop and a running cycle took longer than daemon.stop_timeout.",
+    ),
+    # -- outcomes of the decision -----------------------------------------------------------
+    Code(
+        "current/newest",
+        "{current} is the newest of {count} tags that {rule} allows",
+        "nothing to do",
+        "No tag that passes the policy is newer than the version in the config repo.",
+    ),
+    Code(
+        "released/pushed",
+        "{before} -> {after} in {commit}",
+        "nothing to do",
+        "The release was committed and the push landed on the branch.",
+    ),
+    Code(
+        "waiting/planned",
+        "{before} -> {after} would be released",
+        'run `automator once` to release it, or set `mode` to "write"',
+        'A release is ready, but this run only plans: `plan`, or a config repo with `mode = "observe"`.',
+    ),
+    Code(
+        "waiting/limit",
+        "{after} waits: {limit} releases are made in one cycle (max_releases_per_cycle)",
+        "wait for the next cycle, or raise max_releases_per_cycle",
+        "`max_releases_per_cycle` keeps an adoption from being an avalanche; the rest follows cycle by cycle.",
+    ),
+    # -- YAML text ---------------------------------------------------------------------------
+    Code(
+        "yaml/unparsable",
+        "does not parse as YAML at line {line}: {problem}",
+        "mend the file, or list it under `ignore` in the config",
+        "The file is not valid YAML, so no site in it can be located; sites of other files are not affected.",
+    ),
+    Code(
+        "yaml/too-deep",
+        "is nested deeper than {limit} levels at line {line}",
+        "list the file under `ignore` in the config",
+        "Nesting is bounded, so that a hostile file cannot exhaust the daemon.",
+    ),
+    Code(
+        "yaml/too-large",
+        "has {size} characters; files over {limit} are not read",
+        "list the file under `ignore` in the config",
+        "File sizes are bounded, so that a hostile or generated file cannot exhaust the daemon.",
+    ),
+    # -- sites -----------------------------------------------------------------------------------------
+    Code(
+        "site/alias-shared",
+        "{field} (line {line}) shares its value through the anchor `{anchor}`",
+        "write the value out in each place, or drop the anchor",
+        "An anchored value that is used by an alias stands for several places: a new value here would change all of them, so the site is held.",
+    ),
+    Code(
+        "site/block-scalar",
+        "{field} (line {line}) is a block scalar",
+        "write the value on one line, quoted or plain",
+        "Values spelled with `|` or `>` are not edited: their line breaks are part of the layout.",
+    ),
+    Code(
+        "site/tagged",
+        "{field} (line {line}) carries a YAML tag other than !!str",
+        "drop the tag",
+        "A tag such as `!Ref` or `!!float` gives the text another meaning, so its value is not edited.",
+    ),
+    Code(
+        "site/templated",
+        "{field} (line {line}) is filled in by a template",
+        "write the tag literally, or let the template's source be the site",
+        "A value with `${…}` or `{{ … }}` is made elsewhere; a literal written here would break that.",
+    ),
+    Code(
+        "site/escaped",
+        "{field} (line {line}) spells its tag with escapes or over several lines",
+        "write the value literally on one line",
+        "A scalar is edited only where its characters are exactly what it reads as.",
+    ),
+    Code(
+        "site/duplicate-key",
+        "{field} (line {line}): the key stands twice in its mapping",
+        "remove one of the two",
+        "Readers disagree on which of two equal keys counts, so neither is edited.",
+    ),
+    Code(
+        "site/sha-key",
+        "{field} (line {line}) has a bare hash in `sha` beside its tag",
+        "remove `sha`, or pin with `digest` or `tag@sha256:…`",
+        "A new tag beside the old hash would leave a stale pin, and a bare hash is not written by automator.",
+    ),
+    Code(
+        "site/unreadable",
+        "{field} (line {line}) is neither an image reference nor a tag",
+        "mend the value, or `where.field` of the policy",
+        "The scalar that a policy names does not read as an image, so it is not edited.",
+    ),
+    Code(
+        "site/empty",
+        "{field} (line {line}) has no characters to replace",
+        'write a first value, for instance ""',
+        "An empty value has no place of its own in the text; automator only replaces what is written.",
+    ),
+    Code(
+        "site/sops",
+        "{field} (line {line}) is in a file whose SOPS MAC covers it",
+        "take the image out of the encrypted file, or encrypt with `mac_only_encrypted: true`",
+        "Changing any value of such a file would break its message authentication code.",
+    ),
+    Code(
+        "site/bad-value",
+        "{field}: `{tag}` with digest `{digest}` is no version that can be written",
+        "report it with the registry's answer",
+        "Only tags and digests of the OCI grammar are written into files, and never an empty value.",
+    ),
+    Code(
+        "site/digest-unknown",
+        "{field} (line {line}) needs the digest of {tag}, which is not known",
+        "wait until the registry answers for this tag",
+        "A new tag beside an old digest would run the old image, so both change together or not at all.",
+    ),
+    Code(
+        "site/moved",
+        "{field} (line {line}) no longer holds the value it was found with",
+        "nothing to do; the next cycle looks again",
+        "The text is not the one the site was located in, and the place does not read the same there.",
+    ),
+    Code(
+        "site/edited-twice",
+        "{field} (line {line}) would get two different values",
+        "report it as a bug",
+        "Two edits of one release aim at the same characters.",
+    ),
+    Code(
+        "site/verify-failed",
+        "the edited text does not read as intended from line {line} on",
+        "report it as a bug with the file",
+        "After each edit the text is parsed again; if anything but the intended values differs, nothing is committed.",
+    ),
+    # -- claims ----------------------------------------------------------------------------------------
+    Code(
+        "claim/twice",
+        "{site} is claimed by {workload} and by {other}",
+        "narrow `where` of one of them",
+        "Two workloads would write to one place. Both are held until their claims are apart; an invalid workload keeps its claims.",
+    ),
+    Code(
+        "claim/other-image",
+        "{site} holds {found}, not {image}",
+        "mend `image`, `where.field` or the comment at the site",
+        "A field or a comment gives a place to a workload of another image; a different literal repository is never overwritten.",
+    ),
+    Code(
+        "claim/field-nothing",
+        "no file has a scalar at `{field}`",
+        "mend `where.field` or `where.paths`",
+        "`where.field` leads to no scalar in any file that the workload may own.",
+    ),
+    Code(
+        "claim/field-twice",
+        "`{field}` leads to several places in {file}",
+        "pick one item, for instance `images[name=web].newTag`",
+        "`where.field` must lead to at most one scalar in a file.",
+    ),
+    Code(
+        "claim/paths",
+        "`{pattern}` is no path pattern: {problem}",
+        "mend `where.paths`",
+        "`where.paths` are gitignore-style globs. Until they can be read, the workload is held and keeps every site of its image.",
+    ),
+    Code(
+        "claim/unknown-workload",
+        "a comment at {site} names the workload {workload}, which no policy file has",
+        "mend the comment, or write the policy",
+        "`# automator: NAME` gives a site to the workload of that name.",
+    ),
+    # -- the decision ----------------------------------------------------------------------------
+    Code(
+        "site/none",
+        "no site in the config repo is owned by {workload}: no file names {image} where the policy looks",
+        "check `image` and `where` of {workload}, or add the image to a manifest",
+        "A workload without a site has nothing to release to. The repository is watched again as soon as a file names it.",
+    ),
+    Code(
+        "site/differ",
+        "{first} is at {first_version} and {other} at {other_version}: sites that differ are held before the first release",
+        "give each its own workload with `where` ({place}), or set them to the same version",
+        "One policy owns sites at different versions, as staging and production often are. Automator cannot know "
+        "whether they are meant to move together, so it waits for a person before the first release.",
+    ),
+    Code(
+        "guard/hold",
+        "held{until}: {reason}",
+        "remove `hold` at {place}",
+        "A person stopped this workload in its policy; nothing is released until the hold is removed or ends.",
+    ),
+    Code(
+        "facts/too-many",
+        "{count} build times of {image} would have to be looked up; the limit is {limit}",
+        "narrow the tags with `glob` or `regex`, or raise max_lookups",
+        "`order: newest` needs the build time of every tag that passes the filters. Looking up more than "
+        "`max_lookups` in one cycle would spend the registry's budget.",
+    ),
+    Code(
+        "current/undated",
+        "the build time of the current tag {current} of {image} is not known",
+        "set the site to a tag that the registry has, or choose another order",
+        "`order: newest` compares build times; without the current one nothing can be called newer.",
+    ),
+    Code(
+        "current/unorderable",
+        "{author} set {place} to {current} after a release, and order {order} cannot compare that",
+        "set the site to a version that the policy can order, or hold the workload",
+        "A person replaced a released version with one that the policy cannot order (`latest`, a commit SHA). "
+        "Whether a newer version is wanted is then theirs to say.",
+    ),
+    Code(
+        "current/outside",
+        "{current} is outside {rule}, and {best}, the best tag inside it, is not newer",
+        "widen the policy at {place}, or set an older version by hand",
+        "The current version does not pass the policy, and everything that does is older. Automator never moves down by itself.",
+    ),
+    Code(
+        "tag/none",
+        "none of {count} tags of {image} passes {rule}",
+        "run `automator explain` on the workload to see which rule drops each tag",
+        "The registry answered, but no tag passes the filters and the range.",
+    ),
+    Code(
+        "tag/gone",
+        "{tag} is in the tag list of {image}, but the registry has no manifest for it",
+        "wait for the push to finish, or push the tag again",
+        "A tag without a manifest cannot be pulled, so it is never released.",
+    ),
+    Code(
+        "tag/chosen",
+        "{tag} is the best tag that passes every rule",
+        "nothing to do",
+        "The tag that is, or would be, released.",
+    ),
+    Code(
+        "tag/current",
+        "{tag} is the current version",
+        "nothing to do",
+        "The highest version among the workload's sites.",
+    ),
+    Code(
+        "tag/older",
+        "{tag} is not newer than the current {current}",
+        "nothing to do",
+        "Automator never moves a workload to an older version by itself.",
+    ),
+    Code(
+        "tag/lower",
+        "{tag} passes, but {chosen} is newer",
+        "nothing to do",
+        "Of the tags that pass every rule the best is taken.",
+    ),
+    Code(
+        "tag/undated",
+        "the build time of {tag} is not known",
+        "set org.opencontainers.image.created when building",
+        "Under `order: newest` a tag whose image does not say when it was built cannot be ordered, so it is dropped.",
+    ),
+    # -- files of the config repo ------------------------------------------------------------------
+    Code(
+        "file/symlink",
+        "{file} is a symbolic link; automator reads and writes only regular files",
+        "put the policy or manifest where the link points, or list the link under `ignore`",
+        "A link may point anywhere, so it is never followed and never written.",
+    ),
+    Code(
+        "file/submodule",
+        "{file} is a submodule; what is inside belongs to another repository",
+        "make the other repository a config repo of its own",
+        "Only files of the config repo itself are read and written.",
+    ),
+    Code(
+        "file/unreadable",
+        "{file} {problem}",
+        "mend the file, or list it under `ignore` in the config",
+        "The file could not be read, so no site in it is known. Other files are not affected.",
+    ),
+    Code(
+        "file/too-large",
+        "is larger than {limit} bytes",
+        "list the file under `ignore` in the config",
+        "File sizes are bounded, so that one file cannot exhaust the daemon.",
+    ),
+    Code(
+        "file/binary",
+        "is not UTF-8 text",
+        "list the file under `ignore` in the config",
+        "Only UTF-8 text can be edited byte for byte. Encrypted and binary files are left alone.",
+    ),
+    Code(
+        "policy/broken-file",
+        "{file} does not parse; its workloads are held as of its last valid version in Git",
+        "run `automator check` and mend {file}",
+        "A broken policy file must not free its sites for another policy, nor release under rules nobody can read.",
+    ),
+    # -- observing -----------------------------------------------------------------------------------
+    Code(
+        "registry/late",
+        "the registry of {image} had not answered after {seconds} seconds",
+        "wait; if it stays so, look at the registry or raise daemon.observe_timeout",
+        "A look has a deadline, so that one slow registry does not delay the releases of others. A late answer is used by the next cycle.",
+    ),
+    Code(
+        "registry/not-asked",
+        "the tags of {image} have not been listed yet",
+        "wait for the next look at the registry",
+        "The repository is not due yet and no complete list is remembered.",
+    ),
+    # -- publishing -----------------------------------------------------------------------------------
+    Code(
+        "push/refused",
+        "the server refused {after}: {words}",
+        "mend what the server names; it is tried again when the head or the target changes, or after an hour",
+        "The push was rejected for a reason other than a lost race: a hook, a protected branch, a quota.",
+    ),
+    Code(
+        "push/lost-race",
+        "{after} was ready, but others pushed first {tries} times in a row",
+        "wait for the next cycle",
+        "Automator never merges or forces. Each time somebody pushes first it decides again on the new tip; "
+        "on a very busy branch a cycle gives up and the next one goes on.",
+    ),
+    Code(
+        "history/reading",
+        "reading the history of its files before anything may be released",
+        "wait; the next outcome follows when the history is here",
+        "A version that a person turned away must not come back, so a workload's history is read before its first release.",
+    ),
+    Code(
+        "history/unreadable",
+        "the history of its files could not be fetched: {problem}",
+        "see the error; it is tried again with the next cycle",
+        "Without history nothing is released, since a version that a person turned away might come back.",
+    ),
+    # -- people, and what a commit says ------------------------------------------------------------
+    Code(
+        "history/turned-away",
+        "was {mark} until {author} set {version} in {commit}",
+        "wait for a version newer than {mark}, or set the image to {mark} by hand to take it again",
+        "A person has the last word: when somebody goes back to an older version, the versions they turned "
+        "away do not come back by themselves. A newer version is released as usual, and a person who "
+        "writes a version by hand takes everything up to it again.",
+    ),
+    Code(
+        "history/undated",
+        "was {mark}, whose build time is not known, until {author} set {version} in {commit}",
+        "wait for an image built after {mark} was written, or set the image by hand to a newer one",
+        "`order: newest` compares build times, and the registry no longer tells that of a tag which stood here "
+        "before. It was built before it was written to the config repo: only what was built later is surely newer.",
+    ),
+    Code(
+        "release/template",
+        "the template of the commit message cannot be used: {problem}",
+        "mend the template in the config; until then the default message is written",
+        "Subject and body of commits come from templates in the daemon's config. One that fails costs the "
+        "wording, never the release.",
+    ),
+    # -- the command line ---------------------------------------------------------------------------
+    Code(
+        "usage/no-folder",
+        "{path} is not a folder",
+        "name a folder that holds the config repo's files",
+        "`check` reads a plain folder, such as a checkout of the config repo.",
+    ),
+    Code(
+        "usage/unknown-workload",
+        "no workload is named {name}; {known}",
+        "run `automator status` to see all names",
+        "The name given on the command line is in no policy file of the config repo.",
+    ),
+    Code(
+        "usage/unknown-repo",
+        "the config has no repo named {name}; it has {known}",
+        "use one of the names under [repos] in the config",
+        "The name given on the command line is not among the config's repos.",
+    ),
+    Code(
+        "policy/none",
+        "no policy file names a workload",
+        "write a policy: see `policies/` in the documentation",
+        "Without a policy there is nothing to watch and nothing is ever changed.",
+    ),
+    # -- image references and version ranges ------------------------------------------------------------
+    Code(
+        "reference/invalid",
+        '"{text}" is no image reference: {problem}',
+        "write it as `registry/path:tag@digest`, for example `ghcr.io/acme/web:1.4.2`",
+        "Image references follow the grammar of the OCI distribution project: an optional registry, a "
+        "lower-case path, an optional tag of at most 128 characters, an optional sha256 or sha512 "
+        "digest.",
+    ),
+    Code(
+        "reference/not-a-repository",
+        '"{text}" names one image by tag or digest, where a repository is wanted',
+        "write it without `{version}`",
+        "A policy watches an image repository; which of its tags are taken is what `semver`, `glob` "
+        "and `order` say.",
+    ),
+    Code(
+        "constraint/invalid",
+        '"{text}" is no version range: {problem}',
+        'write a range such as ">=1.4 <2", "~1.4", "^1.4.2", "1.25.x" or "1.2 - 1.4 || >=2.0.1"',
+        "Ranges follow the grammar of Masterminds/semver v3, which Flux, Helm and Argo CD Image "
+        "Updater speak too.",
+    ),
+    Code(
+        "tag/undecided",
+        "{tag} passes the policy; facts about it are still missing",
+        "see the workload's outcome",
+        "The tag passes filters and range, but something that must be known before a release could "
+        "not be had yet.",
+    ),
+    # -- registries ----------------------------------------------------------------------------------
+    Code(
+        "registry/denied",
+        "{repository}: access denied ({answer}; used: {credentials})",
+        "check that the credentials of this registry may pull {repository}, and its spelling",
+        "The registry refused. Many registries answer so for an image repository that does not exist, too.",
+    ),
+    Code(
+        "registry/not-found",
+        "{repository}: {what} not found ({answer})",
+        "check the spelling of {repository}, or push to it",
+        "The registry knows no such image repository, tag or digest.",
+    ),
+    Code(
+        "registry/rate-limited",
+        "{repository}: the registry wants fewer requests ({answer}; {wait})",
+        "wait; set credentials or a longer `interval` for this registry if it happens often",
+        "HTTP 429. The registry is left alone for the time it asks for; nothing is decided meanwhile.",
+    ),
+    Code(
+        "registry/server-error",
+        "{repository}: the registry failed ({answer})",
+        "wait; the next cycle asks again",
+        "HTTP 5xx after a few tries. Nothing is decided from half an answer.",
+    ),
+    Code(
+        "registry/timeout",
+        "{repository}: {host} did not answer in time ({problem})",
+        "check the network, or raise the time limits of this registry",
+        "An answer must begin, go on and end within the limits of the registry's settings.",
+    ),
+    Code(
+        "registry/unreachable",
+        "{repository}: {host} cannot be reached ({problem})",
+        "check the host's name, the network and the proxy",
+        "The name does not resolve, the connection was refused, or it broke several times in mid-answer.",
+    ),
+    Code(
+        "registry/tls",
+        "{repository}: no trusted TLS connection to {host} ({problem})",
+        "set `ca_file` for this registry, or `insecure = true` where it speaks plain HTTP",
+        "The certificate is not trusted or not for this host, or the server does not speak TLS.",
+    ),
+    Code(
+        "registry/address-refused",
+        "{repository}: {host} is not on the public internet ({problem})",
+        "declare the registry in the daemon's config if it may be called",
+        "Loopback, private and link-local addresses are only called where the operator declared the registry.",
+    ),
+    Code(
+        "registry/too-large",
+        "{repository}: the answer of {host} is too large ({problem})",
+        "report it to whoever runs the registry",
+        "Answers are bounded, so that a hostile registry cannot exhaust the daemon.",
+    ),
+    Code(
+        "registry/not-json",
+        "{repository}: the answer about {what} is not JSON ({type})",
+        "check that the address is a registry's, and not a proxy's or a login page's",
+        "Registries answer in JSON; what answered here is something else.",
+    ),
+    Code(
+        "registry/bad-answer",
+        "{repository}: the registry's answer about {what} makes no sense ({problem})",
+        "report it to whoever runs the registry",
+        "The answer is outside the OCI distribution specification. Nothing is decided from it.",
+    ),
+    Code(
+        "registry/pages",
+        "{repository}: its tag list does not end ({problem})",
+        "report it to whoever runs the registry",
+        "A tag list comes in pages; they must end and never repeat, else no list is complete.",
+    ),
+    Code(
+        "registry/bad-digest",
+        "{repository}: {what} has digest {got}, not {wanted}",
+        "report it to whoever runs the registry; do not trust the image",
+        "Content is checked against its digest. A difference means a broken or a hostile registry or proxy.",
+    ),
+    Code(
+        "registry/token",
+        "{repository}: no token from {realm} ({problem})",
+        "check the registry's token service",
+        "The registry sends us to a token service. It must speak HTTPS and answer with a token.",
+    ),
+    Code(
+        "credentials/unreadable",
+        "credentials in {path} cannot be read: {problem}",
+        "mount or mend {path}, or correct its path in the config",
+        "Files with secrets are read when they are used, so that they can be changed without a restart.",
+    ),
+    Code(
+        "credentials/docker-config",
+        "{path} is no Docker config that can be used: {problem}",
+        "mend {path}, or log in again with `docker login`",
+        "Docker's config.json, or a Kubernetes secret of type dockerconfigjson, with `auths` or helpers.",
+    ),
+    Code(
+        "credentials/helper",
+        "credential helper {helper} failed for {host}: {problem}",
+        "run `echo {host} | docker-credential-{helper} get` where the daemon runs",
+        "Docker's config names a program that knows the password; it must be on PATH and answer in time.",
+    ),
+    # -- git ----------------------------------------------------------------------------------
+    Code(
+        "git/not-installed",
+        "git cannot be started: {problem}",
+        "install git 2.32 or newer and see that it is on PATH",
+        "Every read and write of a config repo is done by the git program.",
+    ),
+    Code(
+        "git/bad-url",
+        "the config repo {url} cannot be used: {problem}",
+        "mend `url` or `branch` of the repo in the config",
+        "A config repo is named by an https, http, ssh or file URL, by user@host:path, or by an "
+        "absolute path. "
+        "A URL never carries a password: command lines and logs would show it.",
+    ),
+    Code(
+        "git/credential-file",
+        "the file {file} of the config repo's credentials cannot be used: {problem}",
+        "write the file, or mend its path or its permissions",
+        "Passwords, keys, known hosts and certificates are read from their files each time they are used.",
+    ),
+    Code(
+        "git/busy",
+        "the clone {folder} is in use by another process",
+        "stop the other automator that uses this state folder, or wait for its git to end",
+        "Only one process may work on a clone. A git process that a killed automator left behind counts too.",
+    ),
+    Code(
+        "git/unreachable",
+        "{url} cannot be reached: {words}",
+        "wait; it is asked again in the next cycle. If it stays so, check host name, network and certificate",
+        "The Git server did not answer, broke off, or answered with an error of its own.",
+    ),
+    Code(
+        "git/denied",
+        "{url} denies access: {words}",
+        "check user name, password file or key, and what they may do on the server",
+        "The Git server knows who asks and says no, or does not know who asks.",
+    ),
+    Code(
+        "git/host-key",
+        "the host key of {url} is not trusted: {words}",
+        "add the server's key to `known_hosts_file`, after checking that it is really the server's",
+        "Over ssh, a server must show a key that is known before; an unknown or changed one is never "
+        "accepted.",
+    ),
+    Code(
+        "git/not-found",
+        "no repository at {url}: {words}",
+        "check the URL; many servers also say so when the account may not see the repository",
+        "The server has no repository of this name, or hides it from this account.",
+    ),
+    Code(
+        "git/redirected",
+        "{url} redirects elsewhere: {words}",
+        "write the address it redirects to into the config (often the same with .git at its end)",
+        "Redirects are not followed, so that credentials never reach a host that they are not for.",
+    ),
+    Code(
+        "git/empty",
+        "{url} has no commits, so no branch {branch}",
+        "push a first commit",
+        "A config repo needs at least one commit with the manifests and the policies.",
+    ),
+    Code(
+        "git/no-branch",
+        "{url} has no branch {branch}",
+        "create the branch, or name another one under `branch` in the config",
+        "The config repo exists, but the configured branch does not.",
+    ),
+    Code(
+        "git/timeout",
+        "{step} took longer than {seconds} seconds",
+        "wait; it is tried again in the next cycle. If it stays so, check the server or allow more time",
+        "Each git process has a deadline; past it, the process and all its children are ended.",
+    ),
+    Code(
+        "git/failed",
+        "{step} failed: {words}",
+        "see what git says; it is tried again in the next cycle",
+        "A git command failed in a way that automator does not know by name.",
+    ),
+    Code(
+        "git/disk",
+        "no room to write ({url}): {words}",
+        "make room where the state folder is, or on the Git server if it is the one that complains",
+        "Git could not write because a disk or a quota is full. Nothing half written is used.",
+    ),
+    Code(
+        "git/damaged",
+        "the clone {folder} is damaged: {words}",
+        "nothing to do: the next cycle makes a new clone",
+        "The local clone can be rebuilt from the server at any time, so a damaged one is replaced, not "
+        "repaired.",
+    ),
+    Code(
+        "git/moved",
+        "the branch {branch} was moved away from {commit} while it was being fetched",
+        "wait for the next cycle",
+        "Somebody replaced the branch between the question for its head and the fetch.",
+    ),
+    Code(
+        "git/rewound",
+        "{new} does not descend from {old}",
+        "nothing to do, unless nobody meant to rewind the branch",
+        "The branch was rewound or replaced, so what was known about its history does not lead to its "
+        "present head.",
+    ),
+    Code(
+        "git/no-commit",
+        "the commit {commit} is not in the clone",
+        "nothing to do: everything is read afresh",
+        "A commit that was the branch's head before is gone, since the branch was rewound or the clone "
+        "is new.",
+    ),
+    Code(
+        "git/bad-path",
+        "{path} cannot be written: it {problem}",
+        "rename the file",
+        "Only regular files with plain paths are written: no control characters, nothing outside the "
+        "tree, no links.",
+    ),
+    Code(
+        "usage/which-repo",
+        "the config has several repos ({known}); name the one whose settings count",
+        "add `--repo NAME`",
+        "`check` reads one folder, and write, ignore and policies may differ between config repos.",
+    ),
+    Code(
+        "usage/no-listener",
+        "daemon.listen is switched off in the config, so there is nobody to ask",
+        "set daemon.listen, or name an address with --url",
+        "`health` asks the daemon's own HTTP listener.",
+    ),
+    # -- policies -------------------------------------------------------------------------------------------
+    Code(
+        "pattern/invalid",
+        '"{text}" is no pattern: {problem}',
+        "write a glob such as `main-*-{{key}}`, or an RE2 expression such as `^(?P<key>[0-9.]+)-alpine$`",
+        "A glob knows `*` (any text) and `{key}` (the part that is compared), and covers the whole "
+        "tag. Expressions are RE2, as in Flux and Argo CD: no look-around, no back-references.",
+    ),
+    Code(
+        "policy/unparsable",
+        "{place}: this policy file {problem}",
+        "mend the file; until then its workloads are held as of its last valid version",
+        "A policy file is one YAML document with `version: 1` and `workloads`. One that cannot be "
+        "read holds its workloads: it never frees their files for others.",
+    ),
+    Code(
+        "policy/reserved-file",
+        "{place}: policy files that begin with `_` are reserved, and this version does not know {file}",
+        "rename or remove the file",
+        "`_freeze.yaml` stops a whole config repo and `_rules.yaml` limits what policies may say. A "
+        "version that cannot honour them holds every workload rather than release past them; any "
+        "other `_` file is only reported.",
+    ),
+    Code(
+        "policy/unknown-key",
+        "{place}: {key} is no key of a policy file",
+        "{hint}",
+        "Unknown keys are errors, because a guard with a spelling mistake would guard nothing.",
+    ),
+    Code(
+        "policy/unsupported-key",
+        "{place}: this version does not know {key} yet",
+        "remove the key, or run a version of automator that supports it",
+        "The key belongs to the policy language, but this version cannot honour it; the workload is "
+        "held rather than released without what the key asks for.",
+    ),
+    Code(
+        "policy/missing-key",
+        "{place}: {key} is missing: {expected}",
+        "add the key",
+        "Every policy file says `version: 1`; every workload names its image and how versions are chosen.",
+    ),
+    Code(
+        "policy/wrong-type",
+        "{place}: {key} is {found}, expected {expected}",
+        "write {expected}",
+        "The value has another type than the key wants.",
+    ),
+    Code(
+        "policy/unquoted",
+        "{place}: {key} is {found} to YAML, expected text",
+        'put it in quotes: "{text}"',
+        "YAML reads some plain values as numbers, dates or booleans, and `1.10` thereby becomes 1.1; "
+        "text that looks so is put in quotes.",
+    ),
+    Code(
+        "policy/invalid-value",
+        "{place}: {key}: {problem}",
+        "{hint}",
+        "The value has the right type, but cannot be used.",
+    ),
+    Code(
+        "policy/duplicate-key",
+        "{place}: {key} stands twice, first in line {line}",
+        "remove one of them",
+        "YAML forbids repeated keys, and readers differ in which one they take.",
+    ),
+    Code(
+        "policy/duplicate-workload",
+        "{place}: workload {name} is also defined at {other}",
+        "rename or remove one of them",
+        "A workload's name is unique in a config repo: it is the name in commits, log and commands. "
+        "Both are held.",
+    ),
+    Code(
+        "policy/no-choice",
+        "{place}: {key} does not say which tags may be taken",
+        'add `semver: ">=1.0"`, or `glob` or `regex` with `order`',
+        "A policy that takes anything is never what somebody meant: a workload has a range, or a "
+        "pattern with an order.",
+    ),
+    Code(
+        "policy/conflict",
+        "{place}: {key}: {problem}",
+        "remove one of the two",
+        "Two keys of the workload contradict each other, or one has no effect beside the other.",
+    ),
+    Code(
+        "policy/unreachable",
+        '{place}: {key}: no version lies in "{text}"',
+        "mend the range",
+        "The comparators of the range contradict each other, so the workload could never be released.",
+    ),
+    Code(
+        "policy/ambiguous-glob",
+        '{place}: {key}: "{text}" can split a tag in two ways',
+        "use `regex` to say which part is compared; until then stars before the key take the least",
+        "With a star beside `{key}` there are tags with two possible keys. One is chosen, always the "
+        "same way, but perhaps not the one that was meant. A warning only.",
+    ),
+    Code(
+        "policy/odd-range",
+        '{place}: {key}: `{comparator}` in "{text}" does not mean what it seems to',
+        "write `*` for every version, or name numbers",
+        "In the range language of Flux and Helm `^*` is exactly 0.0.0, `<=*` is below 0.1.0, `>*` "
+        "above 0.0.0, `<*` below 0.0.0 and `!=*` all but 0.0.0. A warning only.",
+    ),
+    # -- why a tag is dropped -------------------------------------------------------------------------------
+    Code(
+        "tag/grammar",
+        "it is no tag that a registry may have",
+        "nothing to do",
+        "Tags have at most 128 letters, digits, `_`, `.` and `-`, and begin with none of the last two.",
+    ),
+    Code(
+        "tag/shape",
+        "it has the shape of a signature, attestation or SBOM",
+        "nothing to do",
+        "Signing tools store what belongs to an image under tags such as `sha256-….sig`; they are "
+        "never released.",
+    ),
+    Code(
+        "tag/glob",
+        'it does not match the glob "{glob}"',
+        "change `glob` if it should",
+        "The glob must cover the whole tag.",
+    ),
+    Code(
+        "tag/regex",
+        'it does not match the expression "{regex}"',
+        "change `regex` if it should",
+        "The expression must cover the whole tag, and its `key` group must not be empty.",
+    ),
+    Code(
+        "tag/excluded",
+        'it matches "{glob}", which `exclude` names',
+        "change `exclude` if it should be taken",
+        "Tags that a glob of `exclude` matches are never taken.",
+    ),
+    Code(
+        "tag/unreadable",
+        '"{key}" is not {wanted}',
+        "use a pattern with a key, another order, or `versions: lenient`, if this tag should be read",
+        "The part that is compared cannot be read in the workload's order, so the tag has no place in it.",
+    ),
+    Code(
+        "tag/range",
+        'it lies outside "{range}"',
+        "change `semver` if it should be taken",
+        "The version is not in the workload's range.",
+    ),
+    Code(
+        "tag/prerelease",
+        "it is {what}, and the policy says `prereleases: {mode}`",
+        "change `prereleases`, or name a pre-release in the range (`>=1.4-0`), if it should be taken",
+        "With `range` a pre-release is taken only where the range itself names one, with `never` not "
+        "at all, with `only` nothing else is.",
+    ),
+)

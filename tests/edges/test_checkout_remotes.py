@@ -1,0 +1,297 @@
+"""The ways to a config repo: local path, file, HTTP with a password, ssh with a key, and who is let in."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from parts.gitserver import BareRepo, HttpGit, SshGit, http_git, ssh_git
+from parts.gitsteps import command_lines, fetched, release, wait_for
+
+from automator.edges.checkout import Checkout, Landed, Remote
+from automator.errors import CheckoutError
+
+PASSWORD = "s3cr€t/ %21 'quo\"te' $HOME \\n"
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> BareRepo:
+    return BareRepo.create(tmp_path / "server" / "config.git", {"apps/web.yaml": "image: web:1.0.0\n"})
+
+
+@pytest.fixture
+def password_file(tmp_path: Path) -> Path:
+    file = tmp_path / "secrets" / "pass word"
+    file.parent.mkdir()
+    file.write_text(PASSWORD + "\n")
+    return file
+
+
+@pytest.fixture
+def http(repo: BareRepo, tmp_path: Path) -> Iterator[HttpGit]:
+    with http_git(tmp_path / "server", {"ann": PASSWORD}) as server:
+        yield server
+
+
+def opened(tmp_path: Path, remote: Remote, *, deadline: float = 60) -> Checkout:
+    return Checkout(tmp_path / "state" / "config", remote, deadline=deadline)
+
+
+def refused(tmp_path: Path, remote: Remote) -> CheckoutError:
+    with opened(tmp_path, remote) as checkout, pytest.raises(CheckoutError) as caught:
+        fetched(checkout)
+    return caught.value
+
+
+def ask_in_vain(checkout: Checkout) -> None:
+    with contextlib.suppress(CheckoutError):
+        checkout.ask_tip()
+
+
+def round_trip(tmp_path: Path, repo: BareRepo, remote: Remote) -> None:
+    """Clone, release, fetch somebody else's commit, release again, read all history."""
+    with opened(tmp_path, remote) as checkout:
+        tip = fetched(checkout)
+        assert isinstance(checkout.push(release(checkout, tip, "1.1.0"), expected=tip), Landed)
+        repo.commit({"README.md": "theirs\n"}, "Theirs")
+        tip = fetched(checkout)
+        assert isinstance(checkout.push(release(checkout, tip, "1.2.0"), expected=tip), Landed)
+        checkout.deepen(1)
+        checkout.unshallow()
+        assert len(list(checkout.log(fetched(checkout)))) == 4
+        assert checkout.fsck() == ""
+    assert repo.log() == ["Release web 1.2.0", "Theirs", "Release web 1.1.0", "Initial commit"]
+    repo.fsck()
+
+
+@pytest.mark.parametrize("prefix", ["", "file://"])
+def test_a_local_path(repo: BareRepo, tmp_path: Path, prefix: str) -> None:
+    round_trip(tmp_path, repo, Remote(f"{prefix}{repo.path}"))
+
+
+def test_http_with_a_password_from_a_file(
+    repo: BareRepo, http: HttpGit, tmp_path: Path, password_file: Path
+) -> None:
+    round_trip(tmp_path, repo, Remote(http.url(repo), username="ann", password_file=password_file))
+
+
+def test_the_user_may_stand_in_the_url(
+    repo: BareRepo, http: HttpGit, tmp_path: Path, password_file: Path
+) -> None:
+    with opened(tmp_path, Remote(http.url(repo, user="ann"), password_file=password_file)) as checkout:
+        assert fetched(checkout) == repo.tip()
+
+
+def test_a_new_password_is_used_without_a_restart(
+    repo: BareRepo, http: HttpGit, tmp_path: Path, password_file: Path
+) -> None:
+    with opened(tmp_path, Remote(http.url(repo), username="ann", password_file=password_file)) as checkout:
+        fetched(checkout)
+        http.users["ann"] = "rotated"
+        with pytest.raises(CheckoutError) as caught:
+            checkout.ask_tip()
+        assert caught.value.reason.code == "git/denied"
+        password_file.write_text("rotated")
+        assert checkout.ask_tip() == repo.tip()
+
+
+def test_a_wrong_or_absent_password_is_denied(
+    repo: BareRepo, http: HttpGit, tmp_path: Path, password_file: Path
+) -> None:
+    password_file.write_text("wrong-and-secret\n")
+    for remote in (
+        Remote(http.url(repo), username="ann", password_file=password_file),
+        Remote(http.url(repo)),
+    ):
+        error = refused(tmp_path, remote)
+        assert error.reason.code == "git/denied"
+        assert not error.retry
+        assert "wrong-and-secret" not in f"{error} {error.reason!r}"
+
+
+def test_a_missing_or_empty_password_file_is_named(repo: BareRepo, http: HttpGit, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    remote = Remote(http.url(repo), username="ann", password_file=file)
+    for content in (None, "\n"):
+        if content is not None:
+            file.write_text(content)
+        error = refused(tmp_path, remote)
+        assert error.reason.code == "git/credential-file"
+        assert str(file) in str(error)
+
+
+def test_the_password_is_in_no_command_line_and_no_file_of_ours(
+    repo: BareRepo, http: HttpGit, tmp_path: Path, password_file: Path
+) -> None:
+    password_file.write_text("Xyzzy-42\n")
+    http.users["ann"] = "Xyzzy-42"
+    with opened(tmp_path, Remote(http.url(repo), username="ann", password_file=password_file)) as checkout:
+        fetched(checkout)
+        http.silent = True
+        http.asked.clear()
+        asking = threading.Thread(target=ask_in_vain, args=(checkout,))
+        asking.start()
+        http.asked.wait(30)
+        wait_for(lambda: command_lines(containing=http.url(repo)))
+        seen = command_lines(containing="")
+        http.wake.set()
+        asking.join()
+        assert any("ls-remote" in line for line in seen)
+        assert not [line for line in seen if "Xyzzy-42" in line]
+    for file in (tmp_path / "state").rglob("*"):
+        if file.is_file():
+            assert b"Xyzzy-42" not in file.read_bytes(), file
+
+
+def test_a_server_that_echoes_the_password_is_masked(
+    repo: BareRepo, tmp_path: Path, password_file: Path
+) -> None:
+    password_file.write_text("Xyzzy-42\n")
+    repo.hook("pre-receive", "echo 'who sent Xyzzy-42 ?' >&2; exit 1")
+    with http_git(tmp_path / "server", {"ann": "Xyzzy-42"}) as server:
+        remote = Remote(server.url(repo), username="ann", password_file=password_file)
+        with opened(tmp_path, remote) as checkout:
+            tip = fetched(checkout)
+            result = checkout.push(release(checkout, tip, "1.1.0"), expected=tip)
+    assert "who sent *** ?" in repr(result)
+
+
+def test_a_redirect_is_not_followed_with_credentials(
+    repo: BareRepo, http: HttpGit, tmp_path: Path, password_file: Path
+) -> None:
+    with http_git(tmp_path / "server") as elsewhere:
+        http.redirect_to = elsewhere.address
+        error = refused(tmp_path, Remote(http.url(repo), username="ann", password_file=password_file))
+        assert error.reason.code == "git/redirected"
+        assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(500, "unreachable"), (503, "unreachable"), (403, "denied"), (404, "not-found")]
+)
+def test_a_server_error_is_classified(
+    repo: BareRepo, http: HttpGit, tmp_path: Path, status: int, expected: str
+) -> None:
+    http.fail_with = status
+    error = refused(tmp_path, Remote(http.url(repo)))
+    assert error.reason.code == f"git/{expected}"
+    assert error.retry == (expected == "unreachable")
+
+
+def test_a_fetch_that_breaks_off_is_done_again(repo: BareRepo, http: HttpGit, tmp_path: Path) -> None:
+    http.users.clear()
+    repo.commit({f"{n}.bin": str(n) * 5000 for n in range(50)}, "Fill")
+    http.truncate_packs = 1500
+    with opened(tmp_path, Remote(http.url(repo))) as checkout:
+        with pytest.raises(CheckoutError) as caught:
+            fetched(checkout)
+        assert caught.value.reason.code == "git/unreachable"
+        assert not (tmp_path / "state" / "config").exists(), "no half-made clone is visible"
+        http.truncate_packs = None
+        fetched(checkout)
+        repo.commit({f"{n}.bin": str(n) * 6000 for n in range(50)}, "Change")
+        http.truncate_packs = 1500
+        with pytest.raises(CheckoutError):
+            fetched(checkout)
+        http.truncate_packs = None
+        tip = fetched(checkout)
+        assert len(list(checkout.blobs([entry.oid for entry in checkout.tree(tip).values()]))) == 51
+        assert checkout.fsck() == ""
+
+
+def test_nobody_there(repo: BareRepo, tmp_path: Path) -> None:
+    with http_git(tmp_path / "server") as server:
+        url = server.url(repo)
+    error = refused(tmp_path, Remote(url))
+    assert error.reason.code == "git/unreachable"
+    assert error.retry
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "ext::sh -c touch% /tmp/x",
+        "git://example.org/x",
+        "ftp://example.org/x",
+        "relative/path",
+        "-oProxyCommand=x",
+        "--upload-pack=x",
+        "https:///no-host",
+        "https://ann:Xyzzy-42@example.org/x.git",
+        "ssh://ann:Xyzzy-42@example.org/x.git",
+        "ssh://-oProxyCommand=x/x",
+        "https://example.org:port/x",
+        "https://example.org/a b",
+        "https://example.org/a\nb",
+        "file:relative",
+    ],
+)
+def test_urls_that_are_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(CheckoutError) as caught:
+        opened(tmp_path, Remote(url))
+    assert caught.value.reason.code == "git/bad-url"
+    assert not caught.value.retry
+    assert "Xyzzy-42" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "branch", ["", "a b", "-x", "a..b", "a.lock", "a:b", "/a", "a/", "a@{1}", "@", "a\\b", "a*"]
+)
+def test_branch_names_that_are_refused(tmp_path: Path, branch: str) -> None:
+    with pytest.raises(CheckoutError) as caught:
+        opened(tmp_path, Remote("/srv/x.git", branch=branch))
+    assert caught.value.reason.code == "git/bad-url"
+
+
+@pytest.mark.parametrize("branch", ["release/1.x", "feature/späße", "a@b", "v1.2"])
+def test_other_branch_names_work(repo: BareRepo, tmp_path: Path, branch: str) -> None:
+    other = BareRepo(repo.path, branch=branch)
+    tip = other.commit({"apps/web.yaml": "image: web:1.0.0\n"})
+    with opened(tmp_path, Remote(str(repo.path), branch=branch)) as checkout:
+        assert fetched(checkout) == tip
+        assert isinstance(checkout.push(release(checkout, tip, "1.1.0"), expected=tip), Landed)
+    assert other.log()[0] == "Release web 1.1.0"
+
+
+# -- ssh --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshGit]:
+    with ssh_git(tmp_path_factory.mktemp("ssh d")) as server:
+        yield server
+
+
+@pytest.mark.needs("openssh-server", "openssh-client")
+def test_ssh_with_a_key(repo: BareRepo, sshd: SshGit, tmp_path: Path) -> None:
+    remote = Remote(sshd.url(repo), ssh_key_file=sshd.key_file, known_hosts_file=sshd.known_hosts_file)
+    round_trip(tmp_path, repo, remote)
+
+
+@pytest.mark.needs("openssh-server", "openssh-client")
+def test_an_unknown_host_key_is_never_accepted(repo: BareRepo, sshd: SshGit, tmp_path: Path) -> None:
+    known = tmp_path / "known_hosts"
+    known.write_text(
+        "example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\n"
+    )
+    error = refused(tmp_path, Remote(sshd.url(repo), ssh_key_file=sshd.key_file, known_hosts_file=known))
+    assert error.reason.code == "git/host-key"
+    assert not error.retry
+    assert known.read_text().count("\n") == 1
+
+
+@pytest.mark.needs("openssh-server", "openssh-client")
+def test_a_key_that_the_server_does_not_know_is_denied(repo: BareRepo, sshd: SshGit, tmp_path: Path) -> None:
+    remote = Remote(sshd.url(repo), ssh_key_file=sshd.other_key_file, known_hosts_file=sshd.known_hosts_file)
+    assert refused(tmp_path, remote).reason.code == "git/denied"
+
+
+@pytest.mark.needs("openssh-server", "openssh-client")
+def test_an_ssh_remote_that_is_no_repository(sshd: SshGit, tmp_path: Path) -> None:
+    missing = BareRepo(tmp_path / "none.git")
+    remote = Remote(sshd.url(missing), ssh_key_file=sshd.key_file, known_hosts_file=sshd.known_hosts_file)
+    assert refused(tmp_path, remote).reason.code == "git/not-found"

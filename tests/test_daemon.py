@@ -1,0 +1,412 @@
+"""When cycles run: real scheduler, real threads, real signals; cycles that the test holds open."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from automator.core.reference import Repository
+from automator.core.report import Outcome, Report
+from automator.daemon import Daemon, RepoJob, Wake
+from automator.reasons import Reason, Status, reason
+
+HOUR = timedelta(hours=1)
+SOON = timedelta(milliseconds=150)
+WEB, API = Repository("ghcr.io", "acme/web"), Repository("ghcr.io", "acme/api")
+PATIENCE = 20.0
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def report(
+    repo: str, wake: Wake, *, changes_at: datetime | None = None, started_at: datetime | None = None
+) -> Report:
+    why = reason("current/newest", current="1", count=1, rule="any", changes_at=changes_at)
+    outcome = Outcome("web", Status.CURRENT, why, "ghcr.io/acme/web")
+    return Report(repo, wake.trigger, started_at or now(), now(), None, None, (outcome,))
+
+
+class Cycles:
+    """Cycles of one config repo, of which the test learns and which it can hold open."""
+
+    def __init__(self, repo: str = "shop", answer: Callable[[Wake], Report] | None = None) -> None:
+        self.repo = repo
+        self.wakes: list[Wake] = []
+        self.together = 0
+        self.most_together = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self._changed = threading.Condition()
+        self._answer = answer or (lambda wake: report(repo, wake))
+        self._done = 0
+
+    def run(self, wake: Wake) -> Report:
+        with self._changed:
+            self.wakes.append(wake)
+            self.together += 1
+            self.most_together = max(self.together, self.most_together)
+            self._changed.notify_all()
+        try:
+            assert self.gate.wait(PATIENCE)
+            return self._answer(wake)
+        finally:
+            with self._changed:
+                self.together -= 1
+                self._done += 1
+                self._changed.notify_all()
+
+    def begun(self, count: int) -> list[Wake]:
+        """Wait until so many cycles have begun."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.wakes) >= count, PATIENCE), self.wakes
+            return list(self.wakes)
+
+    def done(self, count: int) -> list[Wake]:
+        """Wait until so many cycles have ended."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._done >= count, PATIENCE), self.wakes
+            return list(self.wakes)
+
+
+class Running:
+    """A daemon under test, with what it told."""
+
+    def __init__(self, *cycles: Cycles, interval: timedelta = HOUR, stop_timeout: float = 20) -> None:
+        self.reports: list[Report] = []
+        self.troubles: list[tuple[Reason, BaseException | None]] = []
+        self.told = threading.Condition()
+        self.daemon = Daemon(
+            {c.repo: RepoJob(interval, c.run) for c in cycles},
+            stop_timeout=timedelta(seconds=stop_timeout),
+            on_report=self._report,
+            on_trouble=self._trouble,
+        )
+
+    def _report(self, report: Report) -> None:
+        with self.told:
+            self.reports.append(report)
+            self.told.notify_all()
+
+    def _trouble(self, why: Reason, error: BaseException | None) -> None:
+        with self.told:
+            self.troubles.append((why, error))
+            self.told.notify_all()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        with self.told:
+            assert self.told.wait_for(condition, PATIENCE)
+
+    def __enter__(self) -> "Running":
+        self.daemon.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.daemon.stop()
+
+
+# -- when ----------------------------------------------------------------------------------------
+
+
+def test_first_cycle_runs_at_once_and_is_told() -> None:
+    shop = Cycles()
+    with Running(shop) as running:
+        running.until(lambda: len(running.reports) == 1)
+    assert [w.trigger for w in shop.wakes] == ["startup"]
+
+
+def test_cycles_come_at_the_interval() -> None:
+    shop = Cycles()
+    with Running(shop, interval=SOON):
+        assert [w.trigger for w in shop.begun(3)[:3]] == ["startup", "interval", "interval"]
+
+
+def test_a_cycle_comes_when_an_outcome_changes_by_itself() -> None:
+    def answer(wake: Wake) -> Report:
+        begun = now()
+        at = begun + timedelta(milliseconds=300) if wake.trigger == "startup" else None
+        return report("shop", wake, changes_at=at, started_at=begun)
+
+    shop = Cycles(answer=answer)
+    with Running(shop) as running:
+        running.until(lambda: len(running.reports) == 2)
+        first, second = running.reports
+    assert [first.trigger, second.trigger] == ["startup", "due"]
+    assert first.changes_at is not None
+    assert second.started_at >= first.changes_at
+
+
+def test_due_cycles_follow_each_other_also_from_within_a_due_cycle() -> None:
+    def answer(wake: Wake) -> Report:
+        # Already past when the cycle ends, as after a slow cycle: it must not be lost.
+        begun = now()
+        return report("shop", wake, changes_at=begun + timedelta(microseconds=1), started_at=begun)
+
+    shop = Cycles(answer=answer)
+    with Running(shop):
+        assert {w.trigger for w in shop.begun(6)[1:]} == {"due"}
+    assert shop.most_together == 1
+
+
+def test_only_the_last_reports_time_counts() -> None:
+    times = iter([timedelta(milliseconds=500), HOUR])
+    shop = Cycles(answer=lambda wake: report("shop", wake, changes_at=now() + next(times)))
+    later = Cycles(
+        "later", answer=lambda wake: report("later", wake, changes_at=now() + timedelta(seconds=1))
+    )
+    shop.gate.clear()
+    with Running(shop, later) as running:
+        shop.begun(1)
+        running.daemon.wake("shop")
+        shop.gate.set()
+        shop.done(2)
+        later.begun(3)  # well after the time that the shop's first report named
+    assert [w.trigger for w in shop.wakes] == ["startup", "request"]
+
+
+def test_a_time_that_was_past_already_makes_no_endless_round() -> None:
+    shop = Cycles(answer=lambda wake: report("shop", wake, changes_at=now() - HOUR))
+    other = Cycles("other")
+    with Running(shop, other) as running:
+        shop.done(1)
+        other.done(1)
+        for turn in range(2, 5):  # time for a round to show
+            running.daemon.wake("other")
+            other.done(turn)
+    assert len(shop.wakes) == 1
+
+
+# -- requests ------------------------------------------------------------------------------------
+
+
+def test_a_request_runs_a_cycle_at_once() -> None:
+    shop = Cycles()
+    with Running(shop) as running:
+        shop.done(1)
+        running.daemon.wake("shop", frozenset({WEB}))
+        assert shop.begun(2)[1] == Wake("request", frozenset({WEB}))
+
+
+def test_requests_during_a_cycle_merge_into_one_right_after_it() -> None:
+    shop = Cycles()
+    shop.gate.clear()
+    with Running(shop) as running:
+        shop.begun(1)
+        for repositories in ({WEB}, {API}, {WEB}, set[Repository]()):
+            running.daemon.wake("shop", frozenset(repositories))
+        shop.gate.set()
+        assert shop.done(2)[1] == Wake("request", frozenset({WEB, API}))
+        running.daemon.wake("shop")
+        shop.begun(3)
+    assert shop.most_together == 1
+    assert len(shop.wakes) == 3
+
+
+def test_no_request_is_lost_and_no_cycle_overlaps_itself() -> None:
+    shop = Cycles()
+    asked = [Repository("x.io", f"y/{n}") for n in range(200)]
+    with Running(shop, interval=timedelta(milliseconds=50)) as running:
+
+        def ask(mine: list[Repository]) -> None:
+            for repository in mine:
+                running.daemon.wake("shop", frozenset({repository}))
+
+        threads = [threading.Thread(target=ask, args=(asked[n::4],)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        running.until(lambda: {r for w in list(shop.wakes) for r in w.repositories} == set(asked))
+    assert shop.most_together == 1
+
+
+def test_config_repos_do_not_wait_for_each_other() -> None:
+    slow, quick = Cycles("slow"), Cycles("quick")
+    slow.gate.clear()
+    with Running(slow, quick) as running:
+        slow.begun(1)
+        for turn in range(1, 4):
+            quick.done(turn)
+            running.daemon.wake("quick")
+        assert running.daemon.unready() == ("slow",)
+        slow.gate.set()
+
+
+def test_an_unknown_config_repo_is_the_callers_mistake() -> None:
+    with Running(Cycles()) as running, pytest.raises(KeyError):
+        running.daemon.wake("nowhere")
+
+
+def test_a_cycle_longer_than_its_interval_is_told_and_not_doubled() -> None:
+    shop = Cycles()
+    shop.gate.clear()
+    with Running(shop, interval=SOON) as running:
+        running.until(lambda: any(why.code == "daemon/late" for why, _ in running.troubles))
+        assert len(shop.wakes) == 1
+        shop.gate.set()
+        shop.done(2)
+    assert shop.most_together == 1
+
+
+# -- failure -------------------------------------------------------------------------------------
+
+
+def test_a_cycle_that_breaks_off_is_told_and_the_next_one_comes() -> None:
+    def answer(wake: Wake) -> Report:
+        if wake.trigger == "startup":
+            raise ZeroDivisionError("a bug")
+        return report("shop", wake)
+
+    shop = Cycles(answer=answer)
+    with Running(shop, interval=SOON) as running:
+        running.until(lambda: len(running.reports) >= 1)
+        why, error = running.troubles[0]
+    assert why.code == "daemon/bug"
+    assert "ZeroDivisionError: a bug" in why.sentence
+    assert isinstance(error, ZeroDivisionError)
+
+
+def test_announcing_that_fails_costs_no_planned_cycle() -> None:
+    shop = Cycles(answer=lambda wake: report("shop", wake, changes_at=now() + timedelta(milliseconds=200)))
+    troubles: list[Reason] = []
+
+    def announce(_report: Report) -> None:
+        raise OSError("no space left")
+
+    daemon = Daemon(
+        {"shop": RepoJob(HOUR, shop.run)},
+        stop_timeout=HOUR,
+        on_report=announce,
+        on_trouble=lambda why, _: troubles.append(why),
+    )
+    daemon.start()
+    shop.begun(2)
+    daemon.stop()
+    assert troubles[0].code == "daemon/bug"
+    assert daemon.last_finished("shop") is not None
+
+
+# -- probes --------------------------------------------------------------------------------------
+
+
+def test_ready_after_the_first_cycle_of_every_config_repo() -> None:
+    shop, staging = Cycles("shop"), Cycles("staging")
+    staging.gate.clear()
+    with Running(shop, staging) as running:
+        running.until(lambda: len(running.reports) == 1)
+        staging.begun(1)
+        assert "staging" in running.daemon.unready()
+        assert running.daemon.last_finished("staging") is None
+        staging.gate.set()
+        running.daemon.wake("shop")
+        running.until(lambda: {r.repo for r in running.reports} == {"shop", "staging"})
+    assert running.daemon.unready() == ()
+    assert running.daemon.last_finished("staging") is not None
+
+
+@pytest.mark.parametrize(("interval", "patience"), [(HOUR, 3 * HOUR), (SOON, timedelta(minutes=10))])
+def test_stuck_is_no_cycle_ended_for_three_intervals_and_ten_minutes(
+    interval: timedelta, patience: timedelta
+) -> None:
+    shop = Cycles()
+    shop.gate.clear()
+    with Running(shop, interval=interval) as running:
+        shop.begun(1)
+        started = running.daemon.started_at
+        assert started is not None
+        assert running.daemon.stuck(started + patience) == ()
+        assert running.daemon.stuck(started + patience + timedelta(seconds=1)) == ("shop",)
+        shop.gate.set()
+        running.until(lambda: len(running.reports) >= 1)
+    ended = running.daemon.last_finished("shop")
+    assert ended is not None
+    assert running.daemon.stuck(ended + patience) == ()
+
+
+# -- stopping ------------------------------------------------------------------------------------
+
+
+def test_stop_lets_the_running_cycle_end_and_begins_no_other() -> None:
+    shop = Cycles()
+    running = Running(shop, interval=SOON)
+    shop.gate.clear()
+    running.daemon.start()
+    shop.begun(1)
+    running.daemon.wake("shop")
+    stopping = threading.Thread(target=lambda: answers.append(running.daemon.stop()))
+    answers: list[bool] = []
+    stopping.start()
+    shop.gate.set()
+    stopping.join(PATIENCE)
+    assert answers == [True]
+    before = len(shop.wakes)
+    running.daemon.wake("shop")
+    assert len(running.reports) == len(shop.wakes) == before
+
+
+def test_stop_does_not_wait_for_ever() -> None:
+    shop = Cycles()
+    shop.gate.clear()
+    running = Running(shop, stop_timeout=0.1)
+    running.daemon.start()
+    shop.begun(1)
+    assert running.daemon.stop() is False
+    assert [why.code for why, _ in running.troubles] == ["daemon/cut-off"]
+    running.daemon.wake("shop")
+    shop.gate.set()
+    assert running.daemon.stop() is True
+    assert len(shop.wakes) == 1
+
+
+PROCESS = """
+import sys, threading, time
+from datetime import UTC, datetime, timedelta
+from automator.core.report import Report
+from automator.daemon import Daemon, RepoJob
+
+def cycle(wake):
+    print("begun", flush=True)
+    line = sys.stdin.readline()
+    print("ended", flush=True)
+    at = datetime.now(UTC)
+    return Report("shop", wake.trigger, at, at, None, None, ())
+
+daemon = Daemon({"shop": RepoJob(timedelta(seconds=30), cycle)}, stop_timeout=timedelta(seconds=30))
+print("clean" if daemon.run() else "cut off", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_cycle_end_and_the_process_exits_with_0(number: signal.Signals) -> None:
+    with daemon_process() as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(number)
+        out, _ = process.communicate("go on\n", timeout=PATIENCE)
+    assert out.split() == ["ended", "clean"]
+    assert process.returncode == 0
+
+
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    with daemon_process() as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        while process.poll() is None:  # two that come together count as one
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                continue
+        assert process.stdout.read() == ""
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def daemon_process() -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", PROCESS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )

@@ -1,0 +1,226 @@
+"""The files around the program say what is true: locks, versions, change log, Makefile, Dockerfile."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import automator
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCKS = sorted((ROOT / "locks").glob("*.txt"))
+PIN = re.compile(
+    r"^([A-Za-z0-9._-]+)==([^\s;]+)(?: ;[^\\]*)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
+)
+
+
+def pins(lock: str) -> dict[str, str]:
+    text = (ROOT / "locks" / lock).read_text()
+    return {canonicalize_name(name): version for name, version, _ in PIN.findall(text)}
+
+
+def files() -> list[Path]:
+    """Every file that is in Git, or would be with the next commit."""
+    listing = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=False,
+    )  # fmt: skip
+    if listing.returncode:
+        pytest.skip("not a Git checkout")
+    paths = (ROOT / os.fsdecode(name) for name in listing.stdout.split(b"\0") if name)
+    return [path for path in paths if path.is_file()]
+
+
+# -- locks ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lock", "requirements"),
+    [
+        ("runtime.txt", PYPROJECT["project"]["dependencies"]),
+        ("dev.txt", PYPROJECT["project"]["dependencies"]),
+        ("dev.txt", PYPROJECT["project"]["optional-dependencies"]["dev"]),
+        ("build.txt", PYPROJECT["build-system"]["requires"]),
+    ],
+)
+def test_lock_satisfies_pyproject(lock: str, requirements: list[str]) -> None:
+    pinned = pins(lock)
+    for requirement in map(Requirement, requirements):
+        version = pinned.get(canonicalize_name(requirement.name))
+        assert version, f"{lock} does not pin {requirement.name}: run `make lock`"
+        assert requirement.specifier.contains(version, prereleases=True), (
+            f"{lock} has {version}, not {requirement}"
+        )
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda p: p.name)
+def test_lock_pins_each_package_with_its_hashes_and_names_no_index(lock: Path) -> None:
+    text = lock.read_text()
+    entries = re.findall(r"^(?!#|\s)(.+)$", text, re.M)
+    assert len(pins(lock.name)) == len(entries) > 0
+    assert "://" not in text
+    assert not re.search(r"^\s*(--(extra-)?index-url|--find-links|--trusted-host|-[if])\b", text, re.M)
+
+
+def test_locks_agree() -> None:
+    """One environment takes all three, one after the other."""
+    everything = pins("dev.txt")
+    for lock in ("runtime.txt", "build.txt"):
+        for name, version in pins(lock).items():
+            assert everything.get(name, version) == version
+
+
+# -- nothing of one machine ----------------------------------------------------------------------------
+
+# Put together here, so that this file does not name what it forbids.
+FORBIDDEN = [
+    re.compile(rb"(?<![\w.$}-])/" + rb"work/"),
+    re.compile(rb"(?<![\w.$}-])/" + rb"tmp/(venv|briefs)"),
+    re.compile(rb"/" + rb"root/"),
+    re.compile(rb"/home/" + rb"[a-z]+/"),
+    re.compile(rb"\bpypi" + rb"\.org"),
+    re.compile(rb"pythonhosted" + rb"\.org"),
+    re.compile(rb"registry\.npmjs" + rb"\.org"),
+    re.compile(rb"\bcrates" + rb"\.io"),
+    re.compile(rb"proxy\.golang" + rb"\.org"),
+    re.compile(rb"repo1?\.maven" + rb"\."),
+    re.compile(rb"(deb|security|ftp)\.debian" + rb"\.org"),
+]
+
+
+def test_no_file_names_a_machine_or_a_package_registry() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group().decode()}"
+        for path in files()
+        for pattern in FORBIDDEN
+        if (match := pattern.search(path.read_bytes()))
+    ]
+    assert found == []
+
+
+def test_license_is_the_one_that_is_declared() -> None:
+    text = (ROOT / "LICENSE").read_text()
+    assert PYPROJECT["project"]["license"] == "Apache-2.0"
+    assert "Apache License" in text
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+# -- versions ---------------------------------------------------------------------------------------------
+
+
+def test_version_stands_in_one_place() -> None:
+    assert PYPROJECT["project"]["dynamic"] == ["version"]
+    assert PYPROJECT["tool"]["hatch"]["version"]["path"] == "automator/__init__.py"
+    again = re.compile(
+        rf"""__version__\s*=\s*["']|version\s*[=:]\s*["']{re.escape(automator.__version__)}["']"""
+    )
+    sources = [p for p in files() if p.suffix in (".py", ".toml") or p.name == "Dockerfile"]
+    places = {p.relative_to(ROOT).as_posix() for p in sources if again.search(p.read_text())}
+    assert places - {"tests/test_project.py"} == {"automator/__init__.py"}
+
+
+def test_change_log_knows_this_version() -> None:
+    headings = re.findall(r"^## \[(.+?)\](.*)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    names = [name for name, _ in headings]
+    assert names[0] == "Unreleased"
+    assert automator.__version__ in names
+    for name, rest in headings[1:]:
+        assert re.fullmatch(r" - \d{4}-\d\d-\d\d| - not yet released", rest), f"{name} has no date"
+
+
+# -- make ---------------------------------------------------------------------------------------------------
+
+
+def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    # A make that runs this test must not hand its own flags and job server down.
+    outer = {
+        k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEFILES")
+    }
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=ROOT, env={**outer, **environment}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_make_alone_lists_every_target_with_a_sentence() -> None:
+    run = make()
+    assert run.returncode == 0
+    listed = dict(re.findall(r"^  make (\S+) +(\S.*)$", run.stdout, re.M))
+    makefile = (ROOT / "Makefile").read_text()
+    phony = " ".join(re.findall(r"^\.PHONY: (.*)$", makefile, re.M)).split()
+    assert listed.keys() == set(phony) - {"debian"}
+    assert {"help", "demo", "test", "test-slow", "check", "bench", "image", "clean", "lock"} <= listed.keys()
+
+
+def test_make_image_says_that_no_engine_answers(tmp_path: Path) -> None:
+    for engine in ("docker", "podman"):
+        program = tmp_path / engine
+        program.write_text("#!/bin/sh\nexit 1\n")
+        program.chmod(0o755)
+    run = make("image", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert run.returncode != 0
+    assert "no container engine answers" in run.stderr
+
+
+def test_debian_packages_of_the_tests_are_listed() -> None:
+    """What `needs` marks name, `make test` installs."""
+    lines = (ROOT / "tests/debian-packages.txt").read_text().splitlines()
+    listed = [line for line in lines if line and not line.startswith("#")]
+    assert listed == sorted(set(listed))
+    needed: set[str] = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        for arguments in re.findall(r"mark\.needs\(([^)]*)\)", path.read_text()):
+            needed |= set(re.findall(r"[\"']([a-z0-9.+-]+)[\"']", arguments))
+    assert needed - set(listed) == set()
+
+
+# -- the image ----------------------------------------------------------------------------------------------
+
+
+def test_image_is_small_and_not_root() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    instructions = [
+        line.split(None, 1) for line in text.replace("\\\n", " ").splitlines() if line[:1].isalpha()
+    ]
+    stages = [i for i, (word, _) in enumerate(instructions) if word == "FROM"]
+    assert len(stages) == 2
+    final = dict(instructions[stages[-1] :])
+    assert all("${PYTHON_IMAGE}" in instructions[i][1] for i in stages)
+    assert final["USER"] == "10001:10001"
+    assert final["ENTRYPOINT"] == '["automator"]'
+    assert final["CMD"] == '["run"]'
+    assert final["HEALTHCHECK"].endswith('CMD ["automator", "health"]')
+    installed = re.search(r"apt-get install (.*?) &&", final["RUN"])
+    assert installed
+    assert [w for w in installed.group(1).split() if not w.startswith("-")] == ["git", "openssh-client"]
+    assert "pip" not in final["RUN"]
+
+
+def test_image_is_built_from_what_the_context_lets_in() -> None:
+    """`.dockerignore` shuts everything out but what the Dockerfile copies."""
+    ignore = (ROOT / ".dockerignore").read_text().split()
+    copied = re.findall(r"^COPY (?!--)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.M)
+    sources = " ".join(copied).split()
+    assert "*" in ignore
+    assert {line.lstrip("!") for line in ignore if line.startswith("!")} == set(sources)
+    for source in sources:
+        assert (ROOT / source).exists()
+
+
+def test_ci_runs_all_three() -> None:
+    script = ROOT / ".ci/run"
+    assert os.access(script, os.X_OK)
+    assert re.findall(r"^phase \d+ make --no-print-directory (\S+)$", script.read_text(), re.M) == [
+        "check",
+        "test",
+        "test-slow",
+    ]
