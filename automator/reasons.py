@@ -230,7 +230,8 @@ CODES: dict[str, Code] = _table(
         "site/alias-shared",
         "{field} (line {line}) shares its value through the anchor `{anchor}`",
         "write the value out in each place, or drop the anchor",
-        "An anchored value that is used by an alias stands for several places: a new value here would change all of them, so the site is held.",
+        "An anchored value that is used by an alias stands for several places: a new value here would "
+        "change all of them, so the site is held.",
     ),
     Code(
         "site/block-scalar",
@@ -314,20 +315,23 @@ CODES: dict[str, Code] = _table(
         "site/verify-failed",
         "the edited text does not read as intended from line {line} on",
         "report it as a bug with the file",
-        "After each edit the text is parsed again; if anything but the intended values differs, nothing is committed.",
+        "After each edit the text is parsed again; if anything but the intended values differs, nothing "
+        "is committed.",
     ),
     # -- claims ----------------------------------------------------------------------------------------
     Code(
         "claim/twice",
         "{site} is claimed by {workload} and by {other}",
         "narrow `where` of one of them",
-        "Two workloads would write to one place. Both are held until their claims are apart; an invalid workload keeps its claims.",
+        "Two workloads would write to one place. Both are held until their claims are apart; an invalid "
+        "workload keeps its claims.",
     ),
     Code(
         "claim/other-image",
         "{site} holds {found}, not {image}",
         "mend `image`, `where.field` or the comment at the site",
-        "A field or a comment gives a place to a workload of another image; a different literal repository is never overwritten.",
+        "A field or a comment gives a place to a workload of another image; a different literal "
+        "repository is never overwritten.",
     ),
     Code(
         "claim/field-nothing",
@@ -345,7 +349,8 @@ CODES: dict[str, Code] = _table(
         "claim/paths",
         "`{pattern}` is no path pattern: {problem}",
         "mend `where.paths`",
-        "`where.paths` are gitignore-style globs. Until they can be read, the workload is held and keeps every site of its image.",
+        "`where.paths` are gitignore-style globs. Until they can be read, the workload is held and keeps "
+        "every site of its image.",
     ),
     Code(
         "claim/unknown-workload",

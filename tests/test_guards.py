@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -101,9 +103,10 @@ def test_a_process_left_running_fails_the_run(tmp_path: Path) -> None:
     test = """
 import subprocess
 def test_it():
-    child = subprocess.Popen(["sleep", "6"])
+    child = subprocess.Popen(["sleep", "300"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     child.returncode = 0  # forgotten, as far as Python knows
 """
     said = run_pytest(tmp_path, test)
-    assert "left running: " in said
-    assert "sleep 6" in said
+    left = re.search(r"left running: (\d+) sleep 300", said)
+    assert left, said
+    os.kill(int(left.group(1)), signal.SIGKILL)

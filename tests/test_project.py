@@ -180,7 +180,7 @@ def test_debian_packages_of_the_tests_are_listed() -> None:
     for path in (ROOT / "tests").rglob("*.py"):
         for arguments in re.findall(r"mark\.needs\(([^)]*)\)", path.read_text()):
             needed |= set(re.findall(r"[\"']([a-z0-9.+-]+)[\"']", arguments))
-    assert needed - set(listed) == set()
+    assert needed == set(listed)
 
 
 # -- the image ----------------------------------------------------------------------------------------------

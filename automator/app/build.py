@@ -143,7 +143,7 @@ def _cycle(
     facts = FactFinder(checkout, index, observer, repo.history_limit)
     decider = Decider(facts, observer, Limits(repo.max_lookups), repo.max_releases_per_cycle)
     author = Identity(repo.author.name, repo.author.email)
-    publisher = Publisher(index, checkout, author, templates(config))
+    publisher = Publisher(index, checkout, author, observer.first_seen, templates(config))
     return Cycle(name, checkout, index, observer, facts, decider, publisher, store, clock, repo.mode)
 
 

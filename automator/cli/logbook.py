@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from automator.app import App
-from automator.cli.render import print_json, print_table, short_version
+from automator.cli.render import print_json, print_table
+from automator.core.reference import short_text
 from automator.cycle.run import Trigger
 
 
@@ -40,8 +41,8 @@ def print_log(app: App, trigger: Trigger, *, limit: int, as_json: bool) -> None:
             line.commit[:10],
             line.kind if line.proven else f"{line.kind}?",
             f"{line.repo}/{line.member.workload}",
-            short_version(line.member.before),
-            short_version(line.member.after),
+            short_text(line.member.before),
+            short_text(line.member.after),
             line.author,
         )
         for line in lines[:limit]

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from automator.core.reference import short_text
 from automator.core.report import Outcome, Report
 from automator.reasons import Reason
 
@@ -103,7 +104,7 @@ def print_outcomes(report: Report, outcomes: Sequence[Outcome], *, many: bool) -
     """One line for each workload: where it is, and why."""
     prefix = f"{report.repo}/" if many else ""
     rows = [
-        (prefix + o.workload, o.status, short_version(o.current), o.reason.sentence) for o in outcomes
+        (prefix + o.workload, o.status, short_text(o.current), o.reason.sentence) for o in outcomes
     ]
     if rows:
         print_table(("workload", "status", "current", "reason"), rows, state=1)
@@ -118,14 +119,6 @@ def complain(why: Reason) -> None:
     click.echo(click.style("automator: ", fg="red") + why.sentence, err=True)
     if why.next_step != "nothing to do":
         click.echo(f"  next: {why.next_step}", err=True)
-
-
-def short_version(value: str | None) -> str | None:
-    """`1.4.3@sha256:0123456789ab…` cut to what a table needs."""
-    if value is None or "@sha256:" not in value:
-        return value
-    tag, _, digest = value.partition("@sha256:")
-    return f"{tag}@{digest[:12]}" if tag else f"sha256:{digest[:12]}"
 
 
 def print_mapping(rows: Mapping[str, object]) -> None:

@@ -34,3 +34,14 @@ def format_duration(duration: timedelta) -> str:
             count, rest = divmod(rest, seconds)
             parts.append(f"{count}{unit}" if count else "")
     return "".join(parts) or "0s"
+
+
+_WORDS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+
+
+def format_age(age: timedelta) -> str:
+    """An age as people say it, in its largest unit: `31 minutes`, `1 day`."""
+    seconds = max(0, int(age.total_seconds()))
+    word, size = next(((w, s) for w, s in _WORDS if seconds >= s), _WORDS[-1])
+    count = seconds // size
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -208,9 +208,7 @@ def turned_away(history: SiteHistory, current_rank: Any, rank: Rank) -> Rejectio
         if _went_down(held, i - 1, rank):
             break
         own = _upper_rank(held, i, rank) if by_time else _rank(held, i, rank)
-        if own is None or held[i].tag == held[begin].tag:
-            continue
-        if own > floor and (mark is None or own > mark[1]):
+        if own is not None and own > floor and (mark is None or own > mark[1]):
             mark = (i, own)
     return None if mark is None else _rejection(held, begin, floor, *mark, rank)
 

@@ -99,6 +99,7 @@ class Reader:
         target = _resolve(node)
         if target is None:
             self._note(path, line, "an alias without an anchor", "")
+            self._problems.append((path, self.wrong_type(path, "a value")))
             return None
         if isinstance(target, yamltext.Mapping):
             self._note(path, line, "a mapping", "")

@@ -90,6 +90,14 @@ def value_text(tag: str | None, digest: str | None, *, prefix: bool = False) -> 
     return left if digest is None else f"{left}@{digest}"
 
 
+def short_text(value: str | None) -> str | None:
+    """A version as people read it: the tag, or the digest's first 12 digits where there is no tag."""
+    if value is None:
+        return None
+    tag, _, digest = value.partition("@")
+    return tag or f"{digest[:19]}" or None
+
+
 def parse_reference(text: str) -> Reference:
     """Parse any usual spelling of an image reference.
 

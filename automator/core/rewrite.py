@@ -205,6 +205,8 @@ def _new_value(site: Site, part: Part, edit: Edit, has_digest_key: bool) -> str:
         return name + (at_digest if old.startswith("@") else f":{edit.tag}{at_digest if pinned else ''}")
     if DIGEST.fullmatch(old):
         return at_digest[1:]
+    if site.tag is None and site.digest == f"sha256:{old}":  # `repository: web@sha256`, `tag: 0123…`
+        return at_digest.removeprefix("@sha256:")
     return f"{edit.tag}{at_digest if pinned else ''}"
 
 

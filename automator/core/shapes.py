@@ -8,6 +8,7 @@ What a found place is worth (may it be edited, who claims it) is decided by `sit
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from automator.core.fields import Link
@@ -26,6 +27,8 @@ _IMAGE_KEY = re.compile(
 )
 _MASKED = re.compile(r"(?P<name>[^@\s]+?)(?::(?P<tag>[^:/@\s]+))?(?:@(?P<digest>\S+))?")
 _HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_HASHED = "@sha256"
+"""Ending of a name whose `tag` is the bare hash of a digest."""
 _SCHEMES = ("oci://", "docker://")
 
 # tag key -> keys that name the image beside it, the first present one counts
@@ -190,6 +193,21 @@ def owner_of(root: Node | None) -> Owner:
     return Owner(content(root.get("kind")), content(metadata.get("namespace")), content(metadata.get("name")))
 
 
+def scalars(node: Node | None, link: Link | None = None) -> Iterator[tuple[Link, Scalar]]:
+    """Every scalar value below a node, and the way to it."""
+    children: Iterable[tuple[str | int, Node]] = ()
+    if isinstance(node, Mapping):
+        children = ((key.value, value) for key, value in node.pairs if isinstance(key, Scalar))
+    elif isinstance(node, Sequence):
+        children = enumerate(node.items)
+    if isinstance(node, (Mapping, Sequence)):
+        for step, child in children:
+            if isinstance(child, Scalar):
+                yield Link(link, step, node), child
+            else:
+                yield from scalars(child, Link(link, step, node))
+
+
 class _Walk:
     """One pass over a document."""
 
@@ -262,11 +280,16 @@ class _Walk:
         if len(names) != 1:
             return
         nodes = [node.get(key) for key in ("registry", *names)]
-        scalars = tuple(n for n in nodes if isinstance(n, (Scalar, Alias)) and content(n) is not None)
-        written = "/".join((content(n) or "").rstrip("/") for n in scalars)
+        named = tuple(n for n in nodes if isinstance(n, (Scalar, Alias)) and content(n) is not None)
+        written = "/".join((content(n) or "").rstrip("/") for n in named)
         if names[0] == "image" and _is_versioned(written):
             return  # `image: repo:1.2` beside a `tag`: the reference is found by itself
-        self._versioned(written, pieces, scalars, node, link, repository_of(written))
+        if written.endswith(_HASHED) and _HEX64.fullmatch(content(pieces[0].node) or ""):
+            digest = f"sha256:{content(pieces[0].node)}"
+            spelled = Spelled(written, repository_of(written.removesuffix(_HASHED)), None, digest)
+            self._add(spelled, pieces[:1], named, node, link)
+            return
+        self._versioned(written, pieces, named, node, link, repository_of(written))
 
     def _images(self, images: Sequence, link: Link) -> None:
         """Kustomize `images:`, in kustomizations and wherever its shape appears (Flux, Argo CD)."""

@@ -21,6 +21,7 @@ from automator.core.shapes import (
     owner_of,
     read_reference,
     read_version,
+    scalars,
     versions,
 )
 from automator.core.yamltext import Alias, Document, Mapping, Node, Scalar, parse
@@ -139,6 +140,8 @@ def _sites(
 ) -> Iterator[Site]:
     kustomization = name in _KUSTOMIZATIONS or owner_of(document.root).kind in ("Kustomization", "Component")
     found = find(document, kustomization)
+    if "$imagepolicy" in text:
+        found.extend(_marked(text, document, found))
     chosen = _choose(document, found, fields)
     printer = Printer()
     unique: dict[str, Site] = {}
@@ -248,6 +251,20 @@ def _comment_above(text: str, start: int) -> str:
     if not comment.startswith("#") or len(above) - len(comment) != len(own) - len(own.lstrip(" ")):
         return ""
     return comment
+
+
+def _marked(text: str, document: Document, found: list[Found]) -> list[Found]:
+    """References that only a Flux marker gives away, whatever their key."""
+    known = {piece.node.start for place in found for piece in place.pieces}
+    marked = []
+    for link, node in scalars(document.root):
+        behind = _BEHIND.match(text, node.end)
+        if node.start in known or behind is None or _MARKER.fullmatch(behind["comment"].rstrip()) is None:
+            continue
+        place = _from_field(document, link, node)
+        if place.spelled.repository is not None and (place.spelled.tag or place.spelled.digest):
+            marked.append(place)
+    return marked
 
 
 # -- fields that policies name -----------------------------------------------------------------

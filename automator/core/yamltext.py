@@ -168,6 +168,7 @@ def parse(text: str) -> tuple[Document, ...]:
 
 
 def c_events(body: str) -> Iterator[Any]:
+    """The event stream of the C scanner, for a `body` without byte-order mark."""
     parser = CParser(body)
     try:
         event = parser.get_event()
@@ -179,6 +180,7 @@ def c_events(body: str) -> Iterator[Any]:
 
 
 def pure_events(body: str) -> Iterator[Any]:
+    """The event stream of the pure scanner, for a `body` without byte-order mark."""
     yield from YAML(pure=True).parse(body)
 
 

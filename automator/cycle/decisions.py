@@ -119,7 +119,7 @@ class Decider:
             elif isinstance(answer, Release) and len(releases) < self.max_releases:
                 releases.append(answer)
             elif isinstance(answer, Release):
-                self._settle(workload, self._over_limit(answer.current, answer.target))
+                self._settle(workload, self._over_limit(answer.current, answer.tag))
             else:
                 self._settle(workload, answer)
         room = self.max_releases - len(releases)

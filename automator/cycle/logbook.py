@@ -34,7 +34,7 @@ def releases(
     Raises CheckoutError.
     """
     found: list[tuple[LogEntry, str, Member]] = []
-    for entry in checkout.log(head, grep="^[ *\t]*Release-Workload:"):
+    for entry in checkout.log(head, grep="Release-Workload:"):
         for record in parse_all(entry.message):
             found.extend((entry, record.kind, member) for member in record.members if wanted(member))
         if len(found) >= limit:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from automator.core.decide import Unavailable
 from automator.core.reference import Image, Repository, TagList
+from automator.edges.registry import RateLimited
 from automator.errors import RegistryError
 from automator.reasons import reason
 
@@ -36,6 +37,7 @@ class Memory(Protocol):
     def save_tag_list(self, tags: TagList) -> None: ...
     def image(self, repository: Repository, tag: str) -> Image | None: ...
     def save_image(self, repository: Repository, tag: str, image: Image) -> None: ...
+    def first_seen(self, repository: Repository, tag: str) -> datetime | None: ...
 
 
 @dataclass
@@ -50,6 +52,7 @@ class Observer:
     """Requests at once to a host."""
     timeout: float = 30.0
     """Seconds that one look may take in all."""
+    _now: datetime = datetime.min.replace(tzinfo=UTC)
     _lists: dict[Repository, TagList | Unavailable] = field(default_factory=dict)
     _asked_at: dict[Repository, datetime] = field(default_factory=dict)
     _flying: dict[tuple[str, Repository, str], Future[Any]] = field(default_factory=dict)
@@ -59,6 +62,7 @@ class Observer:
         self, repositories: Collection[Repository], named: Collection[Repository], now: datetime, *, all_due: bool
     ) -> set[Repository]:
         """Ask for the tag lists that are due, named ones first; returns those whose list changed."""
+        self._now = now
         due = [r for r in repositories if all_due or r in named or self._is_due(r, now)]
         due.sort(key=lambda r: r not in named)
         answers = self._ask("tags", [(r, "") for r in due], lambda r, _: self.registry.tags(r, now=now))
@@ -86,6 +90,10 @@ class Observer:
         """Each tag as it was first seen: no request for what is remembered (build times are kept
         for ever)."""
         return self._ask("first", subjects, self._known_image)
+
+    def first_seen(self, repository: Repository, tag: str) -> datetime | None:
+        """When a tag was first in a list of ours; None where it was in the very first one."""
+        return self.memory.first_seen(repository, tag)
 
     def close(self) -> None:
         """Start nothing more; threads end with their last answer."""
@@ -151,6 +159,8 @@ class Observer:
             del self._flying[(kind, repository, tag)]
             try:
                 answers[(repository, tag)] = future.result()
+            except RateLimited as error:
+                answers[(repository, tag)] = Unavailable(error.reason_at(self._now), waiting=True)
             except RegistryError as error:
                 answers[(repository, tag)] = Unavailable(error.reason)
         return answers

@@ -6,12 +6,14 @@ refuses fails. A lost race publishes nothing: the cycle decides again on the new
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from automator.core.decide import Release
+from automator.core.duration import format_age
+from automator.core.reference import Repository
 from automator.core.release import Draft, Member, ReleaseRecord, Templates, compose_or_default, source_link
 from automator.core.report import Patch
 from automator.core.rewrite import Edit, rewrite
@@ -82,6 +84,8 @@ class Publisher:
     index: Index
     checkout: Checkout
     author: Identity
+    first_seen: Callable[[Repository, str], datetime | None] = lambda _repository, _tag: None
+    """Since when a tag is in our lists."""
     templates: Templates | None = None
 
     def publish(self, base: str, rewritten: Sequence[Rewritten], now: datetime) -> Published:
@@ -90,7 +94,7 @@ class Publisher:
         Raises CheckoutError where the config repo could not be reached and nothing landed.
         """
         commits = self.checkout.commit(
-            base, [self._draft(item) for item in rewritten], when=now, author=self.author
+            base, [self._draft(item, now) for item in rewritten], when=now, author=self.author
         )
         answer = self._push(commits[-1], base)
         if isinstance(answer, Landed):
@@ -110,7 +114,7 @@ class Publisher:
         refused: list[tuple[Release, str]] = []
         for item in rewritten:
             alone = Rewritten(item.release, _patches(self.index, item.release, texts))
-            (commit,) = self.checkout.commit(tip, [self._draft(alone)], when=now, author=self.author)
+            (commit,) = self.checkout.commit(tip, [self._draft(alone, now)], when=now, author=self.author)
             answer = self._push(commit, tip)
             if isinstance(answer, Landed):
                 tip = commit
@@ -131,13 +135,17 @@ class Publisher:
                 return Landed(commit)
             raise
 
-    def _draft(self, item: Rewritten) -> Draft:
+    def _draft(self, item: Rewritten, now: datetime) -> Draft:
         files = tuple((patch.file, patch.after.encode()) for patch in item.patches)
-        return Draft(message(item.release, self.templates), files)
+        seen = self.first_seen(item.release.workload.repository, item.release.tag)
+        return Draft(message(item.release, None if seen is None else now - seen, self.templates), files)
 
 
-def message(release: Release, templates: Templates | None) -> str:
-    """The commit message of a release: subject, body and trailers (DESIGN section 7)."""
+def message(release: Release, seen: timedelta | None, templates: Templates | None) -> str:
+    """The commit message of a release: subject, body and trailers (DESIGN section 7).
+
+    `seen` is how long ago its tag was first listed.
+    """
     workload, image = release.workload, release.image
     member = Member(
         workload=workload.name,
@@ -150,6 +158,8 @@ def message(release: Release, templates: Templates | None) -> str:
         policy=workload.place.file,
     )
     why = f"newest in {workload.rule.text} of {release.count} tags"
+    if seen is not None and seen >= timedelta(minutes=1):
+        why += f", seen {format_age(seen)} ago"
     # The templates were tried when the config was read; one that fails all the same costs its words only.
     text, _ = compose_or_default(ReleaseRecord("release", (member,)), why=why, templates=templates)
     return text

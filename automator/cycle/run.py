@@ -12,7 +12,7 @@ from typing import Protocol
 
 from automator.core.decide import Release, Verdict
 from automator.core.policy import InvalidWorkload, Workload
-from automator.core.reference import Repository
+from automator.core.reference import Repository, short_text
 from automator.core.record import Member
 from automator.core.report import Outcome, Report
 from automator.cycle.decisions import Decider
@@ -22,7 +22,7 @@ from automator.cycle.logbook import LogLine, releases
 from automator.cycle.observe import Observer
 from automator.cycle.publish import Published, Publisher, Rewritten, rewrite_all
 from automator.edges.checkout import Checkout
-from automator.errors import CheckoutError
+from automator.errors import AutomatorError
 from automator.reasons import Reason, Status, reason
 
 TRIES = 5
@@ -105,7 +105,7 @@ class Cycle:
                 published = self._publish(snapshot, rewritten, landed)
                 if not published.lost:
                     break
-        except CheckoutError as failed:
+        except AutomatorError as failed:
             error = failed.reason
         return self._announce(trigger, started, landed, rewritten, error)
 
@@ -183,7 +183,7 @@ class Cycle:
     def _plan(self, rewritten: tuple[Rewritten, ...]) -> None:
         for item in rewritten:
             release = item.release
-            why = reason("waiting/planned", before=release.current, after=release.target)
+            why = reason("waiting/planned", before=short_text(release.current), after=release.tag)
             self.decider.settle(release, Status.WAITING, why)
 
     def _publish(
@@ -199,7 +199,7 @@ class Cycle:
             self.decider.settle(release, Status.FAILED, _refused(release, words, now))
         if published.lost:
             for item in rewritten:
-                why = reason("push/lost-race", after=item.release.target, tries=TRIES)
+                why = reason("push/lost-race", after=item.release.tag, tries=TRIES)
                 self.decider.settle(item.release, Status.WAITING, why)
         return published
 
@@ -213,9 +213,8 @@ class Cycle:
     ) -> Report:
         """What the cycle did, as one value."""
         for release, commit in landed:
-            why = reason(
-                "released/pushed", before=release.current, after=release.target, commit=commit[:12]
-            )
+            before = short_text(release.current)
+            why = reason("released/pushed", before=before, after=release.tag, commit=commit[:12])
             self.decider.settle(release, Status.RELEASED, why, commit)
         if self._news != self.decider.news:
             self._news = self.decider.news
@@ -248,4 +247,4 @@ def _question(release: Release, head: str) -> str:
 
 
 def _refused(release: Release, words: str, at: datetime) -> Reason:
-    return reason("push/refused", changes_at=at + REFUSAL_LASTS, after=release.target, words=words)
+    return reason("push/refused", changes_at=at + REFUSAL_LASTS, after=release.tag, words=words)

@@ -189,6 +189,27 @@ STORIES = {
         ],
         [],
     ),
+    "two containers become one, which may have been either": (
+        [
+            Commit("Ann", (at("1.4.3", field="a"), at("1.4.4", field="b"))),
+            Commit("Bob", (at("1.4.2", field="c"),)),
+        ],
+        ["1.4.3", "1.4.4"],
+    ),
+    "objects renamed, documents in place": (
+        [
+            Commit("Ann", (at("1.4.1", name="web"), at("1.5.0", document=1, name="staging"))),
+            Commit("Ann", (at("1.4.1", name="web-v2"), at("1.4.4", document=1, name="staging-v2"))),
+        ],
+        [],
+    ),
+    "objects renamed and documents moved": (
+        [
+            Commit("Ann", (at("1.4.1", field="a", name="x"), at("1.5.0", field="b", document=1, name="x"))),
+            Commit("Ann", (at("1.4.1", field="a", document=1, name="y"), at("1.4.4", field="b", name="y"))),
+        ],
+        [],
+    ),
     "gone among others and back": (
         [
             Commit("Ann", (at("1.4.4", name="web"), at("1.5.0", document=1, name="other"))),
@@ -221,6 +242,20 @@ def test_the_sentence_names_who_when_and_what() -> None:
     assert found.reason.code == "history/turned-away"
     assert found.reason.sentence == "was 1.4.3 until Ann set 1.4.2 in 0000003"
     assert (found.by, found.time, found.current_tag) == ("Ann", START + timedelta(days=3), "1.4.1")
+
+
+def test_the_sentence_tells_the_last_time() -> None:
+    up, down = Commit("Ann", "1.4.3"), "1.4.2"
+    found = rejection(told(up, Commit("Bob", down), up, Commit("Cy", down)))
+    assert found is not None
+    assert found.by == "Cy"
+
+
+def test_the_sentence_names_another_commit_than_the_one_that_wrote_the_mark() -> None:
+    two = Commit("Ann", (at("1.4.3", field="a"), at("1.4.4", field="b")))
+    found = rejection(told(two, Commit("Bob", (at("1.4.2", field="c"),))))
+    assert found is not None
+    assert (found.mark_tag, found.by, found.set_tag) == ("1.4.4", "Bob", "1.4.2")
 
 
 def test_a_rollback_names_the_person_who_asked_for_it() -> None:
@@ -304,6 +339,13 @@ def test_a_forged_claim_does_not_count_at_a_site_that_it_does_not_move() -> None
     after = (at("1.4.3"), at("9.9.9", field="containers[other].image"))
     history = told(Commit("Ann", before), Commit("Eve", after, release("1.4.2", "1.4.3")), site=after[1])
     assert [(str(v), v.writer) for v in history.held] == [("9.9.9", Writer.PERSON), ("1.0.0", Writer.PERSON)]
+
+
+def test_a_claim_is_not_proven_by_a_site_that_stays() -> None:
+    other = at("1.4.3", field="containers[other].image")
+    before, after = (at("1.4.2"), other), (at("1.4.3"), other)
+    history = told(Commit("Ann", before), Commit("Eve", after, release("1.4.3", "1.4.3")))
+    assert not is_ours(history.held[0])
 
 
 def test_a_lower_site_raised_by_the_same_release_is_ours() -> None:

@@ -117,6 +117,13 @@ def test_subject(record: ReleaseRecord, expected: str) -> None:
     assert len(expected) <= 72
 
 
+def test_a_new_digest_of_the_same_tag_is_shown() -> None:
+    followed = Member("cache", "redis", f"7@sha256:{'0' * 64}", f"7@{DIGEST}")
+    assert body(ReleaseRecord("release", (followed,)), why="followed") == (
+        "redis 7 (sha256:000000000000) -> 7 (sha256:0123456789ab)\nfollowed"
+    )
+
+
 def test_a_version_is_never_cut() -> None:
     tag = "v1." + "0" * 125
     assert tag in subject(ReleaseRecord("release", (replace(WEB, after=tag),)))
@@ -196,9 +203,7 @@ def test_templates_from_the_config() -> None:
         body="{% for m in members %}{{ m.workload }} from {{ m.before }}{% endfor %}\n\n{{ why }}",
     )
     message = compose(RECORD, why=WHY, templates=templates)
-    assert message.startswith(
-        f"chore(deps): release web 1.4.3\n\nweb: 1.4.2 to 1.4.3\n\n{WHY}\n\nRelease-Format"
-    )
+    assert message.startswith(f"chore(deps): release web 1.4.3\n\nweb from 1.4.2\n\n{WHY}\n\nRelease-Format")
     assert parse(message) == RECORD
 
 
@@ -208,6 +213,7 @@ def test_templates_from_the_config() -> None:
         "Release-Kind: rollback",
         "Hello\n\nRelease-Format: 1\nRelease-Kind: rollback\nRelease-Workload: api",
         "  * release-format: 1\r\n> Release-Kind: rollback",
+        "Release-Format: 1 Release-Kind: hold Release-Workload: api",
         "Release-Site:",
         "Release-Reason: no\nend",
         "\x1b[31mRelease-Format: 1\u2028Release-Kind: hold",
@@ -311,6 +317,15 @@ MANGLED = {
 @pytest.mark.parametrize("message", MANGLED.values(), ids=MANGLED)
 def test_records_survive_what_forges_do_to_messages(message: str) -> None:
     assert parse_all(message) == (REASONED,)
+
+
+def test_a_path_with_spaces_survives_wrapping() -> None:
+    path = "apps/a folder with [skip] and spaces/and a very long name that no line can hold/web.yaml"
+    record = replace(RECORD, members=(replace(WEB, sites=(f"{path}#image",)),))
+    message = compose(record, why=WHY)
+    assert f"Release-Site: {path}" not in message
+    assert wrapped(message) != message
+    assert parse(wrapped(message)) == record
 
 
 def test_a_squash_of_several_releases_gives_several_records() -> None:

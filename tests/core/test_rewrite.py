@@ -99,6 +99,7 @@ def test_only_the_tag_changes(before: str, tag: str, after: str) -> None:
         ("repository: web\ntag: '1'\ndigest:\n", True, f"repository: web\ntag: '2@{NEW}'\ndigest:\n"),
         (f"repository: web\ntag: ''\ndigest: {OLD}\n", False, f"repository: web\ntag: ''\ndigest: {NEW}\n"),
         (f"repository: web\ntag: {OLD}\n", False, f"repository: web\ntag: {NEW}\n"),
+        (f"repository: web@sha256\ntag: {OLD[7:]}\n", False, f"repository: web@sha256\ntag: {NEW[7:]}\n"),
         (f"repository: web\ndigest: main@{OLD}\n", False, f"repository: web\ndigest: 2@{NEW}\n"),
         (f"images: [{{name: web, digest: '{OLD}'}}]\nkind: Component\n", False,
          f"images: [{{name: web, digest: '{NEW}'}}]\nkind: Component\n"),

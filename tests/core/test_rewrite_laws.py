@@ -226,7 +226,8 @@ YAMLISH = st.text(
 # One piece a word, `_` for a space and `;` for a line end.
 WORDS_OF_YAML = (
     "image: _web:1 tag:_ -_ ; __ &a_ *a { } [ ] ' \" |; >-; <<:_ ?_ ---; #_automator:_x; repository:_web;"
-    " name:_ kind:_List; items:; images:; newTag:_1; !!str_ \\u2028 %TAG_!_x; sops:_{}; ${X} {image: ,_name:_x}"
+    " name:_ kind:_List;"
+    " items:; images:; newTag:_1; !!str_ \\u2028 %TAG_!_x; sops:_{}; ${X} {image: ,_name:_x}"
 )
 PIECES = st.lists(
     st.one_of(

@@ -325,6 +325,22 @@ def test_flux_markers(line: str, marker: str | None) -> None:
     assert only(line + "\n").marker == marker
 
 
+def test_a_flux_marker_makes_any_reference_a_site() -> None:
+    found = sites(
+        """
+        kind: PipelineRun
+        spec:
+          params:
+            - {name: one, value: "web:1"} # {"$imagepolicy": "flux-system:web"}
+            - name: two
+              value: web:1
+            - name: three
+              value: nothing # {"$imagepolicy": "flux-system:web"}
+        """
+    )
+    assert [(s.field, s.tag, s.marker) for s in found] == [("spec.params[one].value", "1", "flux-system:web")]
+
+
 @pytest.mark.parametrize(
     ("text", "claim"),
     [

@@ -37,6 +37,7 @@ from automator.edges.registry import (
     RateLimited,
     RegistryClient,
 )
+from automator.edges.registry.hosts import Hosts, HostSettings
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 BUILT = datetime(2026, 11, 20, 9, 14, 2, tzinfo=UTC)
@@ -604,3 +605,23 @@ def test_no_more_calls_at_a_time_than_the_host_is_set_to(hostile: Hostile, make_
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda i: client.tags(Repository(server.host, f"a/b{i}"), now=NOW), range(16)))
     assert max(most) == 2
+
+
+def test_the_hub_is_called_at_its_api_host_whatever_it_is_called() -> None:
+    hosts = Hosts({"index.docker.io": HostSettings(concurrency=3)}, lambda _: {})
+    hub = hosts.get("docker.io")
+    assert hub.url == "https://registry-1.docker.io"
+    assert hub.settings.concurrency == 3
+    assert hosts.get("ghcr.io").url == "https://ghcr.io"
+
+
+def test_a_host_that_was_just_down_is_tried_once_a_call(make_client: MakeClient) -> None:
+    with HostileServer(always(Reply())) as gone:
+        repository = Repository(gone.host, "a/b")
+    client = make_client(gone.host)
+    sent = []
+    for _ in range(3):
+        before = client.requests.get(gone.host, 0)
+        refusal(lambda: client.tags(repository, now=NOW))
+        sent.append(client.requests[gone.host] - before)
+    assert sent == [3, 1, 1]

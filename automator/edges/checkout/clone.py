@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -26,6 +24,7 @@ from automator.edges.checkout.reading import (
     read_tree,
 )
 from automator.edges.checkout.remote import Remote, open_door
+from automator.edges.checkout.upkeep import is_ragged, sweep, take_lock
 from automator.edges.checkout.words import (
     Landed,
     Lost,
@@ -43,9 +42,6 @@ TIP = "refs/automator/tip"
 BLOB_LIMIT = 1 << 20
 OPEN_PATIENCE = 10.0
 """Seconds to wait for a git process that a killed daemon left behind."""
-PACKS_LIMIT = 50
-LOOSE_LIMIT = 27
-"""Loose objects in one of their 256 folders: about 6,900 in all, git's own threshold."""
 TIDY_EVERY = 50
 """Fetches between two attempts at tidying."""
 
@@ -60,16 +56,18 @@ class Checkout:
     the next `fetch` makes a new one), `git/disk` or `git/failed`.
     """
 
-    def __init__(self, folder: Path, remote: Remote, *, deadline: float) -> None:
+    def __init__(
+        self, folder: Path, remote: Remote, *, deadline: float, patience: float = OPEN_PATIENCE
+    ) -> None:
         """Open the clone in `folder`, or prepare to make one there; asks nobody yet.
 
         Removes what a killed git left behind. Raises CheckoutError `git/bad-url`, `git/busy` when
-        another process works on the clone, `git/not-installed`.
+        another process still works on the clone after `patience` seconds, `git/not-installed`.
         """
         self._folder = folder.absolute()
         self._door = open_door(remote, deadline=deadline)
         self._folder.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self._beside("lock"))
+        self._lock = take_lock(self._beside("lock"), patience)
         self._close = weakref.finalize(self, os.close, self._lock)
         self._git = Git(self._folder, deadline=deadline, kept_fd=self._lock)
         self._present: set[str] | None = None
@@ -77,7 +75,7 @@ class Checkout:
         self._made: dict[str, str] = {}
         """Commits of ours -> their parent."""
         self._fetches_to_tidy = 0
-        self._sweep()
+        sweep(self._folder)
         self._environment = dict(self._door.environment)
         if self._door.local_path is not None:
             self._trust(self._door.local_path)
@@ -131,6 +129,7 @@ class Checkout:
             self._clone(tip)
             return
         self._present = {tip}
+        self._made.clear()
         self._tidy()
 
     def deepen(self, commits: int) -> None:
@@ -266,7 +265,7 @@ class Checkout:
                 step, *arguments, extra=self._environment, settings=self._door.settings, folder=folder
             )
         except CheckoutError:
-            self._sweep()
+            sweep(self._folder)
             raise
 
     def _ask_refs(self, *patterns: str) -> dict[str, str]:
@@ -373,49 +372,18 @@ class Checkout:
         self._present = None
         raise CheckoutError(reason("git/damaged", folder=self._folder, words=words))
 
-    def _sweep(self) -> None:
-        """Remove the lock and temporary files of a git process that was killed: nobody else works here."""
-        for leftover in ("*.lock", "fast_import_crash_*"):
-            for file in (*self._folder.glob(leftover), *(self._folder / "refs").rglob(leftover)):
-                file.unlink(missing_ok=True)
-        for pattern in ("info/*.lock", "pack/*.lock", "pack/tmp_*", "??/tmp_obj_*", "*/.tmp-*"):
-            for file in (self._folder / "objects").glob(pattern):
-                file.unlink(missing_ok=True)
-        for pattern in ("tmp_objdir-*", "incoming-*"):
-            for directory in (self._folder / "objects").glob(pattern):
-                shutil.rmtree(directory, ignore_errors=True)
-
     def _tidy(self) -> None:
         """Pack the clone when it has grown ragged; git's own way is switched off, as it knows no deadline."""
         if self._fetches_to_tidy > 0:
             self._fetches_to_tidy -= 1
             return
-        objects = self._folder / "objects"
-        loose = sum(1 for _ in objects.glob("17/*"))
-        packs = sum(1 for _ in objects.glob("pack/*.pack"))
-        if loose > LOOSE_LIMIT or packs > PACKS_LIMIT:
+        if is_ragged(self._folder):
             self._fetches_to_tidy = TIDY_EVERY
             try:
                 self._git.run("tidying the clone", "gc", "--quiet", "--prune=1.day.ago")
             except CheckoutError:
-                self._sweep()
+                sweep(self._folder)
 
 
 def _in_config(path: Path) -> str:
     return str(path).replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _lock(path: Path) -> int:
-    """Take the lock on a clone, which the git processes of a killed daemon may still hold for a while."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    until = time.monotonic() + OPEN_PATIENCE
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                os.close(descriptor)
-                raise CheckoutError(reason("git/busy", folder=path.with_suffix(""))) from None
-            time.sleep(0.05)
-        else:
-            return descriptor

@@ -196,11 +196,14 @@ class TokenCache:
                 again = self._tokens.get(key)
                 if again is not None and again is not kept and time.monotonic() < again.renew_at:
                     return again
-            token = fetch()
+            try:
+                token = fetch()
+            finally:
+                with self._lock:
+                    self._fetching.pop(key, None)
             with self._lock:
                 self._drop_expired()
                 self._tokens[key] = token
-                self._fetching.pop(key, None)
             return token
 
     def drop(self, key: TokenKey, token: Token) -> None:
