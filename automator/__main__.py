@@ -13,8 +13,10 @@ def main() -> None:
         sys.stdout.write(f"automator {__version__} (YAML scanner: {_scanner()})\n")
         sys.exit(0)
     from automator.cli import main as run
+    from automator.cli.output import leave, prepare
 
-    sys.exit(run(sys.argv[1:]))
+    prepare()
+    leave(run(sys.argv[1:]))
 
 
 def _scanner() -> str:

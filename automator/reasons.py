@@ -204,7 +204,8 @@ CODES: dict[str, Code] = _table(
         "waiting/limit",
         "{after} waits: {limit} releases are made in one cycle (max_releases_per_cycle)",
         "wait for the next cycle, or raise max_releases_per_cycle",
-        "`max_releases_per_cycle` keeps an adoption from being an avalanche; the rest follows cycle by cycle.",
+        "`max_releases_per_cycle` keeps an adoption from being an avalanche; the rest follows cycle by "
+        "cycle.",
     ),
     # -- YAML text ---------------------------------------------------------------------------
     Code(
@@ -363,20 +364,24 @@ CODES: dict[str, Code] = _table(
         "site/none",
         "no site in the config repo is owned by {workload}: no file names {image} where the policy looks",
         "check `image` and `where` of {workload}, or add the image to a manifest",
-        "A workload without a site has nothing to release to. The repository is watched again as soon as a file names it.",
+        "A workload without a site has nothing to release to. The repository is watched again as soon "
+        "as a file names it.",
     ),
     Code(
         "site/differ",
-        "{first} is at {first_version} and {other} at {other_version}: sites that differ are held before the first release",
+        "{first} is at {first_version} and {other} at {other_version}: sites that differ are held "
+        "before the first release",
         "give each its own workload with `where` ({place}), or set them to the same version",
-        "One policy owns sites at different versions, as staging and production often are. Automator cannot know "
+        "One policy owns sites at different versions, as staging and production often are. Automator "
+        "cannot know "
         "whether they are meant to move together, so it waits for a person before the first release.",
     ),
     Code(
         "guard/hold",
         "held{until}: {reason}",
         "remove `hold` at {place}",
-        "A person stopped this workload in its policy; nothing is released until the hold is removed or ends.",
+        "A person stopped this workload in its policy; nothing is released until the hold is removed or "
+        "ends.",
     ),
     Code(
         "facts/too-many",
@@ -395,14 +400,16 @@ CODES: dict[str, Code] = _table(
         "current/unorderable",
         "{author} set {place} to {current} after a release, and order {order} cannot compare that",
         "set the site to a version that the policy can order, or hold the workload",
-        "A person replaced a released version with one that the policy cannot order (`latest`, a commit SHA). "
+        "A person replaced a released version with one that the policy cannot order (`latest`, a commit "
+        "SHA). "
         "Whether a newer version is wanted is then theirs to say.",
     ),
     Code(
         "current/outside",
         "{current} is outside {rule}, and {best}, the best tag inside it, is not newer",
         "widen the policy at {place}, or set an older version by hand",
-        "The current version does not pass the policy, and everything that does is older. Automator never moves down by itself.",
+        "The current version does not pass the policy, and everything that does is older. Automator "
+        "never moves down by itself.",
     ),
     Code(
         "tag/none",
@@ -444,7 +451,8 @@ CODES: dict[str, Code] = _table(
         "tag/undated",
         "the build time of {tag} is not known",
         "set org.opencontainers.image.created when building",
-        "Under `order: newest` a tag whose image does not say when it was built cannot be ordered, so it is dropped.",
+        "Under `order: newest` a tag whose image does not say when it was built cannot be ordered, so "
+        "it is dropped.",
     ),
     # -- files of the config repo ------------------------------------------------------------------
     Code(
@@ -481,14 +489,16 @@ CODES: dict[str, Code] = _table(
         "policy/broken-file",
         "{file} does not parse; its workloads are held as of its last valid version in Git",
         "run `automator check` and mend {file}",
-        "A broken policy file must not free its sites for another policy, nor release under rules nobody can read.",
+        "A broken policy file must not free its sites for another policy, nor release under rules "
+        "nobody can read.",
     ),
     # -- observing -----------------------------------------------------------------------------------
     Code(
         "registry/late",
         "the registry of {image} had not answered after {seconds} seconds",
         "wait; if it stays so, look at the registry or raise daemon.observe_timeout",
-        "A look has a deadline, so that one slow registry does not delay the releases of others. A late answer is used by the next cycle.",
+        "A look has a deadline, so that one slow registry does not delay the releases of others. A late "
+        "answer is used by the next cycle.",
     ),
     Code(
         "registry/not-asked",
@@ -514,7 +524,8 @@ CODES: dict[str, Code] = _table(
         "history/reading",
         "reading the history of its files before anything may be released",
         "wait; the next outcome follows when the history is here",
-        "A version that a person turned away must not come back, so a workload's history is read before its first release.",
+        "A version that a person turned away must not come back, so a workload's history is read before "
+        "its first release.",
     ),
     Code(
         "history/unreadable",
@@ -535,8 +546,10 @@ CODES: dict[str, Code] = _table(
         "history/undated",
         "was {mark}, whose build time is not known, until {author} set {version} in {commit}",
         "wait for an image built after {mark} was written, or set the image by hand to a newer one",
-        "`order: newest` compares build times, and the registry no longer tells that of a tag which stood here "
-        "before. It was built before it was written to the config repo: only what was built later is surely newer.",
+        "`order: newest` compares build times, and the registry no longer tells that of a tag which "
+        "stood here "
+        "before. It was built before it was written to the config repo: only what was built later is "
+        "surely newer.",
     ),
     Code(
         "release/template",
@@ -557,6 +570,25 @@ CODES: dict[str, Code] = _table(
         "no workload is named {name}; {known}",
         "run `automator status` to see all names",
         "The name given on the command line is in no policy file of the config repo.",
+    ),
+    Code(
+        "usage/output",
+        "what this command says cannot be written: {problem}",
+        "make room where its output goes; see `automator status` for what it did",
+        "Standard output or standard error refused what was written to it, as a file on a full disk does. "
+        "The work itself is not undone by that.",
+    ),
+    Code(
+        "usage/unknown-owner",
+        "no workload has the owner {name}; {known}",
+        "use the `owner` of a workload, as the policy files write it",
+        "The owner given on the command line stands in no policy file of the config repo.",
+    ),
+    Code(
+        "usage/unknown-code",
+        "there is no reason code {name}; {known}",
+        "copy the code as `explain` or the log shows it",
+        "The code given to `explain` is not in the table of reasons; codes look like `guard/hold`.",
     ),
     Code(
         "usage/unknown-repo",
@@ -647,7 +679,8 @@ CODES: dict[str, Code] = _table(
         "registry/address-refused",
         "{repository}: {host} is not on the public internet ({problem})",
         "declare the registry in the daemon's config if it may be called",
-        "Loopback, private and link-local addresses are only called where the operator declared the registry.",
+        "Loopback, private and link-local addresses are only called where the operator declared the "
+        "registry.",
     ),
     Code(
         "registry/too-large",

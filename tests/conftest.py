@@ -157,25 +157,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_running() -> Iterator[None]:
     """Fails the run when a test leaves a process behind: the program promises to leave none."""
-    before = set(_children())
+    before = {child.split()[0] for child in _children()}
     yield
     until = time.monotonic() + 3
-    while (left := set(_children()) - before) and time.monotonic() < until:
+    while (left := [c for c in _children() if c.split()[0] not in before]) and time.monotonic() < until:
         time.sleep(0.05)
     if left:
         pytest.fail("left running: " + "; ".join(sorted(left)))
 
 
 def _children() -> list[str]:
-    """Command lines of this process's children, by Linux's /proc; none where there is no /proc."""
+    """This process's children that have not ended, by Linux's /proc; none where there is no /proc."""
     found = []
     for listing in Path("/proc/self/task").glob("*/children"):
         for pid in listing.read_text().split():
             try:
+                state = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0]
                 command = Path("/proc", pid, "cmdline").read_bytes()
             except OSError:
                 continue
             words = command.replace(b"\0", b" ").decode(errors="replace").strip()
-            if words and "multiprocessing" not in words:
+            if state != "Z" and "multiprocessing" not in words:
                 found.append(f"{pid} {words[:200]}")
     return found

@@ -19,6 +19,7 @@ from automator.cycle.facts import FactFinder
 from automator.cycle.index import Index, Scope
 from automator.cycle.observe import Observer
 from automator.cycle.publish import Publisher
+from automator.cycle.reach import Reach
 from automator.cycle.run import Cycle
 from automator.edges.checkout import Checkout, Identity, Remote
 from automator.edges.http import proxies_for
@@ -139,8 +140,9 @@ def _cycle(
         timeout=config.daemon.observe_timeout.total_seconds(),
     )
     stack.callback(observer.close)
-    index = Index(checkout, Scope(repo.policies, repo.write, repo.ignore))
-    facts = FactFinder(checkout, index, observer, repo.history_limit)
+    reach = Reach(checkout, repo.history_limit)
+    index = Index(checkout, Scope(repo.policies, repo.write, repo.ignore), reach)
+    facts = FactFinder(checkout, index, observer, reach)
     decider = Decider(facts, observer, Limits(repo.max_lookups), repo.max_releases_per_cycle)
     author = Identity(repo.author.name, repo.author.email)
     publisher = Publisher(index, checkout, author, observer.first_seen, templates(config))
@@ -151,7 +153,9 @@ def registry_client(config: Config) -> RegistryClient:
     """The client for all registries, as the config has them."""
     common = DockerConfig(None if config.docker_config is None else str(config.docker_config))
     hosts = {host: _host(settings, common) for host, settings in config.registries.items()}
-    return RegistryClient(hosts, default=HostSettings(credentials=common, declared=False), proxies=proxies_for)
+    return RegistryClient(
+        hosts, default=HostSettings(credentials=common, declared=False), proxies=proxies_for
+    )
 
 
 def _host(settings: RegistryConfig, common: CredentialSource) -> HostSettings:

@@ -34,7 +34,9 @@ class _Announcer:
     def show(self, report: Report) -> None:
         """The outcomes of a cycle that goes on: shown, but not counted as a cycle."""
         log_report(report, self._last.get(report.repo))
-        self._store.save_report(report)
+        # A first cycle that could not read the config repo knows no workload: what was known stays.
+        last = self._store.last_report(report.repo) if report.error and not report.outcomes else None
+        self._store.save_report(report.completed(last, None))
         self._last[report.repo] = report
 
 

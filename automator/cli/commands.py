@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from automator.app import App
     from automator.config import Config
     from automator.core.report import Outcome, Report
+    from automator.cycle.gate import Finding
     from automator.cycle.index import Scope
     from automator.cycle.run import Cycle, Trigger
 
@@ -81,9 +82,10 @@ def _cycles(
         trigger = _trigger(workloads, owners)
         for cycle in app.cycles.values():
             report = cycle.run(trigger, push=push)
-            app.store.save_report(report)
+            if push:
+                _remember(app, cycle, report)
             reports.append((report, _selected(report, trigger)))
-        _require_known(_names(app.cycles.values(), trigger), trigger)
+        _require_known(app.cycles.values(), trigger)
     if told.json:
         print_json([_with_diff(report_json(r, shown), r, push) for r, shown in reports])
     else:
@@ -117,7 +119,9 @@ def _print_diff(report: Report) -> None:
 @click.argument("path", type=click.Path(path_type=Path), default=".")
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.option("--policies", metavar="FOLDER", help="Folder of the policy files; else the config's.")
-@click.option("--repo", "-r", metavar="NAME", help="Config repo whose settings count; needed if there are many.")
+@click.option(
+    "--repo", "-r", metavar="NAME", help="Config repo whose settings count; needed if there are many."
+)
 @global_options
 @pass_globals
 def check(told: Globals, path: Path, strict: bool, policies: str | None, repo: str | None) -> int:
@@ -126,7 +130,7 @@ def check(told: Globals, path: Path, strict: bool, policies: str | None, repo: s
     PATH is the folder of the config repo's files. Errors (exit 1) are what cannot work; warnings
     what will surprise.
     """
-    from automator.cli.render import print_json, print_table, reason_json
+    from automator.cli.render import counted, print_json, print_table, reason_json
     from automator.cycle.gate import check as judge
 
     verdict = judge(path, _scope(told, repo, policies))
@@ -136,14 +140,21 @@ def check(told: Globals, path: Path, strict: bool, policies: str | None, repo: s
         ]
         print_json({"workloads": verdict.workloads, "sites": verdict.sites, "findings": findings})
     else:
-        rows = [(f.level, f.place, f"{f.reason.sentence}; {f.reason.next_step}") for f in verdict.findings]
+        rows = [(f.level, f.place, _without_place(f)) for f in verdict.findings]
         if rows:
             print_table(("level", "place", "finding"), rows, state=0)
-        click.echo(
-            f"{verdict.workloads} workloads, {verdict.sites} sites: "
-            f"{verdict.errors} errors, {verdict.warnings} warnings"
-        )
+        found = counted(verdict.workloads, "workload"), counted(verdict.sites, "site")
+        judged = counted(verdict.errors, "error"), counted(verdict.warnings, "warning")
+        click.echo(f"{', '.join(found)}: {', '.join(judged)}")
     return FAILED if verdict.errors or (strict and verdict.warnings) else 0
+
+
+def _without_place(finding: Finding) -> str:
+    """What was found and what to do, without the place that stands beside it."""
+    sentence = finding.reason.sentence
+    for joint in (": ", " "):
+        sentence = sentence.removeprefix(f"{finding.place}{joint}")
+    return f"{sentence}; {finding.reason.next_step}"
 
 
 @click.command()
@@ -163,13 +174,16 @@ def status(told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owne
     with Store.open(config.state, read_only=True, warn=_warn) as store:
         reports = {name: store.last_report(name) for name in (repo or config.repos)}
     known = [(report, _selected(report, trigger)) for report in reports.values() if report is not None]
-    _require_known({o.workload for report, _ in known for o in report.outcomes}, trigger)
+    outcomes = [o for report, _ in known for o in report.outcomes]
+    _require_names({o.workload for o in outcomes}, {o.owner for o in outcomes if o.owner}, trigger)
     if told.json:
         print_json([report_json(report, shown) for report, shown in known])
         return 0
     for name, last in reports.items():
         if last is None:
-            click.echo(f"{name}: no cycle yet; start the daemon with `automator run`, or run `automator once`")
+            click.echo(
+                f"{name}: no cycle yet; start the daemon with `automator run`, or run `automator once`"
+            )
             continue
         click.echo(f"{name}: last cycle {last.finished_at:%Y-%m-%d %H:%M:%S} UTC ({last.trigger})")
         print_outcomes(last, _selected(last, trigger), many=len(config.repos) > 1)
@@ -184,8 +198,9 @@ def status(told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owne
 @pass_globals
 def explain(told: Globals, subject: str, every: bool, repo: tuple[str, ...]) -> int:
     """Tell why a workload is where it is, tag by tag; or what a reason code means."""
-    if "/" in subject and subject in CODES:
+    if subject in CODES:
         return _explain_code(told, subject)
+    _refuse_misspelt_code(told, subject)
     from automator.cli.explaining import print_explanation
     from automator.cli.render import complain
 
@@ -200,12 +215,23 @@ def explain(told: Globals, subject: str, every: bool, repo: tuple[str, ...]) -> 
                 complain(report.error)
                 return FAILED
             found.append((cycle, report, _selected(report, trigger)))
-        _require_known(_names(app.cycles.values(), trigger), trigger)
+        _require_known(app.cycles.values(), trigger)
         for cycle, report, shown in found:
             for outcome in shown:
                 verdicts = cycle.verdicts(outcome.workload)
                 print_explanation(report, outcome, verdicts, every=every, as_json=told.json)
     return 0
+
+
+def _refuse_misspelt_code(told: Globals, subject: str) -> None:
+    """Raises UsageError for what looks like a code, unless a config repo has the name of its area."""
+    area, slash, _ = subject.partition("/")
+    areas = {code.partition("/")[0] for code in CODES}
+    if slash and area in areas and area not in told.load(require_repos=False).repos:
+        beside = ", ".join(code for code in CODES if code.startswith(f"{area}/"))
+        raise UsageError(
+            reason("usage/unknown-code", name=subject, known=_near(subject, CODES) or f"known: {beside}")
+        )
 
 
 def _explain_code(told: Globals, code: str) -> int:
@@ -249,7 +275,9 @@ def tags(told: Globals, image: str, verbose: bool) -> int:
 
 
 @click.command()
-@click.option("--limit", "-n", type=click.IntRange(min=1), default=50, show_default=True, help="Most releases.")
+@click.option(
+    "--limit", "-n", type=click.IntRange(min=1), default=50, show_default=True, help="Most releases."
+)
 @selection
 @global_options
 @pass_globals
@@ -281,12 +309,19 @@ def health(told: Globals, url: str | None) -> int:
         host = address.host if address.host not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
         url = f"http://{f'[{host}]' if ':' in host else host}:{address.port}/healthz"
     fine, words = probe(url)
-    click.echo(words, err=not fine)
+    if told.json:
+        from automator.cli.render import print_json
+
+        print_json({"ok": fine, "words": words})
+    else:
+        click.echo(words, err=not fine)
     return 0 if fine else FAILED
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Keep registry, config repo and daemon until Ctrl-C, to play with.")
+@click.option(
+    "--keep", is_flag=True, help="Keep registry, config repo and daemon until Ctrl-C, to play with."
+)
 def demo(keep: bool) -> int:
     """Show the main job end to end on an embedded registry and a config repo in a temporary folder."""
     from automator.cli.entry import main
@@ -344,20 +379,36 @@ def _selected(report: Report, trigger: Trigger) -> tuple[Outcome, ...]:
     )
 
 
-def _require_known(names: Collection[str], trigger: Trigger) -> None:
-    """Raises UsageError (`usage/unknown-workload`) for a name that no config repo has."""
-    for name in sorted(trigger.workloads - set(names)):
-        near = difflib.get_close_matches(name, names, n=1)
-        known = f"did you mean {near[0]}?" if near else f"there are {len(names)} workloads"
-        raise UsageError(reason("usage/unknown-workload", name=name, known=known))
-
-
-def _names(cycles: Iterable[Cycle], trigger: Trigger) -> Collection[str]:
-    """All workloads of the config repos; where one could not be read, any name may be right."""
+def _require_known(cycles: Iterable[Cycle], trigger: Trigger) -> None:
+    """Raises UsageError for a workload or an owner that no config repo has; where one of the config
+    repos could not be read, any name may be right."""
     snapshots = [cycle.index.snapshot for cycle in cycles]
-    if any(snapshot is None for snapshot in snapshots):
-        return trigger.workloads
-    return {name for snapshot in snapshots if snapshot is not None for name in snapshot.workloads}
+    read = [snapshot for snapshot in snapshots if snapshot is not None]
+    if len(read) == len(snapshots):
+        entries = [entry for snapshot in read for entry in snapshot.workloads.values()]
+        owners = {owner for entry in entries if (owner := getattr(entry, "owner", None))}
+        _require_names({entry.name for entry in entries}, owners, trigger)
+
+
+def _require_names(workloads: Collection[str], owners: Collection[str], trigger: Trigger) -> None:
+    for name in sorted(trigger.workloads - set(workloads)):
+        known = _near(name, workloads) or f"there are {len(workloads)} workloads"
+        raise UsageError(reason("usage/unknown-workload", name=name, known=known))
+    for name in sorted(trigger.owners - set(owners)):
+        known = _near(name, owners) or f"there are {len(owners)} owners"
+        raise UsageError(reason("usage/unknown-owner", name=name, known=known))
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _remember(app: App, cycle: Cycle, report: Report) -> None:
+    """Keep a report for `status`, with what is known of the workloads that it is not about."""
+    snapshot = cycle.index.snapshot
+    known = None if snapshot is None else snapshot.workloads.keys()
+    app.store.save_report(report.completed(app.store.last_report(report.repo), known))
 
 
 def _failed(report: Report, shown: Sequence[Outcome]) -> bool:
@@ -384,4 +435,6 @@ def _scope(told: Globals, repo: str | None, policies: str | None) -> Scope:
 
 
 def _unknown_repo(config: Config, name: str) -> UsageError:
-    return UsageError(reason("usage/unknown-repo", name=name, known=", ".join(sorted(config.repos)) or "none"))
+    return UsageError(
+        reason("usage/unknown-repo", name=name, known=", ".join(sorted(config.repos)) or "none")
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 
@@ -42,10 +41,6 @@ def main(arguments: list[str]) -> int:
         return _complain(error)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read us has seen enough; the interpreter must not complain while it closes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FINE
     except Exception:  # noqa: BLE001 - the last line of defence: a bug is told apart from a mistake
         return _confess()
     return result if isinstance(result, int) else FINE

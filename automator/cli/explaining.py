@@ -19,9 +19,7 @@ def print_explanation(
     """Print one workload's explanation; the newest 20 tags unless `every`."""
     shown = verdicts if every else verdicts[:SHOWN]
     if as_json:
-        rows = [
-            {"tag": v.tag, "key": v.key, "kept": v.kept, "reason": reason_json(v.reason)} for v in shown
-        ]
+        rows = [{"tag": v.tag, "key": v.key, "kept": v.kept, "reason": reason_json(v.reason)} for v in shown]
         print_json({**outcome_json(report.repo, outcome), "tags": rows})
         return
     why = outcome.reason

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import click
+
 from automator.app import App
 from automator.cli.render import print_json, print_table
 from automator.core.reference import short_text
@@ -34,6 +36,9 @@ def print_log(app: App, trigger: Trigger, *, limit: int, as_json: bool) -> None:
                 for line in lines[:limit]
             ]
         )
+        return
+    if not lines:
+        click.echo("no releases yet")
         return
     rows = [
         (

@@ -17,6 +17,9 @@ from automator.core.reference import short_text
 from automator.core.report import Outcome, Report
 from automator.reasons import Reason
 
+NO_WIDTH = 100_000
+"""Columns of what is not a terminal."""
+
 COLOURS = {
     "released": "green",
     "current": "green",
@@ -41,10 +44,13 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, state: int | None = None) -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, state: int | None = None
+) -> None:
     """A table on standard output; column `state` is coloured by its word."""
-    # A pipe has no width: lines must not be folded there.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
+    # A pipe has no width: lines must not be folded there, nor filled up with blanks.
+    terminal = sys.stdout.isatty()
+    console = Console(highlight=False, width=None if terminal else NO_WIDTH)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
         table.add_column(column.upper(), overflow="fold", no_wrap=i < len(columns) - 1)
@@ -53,7 +59,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, sta
         if state is not None:
             cells[state].stylize(COLOURS.get(cells[state].plain, ""))
         table.add_row(*cells)
-    console.print(table)
+    if terminal:
+        console.print(table)
+        return
+    with console.capture() as written:
+        console.print(table)
+    for line in written.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def reason_json(why: Reason) -> dict[str, Any]:
@@ -103,15 +115,20 @@ def report_json(report: Report, outcomes: Sequence[Outcome] | None = None) -> di
 def print_outcomes(report: Report, outcomes: Sequence[Outcome], *, many: bool) -> None:
     """One line for each workload: where it is, and why."""
     prefix = f"{report.repo}/" if many else ""
-    rows = [
-        (prefix + o.workload, o.status, short_text(o.current), o.reason.sentence) for o in outcomes
-    ]
+    rows = [(prefix + o.workload, o.status, short_text(o.current), o.reason.sentence) for o in outcomes]
     if rows:
         print_table(("workload", "status", "current", "reason"), rows, state=1)
+    elif not report.outcomes and report.error is None:
+        click.echo(f"{report.repo}: no policy file names a workload")
     for why in report.warnings:
         click.echo(click.style("warning: ", fg="yellow") + why.sentence, err=True)
     if report.error is not None:
         complain(report.error)
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 workload`, `2 workloads`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def complain(why: Reason) -> None:

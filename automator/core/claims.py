@@ -76,13 +76,19 @@ def paths_match(patterns: tuple[str, ...]) -> Callable[[str], bool]:
     """
     if not patterns:
         return lambda _path: True
+    try:
+        return GitIgnoreSpec.from_lines(patterns).match_file
+    except ValueError:
+        raise PolicyError(_unreadable(patterns)) from None
+
+
+def _unreadable(patterns: Sequence[str]) -> Reason:
     for pattern in patterns:
         try:
             GitIgnoreSpec.from_lines([pattern])
         except ValueError as error:
-            problem = str(error).replace(repr(pattern), "it")
-            raise PolicyError(reason("claim/paths", pattern=pattern, problem=problem)) from error
-    return GitIgnoreSpec.from_lines(patterns).match_file
+            return reason("claim/paths", pattern=pattern, problem=error)
+    raise AssertionError("patterns that can each be read can be read together")
 
 
 # -- the index -----------------------------------------------------------------------------------

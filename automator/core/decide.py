@@ -59,7 +59,7 @@ class Unavailable:
 class Facts:
     """What is known so far, for one workload."""
 
-    built: Mapping[str, datetime | None | Unavailable] = field(default_factory=dict)
+    built: Mapping[str, datetime | Unavailable | None] = field(default_factory=dict)
     """Build time by tag; None where the image does not say."""
     images: Mapping[str, Image | Unavailable] = field(default_factory=dict)
     """What the registry serves for a tag, asked in this cycle."""
@@ -131,7 +131,7 @@ def decide(
     tags: TagList | Unavailable,
     facts: Facts,
     now: datetime,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),
 ) -> Decision | Need:
     """Decide one workload, or name the facts that are missing.
 
@@ -194,7 +194,9 @@ def _ground(
     hold = workload.hold
     if hold is not None and (hold.until is None or now < hold.until):
         until = "" if hold.until is None else f" until {hold.until:%Y-%m-%d %H:%M} UTC"
-        why = reason("guard/hold", changes_at=hold.until, reason=hold.reason, until=until, place=workload.place)
+        why = reason(
+            "guard/hold", changes_at=hold.until, reason=hold.reason, until=until, place=workload.place
+        )
         return Stay(Status.HELD, why, shown)
     for site in sites:
         if site.held is not None:
@@ -285,7 +287,7 @@ def _rank_by_build_time(
     return _Ranked(_current(workload, sites, facts).rank, tuple(sorted(dated, reverse=True)))
 
 
-def _built_rank(built: datetime | None | Unavailable) -> Any:
+def _built_rank(built: datetime | Unavailable | None) -> Any:
     return built if isinstance(built, datetime) else None
 
 
@@ -341,7 +343,7 @@ def _choose(ground: _Ground, ranked: _Ranked, facts: Facts) -> Decision | Need:
         if ranked.current_rank is None or rank > ranked.current_rank
     ]
     if not newer:
-        return _nothing_newer(ground, ranked)
+        return _nothing_newer(ground, ranked, facts)
     shown = shown_current(workload, sites)
     rejection = _rejection(ground, facts)
     if isinstance(rejection, (Need, Stay)):
@@ -359,7 +361,10 @@ def _choose(ground: _Ground, ranked: _Ranked, facts: Facts) -> Decision | Need:
                 return Stay(image.status, image.reason, shown, tag)
             stopped = stopped or reason("tag/gone", tag=tag, image=workload.repository)
             continue
-        raised = tuple(s for s in sites if _is_below(workload, s, rank, tag, facts))
+        raised = tuple(s for s in sites if _is_below(workload, s, rank, tag, image, facts))
+        if not raised:  # sites that are written by digest alone, and have this one
+            why = reason("current/newest", current=tag, count=len(set(tags.tags)), rule=workload.rule.text)
+            return Stay(Status.CURRENT, why, shown)
         return Release(workload, shown or "", tag, image, raised, len(set(tags.tags)))
     assert stopped is not None
     # A manifest that is missing is being pushed, or will be; a person's no stays.
@@ -367,26 +372,26 @@ def _choose(ground: _Ground, ranked: _Ranked, facts: Facts) -> Decision | Need:
     return Stay(status, stopped, shown, newer[0][1])
 
 
-def _is_below(workload: Workload, site: Site, rank: Any, tag: str, facts: Facts) -> bool:
+def _is_below(workload: Workload, site: Site, rank: Any, tag: str, image: Image, facts: Facts) -> bool:
+    if site.tag is None:
+        return site.digest != image.digest
     own = _site_rank(workload, site, facts)
-    return site.tag != tag if own is None else own < rank
+    return site.tag != tag if own is None else bool(own < rank)
 
 
-def _nothing_newer(ground: _Ground, ranked: _Ranked) -> Decision:
+def _nothing_newer(ground: _Ground, ranked: _Ranked, facts: Facts) -> Decision:
     workload, sites, tags = ground
     shown = shown_current(workload, sites)
-    count = len(set(tags.tags))
-    current = next((s.tag for s in sites if workload.rule.rank(s.tag or "") == ranked.current_rank), sites[0].tag)
-    accepted = current is not None and isinstance(workload.rule.judge(current), Candidate)
-    if accepted:
-        return Stay(
-            Status.CURRENT, reason("current/newest", current=current, count=count, rule=workload.rule.text), shown
-        )
+    rule, count = workload.rule, len(set(tags.tags))
+    current = _current(workload, sites, facts).tag
+    if current is not None and isinstance(rule.judge(current), Candidate):
+        why = reason("current/newest", current=current, count=count, rule=rule.text)
+        return Stay(Status.CURRENT, why, shown)
     if not ranked.candidates:
-        why = reason("tag/none", image=workload.repository, count=count, rule=workload.rule.text)
+        why = reason("tag/none", image=workload.repository, count=count, rule=rule.text)
     else:
         best = ranked.candidates[0][1]
-        why = reason("current/outside", current=current, rule=workload.rule.text, best=best, place=workload.place)
+        why = reason("current/outside", current=shown, rule=rule.text, best=best, place=workload.place)
     return Stay(Status.HELD, why, shown)
 
 
@@ -406,7 +411,7 @@ def _histories(sites: tuple[Site, ...], facts: Facts) -> tuple[SiteHistory, ...]
     return tuple(found)
 
 
-def _rejection(ground: _Ground, facts: Facts) -> Rejection | None | Need | Stay:
+def _rejection(ground: _Ground, facts: Facts) -> Rejection | Need | Stay | None:
     """What people turned away at any site binds the workload (DESIGN section 8)."""
     workload, sites, _ = ground
     histories = _histories(sites, facts)
@@ -482,4 +487,3 @@ def _verdict(
         return Verdict(tag, item.key, reason("tag/lower", tag=tag, chosen=decision.tag), False)
     why = reason("tag/undecided", tag=tag) if decision is None else decision.reason
     return Verdict(tag, item.key, why, False)
-

@@ -29,7 +29,7 @@ class Step(NamedTuple):
     key: str
     """The key of a mapping, or the scalar of an item that `value` is compared with."""
     value: str | None = None
-    index: int | None = None
+    number: int | None = None
 
 
 _KEY = re.compile(r"""[^\s.\[\]"'=#\\]+""")
@@ -122,7 +122,7 @@ def parse_field(field: str) -> tuple[Step, ...] | None:
 def _step(match: re.Match[str]) -> Step | None:
     try:
         if match["index"]:
-            return Step("", index=int(match["index"]))
+            return Step("", number=int(match["index"]))
         if match["quoted"]:
             return Step(json.loads(match["quoted"]))
         if match["by"]:
@@ -146,13 +146,13 @@ def select(
 
 
 def _matching(node: Node | None, step: Step, link: Link | None) -> Iterator[tuple[Link, Node]]:
-    if isinstance(node, Mapping) and step.value is None and step.index is None:
+    if isinstance(node, Mapping) and step.value is None and step.number is None:
         for key, value in node.pairs:
             if isinstance(key, Scalar) and key.value == step.key:
                 yield Link(link, step.key, node), value
-    elif isinstance(node, Sequence) and (step.value is not None or step.index is not None):
+    elif isinstance(node, Sequence) and (step.value is not None or step.number is not None):
         for index, item in enumerate(node.items):
-            if index == step.index or (
+            if index == step.number or (
                 step.value is not None
                 and isinstance(item, Mapping)
                 and text_of(item.get(step.key)) == step.value

@@ -52,6 +52,8 @@ class _Written(NamedTuple):
 
 
 class WorkloadNode(NamedTuple):
+    """One pair under `workloads`."""
+
     name: str
     path: tuple[str, str]
     """Where its values are noted; another one for each workload of one name."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from automator.reasons import Reason, Status
@@ -42,7 +43,9 @@ class Patch:
         """A unified diff as `git apply` takes it."""
         old, new = self.before.splitlines(keepends=True), self.after.splitlines(keepends=True)
         lines = difflib.unified_diff(old, new, f"a/{self.file}", f"b/{self.file}")
-        marked = (line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+        marked = (
+            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+        )
         return "".join(marked)
 
 
@@ -84,3 +87,15 @@ class Report:
             return f"cycle {self.repo}: not done after {seconds:.1f} s: {self.error.sentence}"
         counts = [f"{self.count(status)} {status}" for status in Status if self.count(status)]
         return f"cycle {self.repo}: {', '.join(counts) or 'no workloads'} in {seconds:.1f} s"
+
+    def completed(self, last: Report | None, known: Collection[str] | None) -> Report:
+        """This report with the workloads that it is not about as the `last` one left them.
+
+        `known` names the workloads that there still are; None where the config repo was not read.
+        """
+        told = {outcome.workload for outcome in self.outcomes}
+        rest = () if last is None else last.outcomes
+        kept = [o for o in rest if o.workload not in told and (known is None or o.workload in known)]
+        if not kept:
+            return self
+        return replace(self, outcomes=tuple(sorted((*self.outcomes, *kept), key=lambda o: o.workload)))

@@ -105,13 +105,17 @@ class Rule:
 
     def rank(self, tag: str) -> Any | None:
         """Rank of a tag for comparing, without asking whether it passes range, `exclude` or
-        pre-release rule; None where the order cannot read it (`latest` under semver, a tag that the
-        glob or expression does not match), and always under `newest`. Used for current versions and
-        for history."""
+        pre-release rule; None where the order cannot read it (`latest` under semver), and always under
+        `newest`. Used for current versions and for history.
+
+        A tag that the glob or expression does not match is read whole under semver: `1.26.0` is above
+        `1.25.5-alpine` whatever `{key}-alpine` says, and nothing may move backwards unseen."""
         if self.order == "newest" or TAG.fullmatch(tag) is None:
             return None
         key = tag if self.matcher is None else self.matcher.key(tag)
-        return None if key is None else self._how.rank(key)
+        if key is None and self.order != "semver":
+            return None
+        return self._how.rank(tag if key is None else key)
 
     def _mismatch(self, tag: str) -> Dropped:
         if isinstance(self.matcher, Glob):

@@ -141,7 +141,7 @@ def repository_of(text: str) -> Repository | None:
 
 def versions(node: Mapping, link: Link | None, tag_key: str) -> list[Piece]:
     """The tag's and the digest's scalars of a mapping; none where neither says anything."""
-    pieces = []
+    pieces: list[Piece] = []
     for key, piece in ((tag_key, "tag"), ("digest", "digest")):
         value = node.get(key)
         if not isinstance(value, (Scalar, Alias)):

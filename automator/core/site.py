@@ -124,9 +124,10 @@ def locate(text: str, name: str, fields: tuple[str, ...] = ()) -> FileSites:
     except ManifestError as error:
         return FileSites((), error.reason)
     encrypted = any(_encrypted(document.root) for document in documents)
+    marked = "$imagepolicy" in text
     sites: list[Site] = []
     for document in documents:
-        sites.extend(_sites(text, name, document, fields, encrypted))
+        sites.extend(_sites(text, name, document, fields, encrypted=encrypted, marked=marked))
     return FileSites(tuple(sites))
 
 
@@ -136,11 +137,11 @@ def locate_field(text: str, name: str, field: str) -> tuple[Site, ...]:
 
 
 def _sites(
-    text: str, name: str, document: Document, fields: tuple[str, ...], encrypted: bool
+    text: str, name: str, document: Document, fields: tuple[str, ...], *, encrypted: bool, marked: bool
 ) -> Iterator[Site]:
     kustomization = name in _KUSTOMIZATIONS or owner_of(document.root).kind in ("Kustomization", "Component")
     found = find(document, kustomization)
-    if "$imagepolicy" in text:
+    if marked:
         found.extend(_marked(text, document, found))
     chosen = _choose(document, found, fields)
     printer = Printer()

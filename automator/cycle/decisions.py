@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from automator.core.decide import Decision, Limits, Need, Release, Stay, Verdict, decide, explain, shown_current
+from automator.core.decide import (
+    Decision,
+    Limits,
+    Need,
+    Release,
+    Stay,
+    Verdict,
+    decide,
+    explain,
+    shown_current,
+)
 from automator.core.policy import InvalidWorkload, Workload
 from automator.core.reference import Repository, TagList
 from automator.core.report import Outcome
@@ -38,7 +48,9 @@ class Decider:
     _timers: dict[str, datetime] = field(default_factory=dict)
     _snapshot: Snapshot | None = None
 
-    def notice(self, snapshot: Snapshot, changed: Iterable[Repository], now: datetime, *, rewound: bool) -> None:
+    def notice(
+        self, snapshot: Snapshot, changed: Iterable[Repository], now: datetime, *, rewound: bool
+    ) -> None:
         """Take in what was observed: which workloads must be decided anew."""
         self._open.update(self._moved(snapshot, rewound))
         for repository in changed:
@@ -226,5 +238,3 @@ class Decider:
             environment=about[1],
             sites=tuple(site.label for site in sites),
         )
-
-

@@ -11,14 +11,13 @@ from automator.core.reference import Image, Repository
 from automator.core.site import Site
 from automator.cycle.index import Index
 from automator.cycle.observe import Observer
+from automator.cycle.reach import Reach
 from automator.edges.checkout import Checkout, FileLog
 from automator.errors import CheckoutError
 from automator.reasons import reason
 
 CHANGES_READ = 200
 """Changes of a file that are read at most (DESIGN section 8)."""
-DEEPEN_STEPS = (100, 1_000)
-"""Commits by which a shallow clone is deepened before all of it is fetched."""
 
 
 @dataclass
@@ -28,13 +27,11 @@ class FactFinder:
     checkout: Checkout
     index: Index
     observer: Observer
-    history_limit: int = 10_000
-    """Commits of history that are fetched at most."""
+    reach: Reach
     _images: dict[Repository, dict[str, Image | Unavailable]] = field(default_factory=dict)
     _looks: dict[Repository, dict[str, Image | Unavailable]] = field(default_factory=dict)
     _files: dict[str, _FileHistory] = field(default_factory=dict)
     _ancestry: dict[tuple[str, str], bool] = field(default_factory=dict)
-    _fetched: int = 1
     _fetch_failed: Unavailable | None = None
 
     def begin(self) -> None:
@@ -69,41 +66,28 @@ class FactFinder:
     def must_fetch_history(self, sites: Sequence[Site]) -> bool:
         """Whether telling these sites' history takes more commits than the clone has."""
         self._update({site.file for site in sites})
-        return any(not self._suffices(site) for site in sites) and self._can_deepen()
-
-    def fetch_all_history(self) -> None:
-        """Fetch the branch's history as far as the config allows. Raises CheckoutError."""
-        if self._can_deepen():
-            self._deepen(None)
+        return bool(self._lacking(sites)) and self.reach.can_grow()
 
     # -- history ---------------------------------------------------------------------------
 
     def read_histories(self, sites: Sequence[Site]) -> None:
         """Read what is needed of the sites' history, fetching commits only as far as it takes."""
         self._update({site.file for site in sites})
-        for step in (*DEEPEN_STEPS, None):
-            lacking = [site for site in sites if not self._suffices(site)]
-            if not lacking or not self._can_deepen():
-                return
+        lacking = self._lacking(sites)
+        while lacking and self.reach.can_grow():
             try:
-                self._deepen(step)
+                self.reach.grow()
             except CheckoutError as error:
-                self._fetch_failed = Unavailable(
-                    reason("history/unreadable", problem=error.reason.sentence), waiting=True
-                )
+                why = reason("history/unreadable", problem=error.reason.sentence)
+                self._fetch_failed = Unavailable(why, waiting=True)
                 return
             for site in lacking:
                 self._files.pop(site.file, None)
             self._update({site.file for site in lacking})
+            lacking = self._lacking(lacking)
 
-    def _can_deepen(self) -> bool:
-        return self._fetched < self.history_limit and self.checkout.is_shallow()
-
-    def _deepen(self, step: int | None) -> None:
-        room = self.history_limit - self._fetched
-        by = room if step is None else min(step, room)
-        self.checkout.deepen(by)
-        self._fetched += by
+    def _lacking(self, sites: Sequence[Site]) -> list[Site]:
+        return [site for site in sites if not self._suffices(site)]
 
     def _suffices(self, site: Site) -> bool:
         history = self._site_history(site)
@@ -114,7 +98,7 @@ class FactFinder:
         if kept is None or kept.head != self._head():
             return None
         history = kept.of(site)
-        if enough(history) or not self._can_deepen():
+        if enough(history) or not self.reach.can_grow():
             return history
         return self._fetch_failed
 

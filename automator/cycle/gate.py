@@ -77,8 +77,13 @@ def check(root: Path, scope: Scope) -> Verdict:
     snapshot = Index(_Folder(root), scope).move_to("folder")
     found = [*_policy_findings(snapshot), *_file_findings(snapshot), *_site_findings(snapshot)]
     claimed = sum(len(sites) for sites in snapshot.claims.sites.values())
-    found.sort(key=lambda f: (not f.error, f.place, f.reason.code))
+    found.sort(key=lambda f: (not f.error, _in_file_order(f.place), f.reason.code))
     return Verdict(len(snapshot.workloads), claimed, tuple(dict.fromkeys(found)))
+
+
+def _in_file_order(place: str) -> tuple[str, int]:
+    file, _, line = place.rpartition(":")
+    return (file, int(line)) if line.isdecimal() else (place, 0)
 
 
 def _policy_findings(snapshot: Snapshot) -> Iterator[Finding]:
@@ -86,8 +91,9 @@ def _policy_findings(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(True, str(place), why)
     for place, why in snapshot.policies.warnings:
         yield Finding(False, str(place), why)
+    told = {why for _, why in snapshot.policies.problems}
     for entry in snapshot.policies.workloads:
-        if isinstance(entry, InvalidWorkload):
+        if isinstance(entry, InvalidWorkload) and entry.reason not in told:
             yield Finding(True, str(entry.place), entry.reason)
     if not snapshot.workloads and not snapshot.policies.problems:
         yield Finding(False, "policies", reason("policy/none"))
@@ -120,4 +126,3 @@ def _workload_findings(workload: Workload, sites: tuple[Site, ...]) -> Iterator[
     other = next((site for site in sites if site.tag != sites[0].tag), None)
     if other is not None:
         yield Finding(False, str(workload.place), differing(workload, sites[0], other))
-

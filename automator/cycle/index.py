@@ -8,30 +8,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from pathspec import GitIgnoreSpec
-
-from automator.core.claims import Claims, assign
+from automator.core.claims import Claims, assign, paths_match
 from automator.core.history import FileChange, FileVersion
 from automator.core.policy import InvalidWorkload, Place, PolicySet, Workload, parse_policies
 from automator.core.reference import Repository
 from automator.core.site import FileSites, Site, locate, may_hold_sites
-from automator.edges.checkout import Entry, FileLog, TreeChange
+from automator.cycle.reach import Reach
+from automator.edges.checkout import SUBMODULE, SYMLINK, Entry, FileLog, TreeChange
 from automator.errors import ManifestError
 from automator.reasons import Reason, reason
 
 BLOB_LIMIT = 8_000_000
 """Bytes; larger files are named and left alone."""
 
+VERSIONS_TRIED = 50
+"""Older versions of a broken policy file that are tried at most."""
+
 YAML_ENDINGS = (".yaml", ".yml", ".json")
 YAML_NAMES = ("Kustomization",)
 NEVER_WRITTEN = ("CODEOWNERS",)
-
-SYMLINK = "120000"
-SUBMODULE = "160000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +59,8 @@ class Scope:
         return _matches(self.write, path) and not _matches(self.ignore, path)
 
 
-@lru_cache(maxsize=64)
-def _spec(patterns: tuple[str, ...]) -> GitIgnoreSpec:
-    return GitIgnoreSpec.from_lines(patterns)
-
-
 def _matches(patterns: tuple[str, ...], path: str) -> bool:
-    return patterns == ("**",) or (bool(patterns) and _spec(patterns).match_file(path))
+    return patterns == ("**",) or (bool(patterns) and paths_match(patterns)(path))
 
 
 @dataclass(frozen=True)
@@ -116,6 +110,8 @@ class Index:
 
     source: Source
     scope: Scope
+    reach: Reach | None = None
+    """How older history is had; a plain folder has none."""
     snapshot: Snapshot | None = None
     parsed: int = 0
     """Files parsed since the start: what a cycle without news must not raise."""
@@ -166,7 +162,10 @@ class Index:
         """Changes of files with the sites that their blobs hold, before and after."""
         changes = tuple(changes)
         blobs = self._locate_blobs(
-            (change.path, oid) for change in changes for oid in (change.before, change.after) if oid is not None
+            (change.path, oid)
+            for change in changes
+            for oid in (change.before, change.after)
+            if oid is not None
         )
 
         def sites(path: str, oid: str | None) -> tuple[Site, ...] | None:
@@ -208,7 +207,7 @@ class Index:
     def _move_policies(
         self, old: Snapshot | None, commit: str, changed: Mapping[str, Entry], removed: set[str]
     ) -> PolicySet:
-        files = {path: entry.oid for path, entry in changed.items() if self._is_file(path, self.scope.is_policy)}
+        files = self._files(changed, self.scope.is_policy)
         if old is not None and not files and not any(map(self.scope.is_policy, (*changed, *removed))):
             return old.policies
         for path, data in self._blobs_of(files):
@@ -228,10 +227,12 @@ class Index:
             self._located.clear()
             self._sites.clear()
             changed = self._entries
-        return {path: entry.oid for path, entry in changed.items() if self._is_file(path, self.scope.is_manifest)}
+        return self._files(changed, self.scope.is_manifest)
 
-    def _is_file(self, path: str, wanted: Callable[[str], bool]) -> bool:
-        return self._entries[path].mode not in (SUBMODULE, SYMLINK) and wanted(path)
+    @staticmethod
+    def _files(entries: Mapping[str, Entry], wanted: Callable[[str], bool]) -> dict[str, str]:
+        """Path -> blob id of the regular files that are wanted."""
+        return {path: entry.oid for path, entry in entries.items() if entry.is_file and wanted(path)}
 
     def _blobs_of(self, files: Mapping[str, str]) -> Iterator[tuple[str, bytes | None]]:
         """(path, bytes) of files given with their blob ids; each blob is read once."""
@@ -276,16 +277,25 @@ class Index:
         return with_last_valid(policies, lambda path: self._earlier_texts(commit, path))
 
     def _earlier_texts(self, commit: str, path: str) -> Iterable[str]:
-        """Texts that a file had before, newest first, as far as history is here."""
-        log = self.source.file_log(commit, [path], limit=50)
-        for change in log.changes:
-            if change.before is None:
-                continue
-            for _, data in self.source.blobs([change.before], limit=BLOB_LIMIT):
+        """Texts that a file had before, newest first, fetching history only as far as they are asked for."""
+        seen = 0
+        while True:
+            log = self.source.file_log(commit, [path], limit=VERSIONS_TRIED)
+            older = [change.before for change in log.changes if change.before is not None]
+            for _, data in self.source.blobs(older[seen:], limit=BLOB_LIMIT):
                 try:
                     yield decode(data)
                 except ManifestError:
                     continue
+            if (
+                log.complete
+                or len(older) >= VERSIONS_TRIED
+                or self.reach is None
+                or not self.reach.can_grow()
+            ):
+                return
+            seen = len(older)
+            self.reach.grow()
 
 
 def decode(data: bytes | None) -> str:
@@ -315,9 +325,7 @@ def with_last_valid(policies: PolicySet, earlier: Callable[[str], Iterable[str]]
             old = parse_policies({path: text})
             if old.broken:
                 continue
-            for workload in old.workloads:
-                if workload.name not in known:
-                    held.append(_held(workload, path))
+            held.extend(_held(workload, path) for workload in old.workloads if workload.name not in known)
             break
     return PolicySet(
         (*policies.workloads, *held), policies.problems, policies.broken, warnings=policies.warnings

@@ -19,6 +19,7 @@ from automator.errors import RegistryError
 from automator.reasons import reason
 
 T = TypeVar("T")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Answers = Mapping[tuple[Repository, str], Image | Unavailable]
 
 
@@ -52,17 +53,25 @@ class Observer:
     """Requests at once to a host."""
     timeout: float = 30.0
     """Seconds that one look may take in all."""
-    _now: datetime = datetime.min.replace(tzinfo=UTC)
+    _now: datetime = EPOCH
     _lists: dict[Repository, TagList | Unavailable] = field(default_factory=dict)
     _asked_at: dict[Repository, datetime] = field(default_factory=dict)
+    _just_seen: dict[tuple[Repository, str], Image] = field(default_factory=dict)
+    """Looked up since the last look at the lists: not asked for twice in one cycle."""
     _flying: dict[tuple[str, Repository, str], Future[Any]] = field(default_factory=dict)
     _pools: dict[str, ThreadPoolExecutor] = field(default_factory=dict)
 
     def look(
-        self, repositories: Collection[Repository], named: Collection[Repository], now: datetime, *, all_due: bool
+        self,
+        repositories: Collection[Repository],
+        named: Collection[Repository],
+        now: datetime,
+        *,
+        all_due: bool,
     ) -> set[Repository]:
         """Ask for the tag lists that are due, named ones first; returns those whose list changed."""
         self._now = now
+        self._just_seen.clear()
         due = [r for r in repositories if all_due or r in named or self._is_due(r, now)]
         due.sort(key=lambda r: r not in named)
         answers = self._ask("tags", [(r, "") for r in due], lambda r, _: self.registry.tags(r, now=now))
@@ -120,6 +129,9 @@ class Observer:
         return True
 
     def _fresh_image(self, repository: Repository, tag: str) -> Image:
+        just_seen = self._just_seen.get((repository, tag))
+        if just_seen is not None:
+            return just_seen
         known = self.memory.image(repository, tag)
         if known is not None and self.registry.digest(repository, tag) == known.digest:
             return known
@@ -131,6 +143,7 @@ class Observer:
     def _look_up(self, repository: Repository, tag: str) -> Image:
         image = self.registry.image(repository, tag)
         self.memory.save_image(repository, tag, image)
+        self._just_seen[(repository, tag)] = image
         return image
 
     def _ask(
@@ -169,4 +182,3 @@ class Observer:
         if host not in self._pools:
             self._pools[host] = ThreadPoolExecutor(self.concurrency(host), f"registry-{host}")
         return self._pools[host]
-

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from automator.core.decide import Release, Verdict
 from automator.core.policy import InvalidWorkload, Workload
-from automator.core.reference import Repository, short_text
 from automator.core.record import Member
+from automator.core.reference import Repository, short_text
 from automator.core.report import Outcome, Report
 from automator.cycle.decisions import Decider
 from automator.cycle.facts import FactFinder
@@ -120,7 +120,7 @@ class Cycle:
         """
         tip = self.checkout.ask_tip()
         self.checkout.fetch(tip)
-        self.facts.fetch_all_history()
+        self.facts.reach.grow_to_limit()
 
         entries = self.index.move_to(tip).workloads if trigger.owners else {}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 import socket
 import ssl
 import threading
@@ -411,4 +412,9 @@ def probe(url: str, *, seconds: float = 5.0) -> tuple[bool, str]:
             answer = send(session, "GET", url, headers={}, limits=limits)
         except TransportError as error:
             return False, f"{url} does not answer: {one_line(error)}"
-    return answer.status == 200, one_line(answer.body.decode("utf-8", "replace"), 500)
+    text = answer.body.decode("utf-8", "replace")
+    try:
+        words = str(json.loads(text)["words"])
+    except (ValueError, TypeError, KeyError):  # something else answers at this address
+        return False, f"{url} is no automator: it says {one_line(text)}"
+    return answer.status == 200, one_line(words, 500)

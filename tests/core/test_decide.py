@@ -90,9 +90,7 @@ def facts(owned: tuple[Site, ...], *tags: str, histories: dict[str, SiteHistory]
     )
 
 
-def settled(
-    policy: Workload, owned: tuple[Site, ...], tags: TagList | Unavailable, known: Facts
-) -> Decision:
+def settled(policy: Workload, owned: tuple[Site, ...], tags: TagList | Unavailable, known: Facts) -> Decision:
     answer = decide(policy, owned, tags, known, NOW)
     assert not isinstance(answer, Need), answer
     return answer
@@ -243,7 +241,7 @@ def test_a_registry_that_fails_for_the_best_tag_does_not_fall_back_to_another() 
 # -- order: newest --------------------------------------------------------------------------------------
 
 
-def built(**hours_ago: int) -> dict[str, datetime | None | Unavailable]:
+def built(**hours_ago: int) -> dict[str, datetime | Unavailable | None]:
     return {tag.replace("_", "-"): NOW - timedelta(hours=h) for tag, h in hours_ago.items()}
 
 
@@ -325,7 +323,9 @@ def test_explain_tells_of_every_tag_newest_first_what_became_of_it() -> None:
 TAGS = st.lists(
     st.one_of(
         st.builds("1.{}.{}".format, st.integers(3, 6), st.integers(0, 12)),
-        st.sampled_from(["2.0.0", "latest", "v1.4.3", "1.5.0-rc1", "1.4", "0.9.9", "sha-1a2b3c", "1.4.3-alpine"]),
+        st.sampled_from(
+            ["2.0.0", "latest", "v1.4.3", "1.5.0-rc1", "1.4", "0.9.9", "sha-1a2b3c", "1.4.3-alpine"]
+        ),
         st.from_regex(r"[a-z0-9][a-z0-9.-]{0,12}", fullmatch=True),
     ),
     max_size=25,

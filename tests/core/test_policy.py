@@ -168,7 +168,8 @@ def test_a_rank_is_given_whatever_range_and_exclude_say() -> None:
     rule = one("glob: 'v{key}', semver: '>=2', exclude: ['*9']").rule
     low, excluded, pre = rule.rank("v1.0.0"), rule.rank("v1.0.9"), rule.rank("v1.1.0-rc.1")
     assert low < excluded < pre
-    assert rule.rank("latest") is rule.rank("1.0.0") is rule.rank("v1.0") is rule.rank("") is None
+    assert rule.rank("latest") is rule.rank("v1.0") is rule.rank("") is None
+    assert rule.rank("1.0.0") == low, "outside the glob, and still a version"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,248 @@
+"""The cases: one piece of work beside its yardstick, each run in a process of its own.
+
+The registry part is kept apart: tag lists and manifests are answered from memory, so that what is
+measured is what automator and git do. `programs.py` measures whole programs with a real registry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from automator.app.build import App
+from automator.config import load
+from automator.core.reference import Image, Repository, TagList, parse_repository
+from automator.cycle.index import Index, Scope
+from automator.cycle.run import Cycle, Trigger
+from automator.edges.checkout import Checkout, Remote
+from bench.inputs import GIT, git
+from bench.measure import Cost, Pair, Stopwatch, alternate, peak_memory, timed, traced_gits
+
+INTERVAL = Trigger("interval")
+DEADLINE = 120.0
+
+
+class Told(NamedTuple):
+    """What the parent tells a case."""
+
+    url: str
+    """Of the config repo that automator works on."""
+    twin_url: str
+    """Of its twin, on the same server, for the yardsticks."""
+    twin: str
+    images: tuple[str, ...]
+    runs: int
+    count: int = 1
+    """Releases in one cycle."""
+
+
+class Found(NamedTuple):
+    """What a case measured."""
+
+    pair: Pair
+    memory: float
+    """Peak of this process, MB, imports included."""
+    gits: int
+    """git processes of one run."""
+    first: Cost | None = None
+    """The first cycle: clone, index, decisions."""
+
+
+class MemoryRegistry:
+    """Answers at once, with the tags it was given; each tag is an image of its own."""
+
+    def __init__(self, images: tuple[str, ...]) -> None:
+        self._tags = {parse_repository(image): ("1.0.0",) for image in images}
+
+    def push(self, repository: Repository, tag: str) -> None:
+        self._tags[repository] = (*self._tags[repository], tag)
+
+    def tags(self, repository: Repository, *, now: datetime) -> TagList:
+        tags = self._tags[repository]
+        return TagList(repository, tags, now, str(len(tags)))
+
+    def digest(self, repository: Repository, tag: str) -> str:
+        return "sha256:" + hashlib.sha256(f"{repository}:{tag}".encode()).hexdigest()
+
+    def image(self, repository: Repository, tag: str) -> Image:
+        return Image(self.digest(repository, tag))
+
+
+@contextmanager
+def program(told: Told) -> Iterator[tuple[Cycle, MemoryRegistry]]:
+    """automator as `once` and `run` build it, but for the registry."""
+    with tempfile.TemporaryDirectory(prefix="automator-bench-") as folder:
+        config = Path(folder, "config.toml")
+        limit = f"max_releases_per_cycle = {max(25, told.count)}"
+        config.write_text(f'state = "state"\n[repos.bench]\nurl = "{told.url}"\n{limit}\n')
+        with App.open(load(config, {}), exclusive=True) as app:
+            cycle = app.cycles["bench"]
+            registry = MemoryRegistry(told.images)
+            cycle.observer.registry = registry
+            yield cycle, registry
+
+
+def _git(*words: str) -> Callable[[], object]:
+    environment = {**os.environ, **GIT}
+    return lambda: subprocess.run(["git", *words], env=environment, capture_output=True, check=True)
+
+
+def _gits_of(work: Callable[[], object]) -> int:
+    with traced_gits() as count:
+        work()
+        return count()
+
+
+# -- the cases --------------------------------------------------------------------------------------
+
+
+def quiet(told: Told) -> Found:
+    """A cycle that finds nothing new, beside `git ls-remote` of the branch."""
+    with program(told) as (cycle, _):
+        first = timed(lambda: _run(cycle))
+        parsed, head = cycle.index.parsed, cycle.checkout.ask_tip()
+        ask = _git("ls-remote", told.url, "refs/heads/main")
+        pair = alternate(told.runs, lambda _: timed(lambda: _run(cycle)), lambda _: timed(ask), warm=3)
+        assert cycle.index.parsed == parsed, "a quiet cycle parsed a file"
+        assert cycle.checkout.ask_tip() == head, "a quiet cycle pushed"
+        return Found(pair, peak_memory(), _gits_of(lambda: _run(cycle)), first)
+
+
+def cold_index(told: Told) -> Found:
+    """Policies and sites of every file of a fresh clone, beside git reading all its blobs."""
+    with tempfile.TemporaryDirectory(prefix="automator-bench-") as folder:
+        clone = Path(folder, "clone")
+        with Checkout(clone, Remote(told.url, "main"), deadline=DEADLINE) as checkout:
+            tip = checkout.ask_tip()
+            checkout.fetch(tip)
+            listing = git(clone, "ls-tree", "-r", tip)
+            blobs = "".join(f"{line.split()[2]}\n" for line in listing.splitlines()).encode()
+            words = ["git", "-C", str(clone), "cat-file", "--batch", "--buffer"]
+
+            def read() -> object:
+                # Read through a pipe, as whoever needs the blobs must.
+                return subprocess.run(words, input=blobs, stdout=subprocess.PIPE, check=True)
+
+            def index() -> Cost:
+                fresh = Index(checkout, Scope())
+                with Stopwatch() as watch:
+                    snapshot = fresh.move_to(tip)
+                claimed = sum(map(len, snapshot.claims.sites.values()))
+                assert claimed == len(told.images), f"{claimed} sites for {len(told.images)} workloads"
+                return watch.cost
+
+            # Once alone, so that the peak is that of one index.
+            index()
+            memory = peak_memory()
+            gits = _gits_of(index)
+            pair = alternate(told.runs, lambda _: index(), lambda _: timed(read))
+            return Found(pair, memory, gits)
+
+
+def release(told: Told) -> Found:
+    """From decided to pushed, beside `git push` of as many ready commits to the twin."""
+    with program(told) as (cycle, registry), tempfile.TemporaryDirectory(prefix="automator-bench-") as folder:
+        first = timed(lambda: _run(cycle))
+        watch = _watch_publishing(cycle)
+        repositories = [parse_repository(image) for image in told.images[: told.count]]
+
+        def ours(run: int) -> Cost:
+            for repository in repositories:
+                registry.push(repository, f"1.0.{run + 1}")
+            report = _run(cycle)
+            made = sum(outcome.status == "released" for outcome in report.outcomes)
+            assert made == told.count, f"{made} of {told.count} released: {report.error or report.outcomes[0]}"
+            return watch()
+
+        ready = Path(folder, "ready")
+        git(Path(folder), "clone", "--quiet", "--bare", "--depth=1", told.twin_url, str(ready))
+        changed = _files_with_images(ready, told.count)
+
+        def limit(run: int) -> Cost:
+            _ready_commits(ready, changed, run)
+            push = ["-C", str(ready), "push", "--quiet", told.twin_url, "main:refs/heads/main"]
+            return timed(_git(*push))
+
+        pair = alternate(told.runs, ours, limit)
+        gits = _gits_of(lambda: ours(told.runs + 1))
+        assert git(Path(told.twin), "log", "-1", "--format=%s") == f"ready {told.runs}"
+        return Found(pair, peak_memory(), gits, first)
+
+
+def _run(cycle: Cycle) -> Any:
+    report = cycle.run(INTERVAL)
+    assert report.error is None, report.error
+    return report
+
+
+def _watch_publishing(cycle: Cycle) -> Callable[[], Cost]:
+    """Time what follows the last decision of a cycle, to the end of the push."""
+    decide, publisher = cycle.decider.decide, cycle.publisher
+    watch = Stopwatch()
+
+    def deciding(*arguments: Any, **named: Any) -> Any:
+        releases = decide(*arguments, **named)
+        watch.__enter__()
+        return releases
+
+    class Publishing:
+        def publish(self, *arguments: Any, **named: Any) -> Any:
+            published = publisher.publish(*arguments, **named)
+            watch.__exit__()
+            return published
+
+    cycle.decider.decide = deciding  # type: ignore[method-assign]
+    cycle.publisher = Publishing()  # type: ignore[assignment]
+    return lambda: watch.cost
+
+
+def _files_with_images(clone: Path, count: int) -> dict[str, str]:
+    """Some files with their texts, of the kinds that releases change."""
+    names = git(clone, "ls-tree", "-r", "--name-only", "HEAD", "apps/").splitlines()[:count]
+    return {name: git(clone, "show", f"HEAD:{name}") for name in names}
+
+
+def _ready_commits(clone: Path, files: dict[str, str], run: int) -> None:
+    """One commit for each file, each of one line, as a release makes it."""
+    stream = []
+    for number, (name, text) in enumerate(files.items()):
+        data = text.replace(":1.0.0", f":1.0.{run + 1}").encode()
+        message = f"ready {run}".encode()
+        base = b"from refs/heads/main^0\n" if number == 0 else b""
+        stream.append(b"commit refs/heads/main\ncommitter bench <bench@example.invalid> ")
+        stream.append(b"%d +0000\ndata %d\n%s\n%s" % (1_750_000_000 + run, len(message), message, base))
+        stream.append(b'M 100644 inline "%s"\ndata %d\n%s\n' % (name.encode(), len(data), data))
+    git(clone, "fast-import", "--quiet", feed=b"".join(stream))
+
+
+# -- between the processes --------------------------------------------------------------------------
+
+CASES = {case.__name__: case for case in (quiet, cold_index, release)}
+
+
+def measure(case: Callable[[Told], Found], told: Told) -> Found:
+    """Run a case in a fresh process, so that its peak memory is its own."""
+    words = [sys.executable, "-m", "bench.cases", case.__name__, json.dumps(told)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, env={**os.environ, **GIT}, check=True)
+    pair, memory, gits, first = json.loads(done.stdout)
+    ours, limit = (tuple(Cost(*cost) for cost in costs) for costs in pair)
+    return Found(Pair(ours, limit), memory, gits, None if first is None else Cost(*first))
+
+
+def main() -> None:
+    told = Told(*json.loads(sys.argv[2]))
+    found = CASES[sys.argv[1]](told._replace(images=tuple(told.images)))
+    json.dump(((found.pair.ours, found.pair.limit), *found[1:]), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
