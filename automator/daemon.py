@@ -164,10 +164,16 @@ class Daemon:
     def run(self) -> bool:
         """Start, wait for SIGTERM or SIGINT, stop; returns what `stop` does.
 
-        Must be called on the main thread. A second signal ends the process at once.
+        Must be called on the main thread. A second signal ends the process at once; SIGUSR1 asks for
+        a cycle of every config repo now.
         """
         bell = _Bell()
-        with _signals(bell):
+
+        def wake_all(_number: int, _frame: FrameType | None) -> None:
+            for repo in self._repos:
+                self.wake(repo)
+
+        with _signals({signal.SIGTERM: bell.ring, signal.SIGINT: bell.ring, signal.SIGUSR1: wake_all}):
             self.start()
             bell.rung.wait()
             return self.stop()
@@ -283,9 +289,12 @@ class Daemon:
         return not any(turn.running for turn in self._turns.values())
 
 
+_Handler = Callable[[int, FrameType | None], None]
+
+
 @contextmanager
-def _signals(bell: _Bell) -> Iterator[None]:
-    before = {number: signal.signal(number, bell.ring) for number in (signal.SIGTERM, signal.SIGINT)}
+def _signals(handlers: Mapping[signal.Signals, _Handler]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:

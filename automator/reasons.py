@@ -1028,4 +1028,11 @@ CODES: dict[str, Code] = _table(
         "With `range` a pre-release is taken only where the range itself names one, with `never` not "
         "at all, with `only` nothing else is.",
     ),
+    Code(
+        "daemon/no-hooks",
+        "daemon.hooks_listen is {address}, but this version does not receive webhooks yet",
+        'set daemon.hooks_listen to ""; registries are polled meanwhile',
+        "The key is reserved for webhooks of registries. "
+        "A listener that answers nobody would be worse than none.",
+    ),
 )

@@ -160,7 +160,9 @@ def release(told: Told) -> Found:
                 registry.push(repository, f"1.0.{run + 1}")
             report = _run(cycle)
             made = sum(outcome.status == "released" for outcome in report.outcomes)
-            assert made == told.count, f"{made} of {told.count} released: {report.error or report.outcomes[0]}"
+            assert made == told.count, (
+                f"{made} of {told.count} released: {report.error or report.outcomes[0]}"
+            )
             return watch()
 
         ready = Path(folder, "ready")

@@ -20,6 +20,11 @@ PER_POLICY_FILE = 100
 GIT = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_COUNT": "2",  # nothing may tidy behind our back while something else is measured
+    "GIT_CONFIG_KEY_0": "gc.auto",
+    "GIT_CONFIG_VALUE_0": "0",
+    "GIT_CONFIG_KEY_1": "maintenance.auto",
+    "GIT_CONFIG_VALUE_1": "false",
     "GIT_AUTHOR_NAME": "bench",
     "GIT_AUTHOR_EMAIL": "bench@example.invalid",
     "GIT_COMMITTER_NAME": "bench",
@@ -96,6 +101,7 @@ def make_config_repo(folder: Path, shape: Shape, registry: str, tag: str = "1.0.
             *("--workloads", str(shape.images), "--noise", str(shape.files - shape.images), "--mix", MIX),
             *("--quotes", "mixed", "--crlf-every", "7", "--registry", registry, "--tag", tag),
         ],
+        env={**os.environ, **GIT},
         check=True,
         stderr=subprocess.DEVNULL,
     )
@@ -108,7 +114,6 @@ def make_config_repo(folder: Path, shape: Shape, registry: str, tag: str = "1.0.
     for bare in bares:
         git(folder, "clone", "--quiet", "--bare", "--no-hardlinks", str(work), str(bare))
         git(bare, "config", "http.receivepack", "true")
-        git(bare, "config", "gc.auto", "0")
     shutil.rmtree(work)
     return ConfigRepo(shape, *bares, tuple(entry["repo"] for entry in entries))
 
@@ -123,23 +128,15 @@ def write_policies(folder: Path, entries: Sequence[dict[str, str]]) -> None:
         (folder / f"team{start // PER_POLICY_FILE:03d}.yaml").write_text("\n".join(lines) + "\n")
 
 
-def fill_registry(registry: str, repositories: int, tags: int) -> None:
-    """Push so many tiny images of so many versions each."""
-    _mk_registry("fill", registry, repositories, "--tags", str(tags), "--suffix-share", "0")
-
-
-def push_tag(registry: str, repositories: int, count: int, tag: str) -> None:
-    """Push one more tag to the first `count` repositories."""
-    _mk_registry("push", registry, repositories, "--select", f"0:{count}", "--tag", tag)
-
-
-def _mk_registry(command: str, registry: str, repositories: int, *more: str) -> None:
-    program = [sys.executable, str(generator("mk_registry.py")), command]
+def push_tag(registry: str, shape: Shape, count: int, tag: str) -> None:
+    """Push one more tag, a tiny valid image, to the first `count` repositories of a shape."""
     subprocess.run(
-        [*program, "--registry", registry, "--repos", str(repositories), *more],
+        [
+            *(sys.executable, str(generator("mk_registry.py")), "push", "--registry", registry),
+            *("--repos", str(shape.images), "--select", f"0:{count}", "--tag", tag),
+        ],
         check=True,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
     )
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from automator.demo.registry import EmbeddedRegistry
-from bench.inputs import Shape, fill_registry, make_config_repo, push_tag
+from bench.inputs import Shape, make_config_repo, push_tag
 from bench.measure import Cost, Run, run_process
 
 AUTOMATOR = (sys.executable, "-m", "automator")
 TAGS = 10
+"""Tags of each repository at the start."""
 
 
 class Row(NamedTuple):
@@ -29,7 +30,8 @@ def cycles(shape: Shape) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="automator-bench-") as name:
         folder = Path(name)
         with EmbeddedRegistry(folder / "images") as registry:
-            fill_registry(registry.host, shape.images, TAGS)
+            for patch in range(TAGS):
+                push_tag(registry.host, shape, shape.workloads, f"1.0.{patch}")
             repo = make_config_repo(folder, shape, registry.host, tag=f"1.0.{TAGS - 1}")
             config = folder / "config.toml"
             config.write_text(
@@ -43,11 +45,11 @@ def cycles(shape: Shape) -> list[Row]:
                 return Row(name, run, len(registry.log) - before)
 
             rows = [once("cold start: clone, index, all tag lists"), once("nothing new")]
-            push_tag(registry.host, shape.images, 1, "1.5.0")
+            push_tag(registry.host, shape, 1, "1.5.0")
             rows.append(once("one release, the first: history is fetched"))
-            push_tag(registry.host, shape.images, 1, "1.5.1")
+            push_tag(registry.host, shape, 1, "1.5.1")
             rows.append(once("one release"))
-            push_tag(registry.host, shape.images, 100, "1.6.0")
+            push_tag(registry.host, shape, 100, "1.6.0")
             rows.append(once("100 releases"))
             return rows
 

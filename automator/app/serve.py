@@ -15,6 +15,8 @@ from automator.edges.log import log_reason, log_report, log_started
 from automator.edges.metrics import Metrics
 from automator.edges.store import Store
 from automator.edges.web import Health, WebServer, make_app
+from automator.errors import ConfigError
+from automator.reasons import reason
 
 FINE, CUT_OFF = 0, 1
 
@@ -43,8 +45,11 @@ class _Announcer:
 def serve(config: Config) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code.
 
-    Raises ConfigError where the state folder or a listener cannot be had.
+    Raises ConfigError where the state folder or a listener cannot be had, or where the config asks
+    for what this version cannot do.
     """
+    if config.daemon.hooks_address is not None:
+        raise ConfigError(reason("daemon/no-hooks", address=config.daemon.hooks_listen))
     with App.open(config, exclusive=True, warn=log_reason) as app:
         metrics = Metrics(__version__, lambda: app.registry.requests)
         announcer = _Announcer(app.store, metrics)

@@ -1,0 +1,248 @@
+"""The command: makes the inputs, measures every case, prints the tables, and judges.
+
+Exit code 0 when every target is met, 1 when one is missed, 2 when the inputs cannot be made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import cases, programs
+from bench.inputs import ConfigRepo, MissingInputs, Shape, generator, http_git, make_config_repo
+from bench.measure import median
+
+REGISTRY = "registry.example.com"
+MIXED = Shape("mixed", files=10_000, images=1_600, workloads=200)
+SMALL = Shape("small", files=1_000, images=160, workloads=20)
+EVERY = Shape("every", files=10_000, images=10_000, workloads=10_000)
+EVERY_SMALL = Shape("every-small", files=1_000, images=1_000, workloads=1_000)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case, measured."""
+
+    name: str
+    shape: Shape
+    remote: str
+    found: cases.Found
+    target: float | None = None
+    """The largest ratio that is good enough; None where there is no target yet."""
+
+    @property
+    def missed(self) -> bool:
+        return self.target is not None and self.found.pair.ratio > self.target
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A case to measure, and its target."""
+
+    name: str
+    case: str
+    shape: Shape
+    http: bool = False
+    target: float | None = None
+    count: int = 1
+
+
+TARGETS = (
+    Wanted("nothing new / git ls-remote", "quiet", MIXED, http=False, target=1.5),
+    Wanted("nothing new / git ls-remote", "quiet", MIXED, http=True, target=1.5),
+    Wanted("one release / git push", "release", MIXED, http=False, target=1.5),
+    Wanted("one release / git push", "release", MIXED, http=True, target=1.5),
+    Wanted("cold index / git cat-file", "cold_index", MIXED, target=20.0),
+)
+OTHERS = (
+    Wanted("100 releases / git push of 100", "release", MIXED, http=True, count=100),
+    Wanted("nothing new / git ls-remote", "quiet", SMALL),
+    Wanted("nothing new / git ls-remote", "quiet", EVERY_SMALL),
+    Wanted("nothing new / git ls-remote", "quiet", EVERY),
+    Wanted("one release / git push", "release", SMALL),
+    Wanted("one release / git push", "release", EVERY_SMALL),
+    Wanted("one release / git push", "release", EVERY),
+    Wanted("cold index / git cat-file", "cold_index", SMALL),
+    Wanted("cold index / git cat-file", "cold_index", EVERY_SMALL),
+    Wanted("cold index / git cat-file", "cold_index", EVERY),
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _options(arguments)
+    try:
+        for name in ("mk_config_repo.py", "mk_registry.py"):
+            generator(name)
+    except MissingInputs as missing:
+        print(f"bench: {missing}", file=sys.stderr)
+        return 2
+    # Settings of whoever runs this must reach neither the generators' programs nor automator.
+    for name in [n for n in os.environ if n.startswith("AUTOMATOR_") and n != "AUTOMATOR_SHARED"]:
+        del os.environ[name]
+    began = time.monotonic()
+    print(_machine(), flush=True)
+    rows = list(_measured(options))
+    whole = [] if options.only else _print_programs()
+    missed = [row for row in rows if row.missed]
+    print(f"\n{time.monotonic() - began:.0f} s in all.", end=" ")
+    print("Every target is met." if not missed else f"Targets missed: {len(missed)}.")
+    if options.json:
+        options.json.write_text(
+            json.dumps({"rows": [_plain(row) for row in rows], "programs": whole}, indent=1)
+        )
+    return 1 if missed else 0
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--runs", type=int, default=15, help="measured pairs of each case (15)")
+    parser.add_argument("--targets", action="store_true", help="only the cases that have a target")
+    parser.add_argument("--only", metavar="CASE", choices=sorted(cases.CASES), help="only this case")
+    parser.add_argument("--files", type=int, help="another number of files than 10,000, to try things out")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    options = parser.parse_args(arguments)
+    if options.runs < 9:
+        print("bench: fewer than 9 pairs say little", file=sys.stderr)
+    return options
+
+
+def _measured(options: argparse.Namespace) -> Iterator[Row]:
+    wanted = TARGETS if options.targets else TARGETS + OTHERS
+    repos: dict[Shape, ConfigRepo] = {}
+    print("\nRegistry part apart: tag lists and manifests answered from memory. Medians; wall seconds and")
+    print("processor seconds (children included) of one run; peak memory of the whole measuring process.\n")
+    print(HEAD)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="automator-bench-")))
+        address = stack.enter_context(http_git(folder))
+        for item in wanted:
+            if options.only not in (None, item.case):
+                continue
+            shape = _scaled(item.shape, options.files)
+            if shape not in repos:
+                repos[shape] = make_config_repo(folder, shape, REGISTRY)
+            row = _measure(item, repos[shape], address if item.http else "", options.runs)
+            print(_line(row), flush=True)
+            yield row
+
+
+def _scaled(shape: Shape, files: int | None) -> Shape:
+    if files is None:
+        return shape
+    part = files / MIXED.files
+    return replace(
+        shape,
+        files=round(shape.files * part),
+        images=round(shape.images * part),
+        workloads=max(1, round(shape.workloads * part)),
+    )
+
+
+def _measure(item: Wanted, repo: ConfigRepo, address: str, runs: int) -> Row:
+    url, twin = (f"{address}/{p.name}" if address else str(p) for p in (repo.bare, repo.twin))
+    told = cases.Told(url, twin, str(repo.twin), repo.images, runs, item.count)
+    found = cases.measure(cases.CASES[item.case], told)
+    return Row(item.name, repo.shape, "http" if address else "path", found, item.target)
+
+
+COLUMNS = (
+    *("case", "files / images / workloads", "remote", "s", "limit s", "ratio", "target", "CPU s", "MB"),
+    "git processes",
+)
+HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
+
+
+def _line(row: Row) -> str:
+    ours, limit = median(row.found.pair.ours), median(row.found.pair.limit)
+    cells = (
+        row.name,
+        f"{row.shape.files:,} / {row.shape.images:,} / {row.shape.workloads:,}",
+        row.remote,
+        f"{ours.wall:.4f}",
+        f"{limit.wall:.4f}",
+        f"{row.found.pair.ratio:.2f}",
+        "" if row.target is None else f"{row.target:g}{' MISSED' if row.missed else ''}",
+        f"{ours.cpu:.4f}",
+        f"{row.found.memory:.0f}",
+        str(row.found.gits),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _print_programs() -> list[dict[str, object]]:
+    print(
+        f"\nWhole programs: `automator once`, {MIXED.text}; an embedded registry, a local bare repository.\n"
+    )
+    print(
+        "| cycle | s | CPU s | MB | registry requests | git processes |\n|---|---|---|---|---|---|",
+        flush=True,
+    )
+    told: list[dict[str, object]] = []
+    for row in programs.cycles(MIXED):
+        run = row.run
+        print(
+            f"| {row.name} | {run.cost.wall:.2f} | {run.cost.cpu:.2f} | {run.memory:.0f} "
+            f"| {row.requests} | {run.gits} |",
+            flush=True,
+        )
+        told.append({"name": row.name, **run.cost._asdict(), "memory": run.memory, "requests": row.requests})
+    print("\n| command | s | CPU s | MB | times `python -c pass` |\n|---|---|---|---|---|", flush=True)
+    for start in programs.starts(9):
+        print(
+            f"| {start.name} | {start.cost.wall:.3f} | {start.cost.cpu:.3f} | {start.memory:.0f} "
+            f"| {start.ratio:.1f} |"
+        )
+        told.append({"name": start.name, **start.cost._asdict(), "memory": start.memory})
+    return told
+
+
+def _plain(row: Row) -> dict[str, object]:
+    ours, limit = median(row.found.pair.ours), median(row.found.pair.limit)
+    return {
+        "case": row.name,
+        "shape": row.shape.name,
+        "remote": row.remote,
+        "ours": ours._asdict(),
+        "limit": limit._asdict(),
+        "ratio": row.found.pair.ratio,
+        "target": row.target,
+        "memory": row.found.memory,
+        "git_processes": row.found.gits,
+    }
+
+
+def _machine() -> str:
+    version = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout.split()[
+        2
+    ]
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    load = os.getloadavg()[0]
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {len(os.sched_getaffinity(0))} processors ({_processor()}), "
+        f"{pages:.0f} GB, {platform.system()} {platform.release().split('-')[0]}, "
+        f"Python {platform.python_version()}, git {version}; load at the start {load:.1f}"
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
