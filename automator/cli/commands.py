@@ -322,12 +322,13 @@ def health(told: Globals, url: str | None) -> int:
 @click.option(
     "--keep", is_flag=True, help="Keep registry, config repo and daemon until Ctrl-C, to play with."
 )
-def demo(keep: bool) -> int:
+@pass_globals
+def demo(told: Globals, keep: bool) -> int:
     """Show the main job end to end on an embedded registry and a config repo in a temporary folder."""
-    from automator.cli.entry import main
     from automator.demo.tour import tour
 
-    return tour(main, keep=keep)
+    assert told.again is not None
+    return tour(told.again, keep=keep)
 
 
 COMMANDS = (run, once, plan, check, status, explain, tags, log, health, demo)

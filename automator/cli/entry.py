@@ -9,7 +9,7 @@ import click
 
 from automator import __version__
 from automator.cli.commands import COMMANDS
-from automator.cli.options import EPILOG, global_options
+from automator.cli.options import EPILOG, Globals, global_options
 from automator.errors import AutomatorError, ConfigError, InvalidReference, UsageError
 
 FINE, FAILED, USAGE, BUG, INTERRUPTED = 0, 1, 2, 3, 130
@@ -29,7 +29,9 @@ for command in COMMANDS:
 def main(arguments: list[str]) -> int:
     """Run a command line; returns the exit code. Nothing a user does ends in a traceback."""
     try:
-        result = automator.main(arguments, prog_name="automator", standalone_mode=False)
+        result = automator.main(
+            arguments, prog_name="automator", standalone_mode=False, obj=Globals(again=main)
+        )
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.Abort:

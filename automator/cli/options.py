@@ -25,6 +25,8 @@ class Globals:
     config: Path | None = None
     output: str = "table"
     log_level: str | None = None
+    again: Callable[[list[str]], int] | None = None
+    """Runs another command line, as the demo does."""
 
     @property
     def json(self) -> bool:

@@ -51,9 +51,10 @@ class _Stream(io.TextIOWrapper):
         return cls(stream.detach(), encoding, "backslashreplace", line_buffering=line_buffering)
 
     def write(self, text: str) -> int:
+        written = len(text)
         with self._tolerant():
-            return super().write(text)
-        return len(text)
+            written = super().write(text)
+        return written
 
     def flush(self) -> None:
         with self._tolerant():
