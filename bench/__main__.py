@@ -126,13 +126,13 @@ def _measured(options: argparse.Namespace) -> Iterator[Row]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="automator-bench-")))
         address = stack.enter_context(http_git(folder))
-        for item in wanted:
+        for series, item in enumerate(wanted, 1):
             if options.only not in (None, item.case):
                 continue
             shape = _scaled(item.shape, options.files)
             if shape not in repos:
                 repos[shape] = make_config_repo(folder, shape, REGISTRY)
-            row = _measure(item, repos[shape], address if item.http else "", options.runs)
+            row = _measure(item, repos[shape], address if item.http else "", options.runs, series)
             print(_line(row), flush=True)
             yield row
 
@@ -149,9 +149,9 @@ def _scaled(shape: Shape, files: int | None) -> Shape:
     )
 
 
-def _measure(item: Wanted, repo: ConfigRepo, address: str, runs: int) -> Row:
+def _measure(item: Wanted, repo: ConfigRepo, address: str, runs: int, series: int) -> Row:
     url, twin = (f"{address}/{p.name}" if address else str(p) for p in (repo.bare, repo.twin))
-    told = cases.Told(url, twin, str(repo.twin), repo.images, runs, item.count)
+    told = cases.Told(url, twin, str(repo.twin), repo.images, runs, item.count, series)
     found = cases.measure(cases.CASES[item.case], told)
     return Row(item.name, repo.shape, "http" if address else "path", found, item.target)
 

@@ -1,7 +1,8 @@
 """The cases: one piece of work beside its yardstick, each run in a process of its own.
 
-The registry part is kept apart: tag lists and manifests are answered from memory, so that what is
-measured is what automator and git do. `programs.py` measures whole programs with a real registry.
+The registry part is kept apart: tag lists and manifests are answered from memory, and asked for only
+when something was pushed, so that what is measured is what automator and git do. `programs.py`
+measures whole programs with a registry.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Told(NamedTuple):
     runs: int
     count: int = 1
     """Releases in one cycle."""
+    series: int = 0
+    """Minor version of what is released, higher in each case on the same repository."""
 
 
 class Found(NamedTuple):
@@ -83,7 +86,11 @@ def program(told: Told) -> Iterator[tuple[Cycle, MemoryRegistry]]:
     with tempfile.TemporaryDirectory(prefix="automator-bench-") as folder:
         config = Path(folder, "config.toml")
         limit = f"max_releases_per_cycle = {max(25, told.count)}"
-        config.write_text(f'state = "state"\n[repos.bench]\nurl = "{told.url}"\n{limit}\n')
+        hosts = {parse_repository(image).registry for image in told.images}
+        config.write_text(
+            f'state = "state"\n[repos.bench]\nurl = "{told.url}"\n{limit}\n'
+            + "".join(f'[registries."{host}"]\ninterval = "1d"\n' for host in hosts)
+        )
         with App.open(load(config, {}), exclusive=True) as app:
             cycle = app.cycles["bench"]
             registry = MemoryRegistry(told.images)
@@ -157,8 +164,8 @@ def release(told: Told) -> Found:
 
         def ours(run: int) -> Cost:
             for repository in repositories:
-                registry.push(repository, f"1.0.{run + 1}")
-            report = _run(cycle)
+                registry.push(repository, f"1.{told.series}.{run + 1}")
+            report = _run(cycle, Trigger("request", named=frozenset(repositories)))
             made = sum(outcome.status == "released" for outcome in report.outcomes)
             assert made == told.count, (
                 f"{made} of {told.count} released: {report.error or report.outcomes[0]}"
@@ -180,8 +187,8 @@ def release(told: Told) -> Found:
         return Found(pair, peak_memory(), gits, first)
 
 
-def _run(cycle: Cycle) -> Any:
-    report = cycle.run(INTERVAL)
+def _run(cycle: Cycle, trigger: Trigger = INTERVAL) -> Any:
+    report = cycle.run(trigger)
     assert report.error is None, report.error
     return report
 
@@ -233,15 +240,17 @@ CASES = {case.__name__: case for case in (quiet, cold_index, release)}
 
 def measure(case: Callable[[Told], Found], told: Told) -> Found:
     """Run a case in a fresh process, so that its peak memory is its own."""
-    words = [sys.executable, "-m", "bench.cases", case.__name__, json.dumps(told)]
-    done = subprocess.run(words, stdout=subprocess.PIPE, env={**os.environ, **GIT}, check=True)
+    words = [sys.executable, "-m", "bench.cases", case.__name__]
+    told_text = json.dumps(told).encode()
+    environment = {**os.environ, **GIT}
+    done = subprocess.run(words, input=told_text, stdout=subprocess.PIPE, env=environment, check=True)
     pair, memory, gits, first = json.loads(done.stdout)
     ours, limit = (tuple(Cost(*cost) for cost in costs) for costs in pair)
     return Found(Pair(ours, limit), memory, gits, None if first is None else Cost(*first))
 
 
 def main() -> None:
-    told = Told(*json.loads(sys.argv[2]))
+    told = Told(*json.load(sys.stdin))
     found = CASES[sys.argv[1]](told._replace(images=tuple(told.images)))
     json.dump(((found.pair.ours, found.pair.limit), *found[1:]), sys.stdout)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from automator.cli.render import outcome_json, print_json, print_mapping, print_table, reason_json
-from automator.core.decide import Verdict
+from automator.core.explain import Verdict
 from automator.core.report import Outcome, Report
 
 SHOWN = 20

@@ -244,7 +244,8 @@ class DaemonConfig(Section):
         default="127.0.0.1:8080", description='Address of /healthz, /readyz and /metrics; "" switches it off.'
     )
     hooks_listen: Listen = Field(
-        default="", description='Address for webhooks of registries, in a later version; until then only "" (off).'
+        default="",
+        description='Address for webhooks of registries, in a later version; until then only "" (off).',
     )
     observe_timeout: Duration = Field(
         default=timedelta(seconds=30),

@@ -1,8 +1,8 @@
 """Deciding: from a workload, its sites, the tags and the facts known so far to one decision.
 
 `decide` is pure. It returns a decision, or the facts it still needs, cheapest first; the cycle
-fetches just those and asks again ("could not be had" is a fact too). `explain` walks the same
-steps and tells what became of every tag, so the two cannot disagree.
+fetches just those and asks again ("could not be had" is a fact too). `core.explain` asks the same
+rules what became of every tag, so the two cannot disagree.
 
 The order of the rules is DESIGN.md section 5.
 """
@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from automator.core.history import (
+    Rank,
     Rejection,
     SiteHistory,
     Writer,
@@ -24,7 +25,7 @@ from automator.core.history import (
     turned_away,
     undated,
 )
-from automator.core.policy import Candidate, Dropped, Workload
+from automator.core.policy import Candidate, Workload
 from automator.core.reference import Image, TagList, value_text
 from automator.core.site import Site
 from automator.reasons import Reason, Status, reason
@@ -108,15 +109,6 @@ class Stay:
 Decision = Release | Stay
 
 
-class Verdict(NamedTuple):
-    """What became of one tag: kept, or dropped by the first rule that refused it."""
-
-    tag: str
-    key: str | None
-    reason: Reason
-    kept: bool
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds from the daemon's config."""
@@ -144,32 +136,6 @@ def decide(
     if not isinstance(ranked, _Ranked):
         return ranked
     return _choose(ground, ranked, facts)
-
-
-def explain(
-    workload: Workload, sites: tuple[Site, ...], tags: TagList, facts: Facts, decision: Decision | None
-) -> tuple[Verdict, ...]:
-    """For every tag, newest first, whether it was kept, or the first rule that dropped it.
-
-    `facts` are the ones `decision` was made with (None where some could not be had); tags that no
-    rule can order come last.
-    """
-    rule = workload.rule
-    judged = [rule.judge(tag) for tag in sorted(set(tags.tags), reverse=True)]
-    dated = facts.built if rule.order == "newest" else {}
-    current = _current(workload, sites, facts)
-    rejection = _known_rejection(workload, sites, facts)
-    rows: list[tuple[tuple[int, Any, str], Verdict]] = []
-    for item in judged:
-        if isinstance(item, Dropped):
-            rank = None if rule.order == "newest" else rule.rank(item.tag)
-            rows.append((_sort_key(rank, item.tag), Verdict(item.tag, None, item.reason, False)))
-            continue
-        rank = _built_rank(dated.get(item.tag)) if rule.order == "newest" else item.rank
-        verdict = _verdict(item, rank, current, rejection, facts, decision)
-        rows.append((_sort_key(rank, item.tag), verdict))
-    rows.sort(key=lambda row: row[0], reverse=True)
-    return tuple(verdict for _, verdict in rows)
 
 
 # -- step 1: may anything happen at all? ----------------------------------------------------
@@ -251,7 +217,7 @@ def _rank(ground: _Ground, facts: Facts, limits: Limits) -> _Ranked | Decision |
             return ranked
     else:
         ordered = sorted(((c.rank, c.tag) for c in accepted), reverse=True)
-        ranked = _Ranked(_current(workload, sites, facts).rank, tuple(ordered))
+        ranked = _Ranked(current_of(workload, sites, facts).rank, tuple(ordered))
     if ranked.current_rank is None:
         stop = _unorderable_current(ground, facts)
         if stop is not None:
@@ -283,33 +249,37 @@ def _rank_by_build_time(
         if isinstance(built, Unavailable) and not built.gone:
             # Without this date the newest cannot be known: no decision from a partial answer.
             return Stay(built.status, built.reason, shown)
-    dated = [(rank, c.tag) for c in accepted if (rank := _built_rank(facts.built[c.tag])) is not None]
-    return _Ranked(_current(workload, sites, facts).rank, tuple(sorted(dated, reverse=True)))
+    dated = [(rank, c.tag) for c in accepted if (rank := built_rank(facts.built[c.tag])) is not None]
+    return _Ranked(current_of(workload, sites, facts).rank, tuple(sorted(dated, reverse=True)))
 
 
-def _built_rank(built: datetime | Unavailable | None) -> Any:
+def built_rank(built: datetime | Unavailable | None) -> Any:
+    """A build time as a rank under `order: newest`; None where it is not known."""
     return built if isinstance(built, datetime) else None
 
 
-class _Current(NamedTuple):
+class Current(NamedTuple):
+    """The workload's present version."""
+
     tag: str | None
     rank: Any
 
 
-def _current(workload: Workload, sites: tuple[Site, ...], facts: Facts) -> _Current:
+def current_of(workload: Workload, sites: tuple[Site, ...], facts: Facts) -> Current:
     """The highest of the sites' versions, and its rank; rank None where none can be ordered."""
-    ranked = [(rank, site.tag) for site in sites if (rank := _site_rank(workload, site, facts)) is not None]
+    ranked = [(rank, site.tag) for site in sites if (rank := site_rank(workload, site, facts)) is not None]
     if not ranked:
-        return _Current(sites[0].tag if sites else None, None)
+        return Current(sites[0].tag if sites else None, None)
     rank, tag = max(ranked, key=lambda item: (item[0], item[1] or ""))
-    return _Current(tag, rank)
+    return Current(tag, rank)
 
 
-def _site_rank(workload: Workload, site: Site, facts: Facts) -> Any:
+def site_rank(workload: Workload, site: Site, facts: Facts) -> Any:
+    """Rank of what a site holds; None where the policy's order cannot tell."""
     if site.tag is None:
         return None
     if workload.rule.order == "newest":
-        return _built_rank(facts.built.get(site.tag))
+        return built_rank(facts.built.get(site.tag))
     return workload.rule.rank(site.tag)
 
 
@@ -375,7 +345,7 @@ def _choose(ground: _Ground, ranked: _Ranked, facts: Facts) -> Decision | Need:
 def _is_below(workload: Workload, site: Site, rank: Any, tag: str, image: Image, facts: Facts) -> bool:
     if site.tag is None:
         return site.digest != image.digest
-    own = _site_rank(workload, site, facts)
+    own = site_rank(workload, site, facts)
     return site.tag != tag if own is None else bool(own < rank)
 
 
@@ -383,7 +353,7 @@ def _nothing_newer(ground: _Ground, ranked: _Ranked, facts: Facts) -> Decision:
     workload, sites, tags = ground
     shown = shown_current(workload, sites)
     rule, count = workload.rule, len(set(tags.tags))
-    current = _current(workload, sites, facts).tag
+    current = current_of(workload, sites, facts).tag
     if current is not None and isinstance(rule.judge(current), Candidate):
         why = reason("current/newest", current=current, count=count, rule=rule.text)
         return Stay(Status.CURRENT, why, shown)
@@ -423,26 +393,17 @@ def _rejection(ground: _Ground, facts: Facts) -> Rejection | Need | Stay | None:
             return Need(built=tuple(lacking))
     return combine(
         tuple(
-            turned_away(history, _site_rank(workload, site, facts), _ranking(workload, facts))
+            turned_away(history, site_rank(workload, site, facts), ranking(workload, facts))
             for site, history in zip(sites, histories, strict=True)
         )
     )
 
 
-def _ranking(workload: Workload, facts: Facts) -> Any:
+def ranking(workload: Workload, facts: Facts) -> Rank:
+    """Tag -> rank in the policy's present order, for history's marks."""
     if workload.rule.order == "newest":
-        return lambda tag: _built_rank(facts.built.get(tag))
+        return lambda tag: built_rank(facts.built.get(tag))
     return workload.rule.rank
-
-
-def _known_rejection(workload: Workload, sites: tuple[Site, ...], facts: Facts) -> Rejection | None:
-    """The rejection, where the decision needed the history at all."""
-    found = []
-    for site in sites:
-        history = facts.histories.get(site_key(site))
-        if isinstance(history, SiteHistory):
-            found.append(turned_away(history, _site_rank(workload, site, facts), _ranking(workload, facts)))
-    return combine(tuple(found))
 
 
 # -- telling -----------------------------------------------------------------------------------
@@ -455,35 +416,3 @@ def shown_current(workload: Workload, sites: tuple[Site, ...]) -> str | None:
     ranked = [(rank, i) for i, s in enumerate(sites) if (rank := workload.rule.rank(s.tag or "")) is not None]
     site = sites[max(ranked)[1]] if ranked else sites[0]
     return value_text(site.tag, site.digest)
-
-
-def _sort_key(rank: Any, tag: str) -> tuple[int, Any, str]:
-    return (0, 0, tag) if rank is None else (1, rank, tag)
-
-
-def _verdict(
-    item: Candidate,
-    rank: Any,
-    current: _Current,
-    rejection: Rejection | None,
-    facts: Facts,
-    decision: Decision | None,
-) -> Verdict:
-    tag = item.tag
-    if isinstance(decision, Release) and tag == decision.tag:
-        return Verdict(tag, item.key, reason("tag/chosen", tag=tag), True)
-    if tag == current.tag:
-        return Verdict(tag, item.key, reason("tag/current", tag=tag), True)
-    if rank is None:
-        return Verdict(tag, item.key, reason("tag/undated", tag=tag), False)
-    if current.rank is not None and rank <= current.rank:
-        return Verdict(tag, item.key, reason("tag/older", tag=tag, current=current.tag), False)
-    if rejection is not None and rejection.rejects(rank):
-        return Verdict(tag, item.key, rejection.reason, False)
-    image = facts.images.get(tag)
-    if isinstance(image, Unavailable):
-        return Verdict(tag, item.key, image.reason, False)
-    if isinstance(decision, Release):
-        return Verdict(tag, item.key, reason("tag/lower", tag=tag, chosen=decision.tag), False)
-    why = reason("tag/undecided", tag=tag) if decision is None else decision.reason
-    return Verdict(tag, item.key, why, False)

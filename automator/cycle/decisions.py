@@ -16,11 +16,10 @@ from automator.core.decide import (
     Need,
     Release,
     Stay,
-    Verdict,
     decide,
-    explain,
     shown_current,
 )
+from automator.core.explain import Verdict, explain
 from automator.core.policy import InvalidWorkload, Workload
 from automator.core.reference import Repository, TagList
 from automator.core.report import Outcome

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from automator.core.decide import Release, Verdict
+from automator.core.decide import Release
+from automator.core.explain import Verdict
 from automator.core.policy import InvalidWorkload, Workload
 from automator.core.record import Member
 from automator.core.reference import Repository, short_text

@@ -19,9 +19,9 @@ from automator.core.decide import (
     Stay,
     Unavailable,
     decide,
-    explain,
     site_key,
 )
+from automator.core.explain import explain
 from automator.core.history import FileChange, FileVersion, SiteHistory, site_history
 from automator.core.policy import Workload, parse_policies
 from automator.core.reference import Image, TagList

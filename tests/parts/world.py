@@ -81,7 +81,9 @@ class World:
         self.repo = BareRepo.create(root / "git" / "shop.git")
         self.config = root / "config.toml"
         self.state = root / "state"
-        self.environment: dict[str, str] = {}
+        self.temporary = root / "tmp"
+        self.temporary.mkdir()
+        self.environment = {"TMPDIR": str(self.temporary)}
         self.configure()
 
     # -- the config ----------------------------------------------------------------------------

@@ -1,0 +1,151 @@
+"""`check` on a plain folder: no Git, no network, everything wrong named by file and line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from parts.world import Completed, World, deployment
+
+IMAGE = "registry.example.com/acme/web"
+POLICY = f'version: 1\nworkloads:\n  web:\n    image: {IMAGE}\n    semver: ">=1.0 <2"\n'
+
+
+class Folder:
+    """A checkout as a pipeline has it, and the command on it, with nothing but Python on PATH."""
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / "checkout"
+        self.path.mkdir(parents=True)
+        self.world = World(root, "127.0.0.1:9")
+        self.world.config.unlink()
+        self.write({"policies/shop.yaml": POLICY, "apps/web.yaml": deployment(f"{IMAGE}:1.0.0")})
+
+    def write(self, files: dict[str, str | bytes]) -> None:
+        for name, content in files.items():
+            file = self.path / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def check(self, *options: str) -> Completed:
+        return self.world.run("check", *options, cwd=self.path, env={"PATH": os.defpath + ":/nowhere"})
+
+    def findings(self, *options: str) -> list[tuple[str, str, str]]:
+        """Level, place and code of each finding."""
+        told = self.check("--output", "json", *options).json
+        return [(f["level"], f["place"], f["reason"]["code"]) for f in told["findings"]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_nothing_wrong(folder: Folder) -> None:
+    done = folder.check()
+    assert (done.code, done.out, done.err) == (0, "1 workload, 1 site: 0 errors, 0 warnings\n", "")
+    assert folder.check("--strict").code == 0
+
+
+def test_every_file_that_cannot_be_read_is_named_and_only_a_warning(folder: Folder) -> None:
+    folder.write(
+        {
+            "apps/binary.yaml": b"image: \x00\x01\xff\n",
+            "apps/broken.yaml": f"spec: [\nimage: {IMAGE}:1.0.0\n}}\n",
+            "apps/large.yaml": f"image: {IMAGE}:1.0.0\n" + "key: value\n" * 1_900_000,
+            "apps/template.yaml": "image: web\n{{- if .Values.on }}\nx: {{ .Values.x }}\n{{- end }}\n",
+            "vendor/.git": "gitdir: ../.git/modules/vendor\n",
+            "vendor/apps/web.yaml": deployment(f"{IMAGE}:1.0.0"),
+        }
+    )
+    (folder.path / "apps/link.yaml").symlink_to("web.yaml")
+    (folder.path / "apps/elsewhere.yaml").symlink_to("/etc/hostname")
+    assert (folder.path / "apps/large.yaml").stat().st_size > 20_000_000
+    found = {(place, code) for level, place, code in folder.findings() if level == "warning"}
+    assert found == {
+        ("apps/binary.yaml", "file/unreadable"),
+        ("apps/broken.yaml", "file/unreadable"),
+        ("apps/elsewhere.yaml", "file/symlink"),
+        ("apps/large.yaml", "file/unreadable"),
+        ("apps/link.yaml", "file/symlink"),
+        ("apps/template.yaml", "file/unreadable"),
+        ("vendor", "file/submodule"),
+    }
+    done = folder.check()
+    assert done.code == 0
+    assert done.out.endswith("1 workload, 1 site: 0 errors, 7 warnings\n")
+    assert folder.check("--strict").code == 1
+
+
+def test_policy_errors_name_file_line_and_key(folder: Folder) -> None:
+    folder.write(
+        {
+            "policies/wrong.yaml": (
+                "version: 1\nworkloads:\n"
+                "  number:\n    image: a.example/n\n    semver: 1.10\n"
+                "  unknown:\n    image: a.example/u\n    semvr: '1.x'\n"
+                "  range:\n    image: a.example/r\n    semver: '>>1'\n"
+                "  nothing:\n    image: a.example/x\n"
+            ),
+            "policies/yaml.yaml": "version: 1\nworkloads: [\n",
+        }
+    )
+    done = folder.check()
+    assert done.code == 1
+    assert [line.split()[:2] for line in done.out.splitlines()[1:-1]] == [
+        ["error", "policies/wrong.yaml:5"],
+        ["error", "policies/wrong.yaml:8"],
+        ["error", "policies/wrong.yaml:11"],
+        ["error", "policies/wrong.yaml:12"],
+        ["error", "policies/yaml.yaml:3"],
+    ]
+    assert (
+        'workloads.number.semver is the number 1.10 to YAML, expected text; put it in quotes: "1.10"'
+        in done.out
+    )
+    assert "workloads.unknown.semvr is no key of a policy file; did you mean `semver`?" in done.out
+
+
+def test_two_claims_on_one_site_are_an_error_for_both(folder: Folder) -> None:
+    folder.write({"policies/second.yaml": POLICY.replace("  web:", "  shadow:")})
+    assert folder.findings() == [
+        ("error", "policies/second.yaml:3", "claim/twice"),
+        ("error", "policies/shop.yaml:3", "claim/twice"),
+    ]
+
+
+def test_what_will_surprise_is_a_warning(folder: Folder) -> None:
+    folder.write(
+        {
+            "policies/more.yaml": POLICY.replace("web", "nowhere"),
+            "staging/web.yaml": deployment(f"{IMAGE}:1.1.0"),
+        }
+    )
+    assert folder.findings() == [
+        ("warning", "policies/more.yaml:3", "site/none"),
+        ("warning", "policies/shop.yaml:3", "site/differ"),
+    ]
+
+
+def test_a_folder_without_policies_is_named(folder: Folder) -> None:
+    assert folder.findings("--policies", "rules") == [("warning", "policies", "policy/none")]
+
+
+def test_settings_of_the_config_count(folder: Folder) -> None:
+    folder.write(
+        {
+            "../config.toml": '[repos.shop]\nurl = "/r"\npolicies = "rules"\nignore = ["apps/broken.yaml"]\n',
+            "rules/shop.yaml": POLICY,
+            "policies/shop.yaml": "not: a policy here\n",
+            "apps/broken.yaml": f"spec: [\nimage: {IMAGE}:1.0.0\n}}\n",
+        }
+    )
+    done = folder.check("--config", "../config.toml")
+    assert (done.code, done.out) == (0, "1 workload, 1 site: 0 errors, 0 warnings\n")
+    config = folder.world.config
+    config.write_text(config.read_text() + '[repos.other]\nurl = "/s"\n')
+    done = folder.check("--config", "../config.toml")
+    assert done.code == 2
+    assert "the config has several repos (other, shop)" in done.err
+    assert folder.check("--config", "../config.toml", "--repo", "shop").code == 0
