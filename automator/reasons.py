@@ -378,7 +378,7 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "guard/hold",
-        "held{until}: {reason}",
+        "on hold until {until}: {reason}",
         "remove `hold` at {place}",
         "A person stopped this workload in its policy; nothing is released until the hold is removed or "
         "ends.",
@@ -1034,5 +1034,24 @@ CODES: dict[str, Code] = _table(
         'set daemon.hooks_listen to ""; registries are polled meanwhile',
         "The key is reserved for webhooks of registries. "
         "A listener that answers nobody would be worse than none.",
+    ),
+    Code(
+        "history/rewound",
+        "{tag} was released, and then the branch was set back past that release",
+        "set {tag} by hand if it is wanted after all, or wait for a newer version",
+        "Somebody force-pushed the branch to an older commit. The releases that went with it are not made "
+        "again by themselves, since the branch no longer tells why they were taken back.",
+    ),
+    Code(
+        "registry/bug",
+        "{image}: automator failed on the registry's answer: {problem}",
+        "report it as a bug; the other workloads are not affected",
+        "Something in the answer was not foreseen. It stays with the workloads of this image.",
+    ),
+    Code(
+        "file/odd-path",
+        "the path {file} has characters that cannot be printed; its sites are found but never written",
+        "rename the file",
+        "A path with control or invisible characters is a trap for whoever reads a diff; it is not edited.",
     ),
 )

@@ -22,14 +22,17 @@ from typing import Any, NamedTuple
 from automator.app.build import App
 from automator.config import load
 from automator.core.reference import Image, Repository, TagList, parse_repository
-from automator.cycle.index import Index, Scope
+from automator.cycle.earlier import Earlier
+from automator.cycle.index import Index
 from automator.cycle.run import Cycle, Trigger
+from automator.cycle.source import Scope
 from automator.edges.checkout import Checkout, Remote
 from bench.inputs import GIT, git
 from bench.measure import Cost, Pair, Stopwatch, alternate, peak_memory, timed, traced_gits
 
 INTERVAL = Trigger("interval")
 DEADLINE = 120.0
+QUIET_RUNS = 5
 
 
 class Told(NamedTuple):
@@ -118,7 +121,9 @@ def quiet(told: Told) -> Found:
         first = timed(lambda: _run(cycle))
         parsed, head = cycle.index.parsed, cycle.checkout.ask_tip()
         ask = _git("ls-remote", told.url, "refs/heads/main")
-        pair = alternate(told.runs, lambda _: timed(lambda: _run(cycle)), lambda _: timed(ask), warm=3)
+        # A few milliseconds each, so that a busy machine shows: more of them.
+        runs = QUIET_RUNS * told.runs
+        pair = alternate(runs, lambda _: timed(lambda: _run(cycle)), lambda _: timed(ask), warm=3)
         assert cycle.index.parsed == parsed, "a quiet cycle parsed a file"
         assert cycle.checkout.ask_tip() == head, "a quiet cycle pushed"
         return Found(pair, peak_memory(), _gits_of(lambda: _run(cycle)), first)
@@ -140,7 +145,7 @@ def cold_index(told: Told) -> Found:
                 return subprocess.run(words, input=blobs, stdout=subprocess.PIPE, check=True)
 
             def index() -> Cost:
-                fresh = Index(checkout, Scope())
+                fresh = Index(checkout, Scope(), Earlier(checkout))
                 with Stopwatch() as watch:
                     snapshot = fresh.move_to(tip)
                 claimed = sum(map(len, snapshot.claims.sites.values()))
@@ -242,7 +247,7 @@ def measure(case: Callable[[Told], Found], told: Told) -> Found:
     """Run a case in a fresh process, so that its peak memory is its own."""
     words = [sys.executable, "-m", "bench.cases", case.__name__]
     told_text = json.dumps(told).encode()
-    environment = {**os.environ, **GIT}
+    environment = {name: value for name, value in os.environ.items() if name != "AUTOMATOR_SHARED"}
     done = subprocess.run(words, input=told_text, stdout=subprocess.PIPE, env=environment, check=True)
     pair, memory, gits, first = json.loads(done.stdout)
     ours, limit = (tuple(Cost(*cost) for cost in costs) for costs in pair)

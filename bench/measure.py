@@ -6,6 +6,7 @@ import os
 import resource
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+LAUNCHER = Path(__file__).with_name("launch.py")
 
 
 class Cost(NamedTuple):
@@ -45,7 +48,12 @@ def cpu_seconds() -> float:
 
 def peak_memory() -> float:
     """The most memory this process has had resident, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not ru_maxrss: Linux counts the memory of whoever started us to that.
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 @dataclass(frozen=True)
@@ -94,17 +102,22 @@ def run_process(words: Sequence[str], environment: Mapping[str, str], *, trace: 
         env = {**os.environ, **environment}
         if trace:
             env["GIT_TRACE2_EVENT"] = folder  # one file for each git process
-        began = time.perf_counter()
-        process = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        _, status, used = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
+        reading, writing = os.pipe()
+        launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(writing), *words]
+        with open(reading) as told:
+            process = subprocess.Popen(
+                launcher, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=(writing,)
+            )
+            os.close(writing)
+            figures = told.read().split()
+            process.wait()
         out.seek(0)
         text = out.read().decode(errors="replace")
-        if process.returncode:
-            raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}: {text[-2000:]}")
+        if len(figures) != 4 or figures[3] != "0":
+            raise RuntimeError(f"{' '.join(words)} failed: {text[-2000:]}")
+        wall, cpu, memory = map(float, figures[:3])
         gits = len(list(Path(folder).iterdir()))
-        return Run(Cost(wall, used.ru_utime + used.ru_stime), used.ru_maxrss / 1024, gits, text)
+        return Run(Cost(wall, cpu), memory, gits, text)
 
 
 @contextmanager

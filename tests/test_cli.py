@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from parts.gitserver import git
+from parts.gitserver import BareRepo, git
 from parts.registry import HostileServer, Reply, always
 from parts.world import PROGRAM, Completed, EmbeddedWorld, World, deployment, until
 
@@ -155,6 +156,27 @@ def test_a_registry_that_fails_fails_its_workload_alone(world: World) -> None:
     assert world.run("once", "-w", "api").code == 0
 
 
+def test_a_server_that_refuses_one_commit_of_ten_gets_nine(world: World) -> None:
+    names = [f"app{number}" for number in range(10)]
+    for name in names:
+        world.push(name, "1.0.0", "1.1.0")
+    world.adopt(*names)
+    world.repo.hook(
+        "pre-receive",
+        "while read -r old new ref; do\n"
+        "  git log --format=%s $old..$new | grep -q 'Release app3 ' || continue\n"
+        "  echo 'app3 is frozen by the release board' >&2; exit 1\ndone",
+    )
+    done = world.run("once")
+    assert done.code == 1
+    rows = columns(done)
+    assert [name for name in names if rows[name][0] == "released"] == [n for n in names if n != "app3"]
+    assert rows["app3"][0] == "failed"
+    assert "app3 is frozen by the release board" in rows["app3"][2]
+    assert [name for name in names if world.version(name) == "1.0.0"] == ["app3"]
+    assert len(world.repo.log()) == 10
+
+
 def test_an_unreadable_file_that_nobody_needs_is_a_warning(world: World) -> None:
     world.push("web", "1.0.0", "1.1.0")
     world.adopt("web")
@@ -286,7 +308,7 @@ def test_json_of_cycles(settled: World, command: str) -> None:
 
 
 def test_json_of_questions(settled: World) -> None:
-    explained = settled.run("explain", "web", "-o", "json").fine().json
+    (explained,) = settled.run("explain", "web", "-o", "json").fine().json
     assert explained.keys() == OUTCOME | {"tags"}
     assert {t["tag"]: t["kept"] for t in explained["tags"]}["2.0.0"] is False
     assert explained["tags"][0].keys() == {"tag", "key", "kept", "reason"}
@@ -294,6 +316,35 @@ def test_json_of_questions(settled: World) -> None:
     assert (line["workload"], line["from"], line["kind"]) == ("web", "1.0.0", "release")
     tags = settled.run("tags", settled.image("api"), "-o", "json").fine().json
     assert (tags["repository"], tags["tags"]) == (settled.image("api"), ["1.0.0"])
+
+
+# -- several config repos ----------------------------------------------------------------------------
+
+
+def test_names_with_a_config_repo_mean_only_that_one(world: World) -> None:
+    """Two config repos with workloads of the same names: nothing is released that was not named."""
+    other = BareRepo.create(world.root / "git" / "prod.git")
+    for name in ("web", "api"):
+        world.push(name, "1.0.0", "1.1.0")
+    world.adopt("web", "api")
+    files = {n: world.repo.read(n) for n in ("apps/web.yaml", "apps/api.yaml", "policies/shop.yaml")}
+    other.commit(files, "Adopt")
+    world.configure(more=f'[repos.prod]\nurl = "{other.path}"')
+
+    done = world.run("once", "-w", "shop/web", "-w", "prod/api").fine()
+    assert {name for name in columns(done) if "/" in name} == {"shop/web", "prod/api"}
+    assert (world.repo.log(), other.log()) == (["Release web 1.1.0", "Adopt"], ["Release api 1.1.0", "Adopt"])
+
+    both = world.run("explain", "web", "-o", "json").fine().json
+    assert {(one["repo"], one["current"]) for one in both} == {("shop", "1.1.0"), ("prod", "1.0.0")}
+    assert "the config has no repo named shop; it has prod" in complaint(
+        world.run("once", "--repo", "prod", "-w", "shop/api")
+    )
+    assert {o["workload"] for r in world.run("log", "-o", "json", "-w", "prod/api").json for o in [r]} == {
+        "api"
+    }
+    world.run("once", "--repo", "prod").fine()
+    assert (len(world.repo.log()), len(other.log())) == (2, 3)
 
 
 # -- what is wrong is said in a sentence -------------------------------------------------------------
@@ -455,6 +506,20 @@ def test_tables_in_a_pipe_are_neither_folded_nor_filled(settled: World) -> None:
     assert len(lines) == 2
     assert all(line == line.rstrip() for line in lines)
     git(settled.repo.path, "update-ref", "refs/heads/main", "main~1")
+
+
+def test_long_work_is_told_on_a_terminal(world: World) -> None:
+    """Reading history for the first time may take long; a pipe hears nothing of it."""
+    world.push("web", "1.0.0", "1.1.0")
+    world.adopt("web")
+    world.configure(url=f"file://{world.repo.path}")
+    terminal, end = pty.openpty()
+    with world.start("plan", stderr=end) as running:
+        os.close(end)
+        assert running.process.wait(60) == 0
+        assert "shop: reading the history of 1 workload" in os.read(terminal, 4096).decode()
+    os.close(terminal)
+    assert world.run("plan").fine().err == ""
 
 
 def test_ctrl_c_ends_a_command_at_once(tmp_path: Path) -> None:

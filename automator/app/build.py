@@ -15,12 +15,15 @@ from automator.config import Config, RegistryConfig, RepoConfig
 from automator.core.decide import Limits
 from automator.core.release import DEFAULT_BODY, DEFAULT_SUBJECT, Member, ReleaseRecord, Templates, compose
 from automator.cycle.decisions import Decider
+from automator.cycle.earlier import Earlier
 from automator.cycle.facts import FactFinder
-from automator.cycle.index import Index, Scope
+from automator.cycle.index import Index
 from automator.cycle.observe import Observer
 from automator.cycle.publish import Publisher
 from automator.cycle.reach import Reach
 from automator.cycle.run import Cycle
+from automator.cycle.source import Scope
+from automator.cycle.withdrawals import Withdrawals
 from automator.edges.checkout import Checkout, Identity, Remote
 from automator.edges.http import proxies_for
 from automator.edges.registry import (
@@ -141,12 +144,25 @@ def _cycle(
     )
     stack.callback(observer.close)
     reach = Reach(checkout, repo.history_limit)
-    index = Index(checkout, Scope(repo.policies, repo.write, repo.ignore), reach)
+    index = Index(checkout, Scope(repo.policies, repo.write, repo.ignore), Earlier(checkout, reach))
     facts = FactFinder(checkout, index, observer, reach)
     decider = Decider(facts, observer, Limits(repo.max_lookups), repo.max_releases_per_cycle)
     author = Identity(repo.author.name, repo.author.email)
-    publisher = Publisher(index, checkout, author, observer.first_seen, templates(config))
-    return Cycle(name, checkout, index, observer, facts, decider, publisher, store, clock, repo.mode)
+    publisher = Publisher(checkout, author, observer.first_seen, templates(config))
+    return Cycle(
+        name,
+        checkout,
+        index,
+        observer,
+        facts,
+        decider,
+        publisher,
+        store,
+        Withdrawals(name, checkout, store),
+        clock,
+        config.fingerprint(name),
+        repo.mode,
+    )
 
 
 def registry_client(config: Config) -> RegistryClient:

@@ -11,7 +11,7 @@ from automator.config import Config
 from automator.core.report import Report
 from automator.cycle.run import Cycle, Trigger
 from automator.daemon import Daemon, RepoJob, Wake
-from automator.edges.log import log_reason, log_report, log_started
+from automator.edges.log import log_outcomes, log_reason, log_report, log_started
 from automator.edges.metrics import Metrics
 from automator.edges.store import Store
 from automator.edges.web import Health, WebServer, make_app
@@ -30,12 +30,16 @@ class _Announcer:
         self._last: dict[str, Report] = {}
 
     def tell(self, report: Report) -> None:
-        self.show(report)
+        log_report(report, self._last.get(report.repo))
+        self._keep(report)
         self._metrics.observe(report)
 
     def show(self, report: Report) -> None:
-        """The outcomes of a cycle that goes on: shown, but not counted as a cycle."""
-        log_report(report, self._last.get(report.repo))
+        """The outcomes of a cycle that goes on: shown, but neither told nor counted as a cycle."""
+        log_outcomes(report, self._last.get(report.repo))
+        self._keep(report)
+
+    def _keep(self, report: Report) -> None:
         # A first cycle that could not read the config repo knows no workload: what was known stays.
         last = self._store.last_report(report.repo) if report.error and not report.outcomes else None
         self._store.save_report(report.completed(last, None))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from automator.config import Config
     from automator.core.report import Outcome, Report
     from automator.cycle.gate import Finding
-    from automator.cycle.index import Scope
-    from automator.cycle.run import Cycle, Trigger
+    from automator.cycle.run import Cycle
+    from automator.cycle.source import Scope
 
 FAILED = 1
 
@@ -73,19 +73,19 @@ def _cycles(
     push: bool,
     exit_code: bool = False,
 ) -> int:
+    from automator.cli.choice import choose
     from automator.cli.render import print_json, print_outcomes, report_json
 
     config = _configured(told)
-    repos = repos or _repos_of(config, workloads)
+    choice = choose(config, repos, workloads, owners)
     reports = []
-    with _open(config, exclusive=push, repos=repos) as app:
-        trigger = _trigger(workloads, owners)
+    with _open(config, exclusive=push, repos=choice.repos) as app:
         for cycle in app.cycles.values():
-            report = cycle.run(trigger, push=push)
+            report = cycle.run(choice.trigger(cycle.repo), push=push, interim=_progress)
             if push:
                 _remember(app, cycle, report)
-            reports.append((report, _selected(report, trigger)))
-        _require_known(app.cycles.values(), trigger)
+            reports.append((report, choice.shown(report)))
+        choice.require_known_by(app.cycles.values())
     if told.json:
         print_json([_with_diff(report_json(r, shown), r, push) for r, shown in reports])
     else:
@@ -163,21 +163,19 @@ def _without_place(finding: Finding) -> str:
 @pass_globals
 def status(told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owner: tuple[str, ...]) -> int:
     """Show where every workload is, as of the last cycle. No network."""
+    from automator.cli.choice import choose
     from automator.cli.render import print_json, print_outcomes, report_json
     from automator.edges.store import Store
 
     config = told.load()
-    for name in repo:
-        if name not in config.repos:
-            raise _unknown_repo(config, name)
-    trigger = _trigger(workload, owner)
+    choice = choose(config, repo, workload, owner)
     with Store.open(config.state, read_only=True, warn=_warn) as store:
-        reports = {name: store.last_report(name) for name in (repo or config.repos)}
-    known = [(report, _selected(report, trigger)) for report in reports.values() if report is not None]
-    outcomes = [o for report, _ in known for o in report.outcomes]
-    _require_names({o.workload for o in outcomes}, {o.owner for o in outcomes if o.owner}, trigger)
+        reports = {name: store.last_report(name) for name in choice.repos}
+    known = [report for report in reports.values() if report is not None]
+    names = {report.repo: {o.workload for o in report.outcomes} for report in known}
+    choice.require(names, {o.owner for report in known for o in report.outcomes if o.owner})
     if told.json:
-        print_json([report_json(report, shown) for report, shown in known])
+        print_json([report_json(report, choice.shown(report)) for report in known])
         return 0
     for name, last in reports.items():
         if last is None:
@@ -186,7 +184,7 @@ def status(told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owne
             )
             continue
         click.echo(f"{name}: last cycle {last.finished_at:%Y-%m-%d %H:%M:%S} UTC ({last.trigger})")
-        print_outcomes(last, _selected(last, trigger), many=len(config.repos) > 1)
+        print_outcomes(last, choice.shown(last), many=len(config.repos) > 1)
     return 0
 
 
@@ -201,25 +199,26 @@ def explain(told: Globals, subject: str, every: bool, repo: tuple[str, ...]) -> 
     if subject in CODES:
         return _explain_code(told, subject)
     _refuse_misspelt_code(told, subject)
-    from automator.cli.explaining import print_explanation
-    from automator.cli.render import complain
+    from automator.cli.choice import choose
+    from automator.cli.explaining import explanation_json, print_explanation
+    from automator.cli.render import complain, print_json
 
     config = _configured(told)
-    repos = repo or _repos_of(config, (subject,))
-    with _open(config, exclusive=False, repos=repos) as app:
-        trigger = _trigger((subject,), ())
+    choice = choose(config, repo, (subject,))
+    with _open(config, exclusive=False, repos=choice.repos) as app:
         found = []
         for cycle in app.cycles.values():
-            report = cycle.run(trigger, push=False)
+            report = cycle.run(choice.trigger(cycle.repo), push=False, interim=_progress)
             if report.error is not None:
                 complain(report.error)
                 return FAILED
-            found.append((cycle, report, _selected(report, trigger)))
-        _require_known(app.cycles.values(), trigger)
-        for cycle, report, shown in found:
-            for outcome in shown:
-                verdicts = cycle.verdicts(outcome.workload)
-                print_explanation(report, outcome, verdicts, every=every, as_json=told.json)
+            found += [(report.repo, o, cycle.verdicts(o.workload)) for o in choice.shown(report)]
+        choice.require_known_by(app.cycles.values())
+    if told.json:
+        print_json([explanation_json(*one, every=every) for one in found])
+        return 0
+    for one in found:
+        print_explanation(*one, every=every)
     return 0
 
 
@@ -228,9 +227,11 @@ def _refuse_misspelt_code(told: Globals, subject: str) -> None:
     area, slash, _ = subject.partition("/")
     areas = {code.partition("/")[0] for code in CODES}
     if slash and area in areas and area not in told.load(require_repos=False).repos:
+        from automator.cli.choice import near
+
         beside = ", ".join(code for code in CODES if code.startswith(f"{area}/"))
         raise UsageError(
-            reason("usage/unknown-code", name=subject, known=_near(subject, CODES) or f"known: {beside}")
+            reason("usage/unknown-code", name=subject, known=near(subject, CODES) or f"known: {beside}")
         )
 
 
@@ -285,11 +286,13 @@ def log(
     told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owner: tuple[str, ...], limit: int
 ) -> int:
     """List the releases in the config repo's history, newest first."""
+    from automator.cli.choice import choose
     from automator.cli.logbook import print_log
 
     config = _configured(told)
-    with _open(config, exclusive=False, repos=repo or _repos_of(config, workload)) as app:
-        print_log(app, _trigger(workload, owner), limit=limit, as_json=told.json)
+    choice = choose(config, repo, workload, owner)
+    with _open(config, exclusive=False, repos=choice.repos) as app:
+        print_log(app, choice, limit=limit, as_json=told.json)
     return 0
 
 
@@ -358,51 +361,13 @@ def _open(config: Config, *, exclusive: bool, repos: tuple[str, ...]) -> Iterato
         yield app
 
 
-def _trigger(workloads: tuple[str, ...], owners: tuple[str, ...]) -> Trigger:
-    from automator.cycle.run import Trigger
+def _progress(report: Report) -> None:
+    """Tell a person at a terminal why nothing happens for a while."""
+    if sys.stderr.isatty():
+        from automator.cli.render import counted
 
-    names = frozenset(name.rpartition("/")[2] for name in workloads)
-    return Trigger("command", all_due=True, workloads=names, owners=frozenset(owners))
-
-
-def _repos_of(config: Config, workloads: tuple[str, ...]) -> tuple[str, ...]:
-    """The config repos that names written `repo/web` point to; empty if any is written without."""
-    named = [name.rpartition("/")[0] for name in workloads]
-    return tuple(dict.fromkeys(named)) if named and all(named) else ()
-
-
-def _selected(report: Report, trigger: Trigger) -> tuple[Outcome, ...]:
-    return tuple(
-        o
-        for o in report.outcomes
-        if (not trigger.workloads or o.workload in trigger.workloads)
-        and (not trigger.owners or o.owner in trigger.owners)
-    )
-
-
-def _require_known(cycles: Iterable[Cycle], trigger: Trigger) -> None:
-    """Raises UsageError for a workload or an owner that no config repo has; where one of the config
-    repos could not be read, any name may be right."""
-    snapshots = [cycle.index.snapshot for cycle in cycles]
-    read = [snapshot for snapshot in snapshots if snapshot is not None]
-    if len(read) == len(snapshots):
-        entries = [entry for snapshot in read for entry in snapshot.workloads.values()]
-        owners = {owner for entry in entries if (owner := getattr(entry, "owner", None))}
-        _require_names({entry.name for entry in entries}, owners, trigger)
-
-
-def _require_names(workloads: Collection[str], owners: Collection[str], trigger: Trigger) -> None:
-    for name in sorted(trigger.workloads - set(workloads)):
-        known = _near(name, workloads) or f"there are {len(workloads)} workloads"
-        raise UsageError(reason("usage/unknown-workload", name=name, known=known))
-    for name in sorted(trigger.owners - set(owners)):
-        known = _near(name, owners) or f"there are {len(owners)} owners"
-        raise UsageError(reason("usage/unknown-owner", name=name, known=known))
-
-
-def _near(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else ""
+        reading = sum(o.reason.code == "history/reading" for o in report.outcomes)
+        click.echo(f"{report.repo}: reading the history of {counted(reading, 'workload')} …", err=True)
 
 
 def _remember(app: App, cycle: Cycle, report: Report) -> None:
@@ -418,14 +383,15 @@ def _failed(report: Report, shown: Sequence[Outcome]) -> bool:
 
 def _scope(told: Globals, repo: str | None, policies: str | None) -> Scope:
     """What `check` may read: the config's settings for the repo, or the defaults without a config."""
+    from automator.cli.choice import unknown_repo
     from automator.config import config_file
-    from automator.cycle.index import Scope
+    from automator.cycle.source import Scope
 
     scope = Scope()
     if repo is not None or config_file(told.config, os.environ) is not None:
         config = told.load(require_repos=False)
         if repo is not None and repo not in config.repos:
-            raise _unknown_repo(config, repo)
+            raise unknown_repo(repo, config.repos)
         chosen = repo or (next(iter(config.repos)) if len(config.repos) == 1 else None)
         if chosen is not None:
             settings = config.repos[chosen]
@@ -433,9 +399,3 @@ def _scope(told: Globals, repo: str | None, policies: str | None) -> Scope:
         elif config.repos:
             raise UsageError(reason("usage/which-repo", known=", ".join(sorted(config.repos))))
     return scope if policies is None else replace(scope, policies=policies.strip("/"))
-
-
-def _unknown_repo(config: Config, name: str) -> UsageError:
-    return UsageError(
-        reason("usage/unknown-repo", name=name, known=", ".join(sorted(config.repos)) or "none")
-    )

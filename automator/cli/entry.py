@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     """Run a command line; returns the exit code. Nothing a user does ends in a traceback."""
     try:
         result = automator.main(
-            arguments, prog_name="automator", standalone_mode=False, obj=Globals(again=main)
+            arguments, prog_name="automator", standalone_mode=False, obj=Globals(again=_again)
         )
     except click.exceptions.Exit as leave:
         return leave.exit_code
@@ -46,6 +46,14 @@ def main(arguments: list[str]) -> int:
     except Exception:  # noqa: BLE001 - the last line of defence: a bug is told apart from a mistake
         return _confess()
     return result if isinstance(result, int) else FINE
+
+
+def _again(arguments: list[str]) -> int:
+    """Another command line inside of one; Ctrl-C in the inner one ends them both."""
+    code = main(arguments)
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return code
 
 
 def _complain(error: AutomatorError) -> int:

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from automator.cli.render import outcome_json, print_json, print_mapping, print_table, reason_json
+from automator.cli.render import outcome_json, print_mapping, print_table, reason_json
 from automator.core.explain import Verdict
-from automator.core.report import Outcome, Report
+from automator.core.report import Outcome
 
 SHOWN = 20
 
 
-def print_explanation(
-    report: Report, outcome: Outcome, verdicts: Sequence[Verdict], *, every: bool, as_json: bool
-) -> None:
+def explanation_json(
+    repo: str, outcome: Outcome, verdicts: Sequence[Verdict], *, every: bool
+) -> dict[str, Any]:
+    """One workload's explanation for programs; the newest 20 tags unless `every`."""
+    shown = verdicts if every else verdicts[:SHOWN]
+    rows = [{"tag": v.tag, "key": v.key, "kept": v.kept, "reason": reason_json(v.reason)} for v in shown]
+    return {**outcome_json(repo, outcome), "tags": rows}
+
+
+def print_explanation(repo: str, outcome: Outcome, verdicts: Sequence[Verdict], *, every: bool) -> None:
     """Print one workload's explanation; the newest 20 tags unless `every`."""
     shown = verdicts if every else verdicts[:SHOWN]
-    if as_json:
-        rows = [{"tag": v.tag, "key": v.key, "kept": v.kept, "reason": reason_json(v.reason)} for v in shown]
-        print_json({**outcome_json(report.repo, outcome), "tags": rows})
-        return
     why = outcome.reason
     print_mapping(
         {
-            "workload": f"{report.repo}/{outcome.workload}",
+            "workload": f"{repo}/{outcome.workload}",
             "status": outcome.status,
             "because": f"{why.sentence}  [{why.code}]",
             "next": "" if why.next_step == "nothing to do" else why.next_step,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import click
 
 from automator.app import App
+from automator.cli.choice import Choice
 from automator.cli.render import print_json, print_table
 from automator.core.reference import short_text
-from automator.cycle.run import Trigger
 
 
-def print_log(app: App, trigger: Trigger, *, limit: int, as_json: bool) -> None:
-    """Print the newest releases of every config repo, those of the trigger's workloads only."""
-    lines = [line for cycle in app.cycles.values() for line in cycle.logbook(trigger, limit)]
+def print_log(app: App, choice: Choice, *, limit: int, as_json: bool) -> None:
+    """Print the newest releases of every config repo, of the chosen workloads only."""
+    lines = [
+        line for cycle in app.cycles.values() for line in cycle.logbook(choice.trigger(cycle.repo), limit)
+    ]
     lines.sort(key=lambda line: line.time, reverse=True)
     if as_json:
         print_json(

@@ -51,10 +51,9 @@ class _Stream(io.TextIOWrapper):
         return cls(stream.detach(), encoding, "backslashreplace", line_buffering=line_buffering)
 
     def write(self, text: str) -> int:
-        written = len(text)
         with self._tolerant():
-            written = super().write(text)
-        return written
+            super().write(text)
+        return len(text)
 
     def flush(self) -> None:
         with self._tolerant():

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
+from typing import TypeVar
 
 from pathspec import GitIgnoreSpec
 
@@ -18,6 +20,7 @@ from automator.errors import PolicyError
 from automator.reasons import Reason, reason
 
 Entry = Workload | InvalidWorkload
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Claims:
     """Who owns what, at one commit."""
 
     sites: Mapping[str, tuple[Site, ...]]
-    """Workload name -> its sites, in the order given; every workload has an entry, contested sites
+    """Workload name -> its sites, by file and place in it; every workload has an entry, contested sites
     included."""
     problems: Mapping[str, Reason]
     """Workloads that are held because of what they claim; the first reason of each."""
@@ -38,34 +41,86 @@ def assign(sites: Sequence[Site], workloads: Sequence[Entry]) -> Claims:
 
     Sites that a `where.field` names must have been located with that field. Never raises.
     """
-    index = _Index(workloads)
-    owned: dict[str, list[Site]] = {workload.name: [] for workload in workloads}
-    problems: dict[str, Reason] = dict(index.problems)
-    unowned: list[Site] = []
-    warnings: list[Reason] = []
+    files: dict[str, list[Site]] = {}
     for site in sites:
-        claimants = index.claimants(site)
-        if site.claim is not None and not index.knows(site.claim):
-            warnings.append(reason("claim/unknown-workload", site=site.label, workload=site.claim))
-        for name in dict.fromkeys(workload.name for workload in claimants):
-            owned[name].append(site)
-        for workload in claimants:
-            if _is_other_image(site, workload):
-                problems.setdefault(workload.name, _other_image(site, workload))
-        for workload, other in _contested(claimants):
-            problems.setdefault(
-                workload.name,
-                reason("claim/twice", site=site.label, workload=workload.name, other=other.name),
-            )
-        if not claimants:
-            unowned.append(site)
-    for workload in workloads:
-        problem = _field_problem(workload, owned[workload.name])
-        if problem is not None:
-            problems.setdefault(workload.name, problem)
-    return Claims(
-        {name: tuple(found) for name, found in owned.items()}, problems, tuple(unowned), tuple(warnings)
-    )
+        files.setdefault(site.file, []).append(site)
+    ledger = Ledger(workloads)
+    for file, found in files.items():
+        ledger.put(file, found)
+    return ledger.claims()
+
+
+_Claimed = tuple[Site, tuple[Entry, ...]]
+"""A site and everyone who claims it."""
+
+
+class Ledger:
+    """Claims kept up to date file by file: a file that changed costs itself and the workloads that
+    own sites in it, however many others there are."""
+
+    def __init__(self, workloads: Sequence[Entry]) -> None:
+        self._index = _Index(workloads)
+        self._entries: dict[str, list[Entry]] = {}
+        for workload in workloads:
+            self._entries.setdefault(workload.name, []).append(workload)
+        self._held: dict[str, tuple[_Claimed, ...]] = {}
+        """File -> its sites and who claims them."""
+        self._files: dict[str, set[str]] = {name: set() for name in self._entries}
+        self._sites: dict[str, tuple[Site, ...]] = dict.fromkeys(self._entries, ())
+        self._problems: dict[str, Reason] = {}
+        self._unowned: dict[str, tuple[Site, ...]] = {}
+        self._warnings: dict[str, tuple[Reason, ...]] = {}
+        self._stale = set(self._entries)
+        """Workloads whose sites changed since they were last added up."""
+
+    def put(self, file: str, sites: Sequence[Site]) -> None:
+        """Say which sites a file has now, instead of those it had before; none where it is gone."""
+        self._note(file, self._held.pop(file, ()), held=False)
+        held = tuple((site, self._index.claimants(site)) for site in sites)
+        if held:
+            self._held[file] = held
+        self._note(file, held, held=True)
+        _keep(self._unowned, file, tuple(site for site, claimants in held if not claimants))
+        unknown = (site for site in sites if site.claim is not None and site.claim not in self._entries)
+        _keep(self._warnings, file, tuple(map(_unknown_workload, unknown)))
+
+    def claims(self) -> Claims:
+        """Who owns what, now: by file, and in a file in the order given."""
+        for name in self._stale:
+            self._add_up(name)
+        self._stale.clear()
+        return Claims(
+            dict(self._sites),
+            dict(self._problems),
+            tuple(chain.from_iterable(self._unowned[file] for file in sorted(self._unowned))),
+            tuple(chain.from_iterable(self._warnings[file] for file in sorted(self._warnings))),
+        )
+
+    def _note(self, file: str, pairs: Iterable[_Claimed], *, held: bool) -> None:
+        for _, claimants in pairs:
+            for name in {workload.name for workload in claimants}:
+                (self._files[name].add if held else self._files[name].discard)(file)
+                self._stale.add(name)
+
+    def _add_up(self, name: str) -> None:
+        pairs = [
+            pair
+            for file in sorted(self._files[name])
+            for pair in self._held[file]
+            if any(workload.name == name for workload in pair[1])
+        ]
+        sites = self._sites[name] = tuple(site for site, _ in pairs)
+        problem = self._index.problems.get(name) or next(_quarrels(name, pairs), None)
+        for workload in self._entries[name]:
+            problem = problem or _field_problem(workload, sites)
+        _keep(self._problems, name, problem)
+
+
+def _keep(kept: dict[str, T], key: str, value: T | None) -> None:
+    if value:
+        kept[key] = value
+    else:
+        kept.pop(key, None)
 
 
 @lru_cache(maxsize=16_384)
@@ -119,9 +174,6 @@ class _Index:
                 self._allows.append(paths_match(paths))
             for key in _filed_under(workload, paths):
                 self._filed.setdefault(key, []).append(number)
-
-    def knows(self, name: str) -> bool:
-        return name in self._named
 
     def claimants(self, site: Site) -> tuple[Entry, ...]:
         """Every workload that claims a site, in policy order."""
@@ -213,13 +265,20 @@ def _where_matches(where: Where, site: Site) -> bool:
 # -- what may be wrong with a claim ---------------------------------------------------------------
 
 
-def _contested(claimants: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
-    """Each claimant beside another one, where there are several. Entries of one name (a name used twice
-    is an error by itself) do not contest."""
-    names = {workload.name for workload in claimants}
-    if len(names) > 1:
+def _quarrels(name: str, pairs: Iterable[_Claimed]) -> Iterator[Reason]:
+    """What is wrong with the claims of one name. Entries of one name (a name used twice is an error by
+    itself) do not contest."""
+    for site, claimants in pairs:
         for workload in claimants:
-            yield workload, next(other for other in claimants if other.name != workload.name)
+            if workload.name == name and _is_other_image(site, workload):
+                yield _other_image(site, workload)
+        for other in claimants:
+            if other.name != name:
+                yield reason("claim/twice", site=site.label, workload=name, other=other.name)
+
+
+def _unknown_workload(site: Site) -> Reason:
+    return reason("claim/unknown-workload", site=site.label, workload=site.claim)
 
 
 def _is_other_image(site: Site, workload: Entry) -> bool:

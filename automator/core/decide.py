@@ -65,6 +65,8 @@ class Facts:
     images: Mapping[str, Image | Unavailable] = field(default_factory=dict)
     """What the registry serves for a tag, asked in this cycle."""
     histories: Mapping[SiteKey, SiteHistory | Unavailable] = field(default_factory=dict)
+    withdrawn: frozenset[str] = frozenset()
+    """Tags whose releases the branch was rewound past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +161,9 @@ def _ground(
         return Stay(Status.HELD, reason("site/none", workload=workload.name, image=workload.repository))
     hold = workload.hold
     if hold is not None and (hold.until is None or now < hold.until):
-        until = "" if hold.until is None else f" until {hold.until:%Y-%m-%d %H:%M} UTC"
-        why = reason(
-            "guard/hold", changes_at=hold.until, reason=hold.reason, until=until, place=workload.place
-        )
+        until = "a person removes it" if hold.until is None else f"{hold.until:%Y-%m-%d %H:%M} UTC"
+        place = workload.place
+        why = reason("guard/hold", changes_at=hold.until, reason=hold.reason, until=until, place=place)
         return Stay(Status.HELD, why, shown)
     for site in sites:
         if site.held is not None:
@@ -206,6 +207,8 @@ class _Ranked(NamedTuple):
     """None where the current version cannot be ordered and any version may be taken."""
     candidates: tuple[tuple[Any, str], ...]
     """(rank, tag), best first."""
+    gone: Stay | None = None
+    """Under `order: newest`: a tag is listed whose manifest, and so its date, is missing."""
 
 
 def _rank(ground: _Ground, facts: Facts, limits: Limits) -> _Ranked | Decision | Need:
@@ -250,7 +253,12 @@ def _rank_by_build_time(
             # Without this date the newest cannot be known: no decision from a partial answer.
             return Stay(built.status, built.reason, shown)
     dated = [(rank, c.tag) for c in accepted if (rank := built_rank(facts.built[c.tag])) is not None]
-    return _Ranked(current_of(workload, sites, facts).rank, tuple(sorted(dated, reverse=True)))
+    missing = max((c.tag for c in accepted if isinstance(facts.built[c.tag], Unavailable)), default=None)
+    gone = None
+    if missing is not None:
+        why = reason("tag/gone", tag=missing, image=workload.repository)
+        gone = Stay(Status.WAITING, why, shown, missing)
+    return _Ranked(current_of(workload, sites, facts).rank, tuple(sorted(dated, reverse=True)), gone)
 
 
 def built_rank(built: datetime | Unavailable | None) -> Any:
@@ -283,6 +291,18 @@ def site_rank(workload: Workload, site: Site, facts: Facts) -> Any:
     return workload.rule.rank(site.tag)
 
 
+def _floor(ground: _Ground, facts: Facts) -> Any:
+    """Rank of the newest version that stood where an unorderable one stands now: not to be fallen below."""
+    rank = ranking(ground.workload, facts)
+    found = []
+    for site in ground.sites:
+        history = facts.histories.get(site_key(site))
+        if isinstance(history, SiteHistory):
+            ranks = (rank(value.tag) for value in history.held if value.tag is not None)
+            found.append(next((r for r in ranks if r is not None), None))
+    return max((r for r in found if r is not None), default=None)
+
+
 def _unorderable_current(ground: _Ground, facts: Facts) -> Decision | Need | None:
     """`latest` or a SHA: any version may be taken, unless a person wrote it after a release of ours."""
     histories = _histories(ground.sites, facts)
@@ -307,13 +327,14 @@ def _unorderable_current(ground: _Ground, facts: Facts) -> Decision | Need | Non
 
 def _choose(ground: _Ground, ranked: _Ranked, facts: Facts) -> Decision | Need:
     workload, sites, tags = ground
+    floor = _floor(ground, facts) if ranked.current_rank is None else None
     newer = [
         (rank, tag)
         for rank, tag in ranked.candidates
-        if ranked.current_rank is None or rank > ranked.current_rank
+        if (floor is None or rank >= floor) and (ranked.current_rank is None or rank > ranked.current_rank)
     ]
     if not newer:
-        return _nothing_newer(ground, ranked, facts)
+        return ranked.gone or _nothing_newer(ground, ranked, facts)
     shown = shown_current(workload, sites)
     rejection = _rejection(ground, facts)
     if isinstance(rejection, (Need, Stay)):
@@ -322,6 +343,9 @@ def _choose(ground: _Ground, ranked: _Ranked, facts: Facts) -> Decision | Need:
     for rank, tag in newer:
         if rejection is not None and rejection.rejects(rank):
             stopped = stopped or rejection.reason
+            continue
+        if tag in facts.withdrawn:
+            stopped = stopped or reason("history/rewound", tag=tag)
             continue
         image = facts.images.get(tag)
         if image is None:

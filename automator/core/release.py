@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from automator.core.record import TRAILER_LINE, Member, ReleaseRecord, parse, parse_all, trailers
@@ -229,12 +230,17 @@ _TEMPLATE_ERRORS = (
 )
 
 
+@lru_cache(maxsize=8)
+def _compiled(template: str) -> Template:
+    return _ENVIRONMENT.from_string(template)
+
+
 def _render(template: str, context: Mapping[str, Any], limit: int) -> str:
     """The rendered text, cut soon after `limit` characters, lines kept, control characters gone."""
     try:
         size = 0
         chunks: list[str] = []
-        for chunk in _ENVIRONMENT.from_string(template).generate(context):
+        for chunk in _compiled(template).generate(context):
             chunks.append(chunk[: limit + 1])
             size += len(chunk)
             if size > limit:

@@ -72,9 +72,9 @@ class Report:
 
     @property
     def changes_at(self) -> datetime | None:
-        """Earliest time at which an outcome changes by itself."""
-        times = [o.reason.changes_at for o in self.outcomes if o.reason.changes_at is not None]
-        return min(times, default=None)
+        """Earliest time after the cycle's start at which an outcome changes by itself."""
+        times = (o.reason.changes_at for o in self.outcomes)
+        return min((at for at in times if at is not None and at > self.started_at), default=None)
 
     def count(self, status: Status) -> int:
         return sum(o.status is status for o in self.outcomes)

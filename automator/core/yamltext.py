@@ -9,7 +9,7 @@ anchor, legal in real files, stops the composers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
@@ -21,6 +21,7 @@ from ruamel.yaml.events import (
     MappingStartEvent,
     ScalarEvent,
     SequenceEndEvent,
+    StreamEndEvent,
 )
 
 from automator.errors import ManifestError
@@ -157,12 +158,12 @@ def parse(text: str) -> tuple[Document, ...]:
     body = text[offset:] if offset else text
     if limit == MAX_CHARACTERS:
         try:
-            return tuple(_Composer(text, offset, c_events(body)).documents())
+            return tuple(_Composer(text, offset, c_events(body).__next__).documents())
         except (YAMLError, *_SCANNER_FAULTS) as error:
             if getattr(error, "problem", None) != _COLON_IN_FLOW or len(text) > MAX_PURE_CHARACTERS:
                 raise ManifestError(_unparsable(error)) from error
     try:
-        return tuple(_Composer(text, offset, pure_events(body)).documents())
+        return tuple(_Composer(text, offset, pure_events(body).__next__).documents())
     except (YAMLError, *_SCANNER_FAULTS) as error:
         raise ManifestError(_unparsable(error)) from error
 
@@ -213,21 +214,22 @@ def _unparsable(error: Exception) -> Reason:
 class _Composer:
     """Builds nodes from events; anchors may repeat, the last one before an alias counts."""
 
-    def __init__(self, text: str, offset: int, stream: Iterator[Any]) -> None:
+    def __init__(self, text: str, offset: int, take: Callable[[], Any]) -> None:
         self._text = text
         self._offset = offset
-        self._stream = stream
+        self._take = take
+        """Gives the next event."""
         self._anchors: dict[str, Scalar | Mapping | Sequence] = {}
         self._shared: set[int] = set()
 
     def documents(self) -> Iterator[Document]:
         number = 0
-        for event in self._stream:
+        while type(event := self._take()) is not StreamEndEvent:
             if type(event) is not DocumentStartEvent:
                 continue
             self._anchors, self._shared = {}, set()
             line = event.start_mark.line + 1
-            root = self._node(next(self._stream), 0)
+            root = self._node(self._take(), 0)
             empty = isinstance(root, Scalar) and root.start == root.end and root.style == "plain"
             yield Document(number, None if empty else root, line, frozenset(self._shared))
             number += 1
@@ -253,10 +255,13 @@ class _Composer:
 
     def _scalar(self, event: Any) -> Scalar:
         mark = event.start_mark
-        start, end = mark.index + self._offset, event.end_mark.index + self._offset
-        line = mark.line + 1
-        anchor, tag = event.anchor, event.tag
-        if (anchor or tag) and self._text[start : start + 1] in ("&", "!"):
+        start, end, line = mark.index, event.end_mark.index, mark.line + 1
+        if self._offset:
+            start, end = start + self._offset, end + self._offset
+        anchor, tag = event.anchor, event.ctag
+        if anchor is None and tag is None:
+            return Scalar(event.value, start, end, line, _STYLES[event.style], None, None)
+        if self._text[start : start + 1] in ("&", "!"):
             prefix = _PROPERTIES.match(self._text, start, end)
             if prefix is not None:
                 line += len(_BREAK.findall(self._text, start, prefix.end()))
@@ -270,11 +275,12 @@ class _Composer:
 
     def _mapping(self, event: Any, depth: int) -> Mapping:
         pairs = []
-        for following in self._stream:
-            if type(following) is MappingEndEvent:
-                break
-            key = self._node(following, depth + 1)
-            pairs.append((key, self._node(next(self._stream), depth + 1)))
+        take, scalar, depth = self._take, self._scalar, depth + 1
+        # Scalars, by far the most nodes, take the short way.
+        while (kind := type(following := take())) is not MappingEndEvent:
+            key = scalar(following) if kind is ScalarEvent else self._node(following, depth)
+            value = take()
+            pairs.append((key, scalar(value) if type(value) is ScalarEvent else self._node(value, depth)))
         node = Mapping(
             tuple(pairs),
             event.start_mark.index + self._offset,
@@ -289,9 +295,7 @@ class _Composer:
 
     def _sequence(self, event: Any, depth: int) -> Sequence:
         items = []
-        for following in self._stream:
-            if type(following) is SequenceEndEvent:
-                break
+        while type(following := self._take()) is not SequenceEndEvent:
             items.append(self._node(following, depth + 1))
         node = Sequence(
             tuple(items),

@@ -45,6 +45,8 @@ class Decider:
     """Counts outcomes recorded, so that a cycle without any can reuse its last report."""
     _open: set[str] = field(default_factory=set)
     _timers: dict[str, datetime] = field(default_factory=dict)
+    _gone: bool = False
+    """An outcome was recorded of a workload whose policy is gone meanwhile: shown once."""
     _snapshot: Snapshot | None = None
 
     def notice(
@@ -55,8 +57,9 @@ class Decider:
         for repository in changed:
             self._open.update(snapshot.by_repository.get(repository, ()))
         self._open.update(name for name, at in self._timers.items() if at <= now)
-        if snapshot is not self._snapshot:
+        if snapshot is not self._snapshot or self._gone:
             self._snapshot = snapshot
+            self._gone = False
             for name in self.outcomes.keys() - snapshot.workloads.keys():
                 del self.outcomes[name]
                 self._timers.pop(name, None)
@@ -88,15 +91,8 @@ class Decider:
                 undecided.append(entry)
         releases: list[Release] = []
         while undecided:
-            undecided = self._round(undecided, releases, now, reading)
-        kept = []
-        for release in sorted(releases, key=lambda r: r.workload.name):
-            why = stopped(release)
-            if why is None:
-                kept.append(release)
-            else:
-                self._settle(release.workload, Stay(Status.FAILED, why, release.current, release.tag))
-        return tuple(kept)
+            undecided = self._round(undecided, releases, now, stopped, reading)
+        return tuple(sorted(releases, key=lambda r: r.workload.name))
 
     def settle(self, release: Release, status: Status, why: Reason, commit: str | None = None) -> None:
         """Record what became of a release."""
@@ -112,14 +108,19 @@ class Decider:
         if isinstance(entry, InvalidWorkload) or not isinstance(tags, TagList):
             return ()
         sites = self._snapshot.claims.sites.get(name, ())
-        known = self.facts.known(entry.repository, sites)
+        known = self.facts.known(entry, sites)
         decision = decide(entry, sites, tags, known, now, self.limits)
         return explain(entry, sites, tags, known, None if isinstance(decision, Need) else decision)
 
     # -- one round -----------------------------------------------------------------------------
 
     def _round(
-        self, undecided: list[Workload], releases: list[Release], now: datetime, reading: Callable[[], None]
+        self,
+        undecided: list[Workload],
+        releases: list[Release],
+        now: datetime,
+        stopped: Callable[[Release], Reason | None],
+        reading: Callable[[], None],
     ) -> list[Workload]:
         """Ask each once; fetch what they need; returns those to be asked again."""
         needs: list[tuple[Workload, Need]] = []
@@ -127,10 +128,14 @@ class Decider:
             answer = self._ask(workload, now)
             if isinstance(answer, Need):
                 needs.append((workload, answer))
-            elif isinstance(answer, Release) and len(releases) < self.max_releases:
-                releases.append(answer)
             elif isinstance(answer, Release):
-                self._settle(workload, self._over_limit(answer.current, answer.tag))
+                why = stopped(answer)
+                if why is not None:  # one that is not tried takes nobody's place
+                    self._settle(workload, Stay(Status.FAILED, why, answer.current, answer.tag))
+                elif len(releases) < self.max_releases:
+                    releases.append(answer)
+                else:
+                    self._settle(workload, self._over_limit(answer.current, answer.tag))
             else:
                 self._settle(workload, answer)
         room = self.max_releases - len(releases)
@@ -147,7 +152,7 @@ class Decider:
         assert self._snapshot is not None
         sites = self._snapshot.claims.sites.get(workload.name, ())
         tags = self.observer.tags(workload.repository)
-        known = self.facts.known(workload.repository, sites)
+        known = self.facts.known(workload, sites)
         return decide(workload, sites, tags, known, now, self.limits)
 
     def _fetch(self, needs: list[tuple[Workload, Need]], reading: Callable[[], None]) -> None:
@@ -170,10 +175,11 @@ class Decider:
         if old is None or rewound:
             return snapshot.workloads
         was, now = old.claims, snapshot.claims
+        same = old.policies is snapshot.policies
         return [
             name
             for name, entry in snapshot.workloads.items()
-            if old.workloads.get(name) != entry
+            if (not same and old.workloads.get(name) != entry)
             or was.sites.get(name, ()) != now.sites.get(name, ())
             or was.problems.get(name) != now.problems.get(name)
         ]
@@ -204,7 +210,10 @@ class Decider:
         if self.outcomes.get(name) != outcome:
             self.outcomes[name] = outcome
             self.news += 1
-        if outcome.status in UNSETTLED:
+        assert self._snapshot is not None
+        if name not in self._snapshot.workloads:
+            self._gone = True
+        elif outcome.status in UNSETTLED:
             self._open.add(name)
         else:
             self._open.discard(name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from automator.core.decide import Facts, Need, SiteKey, Unavailable, site_key
 from automator.core.history import FileVersion, SiteHistory, enough, site_history
+from automator.core.policy import Workload
 from automator.core.reference import Image, Repository
 from automator.core.site import Site
 from automator.cycle.index import Index
@@ -31,17 +32,32 @@ class FactFinder:
     _images: dict[Repository, dict[str, Image | Unavailable]] = field(default_factory=dict)
     _looks: dict[Repository, dict[str, Image | Unavailable]] = field(default_factory=dict)
     _files: dict[str, _FileHistory] = field(default_factory=dict)
-    _ancestry: dict[tuple[str, str], bool] = field(default_factory=dict)
+    _read_at: str | None = None
+    """Head that all histories kept are of."""
+    _withdrawn: Mapping[str, frozenset[str]] = field(default_factory=dict)
     _fetch_failed: Unavailable | None = None
 
-    def begin(self) -> None:
-        """A cycle begins: what registries serve may have changed."""
+    def begin(self, withdrawn: Mapping[str, frozenset[str]]) -> None:
+        """A cycle begins: what registries serve may have changed.
+
+        `withdrawn` tells the tags of each image whose releases the branch was rewound past.
+        """
         self._images.clear()
         self._looks.clear()
         self._fetch_failed = None
+        self._withdrawn = withdrawn
 
-    def known(self, repository: Repository, sites: Sequence[Site]) -> Facts:
+    def forget(self) -> None:
+        """The clone was made anew: histories are read again."""
+        self._files.clear()
+        self._read_at = None
+
+    def known(self, workload: Workload, sites: Sequence[Site]) -> Facts:
         """What this cycle knows already about a workload's tags and sites."""
+        repository = workload.repository
+        if workload.rule.order == "newest" and repository not in self._looks:
+            # Build times are remembered for ever: only tags that were never seen cost a request.
+            self._looks[repository] = dict(self.observer.memory.images(repository))
         looks = self._looks.get(repository, {})
         histories: dict[SiteKey, SiteHistory | Unavailable] = {}
         for site in sites:
@@ -49,7 +65,8 @@ class FactFinder:
             if history is not None:
                 histories[site_key(site)] = history
         built = {tag: look.built if isinstance(look, Image) else look for tag, look in looks.items()}
-        return Facts(built, self._images.get(repository, {}), histories)
+        withdrawn = self._withdrawn.get(str(repository), frozenset())
+        return Facts(built, self._images.get(repository, {}), histories, withdrawn)
 
     def look_up(self, needs: Iterable[tuple[Repository, Need]]) -> None:
         """Ask registries for what is needed, all at once; what cannot be had becomes a fact too."""
@@ -62,6 +79,9 @@ class FactFinder:
             self._looks.setdefault(repository, {})[tag] = answer
         for (repository, tag), answer in self.observer.images(list(images)).items():
             self._images.setdefault(repository, {})[tag] = answer
+            if tag in self._looks.get(repository, {}):
+                # A tag that was pushed again is as old as what the registry serves for it now.
+                self._looks[repository][tag] = answer
 
     def must_fetch_history(self, sites: Sequence[Site]) -> bool:
         """Whether telling these sites' history takes more commits than the clone has."""
@@ -95,7 +115,7 @@ class FactFinder:
 
     def _known_history(self, site: Site) -> SiteHistory | Unavailable | None:
         kept = self._files.get(site.file)
-        if kept is None or kept.head != self._head():
+        if kept is None or self._read_at != self._head():
             return None
         history = kept.of(site)
         if enough(history) or not self.reach.can_grow():
@@ -113,36 +133,55 @@ class FactFinder:
     def _update(self, files: set[str]) -> None:
         """Bring the histories of files to the head: only the commits since the last look are read."""
         head = self._head()
-        stale: dict[str | None, list[str]] = {}
-        for file in files:
-            kept = self._files.get(file)
-            if kept is None or not self._reaches(kept.head, head):
-                stale.setdefault(None, []).append(file)
-            elif kept.head != head:
-                stale.setdefault(kept.head, []).append(file)
-        for since, paths in stale.items():
-            log = self.checkout.file_log(head, sorted(paths), since=since, limit=CHANGES_READ * len(paths))
-            self._take(head, since, paths, log)
+        if self._read_at not in (None, head):
+            self._go_on(head)
+        self._read_at = head
+        new = sorted(files - self._files.keys())
+        if new:
+            self._read(head, new)
 
-    def _reaches(self, old: str, head: str) -> bool:
-        if (old, head) not in self._ancestry:
-            self._ancestry = {(old, head): old == head or self.checkout.is_ancestor(old, head)}
-        return self._ancestry[(old, head)]
+    def _go_on(self, head: str) -> None:
+        """Add what came since the last head to the histories kept; begin again after a rewind."""
+        kept = sorted(self._files)
+        if not kept:
+            return
+        try:
+            log = self.checkout.file_log(head, kept, since=self._read_at, limit=CHANGES_READ * len(kept))
+        except CheckoutError as error:
+            if error.reason.code != "git/rewound":
+                raise
+            self._files.clear()
+            return
+        if not log.complete:
+            self._files.clear()
+            return
+        for path, versions in self._by_path(log).items():
+            old = self._files[path]
+            self._files[path] = _FileHistory((*versions, *old.versions)[:CHANGES_READ], old.complete)
 
-    def _take(self, head: str, since: str | None, paths: Sequence[str], log: FileLog) -> None:
-        versions: dict[str, list[FileVersion]] = {path: [] for path in paths}
-        for version in self.index.file_versions(log.changes):
-            if version.change.path in versions:
-                versions[version.change.path].append(version)
+    def _read(self, head: str, paths: list[str]) -> None:
+        log = self.checkout.file_log(head, paths, limit=CHANGES_READ * len(paths))
+        versions = self._by_path(log)
         for path in paths:
-            older = self._files[path].versions if since is not None else ()
-            complete = self._files[path].complete if since is not None else log.complete
-            self._files[path] = _FileHistory(head, (*versions[path], *older), complete)
+            found = versions.get(path, [])
+            complete = log.complete
+            if log.cut and len(found) < CHANGES_READ and len(paths) > 1:
+                # The limit is shared: a busy file must not use up what a quiet one needs.
+                alone = self.checkout.file_log(head, [path], limit=CHANGES_READ)
+                found, complete = self._by_path(alone).get(path, []), alone.complete
+            self._files[path] = _FileHistory(
+                tuple(found[:CHANGES_READ]), complete and len(found) <= CHANGES_READ
+            )
+
+    def _by_path(self, log: FileLog) -> dict[str, list[FileVersion]]:
+        found: dict[str, list[FileVersion]] = {}
+        for version in self.index.file_versions(log.changes):
+            found.setdefault(version.change.path, []).append(version)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class _FileHistory:
-    head: str
     versions: tuple[FileVersion, ...]
     complete: bool
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from automator.core.decide import differing
 from automator.core.policy import InvalidWorkload, Place, Workload
 from automator.core.site import Site
-from automator.cycle.index import Index, Scope, Snapshot
+from automator.cycle.earlier import Earlier
+from automator.cycle.index import Index, Snapshot
+from automator.cycle.source import Scope
 from automator.edges.checkout import Entry, FileLog, TreeChange
 from automator.edges.folder import FolderSource
 from automator.reasons import Reason, reason
@@ -74,7 +76,8 @@ def check(root: Path, scope: Scope) -> Verdict:
 
     Raises UsageError where `root` is no folder.
     """
-    snapshot = Index(_Folder(root), scope).move_to("folder")
+    folder = _Folder(root)
+    snapshot = Index(folder, scope, Earlier(folder)).move_to("folder")
     found = [*_policy_findings(snapshot), *_file_findings(snapshot), *_site_findings(snapshot)]
     claimed = sum(len(sites) for sites in snapshot.claims.sites.values())
     found.sort(key=lambda f: (not f.error, _in_file_order(f.place), f.reason.code))

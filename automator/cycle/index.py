@@ -6,61 +6,25 @@ An unchanged file is never parsed twice: a new head costs one tree difference an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import PurePosixPath
-from typing import Protocol
+from functools import cached_property, partial
 
-from automator.core.claims import Claims, assign, paths_match
+from automator.core.claims import Claims, Ledger
 from automator.core.history import FileChange, FileVersion
-from automator.core.policy import InvalidWorkload, Place, PolicySet, Workload, parse_policies
+from automator.core.policy import InvalidWorkload, PolicySet, Workload, parse_policies
 from automator.core.reference import Repository
 from automator.core.site import FileSites, Site, locate, may_hold_sites
-from automator.cycle.reach import Reach
-from automator.edges.checkout import SUBMODULE, SYMLINK, Entry, FileLog, TreeChange
+from automator.cycle.earlier import Earlier, held, held_sites, with_last_valid
+from automator.cycle.source import BLOB_LIMIT, Scope, Source, decode
+from automator.edges.checkout import SUBMODULE, SYMLINK, Entry
 from automator.errors import ManifestError
 from automator.reasons import Reason, reason
 
-BLOB_LIMIT = 8_000_000
-"""Bytes; larger files are named and left alone."""
-
-VERSIONS_TRIED = 50
-"""Older versions of a broken policy file that are tried at most."""
-
-YAML_ENDINGS = (".yaml", ".yml", ".json")
-YAML_NAMES = ("Kustomization",)
-NEVER_WRITTEN = ("CODEOWNERS",)
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What the config lets policies claim, and where policies live."""
-
-    policies: str = "policies"
-    write: tuple[str, ...] = ("**",)
-    ignore: tuple[str, ...] = ()
-
-    def is_policy(self, path: str) -> bool:
-        return path.startswith(self.policies.rstrip("/") + "/") and path.endswith((".yaml", ".yml"))
-
-    def is_manifest(self, path: str) -> bool:
-        """Whether a file at this path may hold sites (DESIGN section 6, "Never written")."""
-        pure = PurePosixPath(path)
-        if not (path.endswith(YAML_ENDINGS) or pure.name in YAML_NAMES):
-            return False
-        if path.startswith(self.policies.rstrip("/") + "/") or pure.name in NEVER_WRITTEN:
-            return False
-        if any(not c.isprintable() for c in path):
-            return False
-        hidden = any(part.startswith(".") for part in pure.parts[:-1])
-        if hidden and not _matches(tuple(p for p in self.write if p.startswith(".")), path):
-            return False
-        return _matches(self.write, path) and not _matches(self.ignore, path)
-
-
-def _matches(patterns: tuple[str, ...], path: str) -> bool:
-    return patterns == ("**",) or (bool(patterns) and paths_match(patterns)(path))
+NO_TEXT = "\0"
+"""What a policy file that is no text, or no file, counts as: it is as broken as one that does not parse."""
+LOCATED_KEPT = 20_000
+"""Blobs of the past whose sites are kept in memory beside the present ones."""
 
 
 @dataclass(frozen=True)
@@ -95,23 +59,13 @@ class Snapshot:
         return {repository: tuple(names) for repository, names in found.items()}
 
 
-class Source(Protocol):
-    """Where files are read from: a clone (`edges.checkout`), or a folder for `check`."""
-
-    def tree(self, commit: str) -> Mapping[str, Entry]: ...
-    def changes(self, old: str, new: str) -> tuple[TreeChange, ...]: ...
-    def blobs(self, oids: Iterable[str], *, limit: int) -> Iterator[tuple[str, bytes | None]]: ...
-    def file_log(self, commit: str, paths: Sequence[str], *, limit: int) -> FileLog: ...
-
-
 @dataclass
 class Index:
     """Keeps the snapshot of a config repo's branch as its head moves."""
 
     source: Source
     scope: Scope
-    reach: Reach | None = None
-    """How older history is had; a plain folder has none."""
+    earlier: Earlier
     snapshot: Snapshot | None = None
     parsed: int = 0
     """Files parsed since the start: what a cycle without news must not raise."""
@@ -120,6 +74,9 @@ class Index:
     _troubles: dict[str, Reason] = field(default_factory=dict)
     _policy_texts: dict[str, str] = field(default_factory=dict)
     _fields: tuple[str, ...] = ()
+    _ledger: Ledger | None = None
+    _whole: bool = True
+    """Whether everything here is of the snapshot's commit."""
     _located: dict[tuple[str, str], FileSites] = field(default_factory=dict)
 
     def move_to(self, commit: str) -> Snapshot:
@@ -127,28 +84,54 @@ class Index:
         old = self.snapshot
         if old is not None and old.commit == commit:
             return old
+        if not self._whole:
+            old = None
+            self._begin_again()
+        self._whole = False  # until all is read: an error on the way must not leave half of two commits
         changed, removed = self._difference(old, commit)
+        before = {path: self._sites[path] for path in changed if path in self._sites}
         for path in (*changed, *removed):
             self._forget(path)
         self._note_links(changed)
         policies = self._move_policies(old, commit, changed, removed)
-        self._read_manifests(self._affected(policies, changed))
-        sites = [site for found in self._sites.values() for site in found]
-        claims = assign(sites, policies.workloads)
+        unreadable = self._read_manifests(self._affected(policies, changed))
+        self._hold_unreadable(commit, policies, unreadable, before)
+        claims = self._claims(policies, old, (*changed, *removed))
+        self._whole = True
+        self._prune()
         self.snapshot = Snapshot(commit, policies, claims, dict(self._troubles))
         return self.snapshot
 
-    def text(self, path: str) -> str:
-        """The text of a file at the snapshot's commit.
+    def forget(self) -> None:
+        """The clone was made anew: everything is read again."""
+        self._whole = False
+        self.snapshot = None
 
-        Raises ManifestError where it cannot be read.
-        """
-        _, data = next(iter(self.source.blobs([self._entries[path].oid], limit=BLOB_LIMIT)))
-        return decode(data)
+    def _begin_again(self) -> None:
+        for kept in (self._entries, self._sites, self._troubles, self._policy_texts):
+            kept.clear()
+
+    def _claims(self, policies: PolicySet, old: Snapshot | None, touched: Iterable[str]) -> Claims:
+        if self._ledger is None or old is None or policies is not old.policies:
+            self._ledger = Ledger(policies.workloads)
+            touched = self._sites
+        for path in touched:
+            self._ledger.put(path, self._sites.get(path, ()))
+        return self._ledger.claims()
+
+    def texts(self, paths: Iterable[str]) -> dict[str, str]:
+        """Texts of files at the snapshot's commit, read at once; one that is no text is left out."""
+        found = {}
+        for path, data in self._blobs_of({path: self._entries[path].oid for path in paths}):
+            try:
+                found[path] = decode(data)
+            except ManifestError:
+                continue
+        return found
 
     def _locate_blobs(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], FileSites]:
         """Sites of (path, blob id) pairs anywhere in history, each blob parsed once."""
-        keys = {(oid, PurePosixPath(path).name) for path, oid in wanted}
+        keys = {(oid, _base_name(path)) for path, oid in wanted}
         missing = [key for key in keys if key not in self._located]
         names: dict[str, list[str]] = {}
         for oid, name in missing:
@@ -169,7 +152,7 @@ class Index:
         )
 
         def sites(path: str, oid: str | None) -> tuple[Site, ...] | None:
-            found = None if oid is None else blobs[(oid, PurePosixPath(path).name)]
+            found = None if oid is None else blobs[(oid, _base_name(path))]
             return None if found is None or found.trouble is not None else found.sites
 
         return [
@@ -203,6 +186,8 @@ class Index:
                 self._troubles[path] = reason("file/submodule", file=path)
             elif entry.mode == SYMLINK and (self.scope.is_policy(path) or self.scope.is_manifest(path)):
                 self._troubles[path] = reason("file/symlink", file=path)
+            if not entry.is_file and self.scope.is_policy(path):
+                self._policy_texts[path] = NO_TEXT
 
     def _move_policies(
         self, old: Snapshot | None, commit: str, changed: Mapping[str, Entry], removed: set[str]
@@ -214,8 +199,7 @@ class Index:
             try:
                 self._policy_texts[path] = decode(data)
             except ManifestError as error:
-                # A policy file that is no text is as broken as one that does not parse.
-                self._policy_texts[path] = "\0"
+                self._policy_texts[path] = NO_TEXT
                 self._troubles[path] = reason("file/unreadable", file=path, problem=error.reason.sentence)
         return self._policies(commit)
 
@@ -243,9 +227,11 @@ class Index:
             for path in paths[oid]:
                 yield path, data
 
-    def _read_manifests(self, files: Mapping[str, str]) -> None:
+    def _read_manifests(self, files: Mapping[str, str]) -> dict[str, bytes | None]:
+        """Take the sites of files; returns those that could not be read, with their bytes."""
+        unreadable: dict[str, bytes | None] = {}
         for path, data in self._blobs_of(files):
-            name = PurePosixPath(path).name
+            name = _base_name(path)
             found = self._located.get((files[path], name))
             if found is None:
                 found = self._locate(data, name)
@@ -253,8 +239,44 @@ class Index:
                     self._located[(files[path], name)] = found
             if found.trouble is not None:
                 self._troubles[path] = reason("file/unreadable", file=path, problem=found.trouble.sentence)
-            if found.sites:
+                unreadable[path] = data
+            elif not path.isprintable() and found.sites:
+                self._troubles[path] = reason("file/odd-path", file=ascii(path))
+                self._sites[path] = held(found.sites, path, self._troubles[path])
+            elif found.sites:
                 self._sites[path] = tuple(site.at(path) for site in found.sites)
+        return unreadable
+
+    def _hold_unreadable(
+        self,
+        commit: str,
+        policies: PolicySet,
+        unreadable: Mapping[str, bytes | None],
+        before: Mapping[str, tuple[Site, ...]],
+    ) -> None:
+        """Keep the sites that files which cannot be read had when they could, held.
+
+        History is asked only for files whose bytes name an image that some policy watches.
+        """
+        if not unreadable:
+            return
+        watched = {w.repository.path.encode() for w in policies.workloads if w.repository is not None}
+        for path, data in unreadable.items():
+            why = self._troubles[path]
+            if path in before:
+                self._sites[path] = held(before[path], path, why)
+            elif data is None or any(name in data for name in watched):
+                name = _base_name(path)
+                texts = self.earlier.texts(commit, path)
+                sites = held_sites(texts, partial(locate, name=name, fields=self._fields), path, why)
+                if sites:
+                    self._sites[path] = sites
+
+    def _prune(self) -> None:
+        """Let go of blobs that neither the present tree nor a recent look at history needs."""
+        if len(self._located) > LOCATED_KEPT + len(self._sites):
+            present = {(self._entries[path].oid, _base_name(path)) for path in self._sites}
+            self._located = {key: found for key, found in self._located.items() if key in present}
 
     def _locate(self, data: bytes | None, name: str) -> FileSites:
         if data is not None and not may_hold_sites(data) and not self._names_field(data):
@@ -274,66 +296,8 @@ class Index:
         policies = parse_policies(dict(sorted(self._policy_texts.items())))
         if not policies.broken:
             return policies
-        return with_last_valid(policies, lambda path: self._earlier_texts(commit, path))
-
-    def _earlier_texts(self, commit: str, path: str) -> Iterable[str]:
-        """Texts that a file had before, newest first, fetching history only as far as they are asked for."""
-        seen = 0
-        while True:
-            log = self.source.file_log(commit, [path], limit=VERSIONS_TRIED)
-            older = [change.before for change in log.changes if change.before is not None]
-            for _, data in self.source.blobs(older[seen:], limit=BLOB_LIMIT):
-                try:
-                    yield decode(data)
-                except ManifestError:
-                    continue
-            if (
-                log.complete
-                or len(older) >= VERSIONS_TRIED
-                or self.reach is None
-                or not self.reach.can_grow()
-            ):
-                return
-            seen = len(older)
-            self.reach.grow()
+        return with_last_valid(policies, lambda path: self.earlier.texts(commit, path))
 
 
-def decode(data: bytes | None) -> str:
-    """A blob as text, byte for byte reversible.
-
-    Raises ManifestError (`file/too-large`, `file/binary`).
-    """
-    if data is None:
-        raise ManifestError(reason("file/too-large", limit=BLOB_LIMIT))
-    if b"\0" in data:
-        raise ManifestError(reason("file/binary"))
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ManifestError(reason("file/binary")) from error
-
-
-def with_last_valid(policies: PolicySet, earlier: Callable[[str], Iterable[str]]) -> PolicySet:
-    """Hold the workloads of files that do not parse, as of their last version in Git that does.
-
-    Their claims stay, so that a broken file frees no site for another policy (promise 7).
-    """
-    known = {w.name for w in policies.workloads}
-    held: list[InvalidWorkload] = []
-    for path in policies.broken:
-        for text in earlier(path):
-            old = parse_policies({path: text})
-            if old.broken:
-                continue
-            held.extend(_held(workload, path) for workload in old.workloads if workload.name not in known)
-            break
-    return PolicySet(
-        (*policies.workloads, *held), policies.problems, policies.broken, warnings=policies.warnings
-    )
-
-
-def _held(workload: Workload | InvalidWorkload, path: str) -> InvalidWorkload:
-    why = reason("policy/broken-file", file=path)
-    return InvalidWorkload(
-        workload.name, workload.repository, workload.where, why, Place(path, workload.place.line)
-    )
+def _base_name(path: str) -> str:
+    return path.rpartition("/")[2]

@@ -41,6 +41,7 @@ def releases(
             break
     del found[limit:]
     files = {label.partition("#")[0] for _, _, member in found for label in member.sites}
+    files = {file for file in files if _is_plain(file)}
     log = checkout.file_log(head, sorted(files))
     versions: dict[str, list[FileVersion]] = {}
     for version in index.file_versions(log.changes):
@@ -48,3 +49,8 @@ def releases(
     for entry, kind, member in found:
         proven = any(proves(version, member) for version in versions.get(entry.commit, ()))
         yield LogLine(repo, entry.commit, entry.time, entry.author, kind, member, proven)
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a path from a commit message is one that a tree can have; anybody may write those."""
+    return path.isprintable() and all(part not in ("", ".", "..") for part in path.split("/"))

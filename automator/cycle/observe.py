@@ -21,6 +21,7 @@ from automator.reasons import reason
 T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Answers = Mapping[tuple[Repository, str], Image | Unavailable]
+Seen = dict[tuple[Repository, str], Image]
 
 
 class Registry(Protocol):
@@ -37,6 +38,7 @@ class Memory(Protocol):
     def tag_list(self, repository: Repository) -> TagList | None: ...
     def save_tag_list(self, tags: TagList) -> None: ...
     def image(self, repository: Repository, tag: str) -> Image | None: ...
+    def images(self, repository: Repository) -> Mapping[str, Image]: ...
     def save_image(self, repository: Repository, tag: str, image: Image) -> None: ...
     def first_seen(self, repository: Repository, tag: str) -> datetime | None: ...
 
@@ -56,8 +58,12 @@ class Observer:
     _now: datetime = EPOCH
     _lists: dict[Repository, TagList | Unavailable] = field(default_factory=dict)
     _asked_at: dict[Repository, datetime] = field(default_factory=dict)
-    _just_seen: dict[tuple[Repository, str], Image] = field(default_factory=dict)
-    """Looked up since the last look at the lists: not asked for twice in one cycle."""
+    _just_seen: Seen = field(default_factory=dict)
+    """Looked up in this cycle: not asked for twice. A late thread writes into its own cycle's."""
+    _watched: Collection[Repository] = ()
+    """The very collection that was looked at last: most cycles pass it again, and then nothing is due
+    before `_next_due`."""
+    _next_due: datetime | None = None
     _flying: dict[tuple[str, Repository, str], Future[Any]] = field(default_factory=dict)
     _pools: dict[str, ThreadPoolExecutor] = field(default_factory=dict)
 
@@ -71,7 +77,10 @@ class Observer:
     ) -> set[Repository]:
         """Ask for the tag lists that are due, named ones first; returns those whose list changed."""
         self._now = now
-        self._just_seen.clear()
+        self._just_seen = {}
+        same = repositories is self._watched and not (named or all_due)
+        if same and self._next_due is not None and now < self._next_due:
+            return set()
         due = [r for r in repositories if all_due or r in named or self._is_due(r, now)]
         due.sort(key=lambda r: r not in named)
         answers = self._ask("tags", [(r, "") for r in due], lambda r, _: self.registry.tags(r, now=now))
@@ -80,6 +89,8 @@ class Observer:
             self._asked_at[repository] = now
             if self._take(repository, answer):
                 changed.add(repository)
+        self._watched = repositories
+        self._next_due = min((self._due_at(r) for r in repositories), default=now)
         return changed
 
     def tags(self, repository: Repository) -> TagList | Unavailable:
@@ -92,16 +103,24 @@ class Observer:
         return self._lists[repository]
 
     def images(self, subjects: list[tuple[Repository, str]]) -> Answers:
-        """What the registry serves for each tag now: one request where the digest is known."""
-        return self._ask("image", subjects, self._fresh_image)
+        """What the registry serves for each tag now: one request where the digest is known.
+
+        An answer that comes too late is dropped: by the next cycle the tag may be another image.
+        """
+        seen = self._just_seen
+        answers = self._ask("image", subjects, lambda r, tag: self._fresh_image(r, tag, seen))
+        for repository, tag in subjects:
+            self._flying.pop(("image", repository, tag), None)
+        return answers
 
     def first_looks(self, subjects: list[tuple[Repository, str]]) -> Answers:
         """Each tag as it was first seen: no request for what is remembered (build times are kept
         for ever)."""
-        return self._ask("first", subjects, self._known_image)
+        seen = self._just_seen
+        return self._ask("first", subjects, lambda r, tag: self._known_image(r, tag, seen))
 
     def first_seen(self, repository: Repository, tag: str) -> datetime | None:
-        """When a tag was first in a list of ours; None where it was in the very first one."""
+        """Since when a tag is in our lists; for one that was in the very first list, since that list."""
         return self.memory.first_seen(repository, tag)
 
     def close(self) -> None:
@@ -110,8 +129,15 @@ class Observer:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _is_due(self, repository: Repository, now: datetime) -> bool:
-        asked = self._asked_at.get(repository)
-        return asked is None or asked + self.interval(repository.registry) <= now
+        return repository not in self._asked_at or self._due_at(repository) <= now
+
+    def _due_at(self, repository: Repository) -> datetime:
+        """When it is asked again: after its interval, or sooner where the registry itself named a time."""
+        asked = self._asked_at[repository]
+        due = asked + self.interval(repository.registry)
+        last = self._lists.get(repository)
+        named = last.reason.changes_at if isinstance(last, Unavailable) else None
+        return due if named is None or named <= asked else min(due, named)
 
     def _take(self, repository: Repository, answer: TagList | Unavailable) -> bool:
         last = self._lists.get(repository)
@@ -128,22 +154,22 @@ class Observer:
         self.memory.save_tag_list(answer)
         return True
 
-    def _fresh_image(self, repository: Repository, tag: str) -> Image:
-        just_seen = self._just_seen.get((repository, tag))
+    def _fresh_image(self, repository: Repository, tag: str, seen: Seen) -> Image:
+        just_seen = seen.get((repository, tag))
         if just_seen is not None:
             return just_seen
         known = self.memory.image(repository, tag)
         if known is not None and self.registry.digest(repository, tag) == known.digest:
             return known
-        return self._look_up(repository, tag)
+        return self._look_up(repository, tag, seen)
 
-    def _known_image(self, repository: Repository, tag: str) -> Image:
-        return self.memory.image(repository, tag) or self._look_up(repository, tag)
+    def _known_image(self, repository: Repository, tag: str, seen: Seen) -> Image:
+        return self.memory.image(repository, tag) or self._look_up(repository, tag, seen)
 
-    def _look_up(self, repository: Repository, tag: str) -> Image:
+    def _look_up(self, repository: Repository, tag: str, seen: Seen) -> Image:
         image = self.registry.image(repository, tag)
         self.memory.save_image(repository, tag, image)
-        self._just_seen[(repository, tag)] = image
+        seen[(repository, tag)] = image
         return image
 
     def _ask(
@@ -152,7 +178,7 @@ class Observer:
         subjects: list[tuple[Repository, str]],
         ask: Callable[[Repository, str], T],
     ) -> Mapping[tuple[Repository, str], T | Unavailable]:
-        """Ask all at once, each host in its own threads; what is late comes with a later cycle."""
+        """Ask all at once, each host in its own threads; what is late is waited for no longer."""
         futures: dict[tuple[Repository, str], Future[T]] = {}
         asked_now = []
         for repository, tag in subjects:
@@ -176,6 +202,11 @@ class Observer:
                 answers[(repository, tag)] = Unavailable(error.reason_at(self._now), waiting=True)
             except RegistryError as error:
                 answers[(repository, tag)] = Unavailable(error.reason)
+            except Exception as error:  # noqa: BLE001 - a bug met by one repository stays with it
+                words = f"{type(error).__name__}: {error}"
+                answers[(repository, tag)] = Unavailable(
+                    reason("registry/bug", image=repository, problem=words)
+                )
         return answers
 
     def _pool(self, host: str) -> ThreadPoolExecutor:

@@ -6,17 +6,18 @@ refuses fails. A lost race publishes nothing: the cycle decides again on the new
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from automator.core.decide import Release
 from automator.core.duration import format_age
-from automator.core.reference import Repository
+from automator.core.reference import Repository, value_text
 from automator.core.release import Draft, Member, ReleaseRecord, Templates, compose_or_default, source_link
 from automator.core.report import Patch
 from automator.core.rewrite import Edit, rewrite
+from automator.core.site import Site
 from automator.cycle.index import Index
 from automator.edges.checkout import Checkout, Identity, Landed, Lost, Refused
 from automator.errors import CheckoutError, ManifestError
@@ -41,6 +42,8 @@ class Published:
     """Release and the server's words."""
     lost: bool = False
     """Somebody pushed first: what is in neither list must be decided again."""
+    error: Reason | None = None
+    """The server stopped answering: what is in neither list has not landed as far as is known."""
 
 
 def rewrite_all(
@@ -50,12 +53,13 @@ def rewrite_all(
 
     A release is rewritten in all its files or in none.
     """
-    texts: dict[str, str] = {}
+    releases = tuple(releases)
+    texts = index.texts({site.file for release in releases for site in release.sites})
     done: list[Rewritten] = []
     held: list[tuple[Release, Reason]] = []
     for release in releases:
         try:
-            patches = _patches(index, release, texts)
+            patches = _patches(release, texts)
         except ManifestError as error:
             held.append((release, error.reason))
             continue
@@ -64,14 +68,14 @@ def rewrite_all(
     return tuple(done), tuple(held)
 
 
-def _patches(index: Index, release: Release, texts: dict[str, str]) -> tuple[Patch, ...]:
+def _patches(release: Release, texts: Mapping[str, str]) -> tuple[Patch, ...]:
     by_file: dict[str, list[Edit]] = {}
     pin = release.workload.pin == "digest"
     for site in release.sites:
         by_file.setdefault(site.file, []).append(Edit(site, release.tag, release.image.digest, pin))
     patches: list[Patch] = []
     for file, edits in by_file.items():
-        before = texts[file] if file in texts else index.text(file)
+        before = texts[file]
         after = rewrite(before, edits, PurePosixPath(file).name)
         patches.append(Patch(release.workload.name, file, before, after))
     return tuple(patches)
@@ -81,7 +85,6 @@ def _patches(index: Index, release: Release, texts: dict[str, str]) -> tuple[Pat
 class Publisher:
     """Commits and pushes on one branch."""
 
-    index: Index
     checkout: Checkout
     author: Identity
     first_seen: Callable[[Repository, str], datetime | None] = lambda _repository, _tag: None
@@ -91,12 +94,15 @@ class Publisher:
     def publish(self, base: str, rewritten: Sequence[Rewritten], now: datetime) -> Published:
         """One commit for each release, all in one push on top of `base`.
 
-        Raises CheckoutError where the config repo could not be reached and nothing landed.
+        Raises CheckoutError where the commits could not be made; nothing was pushed then.
         """
         commits = self.checkout.commit(
             base, [self._draft(item, now) for item in rewritten], when=now, author=self.author
         )
-        answer = self._push(commits[-1], base)
+        try:
+            answer = self._push(commits[-1], base)
+        except CheckoutError as error:
+            return Published(error=error.reason)
         if isinstance(answer, Landed):
             landed = zip((item.release for item in rewritten), commits, strict=True)
             return Published(landed=tuple(landed))
@@ -109,13 +115,16 @@ class Publisher:
     def _one_by_one(self, base: str, rewritten: Sequence[Rewritten], now: datetime) -> Published:
         """Each release by itself, on top of those that landed and without those that did not."""
         tip = base
-        texts: dict[str, str] = {}
+        texts = {patch.file: patch.before for item in reversed(rewritten) for patch in item.patches}
         landed: list[tuple[Release, str]] = []
         refused: list[tuple[Release, str]] = []
         for item in rewritten:
-            alone = Rewritten(item.release, _patches(self.index, item.release, texts))
-            (commit,) = self.checkout.commit(tip, [self._draft(alone, now)], when=now, author=self.author)
-            answer = self._push(commit, tip)
+            alone = Rewritten(item.release, _patches(item.release, texts))
+            try:
+                (commit,) = self.checkout.commit(tip, [self._draft(alone, now)], when=now, author=self.author)
+                answer = self._push(commit, tip)
+            except CheckoutError as error:
+                return Published(tuple(landed), tuple(refused), error=error.reason)
             if isinstance(answer, Landed):
                 tip = commit
                 texts.update({patch.file: patch.after for patch in alone.patches})
@@ -131,7 +140,9 @@ class Publisher:
         try:
             return self.checkout.push(commit, expected=base)
         except CheckoutError:
-            if self.checkout.ask_tip() == commit:
+            tip = self.checkout.ask_tip()
+            self.checkout.fetch(tip)
+            if self.checkout.is_ancestor(commit, tip):
                 return Landed(commit)
             raise
 
@@ -147,19 +158,28 @@ def message(release: Release, seen: timedelta | None, templates: Templates | Non
     `seen` is how long ago its tag was first listed.
     """
     workload, image = release.workload, release.image
-    member = Member(
-        workload=workload.name,
-        image=str(workload.repository),
-        before=release.current,
-        after=release.target,
-        sites=tuple(site.label for site in release.sites),
-        built=image.built,
-        source=source_link(image.source, image.revision),
-        policy=workload.place.file,
+    members = tuple(
+        Member(
+            workload=workload.name,
+            image=str(workload.repository),
+            before=before,
+            after=release.target,
+            sites=tuple(site.label for site in release.sites if _version(site) == before),
+            built=image.built,
+            source=source_link(image.source, image.revision),
+            policy=workload.place.file,
+        )
+        # Sites that were behind move from another version: each claim is exactly true.
+        for before in dict.fromkeys((release.current, *map(_version, release.sites)))
+        if any(_version(site) == before for site in release.sites)
     )
     why = f"newest in {workload.rule.text} of {release.count} tags"
     if seen is not None and seen >= timedelta(minutes=1):
         why += f", seen {format_age(seen)} ago"
     # The templates were tried when the config was read; one that fails all the same costs its words only.
-    text, _ = compose_or_default(ReleaseRecord("release", (member,)), why=why, templates=templates)
+    text, _ = compose_or_default(ReleaseRecord("release", members), why=why, templates=templates)
     return text
+
+
+def _version(site: Site) -> str:
+    return value_text(site.tag, site.digest)

@@ -7,35 +7,39 @@ from dataclasses import dataclass
 from automator.edges.checkout import Checkout
 
 STEPS = (100, 1_000)
-"""Commits fetched by the first steps; the next one fetches all that the limit allows."""
+"""Commits that the first steps reach back; the next one reaches back as far as the limit allows."""
 
 
 @dataclass
 class Reach:
-    """Deepens a shallow clone, up to a limit of commits."""
+    """Deepens a shallow clone, until it holds a number of commits.
+
+    What is here is counted in the clone itself: one that had to be made anew begins again.
+    """
 
     checkout: Checkout
     limit: int = 10_000
-    """Commits of history that are fetched at most."""
-    _fetched: int = 1
-    _steps: int = 0
+    """Commits of history that the clone is deepened to."""
+    _counted: tuple[frozenset[str], int] = (frozenset(), 0)
+    """Where the clone ended when its commits were counted last, and how many there were."""
 
     def can_grow(self) -> bool:
         """Whether there is more history to fetch, and the limit allows it."""
-        return self._fetched < self.limit and self.checkout.is_shallow()
+        return self.checkout.is_shallow() and self._depth() < self.limit
 
     def grow(self) -> None:
         """Fetch the next step of history. Raises CheckoutError."""
-        by = STEPS[self._steps] if self._steps < len(STEPS) else self.limit
-        self._deepen(by)
-        self._steps += 1
+        depth = self._depth()
+        target = next((step for step in STEPS if step > depth), self.limit)
+        self.checkout.deepen(max(1, min(target, self.limit) - depth))
 
     def grow_to_limit(self) -> None:
         """Fetch all the history that the limit allows. Raises CheckoutError."""
         if self.can_grow():
-            self._deepen(self.limit)
+            self.checkout.deepen(self.limit - self._depth())
 
-    def _deepen(self, by: int) -> None:
-        by = min(by, self.limit - self._fetched)
-        self.checkout.deepen(by)
-        self._fetched += by
+    def _depth(self) -> int:
+        end = self.checkout.shallow_ends()
+        if self._counted[0] != end:
+            self._counted = (end, self.checkout.depth())
+        return self._counted[1]

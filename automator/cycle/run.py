@@ -22,8 +22,9 @@ from automator.cycle.index import Index, Snapshot
 from automator.cycle.logbook import LogLine, releases
 from automator.cycle.observe import Observer
 from automator.cycle.publish import Published, Publisher, Rewritten, rewrite_all
+from automator.cycle.withdrawals import Withdrawals
 from automator.edges.checkout import Checkout
-from automator.errors import AutomatorError
+from automator.errors import AutomatorError, CheckoutError
 from automator.reasons import Reason, Status, reason
 
 TRIES = 5
@@ -76,7 +77,10 @@ class Cycle:
     decider: Decider
     publisher: Publisher
     refusals: Refusals
+    withdrawals: Withdrawals
     clock: Callable[[], datetime]
+    fingerprint: str = ""
+    """Changes with the settings of the config repo: a push refused under others is tried again."""
     mode: str = "write"
     """`observe`: everything but the push."""
     _outcomes: tuple[Outcome, ...] = ()
@@ -95,7 +99,7 @@ class Cycle:
         error: Reason | None = None
         try:
             for attempt in range(TRIES):
-                snapshot = self._observe(trigger, started, again=attempt > 0)
+                snapshot = self._observe_or_heal(trigger, started, again=attempt > 0)
                 releases = self._decide(snapshot, trigger, started, interim)
                 rewritten = self._rewrite(releases)
                 if not rewritten:
@@ -104,6 +108,7 @@ class Cycle:
                     self._plan(rewritten)
                     break
                 published = self._publish(snapshot, rewritten, landed)
+                error = published.error
                 if not published.lost:
                     break
         except AutomatorError as failed:
@@ -132,17 +137,28 @@ class Cycle:
 
         return tuple(releases(self.repo, self.checkout, self.index, tip, wanted, limit))
 
+    def _observe_or_heal(self, trigger: Trigger, now: datetime, *, again: bool) -> Snapshot:
+        """As `_observe`; a clone that turns out to be damaged is made anew at once, and read again."""
+        try:
+            return self._observe(trigger, now, again=again)
+        except CheckoutError as error:
+            if error.reason.code not in ("git/damaged", "git/no-commit"):
+                raise
+        self.index.forget()
+        self.facts.forget()
+        return self._observe(trigger, now, again=again)
+
     def _observe(self, trigger: Trigger, now: datetime, *, again: bool) -> Snapshot:
         """The config repo at its tip, and the tag lists that are due."""
         old = self.index.snapshot
         tip = self.checkout.ask_tip()
-        if old is None or old.commit != tip:
+        if old is None or old.commit != tip or self.checkout.is_broken():
             self.checkout.fetch(tip)
-        rewound = old is not None and old.commit != tip and not self.checkout.is_ancestor(old.commit, tip)
+        rewound = self.withdrawals.was_rewound(tip)
         snapshot = self.index.move_to(tip)
         changed: set[Repository] = set()
         if not again:
-            self.facts.begin()
+            self.facts.begin(self.withdrawals.tags())
             watched = self._watched(snapshot, trigger)
             changed = self.observer.look(watched, trigger.named, now, all_due=trigger.all_due)
         self.decider.notice(snapshot, changed, now, rewound=rewound)
@@ -152,7 +168,7 @@ class Cycle:
     def _watched(snapshot: Snapshot, trigger: Trigger) -> Collection[Repository]:
         watched = snapshot.by_repository
         if not trigger.partial:
-            return watched.keys()
+            return watched
         entries = snapshot.workloads
         return [r for r, names in watched.items() if any(trigger.selects(entries[n]) for n in names)]
 
@@ -194,14 +210,19 @@ class Cycle:
         now = self.clock()
         published = self.publisher.publish(snapshot.commit, rewritten, now)
         landed.extend(published.landed)
+        for _, commit in published.landed:
+            self.withdrawals.saw(commit)
+        done = {release.workload.name for release, _ in (*published.landed, *published.refused)}
         for release, words in published.refused:
-            key = _question(release, snapshot.commit)
+            key = self._question(release, snapshot.commit)
             self.refusals.save_refusal(self.repo, release.workload.name, key, words, now)
             self.decider.settle(release, Status.FAILED, _refused(release, words, now))
-        if published.lost:
-            for item in rewritten:
-                why = reason("push/lost-race", after=item.release.tag, tries=TRIES)
-                self.decider.settle(item.release, Status.WAITING, why)
+        for release in (item.release for item in rewritten if item.release.workload.name not in done):
+            if published.lost:
+                why = reason("push/lost-race", after=release.tag, tries=TRIES)
+                self.decider.settle(release, Status.WAITING, why)
+            elif published.error is not None:
+                self.decider.settle(release, Status.FAILED, published.error)
         return published
 
     def _announce(
@@ -235,16 +256,16 @@ class Cycle:
         )
 
     def _stopped(self, release: Release, head: str, now: datetime) -> Reason | None:
-        """A refused release is tried again when its target or the head changes, or after an hour."""
-        refusal = self.refusals.refusal(self.repo, release.workload.name, _question(release, head))
+        """A refused release is tried again when its target, the head or the config changes, or after
+        an hour."""
+        refusal = self.refusals.refusal(self.repo, release.workload.name, self._question(release, head))
         if refusal is None:
             return None
         words, at = refusal
         return None if now >= at + REFUSAL_LASTS else _refused(release, words, at)
 
-
-def _question(release: Release, head: str) -> str:
-    return f"{release.target} on {head}"
+    def _question(self, release: Release, head: str) -> str:
+        return f"{release.target} on {head} as {self.fingerprint}"
 
 
 def _refused(release: Release, words: str, at: datetime) -> Reason:

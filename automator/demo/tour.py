@@ -9,6 +9,7 @@ import os
 import shlex
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -164,7 +165,8 @@ def _play(run: Run, stage: _Stage) -> None:
     )
     click.echo("Ctrl-C ends the daemon, the registry, and removes the folder.")
     click.echo("")
-    run(["run"])
+    with suppress(KeyboardInterrupt):  # Ctrl-C before the daemon listens for it
+        run(["run"])
 
 
 def say(title: str) -> None:

@@ -114,7 +114,16 @@ def _clean(key: str, value: Any) -> Any:
 
 
 def log_report(report: Report, previous: Report | None = None) -> None:
-    """Log a cycle: its sentence, one line for each outcome, its warnings and its error.
+    """Log a cycle: what `log_outcomes` does, its error, and the one sentence that tells of it."""
+    log_outcomes(report, previous)
+    if report.error is not None:
+        _say("error", report.error, repo=report.repo)
+    log = _log.error if report.error is not None else _log.info
+    log(report.sentence, trigger=report.trigger, head=report.head, pushed=report.pushed)
+
+
+def log_outcomes(report: Report, previous: Report | None = None) -> None:
+    """Log one line for each outcome, and the warnings.
 
     What is as it was in the `previous` report of the same config repo is logged at debug, and so
     is every workload that is simply current on the first look.
@@ -125,10 +134,6 @@ def log_report(report: Report, previous: Report | None = None) -> None:
     known = () if previous is None else previous.warnings
     for warning in report.warnings:
         _say("debug" if warning in known else "warning", warning, repo=report.repo)
-    if report.error is not None:
-        _say("error", report.error, repo=report.repo)
-    log = _log.error if report.error is not None else _log.info
-    log(report.sentence, trigger=report.trigger, head=report.head, pushed=report.pushed)
 
 
 def log_reason(why: Reason, error: BaseException | None = None) -> None:

@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from automator.core.claims import Claims, Entry, assign, paths_match
+from automator.core.claims import Claims, Entry, Ledger, assign, paths_match
 from automator.core.policy import InvalidWorkload, Place, Where
 from automator.core.reference import parse_repository
 from automator.core.site import Site, locate
@@ -266,3 +268,39 @@ def test_many_sites_and_workloads_of_one_image_meet_only_their_own(by: str) -> N
     claims = assign(found, workloads)
     assert claims.problems == {}
     assert all(claims.sites[f"w{n}"] == (found[n],) for n in range(many))
+
+
+# -- kept up to date file by file ------------------------------------------------------------------
+
+_TEXTS = (
+    "",
+    deployment("web"),
+    deployment("web", comment="  # automator: canary"),
+    deployment("web", comment="  # automator: nobody"),
+    deployment("api", "ghcr.io/acme/api:1"),
+    "server: {image: ghcr.io/acme/web, version: '1'}\n",
+    "server: {image: ghcr.io/acme/api, version: '1'}\n",
+    deployment("web") + "---\n" + deployment("api", "ghcr.io/acme/api:1"),
+)
+_WORKLOADS = (
+    workload("web", paths=("a/**",)),
+    workload("api", "ghcr.io/acme/api"),
+    workload("canary", name="web"),
+    workload("server", field="server.version"),
+    workload("twice", "ghcr.io/acme/api", paths=("b/**",)),
+    workload("twice", "ghcr.io/acme/web", paths=("c.yaml",)),
+)
+_CHANGES = st.lists(st.tuples(st.sampled_from(("a__x", "a__y", "b__x", "c")), st.sampled_from(_TEXTS)))
+
+
+@given(_CHANGES, st.integers(1, 3))
+def test_claims_after_any_changes_are_those_of_a_fresh_look(
+    changes: list[tuple[str, str]], every: int
+) -> None:
+    ledger, files = Ledger(_WORKLOADS), dict[str, str]()
+    for number, (file, text) in enumerate(changes):
+        files[file] = text
+        ledger.put(f"{file.replace('__', '/')}.yaml", sites(**{file: text}))
+        if number % every == 0:
+            assert ledger.claims() == assign(sites(**files), _WORKLOADS)
+    assert ledger.claims() == assign(sites(**files), _WORKLOADS)

@@ -119,13 +119,17 @@ def test_staging_and_production_under_one_policy_are_held_on_adoption(stage: Sta
     assert stage.repo.tip() == before
 
 
-def test_a_branch_rewound_past_a_release_is_read_anew(stage: Stage) -> None:
+@pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
+def test_a_release_that_the_branch_was_rewound_past_is_not_made_again(stage: Stage, restarted: bool) -> None:
     release = released(stage)
-    before = git(stage.repo.path, "rev-parse", f"{release}^")
-    stage.repo.set_tip(before)
-    outcome = stage.outcomes()["web"]
-    assert outcome.current == "1.4.2"
-    assert outcome.status is Status.RELEASED
+    stage.repo.set_tip(git(stage.repo.path, "rev-parse", f"{release}^"))
+    if restarted:
+        stage.stop()
+    for _ in range(2):
+        outcome = stage.outcomes()["web"]
+        assert (outcome.current, outcome.reason.code) == ("1.4.2", "history/rewound")
+    stage.push("acme/web", "1.4.4")
+    assert stage.outcomes()["web"].status is Status.RELEASED
 
 
 def test_the_logbook_tells_proven_releases_from_claims(stage: Stage) -> None:

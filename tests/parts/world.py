@@ -170,8 +170,13 @@ class World:
         return Completed(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     @contextmanager
-    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Running]:
-        """Execute `automator ARGUMENTS` and leave it running; ended, if need be, at the end."""
+    def start(
+        self, *arguments: str, env: Mapping[str, str] | None = None, stderr: int | None = None
+    ) -> Iterator[Running]:
+        """Execute `automator ARGUMENTS` and leave it running; ended, if need be, at the end.
+
+        Standard error goes to the log, with standard output, or to the descriptor `stderr`.
+        """
         log = self.root / f"log-{time.monotonic_ns()}"
         with log.open("wb") as stream:
             process = subprocess.Popen(
@@ -180,7 +185,7 @@ class World:
                 env=self._surroundings(env),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
-                stderr=stream,
+                stderr=stream if stderr is None else stderr,
             )
         try:
             yield Running(process, log)
@@ -221,8 +226,8 @@ class Running:
         try:
             until(ended_or_true, what)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.text}") from None
-        assert condition(), f"ended before: {what}\n{self.text}"
+            raise AssertionError(f"{error}\n{self.text[-5000:]}") from None
+        assert condition(), f"ended before: {what}\n{self.text[-5000:]}"
 
     @property
     def port(self) -> int:

@@ -119,6 +119,7 @@ class Checkout:
             self._clone(tip)
             return
         if tip in self._known():
+            self._tidy()  # of what our own commits left
             return
         try:
             self._fetch()
@@ -193,7 +194,7 @@ class Checkout:
         """
         if since is not None and not self.is_ancestor(since, commit):
             raise CheckoutError(reason("git/rewound", old=since, new=commit))
-        shallow = self._shallow()
+        shallow = self.shallow_ends()
         return self._read(
             lambda: read_file_log(self._git, commit, paths, since=since, limit=limit, shallow=shallow)
         )
@@ -212,7 +213,16 @@ class Checkout:
         return answer.status == 0
 
     def is_shallow(self) -> bool:
-        return bool(self._shallow())
+        return bool(self.shallow_ends())
+
+    def is_broken(self) -> bool:
+        """Whether the clone was found damaged: the next `fetch` makes a new one."""
+        return self._broken.exists()
+
+    def depth(self) -> int:
+        """Commits of the branch's first-parent line that are here, as of the last fetch."""
+        answer = self._git.run("counting commits", "rev-list", "--first-parent", "--count", TIP, "--")
+        return int(answer.out) if answer.status == 0 else 0
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -334,7 +344,7 @@ class Checkout:
             at = self._made.get(at)
         return at == ancestor or self.is_ancestor(ancestor, commit)
 
-    def _shallow(self) -> frozenset[str]:
+    def shallow_ends(self) -> frozenset[str]:
         """The commits at which the clone's history was cut off (gitrepository-layout, "shallow")."""
         try:
             return frozenset((self._folder / "shallow").read_text("ascii").split())

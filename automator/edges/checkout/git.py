@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import select
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,6 +65,8 @@ CONFIG = (
 local remote: its hooks must run. Objects are not fsck'ed on arrival: nothing is ever checked out, and
 old repositories are full of harmless oddities that would make them unreadable."""
 
+_BLANKED = ("AUTOMATOR_", "XDG_CONFIG_HOME")
+"""None of git's business, or without effect when empty."""
 _INHERITED = frozenset({"GIT_EXEC_PATH", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_TRACE2_EVENT"})
 """Of the variables that steer git, those that say where things are on this machine."""
 
@@ -126,7 +130,9 @@ class Git:
 
         environment = {**PINNED, "GIT_DIR": str(folder or self.folder), **(extra or {})}
         environment |= _as_environment((*CONFIG, *settings))
-        # GitPython copies our whole environment; `env -u` takes back what must not reach git.
+        # GitPython copies our whole environment. What is ours is blanked; what would steer git even when
+        # it is empty is taken back by `env -u`, a program more to start.
+        environment = {**{n: "" for n in os.environ if n.startswith(_BLANKED)}, **environment}
         dropped = sorted(n for n in os.environ if _steers(n) and n not in environment)
         unset = ["env", *(f"--unset={name}" for name in dropped)] if dropped else []
         program = self._command.GIT_PYTHON_GIT_EXECUTABLE or "git"
@@ -220,7 +226,7 @@ class Running:
         """Wait for the end; the exit status, negative for a signal."""
         began = time.monotonic()
         try:
-            status = self._process.wait(max(self._left, 0.1))
+            status = _wait(self._process, max(self._left, 0.1))
         except subprocess.TimeoutExpired:
             raise self._late() from None
         self._left -= time.monotonic() - began
@@ -295,10 +301,28 @@ def _as_environment(settings: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 @functools.cache
 def _steers(variable: str) -> bool:
-    """Whether an inherited variable would steer git, or is ours and none of git's business."""
+    """Whether an inherited variable would steer git."""
     if variable in _INHERITED or variable.startswith("GIT_PYTHON"):
         return False
-    return variable.startswith(("GIT_", "AUTOMATOR_", "XDG_CONFIG_HOME"))
+    return variable.startswith("GIT_")
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """As `process.wait`, which asks again after ever longer sleeps; Linux tells at once.
+
+    Raises subprocess.TimeoutExpired.
+    """
+    if sys.platform == "linux" and process.poll() is None:
+        with contextlib.suppress(OSError):  # an old kernel, or a sandbox that forbids it
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                ended = select.poll()
+                ended.register(descriptor, select.POLLIN)
+                if not ended.poll(seconds * 1000):
+                    raise subprocess.TimeoutExpired(process.args, seconds)
+            finally:
+                os.close(descriptor)
+    return process.wait(seconds)
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

@@ -24,6 +24,8 @@ class FileLog:
     changes: tuple[FileChange, ...]
     complete: bool
     """Whether nothing older was left out, by the limit or because the clone does not reach back."""
+    cut: bool = False
+    """Whether the limit left something out; which of the paths it concerns is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,9 @@ def read_file_log(
         if entry.commit not in shallow
         for change in _changes(entry, raw)
     )
-    cut = len(found) > limit or any(entry.commit in shallow for entry, _ in found)
-    return FileLog(changes, complete=not cut and not _meets(git, asked, shallow))
+    cut = len(found) > limit
+    short = cut or any(entry.commit in shallow for entry, _ in found)
+    return FileLog(changes, complete=not short and not _meets(git, asked, shallow), cut=cut)
 
 
 def read_log(git: Git, commit: str, *, limit: int, grep: str | None) -> Iterator[LogEntry]:
@@ -127,8 +130,9 @@ def _changes(entry: LogEntry, raw: Sequence[tuple[bytes, bytes]]) -> Iterator[Fi
             time=entry.time,
             message=entry.message,
             path=decode_path(path),
-            before=before.oid if before else None,
-            after=after.oid if after else None,
+            # A submodule's id is no blob of this repository: for the file's history there was no file.
+            before=before.oid if before and before.is_file else None,
+            after=after.oid if after and after.is_file else None,
         )
 
 

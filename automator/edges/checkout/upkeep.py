@@ -15,7 +15,10 @@ PACKS_LIMIT = 50
 LOOSE_LIMIT = 27
 """Loose objects in one of their 256 folders: about 6,900 in all, git's own threshold."""
 
-_LOCKS = ("*.lock", "refs/**/*.lock", "objects/info/*.lock", "objects/pack/*.lock")
+_LOCKS = (
+    *("*.lock", "refs/**/*.lock", "objects/info/*.lock", "objects/pack/*.lock"),
+    "objects/pack/*.keep",  # by these a fetch or fast-import protects its fresh pack, from `gc` for ever
+)
 _HALF_WRITTEN = ("fast_import_crash_*", "objects/pack/tmp_*", "objects/pack/.tmp-*", "objects/??/tmp_obj_*")
 _QUARANTINES = ("objects/tmp_objdir-*", "objects/incoming-*")
 

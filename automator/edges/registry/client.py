@@ -154,7 +154,10 @@ class RegistryClient:
             hashes.append(one)
             if sum(len(a.body) for a in answers) > self._limits.pages:
                 raise failures.pages(repository, f"together they exceed {self._limits.pages} bytes")
-            query = _next_query(answer.headers.get("Link", ""))
+            try:
+                query = _next_query(answer.headers.get("Link", ""))
+            except ValueError as error:
+                raise failures.pages(repository, f"page {len(answers)} links to nonsense") from error
             if query in asked or len(query or "") > CURSOR_LIMIT:
                 raise failures.pages(
                     repository, f"page {len(answers)} links to one seen before, or to nonsense"

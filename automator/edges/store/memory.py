@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -147,6 +147,15 @@ class Store:
             tag,
         )
         return None if row is None else _image(row)
+
+    def images(self, repository: Repository) -> dict[str, Image]:
+        """Every tag of a repository that was looked up, with what was found."""
+        query = (
+            "SELECT tag, image.digest, built, source, image.revision FROM look JOIN image USING (digest)"
+            " WHERE repository = ?"
+        )
+        rows = self._run(lambda connection: connection.execute(query, (str(repository),)).fetchall())
+        return {str(tag): _image(rest) for tag, *rest in rows}
 
     def image_by_digest(self, digest: str) -> Image | None:
         """What is known of a digest, whatever tag it was found under; kept for ever."""
@@ -321,6 +330,6 @@ def _unpacked(packed: bytes) -> str | None:
         return None
 
 
-def _image(row: tuple[Any, ...]) -> Image:
+def _image(row: Sequence[Any]) -> Image:
     digest, built, source, revision = row
     return Image(digest, None if built is None else _time(built), source, revision)

@@ -1,0 +1,91 @@
+"""Earlier versions: what a file that cannot be read now said when it last could.
+
+A broken file must not free its sites, nor be left behind by a release of its neighbours: its
+workloads are held as of its last valid version (promises 3 and 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from automator.core.policy import InvalidWorkload, Place, PolicySet, Workload, parse_policies
+from automator.core.site import FileSites, Site
+from automator.cycle.reach import Reach
+from automator.cycle.source import BLOB_LIMIT, Source, decode
+from automator.errors import CheckoutError, ManifestError
+from automator.reasons import Reason, reason
+
+VERSIONS_TRIED = 50
+"""Older versions of a broken file that are tried at most."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Reads older versions of files from history."""
+
+    source: Source
+    reach: Reach | None = None
+    """How older history is had; a plain folder has none."""
+
+    def texts(self, commit: str, path: str) -> Iterator[str]:
+        """Texts that a file had before `commit`, newest first; history is fetched only as far as they
+        are asked for, and ends early where it cannot be fetched."""
+        seen = 0
+        while True:
+            log = self.source.file_log(commit, [path], limit=VERSIONS_TRIED)
+            older = [change.before for change in log.changes if change.before is not None]
+            for _, data in self.source.blobs(older[seen:], limit=BLOB_LIMIT):
+                try:
+                    yield decode(data)
+                except ManifestError:
+                    continue
+            if log.complete or len(older) >= VERSIONS_TRIED or not self._grown():
+                return
+            seen = len(older)
+
+    def _grown(self) -> bool:
+        if self.reach is None or not self.reach.can_grow():
+            return False
+        try:
+            self.reach.grow()
+        except CheckoutError:
+            # Nothing is released without history either, so nothing slips through meanwhile.
+            return False
+        return True
+
+
+def held_sites(
+    texts: Iterable[str], locate: Callable[[str], FileSites], path: str, why: Reason
+) -> tuple[Site, ...]:
+    """The sites of the newest text that can be read, held: they exist, and nobody can edit them now."""
+    for text in texts:
+        found = locate(text)
+        if found.trouble is None:
+            return held(found.sites, path, why)
+    return ()
+
+
+def held(sites: Iterable[Site], path: str, why: Reason) -> tuple[Site, ...]:
+    """Sites as they were, with the reason for which they cannot be edited."""
+    return tuple(replace(site, file=path, held=why) for site in sites)
+
+
+def with_last_valid(policies: PolicySet, earlier: Callable[[str], Iterable[str]]) -> PolicySet:
+    """Hold the workloads of policy files that do not parse, as of their last version that does."""
+    known = {w.name for w in policies.workloads}
+    stopped: list[InvalidWorkload] = []
+    for path in policies.broken:
+        for text in earlier(path):
+            old = parse_policies({path: text})
+            if old.broken:
+                continue
+            stopped.extend(_stopped(w, path) for w in old.workloads if w.name not in known)
+            break
+    return replace(policies, workloads=(*policies.workloads, *stopped))
+
+
+def _stopped(workload: Workload | InvalidWorkload, path: str) -> InvalidWorkload:
+    why = reason("policy/broken-file", file=path)
+    place = Place(path, workload.place.line)
+    return InvalidWorkload(workload.name, workload.repository, workload.where, why, place)

@@ -1,0 +1,71 @@
+"""Sources: where a cycle's files come from, what may be read of them, and how bytes become text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from automator.core.claims import paths_match
+from automator.edges.checkout import Entry, FileLog, TreeChange
+from automator.errors import ManifestError
+from automator.reasons import reason
+
+BLOB_LIMIT = 8_000_000
+"""Bytes; larger files are named and left alone."""
+
+YAML_ENDINGS = (".yaml", ".yml", ".json")
+YAML_NAMES = ("Kustomization",)
+NEVER_WRITTEN = ("CODEOWNERS",)
+
+
+class Source(Protocol):
+    """Where files are read from: a clone (`edges.checkout`), or a folder for `check`."""
+
+    def tree(self, commit: str) -> Mapping[str, Entry]: ...
+    def changes(self, old: str, new: str) -> tuple[TreeChange, ...]: ...
+    def blobs(self, oids: Iterable[str], *, limit: int) -> Iterator[tuple[str, bytes | None]]: ...
+    def file_log(self, commit: str, paths: Sequence[str], *, limit: int) -> FileLog: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the config lets policies claim, and where policies live."""
+
+    policies: str = "policies"
+    write: tuple[str, ...] = ("**",)
+    ignore: tuple[str, ...] = ()
+
+    def is_policy(self, path: str) -> bool:
+        return path.startswith(self.policies.rstrip("/") + "/") and path.endswith((".yaml", ".yml"))
+
+    def is_manifest(self, path: str) -> bool:
+        """Whether a file at this path may hold sites (DESIGN section 6, "Never written")."""
+        folder, _, name = path.rpartition("/")
+        if not (path.endswith(YAML_ENDINGS) or name in YAML_NAMES):
+            return False
+        if path.startswith(self.policies.rstrip("/") + "/") or name in NEVER_WRITTEN:
+            return False
+        hidden = folder.startswith(".") or "/." in folder
+        if hidden and not _matches(tuple(p for p in self.write if p.startswith(".")), path):
+            return False
+        return _matches(self.write, path) and not _matches(self.ignore, path)
+
+
+def _matches(patterns: tuple[str, ...], path: str) -> bool:
+    return patterns == ("**",) or (bool(patterns) and paths_match(patterns)(path))
+
+
+def decode(data: bytes | None) -> str:
+    """A blob as text, byte for byte reversible.
+
+    Raises ManifestError (`file/too-large`, `file/binary`).
+    """
+    if data is None:
+        raise ManifestError(reason("file/too-large", limit=BLOB_LIMIT))
+    if b"\0" in data:
+        raise ManifestError(reason("file/binary"))
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ManifestError(reason("file/binary")) from error

@@ -1,0 +1,154 @@
+"""What the README and the other pages say holds: commands, links, snippets, files."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from automator import __version__
+from automator.cli.commands import COMMANDS
+from automator.cli.entry import automator
+from automator.config import load
+from automator.core.policy import InvalidWorkload, parse_policies
+from automator.reasons import CODES, Status
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "policies").rglob("*.md")])
+README = (ROOT / "README.md").read_text()
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def snippets(kind: str, first: str) -> list[Any]:
+    """Code blocks of all pages that are of a kind and begin like a whole file of it."""
+    return [
+        pytest.param(text, id=f"{page.relative_to(ROOT)}-{number}")
+        for page in PAGES
+        for number, (found, text) in enumerate(FENCE.findall(page.read_text()), 1)
+        if found == kind and re.search(first, text, re.MULTILINE)
+    ]
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as a forge makes links of them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def table() -> list[str]:
+    """The first word after `automator` in each row of the README's table of commands."""
+    return re.findall(r"^\| `automator (\S+?)[ `]", README, re.MULTILINE)
+
+
+def test_the_table_has_every_command_and_no_other() -> None:
+    assert set(table()) == {command.name for command in COMMANDS}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_command_and_option_that_a_page_shows_exists(page: Path) -> None:
+    commands = {command.name: command for command in COMMANDS}
+    words = re.findall(r"`automator ([^`]+)`", page.read_text())
+    for _, block in FENCE.findall(page.read_text()):
+        words += re.findall(r"^(?:\$ )?automator ([^#\n]+)", block, re.MULTILINE)
+    for line in words:
+        name, *rest = line.split()
+        if name in {flag for option in automator.params for flag in option.opts}:
+            continue
+        assert name in commands, f"{page.name} shows `automator {line}`"
+        options = {flag for option in commands[name].params for flag in option.opts}
+        for word in rest:
+            assert not word.startswith("-") or word in options, f"{page.name} shows `automator {line}`"
+
+
+def test_options_beside_the_table_exist() -> None:
+    flags = set(re.findall(r"`(--[a-z-]+)", README))
+    known = {flag for command in COMMANDS for option in command.params for flag in option.opts}
+    assert flags - known == set()
+
+
+def test_the_readme_has_snippets_of_both_files() -> None:
+    assert snippets("toml", r"^\[")
+    assert snippets("yaml", r"^workloads:")
+
+
+@pytest.mark.parametrize("text", snippets("toml", r"^\["))
+def test_config_snippets_load(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    assert load(file, {}).repos.keys() == tomllib.loads(text)["repos"].keys()
+
+
+@pytest.mark.parametrize("text", snippets("yaml", r"^workloads:"))
+def test_policy_snippets_have_no_problem(text: str) -> None:
+    found = parse_policies({"policies/shop.yaml": text})
+    assert found.problems == found.warnings == ()
+    assert found.workloads
+    assert not any(isinstance(workload, InvalidWorkload) for workload in found.workloads)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for link in LINK.findall(page.read_text()):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = unquote(link).partition("#")
+        target = (page.parent / path) if path else page
+        assert target.exists(), f"{page.name} links to {link}"
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target), f"{page.name} links to {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_reason_code_that_a_page_names_exists(page: Path) -> None:
+    areas = "|".join(sorted({re.escape(code.partition("/")[0]) for code in CODES}))
+    named = set(re.findall(rf"`((?:{areas})/[a-z][a-z-]*)`", page.read_text()))
+    files = {name for name in named if (ROOT / name).exists() or (ROOT / "automator" / name).exists()}
+    assert named - files <= CODES.keys()
+
+
+def test_the_five_outcomes_are_named_as_they_are() -> None:
+    assert f"*{', '.join(Status)}*" in README
+
+
+@pytest.mark.parametrize("target", re.findall(r"^make ([a-z-]+)", README, re.MULTILINE))
+def test_make_targets_of_the_readme_exist(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_variables_of_the_readme_override(tmp_path: Path) -> None:
+    shown = re.findall(r"`(AUTOMATOR_[A-Z_]+)=([^`]+)`", README)
+    assert shown
+    file = tmp_path / "config.toml"
+    file.write_text('[repos.shop]\nurl = "/r"\n')
+    for name, value in shown:
+        assert load(file, {name: value}) != load(file, {})
+
+
+def test_the_first_screen_shows_what_it_is() -> None:
+    """Five lines, one diagram, a one-line diff, `make demo`, `make test`: before the first heading."""
+    screen = README.partition("\n## ")[0]
+    (diff,) = re.findall(r"```diff\n(.*?)```", screen, re.DOTALL)
+    assert [len(re.findall(rf"^\{sign}", diff, re.MULTILINE)) for sign in "+-"] == [1, 1]
+    assert screen.count("```\n") >= 3
+    assert "make demo " in screen
+    assert "make test " in screen
+
+
+def test_the_changelog_knows_this_version_and_its_commands() -> None:
+    assert f"## [{__version__}]" in CHANGELOG
+    assert CHANGELOG.index("## [Unreleased]") < CHANGELOG.index(f"## [{__version__}]")
+    for command in COMMANDS:
+        assert f"`{command.name}`" in CHANGELOG
+
+
+def test_scripts_that_pages_name_can_be_run() -> None:
+    for script in (".ci/run", ".ci/debian-packages"):
+        assert os.access(ROOT / script, os.X_OK)
