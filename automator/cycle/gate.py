@@ -77,7 +77,7 @@ def check(root: Path, scope: Scope) -> Verdict:
     Raises UsageError where `root` is no folder.
     """
     folder = _Folder(root)
-    snapshot = Index(folder, scope, Earlier(folder)).move_to("folder")
+    snapshot = Index(folder, scope, Earlier(folder), thorough=True).move_to("folder")
     found = [*_policy_findings(snapshot), *_file_findings(snapshot), *_site_findings(snapshot)]
     claimed = sum(len(sites) for sites in snapshot.claims.sites.values())
     found.sort(key=lambda f: (not f.error, _in_file_order(f.place), f.reason.code))

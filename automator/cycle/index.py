@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import islice
 
 from automator.core.claims import Claims, Ledger
 from automator.core.history import FileChange, FileVersion
@@ -23,8 +24,13 @@ from automator.reasons import Reason, reason
 
 NO_TEXT = "\0"
 """What a policy file that is no text, or no file, counts as: it is as broken as one that does not parse."""
+LOOKED_OVER = 300
+"""Files that name no watched image and are looked at for faults when the head has moved."""
 LOCATED_KEPT = 20_000
 """Blobs of the past whose sites are kept in memory beside the present ones."""
+
+
+_WORD = re.compile(rb"[A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,8 @@ class Index:
     source: Source
     scope: Scope
     earlier: Earlier
+    thorough: bool = False
+    """Read every file at once, as `check` does, instead of those that name a watched image first."""
     snapshot: Snapshot | None = None
     parsed: int = 0
     """Files parsed since the start: what a cycle without news must not raise."""
@@ -74,6 +82,10 @@ class Index:
     _troubles: dict[str, Reason] = field(default_factory=dict)
     _policy_texts: dict[str, str] = field(default_factory=dict)
     _fields: tuple[str, ...] = ()
+    _names: frozenset[bytes] = frozenset()
+    """Last parts of the watched images' names: a file without any of them holds no site that counts."""
+    _unread: dict[str, str] = field(default_factory=dict)
+    """Files that name no watched image, and are yet to be looked at for faults: path -> blob id."""
     _ledger: Ledger | None = None
     _whole: bool = True
     """Whether everything here is of the snapshot's commit."""
@@ -96,6 +108,7 @@ class Index:
         policies = self._move_policies(old, commit, changed, removed)
         unreadable = self._read_manifests(self._affected(policies, changed))
         self._hold_unreadable(commit, policies, unreadable, before)
+        self._look_over()
         claims = self._claims(policies, old, (*changed, *removed))
         self._whole = True
         self._prune()
@@ -108,7 +121,7 @@ class Index:
         self.snapshot = None
 
     def _begin_again(self) -> None:
-        for kept in (self._entries, self._sites, self._troubles, self._policy_texts):
+        for kept in (self._entries, self._sites, self._troubles, self._policy_texts, self._unread):
             kept.clear()
 
     def _claims(self, policies: PolicySet, old: Snapshot | None, touched: Iterable[str]) -> Claims:
@@ -175,6 +188,7 @@ class Index:
         return changed, removed
 
     def _forget(self, path: str) -> None:
+        self._unread.pop(path, None)
         self._sites.pop(path, None)
         self._troubles.pop(path, None)
         self._policy_texts.pop(path, None)
@@ -204,13 +218,20 @@ class Index:
         return self._policies(commit)
 
     def _affected(self, policies: PolicySet, changed: Mapping[str, Entry]) -> dict[str, str]:
-        """Manifests to read: those that changed, or all where policies name other fields than before."""
+        """Manifests to read: those that changed; and where policies watch more than before, those that
+        did not matter until now, or all where they name other fields."""
         fields = tuple(sorted({w.where.field for w in policies.workloads if w.where.field is not None}))
+        repositories = {w.repository for w in policies.workloads if w.repository is not None}
+        names = frozenset(r.path.rpartition("/")[2].encode() for r in repositories)
+        more = not names <= self._names
+        self._names = names
         if fields != self._fields:
             self._fields = fields
             self._located.clear()
             self._sites.clear()
             changed = self._entries
+        elif more and not self.thorough:
+            changed = {path: entry for path, entry in self._entries.items() if path not in self._sites}
         return self._files(changed, self.scope.is_manifest)
 
     @staticmethod
@@ -231,6 +252,11 @@ class Index:
         """Take the sites of files; returns those that could not be read, with their bytes."""
         unreadable: dict[str, bytes | None] = {}
         for path, data in self._blobs_of(files):
+            if not self._matters(data):
+                if data is not None and may_hold_sites(data):
+                    self._unread[path] = files[path]
+                continue
+            self._unread.pop(path, None)
             name = _base_name(path)
             found = self._located.get((files[path], name))
             if found is None:
@@ -271,6 +297,24 @@ class Index:
                 sites = held_sites(texts, partial(locate, name=name, fields=self._fields), path, why)
                 if sites:
                     self._sites[path] = sites
+
+    def _matters(self, data: bytes | None) -> bool:
+        """Whether a file may hold a site that a policy claims: by the words in it, without parsing."""
+        if self.thorough or data is None or b"\0" in data:
+            return True
+        if b"automator:" in data or self._names_field(data):
+            return True
+        return may_hold_sites(data) and not self._names.isdisjoint(_WORD.findall(data))
+
+    def _look_over(self) -> None:
+        """Look at some of the files that do not matter, so that their faults are told too: at all of
+        them in a small config repo, in a large one at some more with each new head."""
+        some = dict(islice(self._unread.items(), LOOKED_OVER))
+        for path, data in self._blobs_of(some):
+            del self._unread[path]
+            trouble = self._locate(data, _base_name(path)).trouble
+            if trouble is not None:
+                self._troubles[path] = reason("file/unreadable", file=path, problem=trouble.sentence)
 
     def _prune(self) -> None:
         """Let go of blobs that neither the present tree nor a recent look at history needs."""

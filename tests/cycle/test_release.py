@@ -224,3 +224,15 @@ def _copy_tag(base: str, tag: str, names: list[str]) -> None:
         headers = {"Content-Type": manifest.headers["Content-Type"]}
         for name in names:
             session.put(f"{base}/{name}", data=manifest.content, headers=headers).raise_for_status()
+
+
+def test_an_image_that_a_policy_names_later_is_found_in_files_that_did_not_matter_before(stage: Stage) -> None:
+    for name in ("api", "web"):
+        stage.push(f"acme/{name}", "1.0.0", "1.1.0")
+    api, web = stage.workload("api", "1.0.0"), stage.workload("web", "1.0.0")
+    stage.commit({**api, "apps/web.yaml": web["apps/web.yaml"]})
+    assert set(stage.outcomes()) == {"api"}
+    parsed = stage.cycle.index.parsed
+    stage.commit({"policies/web.yaml": web["policies/web.yaml"]})
+    assert stage.outcomes()["web"].status is Status.RELEASED
+    assert stage.cycle.index.parsed <= parsed + 3  # web's file, and its two versions in history
