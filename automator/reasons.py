@@ -184,7 +184,7 @@ CODES: dict[str, Code] = _table(
     # -- outcomes of the decision -----------------------------------------------------------
     Code(
         "current/newest",
-        "{current} is the newest of {count} tags that {rule} allows",
+        "{current} is the newest that {rule} allows, of {count} tags",
         "nothing to do",
         "No tag that passes the policy is newer than the version in the config repo.",
     ),

@@ -158,7 +158,7 @@ def _cycle(
         decider,
         publisher,
         store,
-        Withdrawals(name, checkout, store),
+        Withdrawals(f"{name} {repo.url} {repo.branch}", checkout, store),
         clock,
         config.fingerprint(name),
         repo.mode,

@@ -15,11 +15,14 @@ from rich.text import Text
 
 from automator.core.reference import short_text
 from automator.core.report import Outcome, Report
-from automator.reasons import Reason
+from automator.reasons import Reason, Status
 
 NO_WIDTH = 100_000
 """Columns of what is not a terminal."""
 
+STUCK = (Status.WAITING, Status.HELD, Status.FAILED)
+NAMED = 5
+"""Workloads named with one next step."""
 COLOURS = {
     "released": "green",
     "current": "green",
@@ -115,15 +118,38 @@ def report_json(report: Report, outcomes: Sequence[Outcome] | None = None) -> di
 def print_outcomes(report: Report, outcomes: Sequence[Outcome], *, many: bool) -> None:
     """One line for each workload: where it is, and why."""
     prefix = f"{report.repo}/" if many else ""
-    rows = [(prefix + o.workload, o.status, short_text(o.current), o.reason.sentence) for o in outcomes]
+    rows = [(prefix + o.workload, o.status, _version_now(o), o.reason.sentence) for o in outcomes]
     if rows:
         print_table(("workload", "status", "current", "reason"), rows, state=1)
+        _print_next_steps(outcomes)
     elif not report.outcomes and report.error is None:
         click.echo(f"{report.repo}: no policy file names a workload")
+    told = {o.reason for o in outcomes}
     for why in report.warnings:
+        if why in told:
+            continue
         click.echo(click.style("warning: ", fg="yellow") + why.sentence, err=True)
     if report.error is not None:
         complain(report.error)
+
+
+def _version_now(outcome: Outcome) -> str | None:
+    """The version that the config repo holds after the cycle."""
+    released = outcome.status is Status.RELEASED
+    return short_text(outcome.target if released else outcome.current)
+
+
+def _print_next_steps(outcomes: Sequence[Outcome]) -> None:
+    """What a person can do about each outcome that is not fine; equal ones together."""
+    steps: dict[tuple[str, str], list[str]] = {}
+    for outcome in outcomes:
+        why = outcome.reason
+        if outcome.status in STUCK:
+            at = "" if why.changes_at is None else f"; by itself at {why.changes_at:%Y-%m-%d %H:%M:%S} UTC"
+            steps.setdefault((why.code, why.next_step + at), []).append(outcome.workload)
+    for (code, step), names in steps.items():
+        shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        click.echo(f"  {shown}: {step}  [{code}]")
 
 
 def counted(number: int, thing: str) -> str:

@@ -156,7 +156,7 @@ def _ground(
     facts: Facts,
     now: datetime,
 ) -> _Ground | Decision | Need:
-    shown = shown_current(workload, sites)
+    shown = shown_current(workload, sites, facts)
     if not sites:
         return Stay(Status.HELD, reason("site/none", workload=workload.name, image=workload.repository))
     hold = workload.hold
@@ -184,7 +184,7 @@ def _differ(workload: Workload, sites: tuple[Site, ...], facts: Facts) -> Decisi
     if any(released_here(history) for history in histories):
         return None
     first, other = sites[0], next(s for s in sites if s.tag != sites[0].tag)
-    return Stay(Status.HELD, differing(workload, first, other), shown_current(workload, sites))
+    return Stay(Status.HELD, differing(workload, first, other), shown_current(workload, sites, facts))
 
 
 def differing(workload: Workload, first: Site, other: Site) -> Reason:
@@ -235,7 +235,7 @@ def _rank_by_build_time(
     current = {site.tag for site in sites if site.tag is not None}
     wanted = {c.tag for c in accepted} | current
     unknown = tuple(sorted(wanted - facts.built.keys()))
-    shown = shown_current(workload, sites)
+    shown = shown_current(workload, sites, facts)
     if len(unknown) > limits.lookups:
         why = reason("facts/too-many", count=len(unknown), limit=limits.lookups, image=workload.repository)
         return Stay(Status.HELD, why, shown)
@@ -318,7 +318,7 @@ def _unorderable_current(ground: _Ground, facts: Facts) -> Decision | Need | Non
                 order=ground.workload.rule.order,
                 place=f"{site.file}:{site.line}",
             )
-            return Stay(Status.HELD, why, shown_current(ground.workload, ground.sites))
+            return Stay(Status.HELD, why, shown_current(ground.workload, ground.sites, facts))
     return None
 
 
@@ -335,16 +335,18 @@ def _choose(ground: _Ground, ranked: _Ranked, facts: Facts) -> Decision | Need:
     ]
     if not newer:
         return ranked.gone or _nothing_newer(ground, ranked, facts)
-    shown = shown_current(workload, sites)
+    shown = shown_current(workload, sites, facts)
     rejection = _rejection(ground, facts)
     if isinstance(rejection, (Need, Stay)):
         return rejection
+    rank_of = ranking(workload, facts)
+    withdrawn = max((r for tag in facts.withdrawn if (r := rank_of(tag)) is not None), default=None)
     stopped: Reason | None = None
     for rank, tag in newer:
         if rejection is not None and rejection.rejects(rank):
             stopped = stopped or rejection.reason
             continue
-        if tag in facts.withdrawn:
+        if tag in facts.withdrawn or (withdrawn is not None and rank <= withdrawn):
             stopped = stopped or reason("history/rewound", tag=tag)
             continue
         image = facts.images.get(tag)
@@ -375,7 +377,7 @@ def _is_below(workload: Workload, site: Site, rank: Any, tag: str, image: Image,
 
 def _nothing_newer(ground: _Ground, ranked: _Ranked, facts: Facts) -> Decision:
     workload, sites, tags = ground
-    shown = shown_current(workload, sites)
+    shown = shown_current(workload, sites, facts)
     rule, count = workload.rule, len(set(tags.tags))
     current = current_of(workload, sites, facts).tag
     if current is not None and isinstance(rule.judge(current), Candidate):
@@ -433,10 +435,10 @@ def ranking(workload: Workload, facts: Facts) -> Rank:
 # -- telling -----------------------------------------------------------------------------------
 
 
-def shown_current(workload: Workload, sites: tuple[Site, ...]) -> str | None:
+def shown_current(workload: Workload, sites: tuple[Site, ...], facts: Facts) -> str | None:
     """The current version as trailers write it: of the highest site, digest included."""
     if not sites:
         return None
-    ranked = [(rank, i) for i, s in enumerate(sites) if (rank := workload.rule.rank(s.tag or "")) is not None]
-    site = sites[max(ranked)[1]] if ranked else sites[0]
+    current = current_of(workload, sites, facts).tag
+    site = next((site for site in sites if site.tag == current), sites[0])
     return value_text(site.tag, site.digest)

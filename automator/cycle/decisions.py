@@ -197,7 +197,8 @@ class Decider:
 
     def _shown(self, workload: Workload) -> str | None:
         assert self._snapshot is not None
-        return shown_current(workload, self._snapshot.claims.sites.get(workload.name, ()))
+        sites = self._snapshot.claims.sites.get(workload.name, ())
+        return shown_current(workload, sites, self.facts.known(workload, sites))
 
     def _settle(self, entry: Workload | InvalidWorkload, stay: Stay) -> None:
         current = stay.current

@@ -72,17 +72,42 @@ def held(sites: Iterable[Site], path: str, why: Reason) -> tuple[Site, ...]:
 
 
 def with_last_valid(policies: PolicySet, earlier: Callable[[str], Iterable[str]]) -> PolicySet:
-    """Hold the workloads of policy files that do not parse, as of their last version that does."""
+    """Claims as of the last version that could be read: of files that do not parse, and of entries
+    whose image cannot be read. Both are held."""
+    replaced: dict[tuple[str, str], InvalidWorkload] = {}
+    added: list[InvalidWorkload] = []
     known = {w.name for w in policies.workloads}
-    stopped: list[InvalidWorkload] = []
-    for path in policies.broken:
+    wanted: dict[str, set[str]] = {path: set() for path in policies.broken}
+    for workload in policies.workloads:
+        if workload.repository is None:
+            wanted.setdefault(workload.place.file, set()).add(workload.name)
+            assert isinstance(workload, InvalidWorkload)
+            replaced[(workload.place.file, workload.name)] = workload
+    for path, lacking in wanted.items():
+        broken = path in policies.broken
         for text in earlier(path):
             old = parse_policies({path: text})
             if old.broken:
                 continue
-            stopped.extend(_stopped(w, path) for w in old.workloads if w.name not in known)
-            break
-    return replace(policies, workloads=(*policies.workloads, *stopped))
+            if broken:  # the newest version that parses says which workloads there are
+                broken = False
+                new = [w for w in old.workloads if w.name not in known]
+                added.extend(_stopped(w, path) for w in new if w.repository is not None)
+                replaced |= {(path, w.name): _stopped(w, path) for w in new if w.repository is None}
+                lacking.update(w.name for w in new if w.repository is None)
+            for workload in old.workloads:
+                if workload.name in lacking and workload.repository is not None:
+                    key = (path, workload.name)
+                    replaced[key] = replace(
+                        replaced[key], repository=workload.repository, where=workload.where
+                    )
+                    lacking.discard(workload.name)
+            if not lacking:
+                break
+    present = {(w.place.file, w.name) for w in policies.workloads}
+    kept = (replaced.get((w.place.file, w.name), w) for w in policies.workloads)
+    further = (w for key, w in replaced.items() if key not in present)
+    return replace(policies, workloads=(*kept, *further, *added))
 
 
 def _stopped(workload: Workload | InvalidWorkload, path: str) -> InvalidWorkload:

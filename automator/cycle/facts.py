@@ -29,23 +29,20 @@ class FactFinder:
     index: Index
     observer: Observer
     reach: Reach
+    withdrawn: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Tags of each image whose releases the branch was rewound past."""
     _images: dict[Repository, dict[str, Image | Unavailable]] = field(default_factory=dict)
     _looks: dict[Repository, dict[str, Image | Unavailable]] = field(default_factory=dict)
     _files: dict[str, _FileHistory] = field(default_factory=dict)
     _read_at: str | None = None
     """Head that all histories kept are of."""
-    _withdrawn: Mapping[str, frozenset[str]] = field(default_factory=dict)
     _fetch_failed: Unavailable | None = None
 
-    def begin(self, withdrawn: Mapping[str, frozenset[str]]) -> None:
-        """A cycle begins: what registries serve may have changed.
-
-        `withdrawn` tells the tags of each image whose releases the branch was rewound past.
-        """
+    def begin(self) -> None:
+        """A cycle begins: what registries serve may have changed."""
         self._images.clear()
         self._looks.clear()
         self._fetch_failed = None
-        self._withdrawn = withdrawn
 
     def forget(self) -> None:
         """The clone was made anew: histories are read again."""
@@ -65,7 +62,7 @@ class FactFinder:
             if history is not None:
                 histories[site_key(site)] = history
         built = {tag: look.built if isinstance(look, Image) else look for tag, look in looks.items()}
-        withdrawn = self._withdrawn.get(str(repository), frozenset())
+        withdrawn = self.withdrawn.get(str(repository), frozenset())
         return Facts(built, self._images.get(repository, {}), histories, withdrawn)
 
     def look_up(self, needs: Iterable[tuple[Repository, Need]]) -> None:
@@ -85,26 +82,46 @@ class FactFinder:
 
     def must_fetch_history(self, sites: Sequence[Site]) -> bool:
         """Whether telling these sites' history takes more commits than the clone has."""
-        self._update({site.file for site in sites})
+        if not self._could_update(sites):
+            return False
         return bool(self._lacking(sites)) and self.reach.can_grow()
 
     # -- history ---------------------------------------------------------------------------
 
     def read_histories(self, sites: Sequence[Site]) -> None:
         """Read what is needed of the sites' history, fetching commits only as far as it takes."""
-        self._update({site.file for site in sites})
+        if not self._could_update(sites):
+            return
         lacking = self._lacking(sites)
         while lacking and self.reach.can_grow():
             try:
                 self.reach.grow()
             except CheckoutError as error:
-                why = reason("history/unreadable", problem=error.reason.sentence)
-                self._fetch_failed = Unavailable(why, waiting=True)
+                self._give_up(error)
                 return
             for site in lacking:
                 self._files.pop(site.file, None)
-            self._update({site.file for site in lacking})
+            if not self._could_update(lacking):
+                return
             lacking = self._lacking(lacking)
+
+    def _could_update(self, sites: Sequence[Site]) -> bool:
+        """Bring the sites' files to the head; False where git could not tell, which is then a fact.
+
+        Raises CheckoutError where the clone is damaged.
+        """
+        try:
+            self._update({site.file for site in sites})
+        except CheckoutError as error:
+            if error.reason.code in ("git/damaged", "git/no-commit"):
+                raise
+            self._give_up(error)
+            return False
+        return True
+
+    def _give_up(self, error: CheckoutError) -> None:
+        why = reason("history/unreadable", problem=error.reason.sentence)
+        self._fetch_failed = Unavailable(why, waiting=True)
 
     def _lacking(self, sites: Sequence[Site]) -> list[Site]:
         return [site for site in sites if not self._suffices(site)]
@@ -116,7 +133,7 @@ class FactFinder:
     def _known_history(self, site: Site) -> SiteHistory | Unavailable | None:
         kept = self._files.get(site.file)
         if kept is None or self._read_at != self._head():
-            return None
+            return self._fetch_failed
         history = kept.of(site)
         if enough(history) or not self.reach.can_grow():
             return history

@@ -6,7 +6,7 @@ An unchanged file is never parsed twice: a new head costs one tree difference an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
@@ -26,6 +26,8 @@ NO_TEXT = "\0"
 """What a policy file that is no text, or no file, counts as: it is as broken as one that does not parse."""
 LOOKED_OVER = 300
 """Files that name no watched image and are looked at for faults when the head has moved."""
+SEARCHED = 20
+"""Files that cannot be read and whose past is searched, when the head has moved."""
 LOCATED_KEPT = 20_000
 """Blobs of the past whose sites are kept in memory beside the present ones."""
 
@@ -55,6 +57,11 @@ class Snapshot:
     def workloads(self) -> dict[str, Workload | InvalidWorkload]:
         return {w.name: w for w in self.policies.workloads}
 
+    def held_tags(self, image: str) -> frozenset[str]:
+        """Tags that the owned sites of an image hold."""
+        sites = (site for found in self.claims.sites.values() for site in found)
+        return frozenset(s.tag for s in sites if s.tag is not None and str(s.repository) == image)
+
     @cached_property
     def by_repository(self) -> dict[Repository, tuple[str, ...]]:
         """Valid workloads with sites, by the repository they watch."""
@@ -82,6 +89,7 @@ class Index:
     _troubles: dict[str, Reason] = field(default_factory=dict)
     _policy_texts: dict[str, str] = field(default_factory=dict)
     _fields: tuple[str, ...] = ()
+    _repositories: set[Repository] = field(default_factory=set)
     _names: frozenset[bytes] = frozenset()
     """Last parts of the watched images' names: a file without any of them holds no site that counts."""
     _unread: dict[str, str] = field(default_factory=dict)
@@ -106,8 +114,8 @@ class Index:
             self._forget(path)
         self._note_links(changed)
         policies = self._move_policies(old, commit, changed, removed)
-        unreadable = self._read_manifests(self._affected(policies, changed))
-        self._hold_unreadable(commit, policies, unreadable, before)
+        unreadable = self._read_manifests(self._affected(policies, changed), before)
+        self._hold_unreadable(commit, unreadable, before)
         self._look_over()
         claims = self._claims(policies, old, (*changed, *removed))
         self._whole = True
@@ -222,9 +230,9 @@ class Index:
         did not matter until now, or all where they name other fields."""
         fields = tuple(sorted({w.where.field for w in policies.workloads if w.where.field is not None}))
         repositories = {w.repository for w in policies.workloads if w.repository is not None}
-        names = frozenset(r.path.rpartition("/")[2].encode() for r in repositories)
-        more = not names <= self._names
-        self._names = names
+        more = not repositories <= self._repositories
+        self._repositories = repositories
+        self._names = frozenset(r.path.rpartition("/")[2].encode() for r in repositories)
         if fields != self._fields:
             self._fields = fields
             self._located.clear()
@@ -248,11 +256,12 @@ class Index:
             for path in paths[oid]:
                 yield path, data
 
-    def _read_manifests(self, files: Mapping[str, str]) -> dict[str, bytes | None]:
-        """Take the sites of files; returns those that could not be read, with their bytes."""
+    def _read_manifests(self, files: Mapping[str, str], before: Collection[str]) -> dict[str, bytes | None]:
+        """Take the sites of files; returns those that could not be read, with their bytes. Those that
+        had sites `before` are looked at whatever they say now."""
         unreadable: dict[str, bytes | None] = {}
         for path, data in self._blobs_of(files):
-            if not self._matters(data):
+            if path not in before and not self._matters(data):
                 if data is not None and may_hold_sites(data):
                     self._unread[path] = files[path]
                 continue
@@ -260,7 +269,7 @@ class Index:
             name = _base_name(path)
             found = self._located.get((files[path], name))
             if found is None:
-                found = self._locate(data, name)
+                found = self._locate(data, name, screened=path not in before)
                 if found.sites:
                     self._located[(files[path], name)] = found
             if found.trouble is not None:
@@ -274,29 +283,31 @@ class Index:
         return unreadable
 
     def _hold_unreadable(
-        self,
-        commit: str,
-        policies: PolicySet,
-        unreadable: Mapping[str, bytes | None],
-        before: Mapping[str, tuple[Site, ...]],
+        self, commit: str, unreadable: Mapping[str, bytes | None], before: Mapping[str, tuple[Site, ...]]
     ) -> None:
         """Keep the sites that files which cannot be read had when they could, held.
 
-        History is asked only for files whose bytes name an image that some policy watches.
+        History is asked only for files that say something of a watched image and are no templates:
+        those never could be read.
         """
-        if not unreadable:
-            return
-        watched = {w.repository.path.encode() for w in policies.workloads if w.repository is not None}
+        asked = 0
         for path, data in unreadable.items():
             why = self._troubles[path]
             if path in before:
                 self._sites[path] = held(before[path], path, why)
-            elif data is None or any(name in data for name in watched):
-                name = _base_name(path)
-                texts = self.earlier.texts(commit, path)
-                sites = held_sites(texts, partial(locate, name=name, fields=self._fields), path, why)
-                if sites:
-                    self._sites[path] = sites
+                continue
+            if data is not None and (
+                b"{{" in data or not (self._names_image(data) or self._names_field(data))
+            ):
+                continue
+            asked += 1
+            if asked > SEARCHED:
+                return
+            texts = self.earlier.texts(commit, path)
+            locate_here = partial(locate, name=_base_name(path), fields=self._fields)
+            sites = held_sites(texts, locate_here, path, why)
+            if sites:
+                self._sites[path] = sites
 
     def _matters(self, data: bytes | None) -> bool:
         """Whether a file may hold a site that a policy claims: by the words in it, without parsing."""
@@ -304,7 +315,14 @@ class Index:
             return True
         if b"automator:" in data or self._names_field(data):
             return True
-        return may_hold_sites(data) and not self._names.isdisjoint(_WORD.findall(data))
+        return may_hold_sites(data) and self._names_image(data)
+
+    def _says_something(self, data: bytes) -> bool:
+        return self._names_image(data) or self._names_field(data)
+
+    def _names_image(self, data: bytes) -> bool:
+        # UTF-16 is no text here, but what it says of images counts all the same.
+        return not self._names.isdisjoint(_WORD.findall(data.replace(b"\0", b"")))
 
     def _look_over(self) -> None:
         """Look at some of the files that do not matter, so that their faults are told too: at all of
@@ -322,9 +340,10 @@ class Index:
             present = {(self._entries[path].oid, _base_name(path)) for path in self._sites}
             self._located = {key: found for key, found in self._located.items() if key in present}
 
-    def _locate(self, data: bytes | None, name: str) -> FileSites:
-        if data is not None and not may_hold_sites(data) and not self._names_field(data):
-            return FileSites(())
+    def _locate(self, data: bytes | None, name: str, *, screened: bool = True) -> FileSites:
+        if screened and data is not None and b"\0" not in data:
+            if not may_hold_sites(data) and not self._names_field(data):
+                return FileSites(())
         try:
             text = decode(data)
         except ManifestError as error:
@@ -338,7 +357,7 @@ class Index:
 
     def _policies(self, commit: str) -> PolicySet:
         policies = parse_policies(dict(sorted(self._policy_texts.items())))
-        if not policies.broken:
+        if not policies.broken and all(w.repository is not None for w in policies.workloads):
             return policies
         return with_last_valid(policies, lambda path: self.earlier.texts(commit, path))
 

@@ -99,9 +99,7 @@ class Cycle:
         error: Reason | None = None
         try:
             for attempt in range(TRIES):
-                snapshot = self._observe_or_heal(trigger, started, again=attempt > 0)
-                releases = self._decide(snapshot, trigger, started, interim)
-                rewritten = self._rewrite(releases)
+                snapshot, rewritten = self._prepare(trigger, started, interim, again=attempt > 0)
                 if not rewritten:
                     break
                 if not push or self.mode == "observe":
@@ -137,16 +135,20 @@ class Cycle:
 
         return tuple(releases(self.repo, self.checkout, self.index, tip, wanted, limit))
 
-    def _observe_or_heal(self, trigger: Trigger, now: datetime, *, again: bool) -> Snapshot:
-        """As `_observe`; a clone that turns out to be damaged is made anew at once, and read again."""
+    def _prepare(
+        self, trigger: Trigger, now: datetime, interim: Callable[[Report], None] | None, *, again: bool
+    ) -> tuple[Snapshot, tuple[Rewritten, ...]]:
+        """Observe, decide, rewrite; with a clone that turns out to be damaged once more on a new one."""
         try:
-            return self._observe(trigger, now, again=again)
+            snapshot = self._observe(trigger, now, again=again)
+            return snapshot, self._rewrite(self._decide(snapshot, trigger, now, interim))
         except CheckoutError as error:
             if error.reason.code not in ("git/damaged", "git/no-commit"):
                 raise
         self.index.forget()
         self.facts.forget()
-        return self._observe(trigger, now, again=again)
+        snapshot = self._observe(trigger, now, again=again)
+        return snapshot, self._rewrite(self._decide(snapshot, trigger, now, interim))
 
     def _observe(self, trigger: Trigger, now: datetime, *, again: bool) -> Snapshot:
         """The config repo at its tip, and the tag lists that are due."""
@@ -154,11 +156,14 @@ class Cycle:
         tip = self.checkout.ask_tip()
         if old is None or old.commit != tip or self.checkout.is_broken():
             self.checkout.fetch(tip)
-        rewound = self.withdrawals.was_rewound(tip)
+        lost = self.withdrawals.lost(tip)
         snapshot = self.index.move_to(tip)
+        self.withdrawals.settle(tip, lost, snapshot.held_tags)
+        self.facts.withdrawn = self.withdrawals.tags(snapshot.held_tags)
+        rewound = lost is not None
         changed: set[Repository] = set()
         if not again:
-            self.facts.begin(self.withdrawals.tags())
+            self.facts.begin()
             watched = self._watched(snapshot, trigger)
             changed = self.observer.look(watched, trigger.named, now, all_due=trigger.all_due)
         self.decider.notice(snapshot, changed, now, rewound=rewound)

@@ -7,7 +7,7 @@ away. What we saw is kept locally; losing it releases nothing that history itsel
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,10 @@ from automator.errors import CheckoutError
 
 LOOKED_BACK = 200
 """Commits of the lost line of history that are looked at most."""
+
+
+Held = Callable[[str], frozenset[str]]
+"""Image -> tags that its sites hold now."""
 
 
 class Notes(Protocol):
@@ -30,50 +34,52 @@ class Notes(Protocol):
 class Withdrawals:
     """The versions, by image, whose releases were on the branch and are no more."""
 
-    repo: str
+    branch: str
+    """Name, URL and branch of the config repo: another branch has another past."""
     checkout: Checkout
     notes: Notes
 
     def saw(self, commit: str) -> None:
         """The branch is at `commit`."""
-        self.notes.put("seen", self.repo, commit.encode())
+        self.notes.put("seen", self.branch, commit.encode())
 
-    def was_rewound(self, tip: str) -> bool:
-        """Take note of the branch's tip: whether it no longer contains what we saw there before, in
-        which case the releases that went are remembered. Raises CheckoutError."""
-        seen = self.notes.get("seen", self.repo)
-        last = None if seen is None else seen.decode()
-        if last == tip:
-            return False
-        rewound = last is not None and not self.checkout.is_ancestor(last, tip)
-        if last is not None and rewound:
-            self._remember(self._lost(last, tip))
-        self.saw(tip)
-        return rewound
+    def lost(self, tip: str) -> tuple[Member, ...] | None:
+        """The releases that were on the branch when we saw it last and that `tip` does not contain;
+        None where `tip` contains all that we saw. Raises CheckoutError."""
+        seen = self.notes.get("seen", self.branch)
+        if seen is None or seen.decode() == tip or self.checkout.is_ancestor(seen.decode(), tip):
+            return None
+        return tuple(self._releases(seen.decode(), tip))
 
-    def _lost(self, last: str, tip: str) -> Iterator[Member]:
-        """The releases between `last` and what it shares with `tip`, as far as the clone still tells."""
+    def settle(self, tip: str, lost: tuple[Member, ...] | None, held: Held) -> None:
+        """The branch is at `tip`, whose sites hold `held`: what was lost and is not there any
+        more was taken back. A release that was merely rebased or amended is still there."""
+        if lost:
+            tags = {image: set(kept) for image, kept in self._kept().items()}
+            for member in lost:
+                tag = member.after.partition("@")[0]
+                if member.image and tag and tag not in held(member.image):
+                    tags.setdefault(member.image, set()).add(tag)
+            kept = json.dumps({image: sorted(found) for image, found in tags.items()})
+            self.notes.put("withdrawn", self.branch, kept.encode())
+        if self.notes.get("seen", self.branch) != tip.encode():
+            self.saw(tip)
+
+    def tags(self, held: Held) -> Mapping[str, frozenset[str]]:
+        """Image -> tags that were withdrawn, but for those that somebody has set again."""
+        kept = self._kept()
+        return {image: tags - held(image) for image, tags in kept.items()}
+
+    def _releases(self, last: str, tip: str) -> Iterator[Member]:
         try:
             for entry in self.checkout.log(last, limit=LOOKED_BACK):
                 if self.checkout.is_ancestor(entry.commit, tip):
                     return
                 for record in parse_all(entry.message):
                     yield from record.members if record.kind == "release" else ()
-        except CheckoutError:
+        except CheckoutError:  # the clone was made anew and does not tell any more
             return
 
-    def _remember(self, members: Iterable[Member]) -> None:
-        tags = {image: set(kept) for image, kept in self.tags().items()}
-        for member in members:
-            tag = member.after.partition("@")[0]
-            if member.image and tag:
-                tags.setdefault(member.image, set()).add(tag)
-        kept = json.dumps({image: sorted(found) for image, found in tags.items()})
-        self.notes.put("withdrawn", self.repo, kept.encode())
-
-    def tags(self) -> Mapping[str, frozenset[str]]:
-        """Image -> tags that were withdrawn."""
-        kept = self.notes.get("withdrawn", self.repo)
-        if kept is None:
-            return {}
-        return {image: frozenset(tags) for image, tags in json.loads(kept).items()}
+    def _kept(self) -> dict[str, frozenset[str]]:
+        kept = self.notes.get("withdrawn", self.branch)
+        return {} if kept is None else {image: frozenset(tags) for image, tags in json.loads(kept).items()}

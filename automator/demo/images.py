@@ -9,9 +9,11 @@ import contextlib
 import gzip
 import hashlib
 import json
+import re
+import sys
 import time
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import quote, urljoin
 
 import requests
@@ -106,3 +108,22 @@ def _send(
 
 def _digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def main(arguments: list[str]) -> int:
+    """Push a new tiny image: `python -m automator.demo.images HOST/REPOSITORY:TAG`, over plain HTTP."""
+    if len(arguments) != 1 or not (match := re.fullmatch(r"([^/\s]+)/([^:\s]+):([^:\s]+)", arguments[0])):
+        sys.stderr.write("usage: python -m automator.demo.images HOST/REPOSITORY:TAG\n")
+        return 2
+    host, repository, tag = match.groups()
+    try:
+        digest = push_image(f"http://{host}", repository, tag, created=datetime.now(UTC))
+    except (PushError, requests.RequestException, http.TransportError) as error:
+        sys.stderr.write(f"{arguments[0]} was not pushed: {error}\n")
+        return 1
+    sys.stdout.write(f"pushed {arguments[0]} {digest}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -122,6 +124,7 @@ def _story(run: Run, stage: _Stage) -> bool:
     stage.push("1.4.2", timedelta(days=9))
     stage.push("1.4.3", timedelta(minutes=31))
     fine &= _command(run, "plan") == 0
+    click.echo("    A plan pushes nothing: until `once` or the daemon does, the release waits.")
     fine &= _command(run, "once") == 0
     repo.pull()
     _git(repo, "show", "--format=fuller", "HEAD")
@@ -156,17 +159,23 @@ def _play(run: Run, stage: _Stage) -> None:
     host = stage.registry.host
     say("The daemon is running now, a cycle every 5 seconds. In another terminal:")
     click.echo(f"    cd {shlex.quote(str(stage.root))}")
-    click.echo("    automator status")
-    click.echo("    automator explain web")
-    click.echo(f"    automator tags {host}/acme/web")
+    program = _program()
+    click.echo(f"    {program} status")
+    click.echo(f"    {program} explain web")
+    click.echo(f"    {program} tags {host}/acme/web")
     click.echo(f"    git -C {shlex.quote(str(stage.repo.work))} pull origin main")
-    click.echo(
-        f"    skopeo copy --dest-tls-verify=false docker://{host}/acme/web:1.4.4 docker://{host}/acme/web:1.4.5"
-    )
+    click.echo(f"    {shlex.quote(sys.executable)} -m automator.demo.images {host}/acme/web:1.4.5")
     click.echo("Ctrl-C ends the daemon, the registry, and removes the folder.")
     click.echo("")
     with suppress(KeyboardInterrupt):  # Ctrl-C before the daemon listens for it
         run(["run"])
+
+
+def _program() -> str:
+    """How another terminal calls us: by name where that is found, else by path."""
+    found = shutil.which("automator")
+    here = Path(sys.argv[0]).absolute()
+    return "automator" if found is not None and Path(found) == here else shlex.quote(str(here))
 
 
 def say(title: str) -> None:

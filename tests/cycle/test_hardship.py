@@ -297,3 +297,104 @@ def test_texts_of_many_releases_are_read_by_few_processes(stage: Stage) -> None:
     stage.commit(files)
     assert all(o.status is Status.RELEASED for o in stage.outcomes().values())
     assert stage.cycle.checkout.processes < 20
+
+
+# -- claims stay, whatever becomes of a file ---------------------------------------------------------
+
+
+def _two_policies(stage: Stage) -> dict[str, str]:
+    """`web` may take patches; `wide`, were the site free, any minor."""
+    stage.push("acme/web", "1.0.0", "1.1.0")
+    files = stage.workload("web", "1.0.0", keys='semver: ">=1.0 <1.1"')
+    stage.commit(files)
+    stage.run()
+    wide = files["policies/web.yaml"].replace("  web:", "  wide:").replace("<1.1", "<2")
+    stage.commit({"policies/wide.yaml": wide})
+    return files
+
+
+@pytest.mark.parametrize("broken", ["imgae: x", "null", "5"])
+def test_a_mistake_in_a_policy_frees_no_site(stage: Stage, broken: str) -> None:
+    files = _two_policies(stage)
+    policy = files["policies/web.yaml"]
+    if ":" in broken:
+        policy = policy.replace("image:", "imgae:")
+    else:
+        policy = policy[: policy.index("  web:")] + f"  web: {broken}\n"
+    stage.commit({"policies/web.yaml": policy})
+    outcomes = stage.outcomes()
+    assert outcomes["web"].status is Status.HELD
+    assert outcomes["wide"].reason.code == "claim/twice"
+    assert stage.image_of("web") == "web:1.0.0"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text.encode("utf-16"),
+        lambda text: text[: text.index("image:")].encode() + b"x: [\n",
+        lambda text: text.encode() + b"  broken: [\n",
+    ],
+    ids=["utf-16", "truncated", "broken"],
+)
+@pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
+def test_a_spoilt_file_s_site_is_not_left_behind(stage: Stage, spoil: object, cold: bool) -> None:
+    stage.push("acme/web", "1.4.2")
+    files = stage.workload("web", "1.4.2")
+    stage.commit({**files, "apps/canary.yaml": files["apps/web.yaml"]})
+    stage.run()
+    spoilt = spoil(files["apps/web.yaml"])  # type: ignore[operator]
+    if cold and b"a\0c\0m\0e" not in spoilt and b"acme" not in spoilt:
+        pytest.skip("what no longer names the image can only be known by who saw it before")
+    stage.commit({"apps/canary.yaml": spoilt})
+    if cold:
+        stage.lose_state()
+    stage.push("acme/web", "1.4.3")
+    outcome = stage.outcomes()["web"]
+    assert (outcome.status, outcome.reason.code) == (Status.HELD, "file/unreadable")
+
+
+# -- branches that are rewound -----------------------------------------------------------------------
+
+
+def test_a_rewind_between_decision_and_push_is_respected(stage: Stage) -> None:
+    stage.push("acme/web", "1.0.0", "1.1.0")
+    base = stage.commit(stage.workload("web", "1.0.0"))
+    assert stage.outcomes()["web"].status is Status.RELEASED
+    stage.push("acme/api", "1.0.0", "1.1.0")
+    stage.commit(stage.workload("api", "1.0.0"))
+    flag = stage.folder / "raced"
+    stage.repo.hook(
+        "pre-receive",
+        f"#!/bin/sh\n[ -e {flag} ] && exit 0\ntouch {flag}\n"
+        f"unset GIT_QUARANTINE_PATH; git update-ref refs/heads/main {base}\n",
+    )
+    outcomes = stage.outcomes()
+    assert outcomes["web"].reason.code == "history/rewound"
+    assert stage.image_of("web") == "web:1.0.0"
+
+
+def test_everything_up_to_the_newest_release_taken_back_stays_back(stage: Stage) -> None:
+    stage.push("acme/web", "1.0.0", "1.1.0")
+    base = stage.commit(stage.workload("web", "1.0.0"))
+    stage.run()
+    stage.push("acme/web", "1.2.0", "1.1.5")
+    stage.run()
+    stage.repo.set_tip(base)
+    assert stage.outcomes()["web"].reason.code == "history/rewound"
+    assert stage.image_of("web") == "web:1.0.0"
+
+
+def test_an_amended_release_is_still_there_and_binds_nobody(stage: Stage) -> None:
+    stage.push("acme/web", "1.0.0", "1.1.0")
+    base = stage.commit(stage.workload("web", "1.0.0"))
+    stage.run()
+    released = stage.repo.read("apps/web.yaml") + "\n"
+    stage.repo.commit({"apps/web.yaml": released}, "The same, with better words", base=base)
+    stage.run()
+    other = stage.workload("prod", "1.0.0")["policies/prod.yaml"].replace("/acme/prod", "/acme/web")
+    site = stage.workload("web", "1.0.0")["apps/web.yaml"]
+    where = "    where: {paths: [prod/**]}\n"
+    mine = stage.workload("web", "1.0.0")["policies/web.yaml"] + "    where: {paths: [apps/**]}\n"
+    stage.commit({"prod/web.yaml": site, "policies/prod.yaml": other + where, "policies/web.yaml": mine})
+    assert stage.outcomes()["prod"].status is Status.RELEASED

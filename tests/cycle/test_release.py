@@ -226,7 +226,9 @@ def _copy_tag(base: str, tag: str, names: list[str]) -> None:
             session.put(f"{base}/{name}", data=manifest.content, headers=headers).raise_for_status()
 
 
-def test_an_image_that_a_policy_names_later_is_found_in_files_that_did_not_matter_before(stage: Stage) -> None:
+def test_an_image_named_later_is_found_in_files_that_did_not_matter_before(
+    stage: Stage,
+) -> None:
     for name in ("api", "web"):
         stage.push(f"acme/{name}", "1.0.0", "1.1.0")
     api, web = stage.workload("api", "1.0.0"), stage.workload("web", "1.0.0")

@@ -81,7 +81,7 @@ def test_what_is_as_it_was_is_quiet_but_for_the_sentence() -> None:
 def test_a_workload_that_recovered_is_news() -> None:
     _, logged = lines()
     log_report(report(replace(CURRENT, workload="job")), report(FAILED))
-    assert logged()[0]["event"].startswith("job current: 2 is the newest of 9 tags")
+    assert logged()[0]["event"].startswith("job current: 2 is the newest that ")
 
 
 def test_a_cycle_that_could_not_be_done_is_an_error_with_its_next_step() -> None:
