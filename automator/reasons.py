@@ -554,9 +554,9 @@ CODES: dict[str, Code] = _table(
     Code(
         "release/template",
         "the template of the commit message cannot be used: {problem}",
-        "mend the template in the config; until then the default message is written",
-        "Subject and body of commits come from templates in the daemon's config. One that fails costs the "
-        "wording, never the release.",
+        "mend `subject` or `body` under [commit] in the config",
+        "Subject and body of commits come from templates in the daemon's config. They are tried when the "
+        "config is read; one that fails only later costs the wording, never the release.",
     ),
     # -- the command line ---------------------------------------------------------------------------
     Code(

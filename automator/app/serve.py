@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+
 from automator import __version__
 from automator.app.build import App, utc_now
 from automator.config import Config
@@ -19,6 +21,8 @@ from automator.errors import ConfigError
 from automator.reasons import reason
 
 FINE, CUT_OFF = 0, 1
+LOCK_PATIENCE = 5.0
+"""Seconds to wait for somebody else to leave the state folder."""
 
 
 class _Announcer:
@@ -54,7 +58,7 @@ def serve(config: Config) -> int:
     """
     if config.daemon.hooks_address is not None:
         raise ConfigError(reason("daemon/no-hooks", address=config.daemon.hooks_listen))
-    with App.open(config, exclusive=True, warn=log_reason) as app:
+    with _opened(config) as app:
         metrics = Metrics(__version__, lambda: app.registry.requests)
         announcer = _Announcer(app.store, metrics)
         daemon = Daemon(
@@ -78,6 +82,17 @@ def serve(config: Config) -> int:
             # push it may have in flight is done or not: the next start finds out from Git.
             os._exit(CUT_OFF)
     return FINE
+
+
+def _opened(config: Config) -> App:
+    """The parts; a `plan` or `explain` that has the state folder just now is waited for."""
+    patient = Retrying(
+        retry=retry_if_exception(lambda e: isinstance(e, ConfigError) and e.reason.code == "state/locked"),
+        stop=stop_after_delay(LOCK_PATIENCE),
+        wait=wait_fixed(0.2),
+        reraise=True,
+    )
+    return patient(App.open, config, exclusive=True, warn=log_reason)
 
 
 def _job(config: Config, name: str, cycle: Cycle, announcer: _Announcer) -> RepoJob:

@@ -56,11 +56,11 @@ class Choice:
         for where, name in self.workloads:
             there = {n for repo, found in names.items() if where in ("", repo) for n in found}
             if name not in there:
-                known = near(name, there) or f"there are {len(there)} workloads"
+                known = near(name, there) or f"known: {len(there)}"
                 raise UsageError(reason("usage/unknown-workload", name=name, known=known))
         for owner in self.owners:
             if owner not in owners:
-                known = near(owner, owners) or f"there are {len(owners)} owners"
+                known = near(owner, owners) or f"known: {len(owners)}"
                 raise UsageError(reason("usage/unknown-owner", name=owner, known=known))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from automator.cli.options import Globals, global_options, selection
+from automator.cli.options import Globals, counted, global_options, selection
 from automator.errors import UsageError
 from automator.reasons import CODES, Reason, Status, reason
 
@@ -130,7 +130,7 @@ def check(told: Globals, path: Path, strict: bool, policies: str | None, repo: s
     PATH is the folder of the config repo's files. Errors (exit 1) are what cannot work; warnings
     what will surprise.
     """
-    from automator.cli.render import counted, print_json, print_table, reason_json
+    from automator.cli.render import print_json, print_table, reason_json
     from automator.cycle.gate import check as judge
 
     verdict = judge(path, _scope(told, repo, policies))
@@ -364,8 +364,6 @@ def _open(config: Config, *, exclusive: bool, repos: tuple[str, ...]) -> Iterato
 def _progress(report: Report) -> None:
     """Tell a person at a terminal why nothing happens for a while."""
     if sys.stderr.isatty():
-        from automator.cli.render import counted
-
         reading = sum(o.reason.code == "history/reading" for o in report.outcomes)
         click.echo(f"{report.repo}: reading the history of {counted(reading, 'workload')} …", err=True)
 

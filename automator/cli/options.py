@@ -91,3 +91,8 @@ def selection(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 workload`, `2 workloads`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

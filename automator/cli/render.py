@@ -152,11 +152,6 @@ def _print_next_steps(outcomes: Sequence[Outcome]) -> None:
         click.echo(f"  {shown}: {step}  [{code}]")
 
 
-def counted(number: int, thing: str) -> str:
-    """`1 workload`, `2 workloads`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 def complain(why: Reason) -> None:
     """A sentence and its next step on standard error."""
     click.echo(click.style("automator: ", fg="red") + why.sentence, err=True)

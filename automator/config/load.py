@@ -176,7 +176,7 @@ def _expected(detail: Any, location: tuple[str, ...]) -> str:
         case "literal_error":
             return str(context["expected"])
         case "missing":
-            return _sentence(location)
+            return "this key: " + _sentence(location).rstrip(".")
     return _EXPECTED.get(kind, str(detail["msg"]))
 
 

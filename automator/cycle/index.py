@@ -317,6 +317,9 @@ class Index:
             return True
         return may_hold_sites(data) and self._names_image(data)
 
+    def _may_matter(self, data: bytes) -> bool:
+        return b"\0" in data or may_hold_sites(data) or self._names_field(data)
+
     def _says_something(self, data: bytes) -> bool:
         return self._names_image(data) or self._names_field(data)
 
@@ -341,9 +344,8 @@ class Index:
             self._located = {key: found for key, found in self._located.items() if key in present}
 
     def _locate(self, data: bytes | None, name: str, *, screened: bool = True) -> FileSites:
-        if screened and data is not None and b"\0" not in data:
-            if not may_hold_sites(data) and not self._names_field(data):
-                return FileSites(())
+        if screened and data is not None and not self._may_matter(data):
+            return FileSites(())
         try:
             text = decode(data)
         except ManifestError as error:

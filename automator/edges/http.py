@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import re
 import socket
 import ssl
 import threading
@@ -227,7 +228,8 @@ def _cause(error: BaseException) -> str:
         return _cause(inner)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error).rsplit("Failed to establish a new connection: ", 1)[-1].rsplit("object at 0x", 1)[-1]
+    words = str(error).rsplit("Failed to establish a new connection: ", 1)[-1]
+    return re.sub(r"<?\w+\([^()]*\)(?: object at 0x\w+)?>?: ", "", words)
 
 
 # -- the end of an exchange ---------------------------------------------------------------------

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 import pytest
 from parts.gitserver import git
-from parts.registry import HostileServer, Reply, json_reply
+from parts.registry import Behaviour, HostileServer, Received, Reply, json_reply
 from parts.stage import Stage
 
 from automator.core.report import Outcome
@@ -16,21 +15,29 @@ from automator.reasons import Status
 TAGS = ["1.4.2", "1.4.3"]
 
 
-def second_page_fails(request: object) -> Reply:
-    path = getattr(request, "path", "")
-    if "last=" in path:
+def second_page_fails(request: Received) -> Reply:
+    if "last" in request.query:
         return Reply(500, b"oops")
     return json_reply(
         {"name": "acme/bad", "tags": TAGS}, Link='</v2/acme/bad/tags/list?last=1.4.3>; rel="next"'
     )
 
 
-FAULTS: dict[str, Callable[[object], Reply]] = {
+FAULTS: dict[str, Behaviour] = {
     "second page fails": second_page_fails,
     "401": lambda _: Reply(401, b"", {"WWW-Authenticate": 'Basic realm="x"'}),
     "404": lambda _: json_reply({"errors": [{"code": "NAME_UNKNOWN", "message": "no such"}]}, 404),
     "500": lambda _: Reply(500, b"<h1>Internal Server Error</h1>"),
     "not JSON": lambda _: Reply(200, b"<html>login here</html>"),
+}
+
+
+CODES = {
+    "second page fails": "registry/server-error",
+    "401": "registry/denied",
+    "404": "registry/not-found",
+    "500": "registry/server-error",
+    "not JSON": "registry/not-json",
 }
 
 
@@ -49,7 +56,7 @@ def test_a_registry_that_fails_fails_its_own_workload(stage: Stage, fault: str) 
         stage.insecure.add(server.host)
         stage.commit(stage.workload("bad", "1.4.2", host=server.host))
         outcome = others_are_released(stage)["bad"]
-    assert outcome.status is Status.FAILED
+    assert (outcome.status, outcome.reason.code) == (Status.FAILED, CODES[fault])
     assert server.host in outcome.reason.sentence
     assert stage.image_of("bad") == "bad:1.4.2"
 

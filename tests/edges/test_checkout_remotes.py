@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from parts.gitserver import BareRepo, HttpGit, SshGit, http_git, ssh_git
 from parts.gitsteps import command_lines, fetched, release, wait_for
+from parts.registry import KEY_AND_CERTIFICATE
 
 from automator.edges.checkout import Checkout, Landed, Remote
 from automator.errors import CheckoutError
@@ -76,6 +77,32 @@ def test_http_with_a_password_from_a_file(
     repo: BareRepo, http: HttpGit, tmp_path: Path, password_file: Path
 ) -> None:
     round_trip(tmp_path, repo, Remote(http.url(repo), username="ann", password_file=password_file))
+
+
+@pytest.fixture
+def ca_and_key(tmp_path: Path) -> Path:
+    file = tmp_path / "server.pem"
+    file.write_text(KEY_AND_CERTIFICATE)
+    return file
+
+
+def test_https_with_a_private_certificate_authority(
+    repo: BareRepo, password_file: Path, ca_and_key: Path, tmp_path: Path
+) -> None:
+    with http_git(tmp_path / "server", {"ann": PASSWORD}, tls=ca_and_key) as server:
+        url = server.url(repo)
+        assert url.startswith("https://")
+        remote = Remote(url, username="ann", password_file=password_file, ca_file=ca_and_key)
+        round_trip(tmp_path, repo, remote)
+
+
+def test_https_with_an_unknown_certificate_is_refused_before_the_password_is_sent(
+    repo: BareRepo, password_file: Path, ca_and_key: Path, tmp_path: Path
+) -> None:
+    with http_git(tmp_path / "server", {"ann": PASSWORD}, tls=ca_and_key) as server:
+        error = refused(tmp_path, Remote(server.url(repo), username="ann", password_file=password_file))
+        assert "certificate" in error.reason.sentence
+        assert server.authorizations == []
 
 
 def test_the_user_may_stand_in_the_url(

@@ -11,6 +11,7 @@ import getpass
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -152,8 +153,8 @@ class HttpGit:
     """Set when a request came."""
 
     def url(self, repo: BareRepo, user: str = "") -> str:
-        host = self.address.removeprefix("http://")
-        return f"http://{f'{user}@' if user else ''}{host}/{repo.path.relative_to(self.root)}"
+        scheme, _, host = self.address.partition("://")
+        return f"{scheme}://{f'{user}@' if user else ''}{host}/{repo.path.relative_to(self.root)}"
 
     def allows(self, header: str) -> bool:
         pairs = {
@@ -164,8 +165,11 @@ class HttpGit:
 
 
 @contextmanager
-def http_git(root: Path, users: Mapping[str, str] | None = None) -> Iterator[HttpGit]:
-    """Serve the repositories below `root` over HTTP on a free port of the loopback."""
+def http_git(
+    root: Path, users: Mapping[str, str] | None = None, *, tls: Path | None = None
+) -> Iterator[HttpGit]:
+    """Serve the repositories below `root` over HTTP on a free port of the loopback; over TLS with the
+    key and certificate of the file `tls`."""
     served = HttpGit(root, users=dict(users or {}))
 
     class Handler(_GitHandler):
@@ -173,7 +177,11 @@ def http_git(root: Path, users: Mapping[str, str] | None = None) -> Iterator[Htt
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = False
-    served.address = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    served.address = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
