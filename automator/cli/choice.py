@@ -56,11 +56,11 @@ class Choice:
         for where, name in self.workloads:
             there = {n for repo, found in names.items() if where in ("", repo) for n in found}
             if name not in there:
-                known = near(name, there) or f"known: {len(there)}"
+                known = near(name, there) or _there_are(len(there), "workload")
                 raise UsageError(reason("usage/unknown-workload", name=name, known=known))
         for owner in self.owners:
             if owner not in owners:
-                known = near(owner, owners) or f"known: {len(owners)}"
+                known = near(owner, owners) or _there_are(len(owners), "owner")
                 raise UsageError(reason("usage/unknown-owner", name=owner, known=known))
 
 
@@ -89,3 +89,7 @@ def near(name: str, known: Collection[str]) -> str:
     """`did you mean web?`, or nothing where no name is near."""
     found = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {found[0]}?" if found else ""
+
+
+def _there_are(number: int, thing: str) -> str:
+    return f"there {'is' if number == 1 else 'are'} {counted(number, thing)}"
