@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from automator.cli.options import counted
 from automator.cycle.run import Trigger
 from automator.errors import UsageError
 from automator.reasons import reason
