@@ -26,6 +26,7 @@ from bench.measure import median
 REGISTRY = "registry.example.com"
 MIXED = Shape("mixed", files=10_000, images=1_600, workloads=200)
 SMALL = Shape("small", files=1_000, images=160, workloads=20)
+IMAGES = Shape("images", files=10_000, images=10_000, workloads=200)
 EVERY = Shape("every", files=10_000, images=10_000, workloads=10_000)
 EVERY_SMALL = Shape("every-small", files=1_000, images=1_000, workloads=1_000)
 
@@ -64,6 +65,7 @@ TARGETS = (
     Wanted("one release / git push", "release", MIXED, http=False, target=1.5),
     Wanted("one release / git push", "release", MIXED, http=True, target=1.5),
     Wanted("cold index / git cat-file", "cold_index", MIXED, target=20.0),
+    Wanted("cold index / git cat-file", "cold_index", IMAGES, target=20.0),
 )
 OTHERS = (
     Wanted("100 releases / git push of 100", "release", MIXED, http=True, count=100),
