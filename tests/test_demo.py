@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,14 @@ def test_kept_running_until_ctrl_c(nowhere: World) -> None:
             "1.4.4",
             "2.0.0",
         ]
+        # What is printed to be typed elsewhere works as it is printed.
+        commands = re.findall(r"^ {4}(\S*(?:automator|python\S*) .*)$", demo.text, re.MULTILINE)
+        typed = [c for c in commands if c.split()[0] != "$"][-4:]
+        assert len(typed) == 4
+        for command in typed:
+            done = subprocess.run(shlex.split(command), cwd=folder, capture_output=True, check=False)
+            assert done.returncode == 0, f"{command}: {done.stderr!r}"
+        demo.until(lambda: "1.4.4 -> 1.4.5" in demo.text, "the release of what was pushed")
         assert demo.end(signal.SIGINT) == 0
         assert "Traceback" not in demo.text
     nothing_left(nowhere)

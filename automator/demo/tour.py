@@ -174,7 +174,7 @@ def _play(run: Run, stage: _Stage) -> None:
 def _program() -> str:
     """How another terminal calls us: by name where that is found, else by path."""
     found = shutil.which("automator")
-    here = Path(sys.argv[0]).absolute()
+    here = Path(sys.executable).absolute().with_name("automator")  # argv's may be relative to elsewhere
     return "automator" if found is not None and Path(found) == here else shlex.quote(str(here))
 
 
