@@ -38,9 +38,7 @@ from automator.errors import ConfigError, UsageError
 from automator.reasons import Reason, reason
 
 if TYPE_CHECKING:
-    from automator.core.report import Report
-
-DEFAULT_CONCURRENCY = 8
+    pass
 
 
 def utc_now() -> datetime:
@@ -101,10 +99,6 @@ class App:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def last_reports(self) -> dict[str, Report | None]:
-        """What each config repo's last cycle reported, as far as the store knows."""
-        return {name: self.store.last_report(name) for name in self.cycles}
 
 
 def _state(

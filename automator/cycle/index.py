@@ -296,9 +296,7 @@ class Index:
             if path in before:
                 self._sites[path] = held(before[path], path, why)
                 continue
-            if data is not None and (
-                b"{{" in data or not (self._names_image(data) or self._names_field(data))
-            ):
+            if data is not None and (b"{{" in data or not self._says_something(data)):
                 continue
             asked += 1
             if asked > SEARCHED:
@@ -321,6 +319,7 @@ class Index:
         return b"\0" in data or may_hold_sites(data) or self._names_field(data)
 
     def _says_something(self, data: bytes) -> bool:
+        """Whether a file's bytes speak of a watched image, readable as YAML or not."""
         return self._names_image(data) or self._names_field(data)
 
     def _names_image(self, data: bytes) -> bool:

@@ -12,8 +12,6 @@ from prometheus_client.registry import Collector
 from automator.core.report import Report
 from automator.reasons import Status
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
@@ -76,7 +74,7 @@ class Metrics:
         self._codes[report.repo] = set(tally)
 
     def render(self) -> bytes:
-        """All metrics in Prometheus' text format, version 0.0.4 (`CONTENT_TYPE`)."""
+        """All metrics in Prometheus' text format, version 0.0.4."""
         return generate_latest(self._registry)
 
 

@@ -147,3 +147,18 @@ def _all() -> object:
     from automator.cycle.run import Trigger
 
     return Trigger("command")
+
+
+@pytest.mark.parametrize("how", ["once", "log"])
+def test_a_server_that_has_no_older_history_is_not_asked_for_ever(stage: Stage, how: str) -> None:
+    stage.push("acme/web", "1.4.2", "1.4.3")
+    stage.commit(stage.workload("web", "1.4.2"))
+    whole = stage.repo.path
+    shallow = whole.with_name("shallow.git")
+    git(whole.parent, "clone", "--quiet", "--bare", "--depth=1", f"file://{whole}", str(shallow))
+    whole.rename(whole.with_name("whole.git"))
+    shallow.rename(whole)
+    if how == "log":
+        assert stage.cycle.logbook(_all(), 10) == ()  # type: ignore[arg-type]
+    else:
+        assert stage.outcomes()["web"].status is Status.RELEASED

@@ -18,7 +18,6 @@ from automator.reasons import Reason, one_line, reason
 
 WORDS_LIMIT = 160
 LONGEST_RETRY_AFTER = 24 * 3600.0
-UNKNOWN_NAME = frozenset({"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN"})
 
 
 class RateLimited(RegistryError):

@@ -228,14 +228,6 @@ class Store:
             )
         )
 
-    def forget_refusal(self, repo: str, workload: str) -> None:
-        """The workload was released, or needs no release."""
-        self._write(
-            lambda connection: connection.execute(
-                "DELETE FROM refusal WHERE repo = ? AND workload = ?", (repo, workload)
-            )
-        )
-
     # -- anything else ---------------------------------------------------------------------------
 
     def get(self, kind: str, key: str) -> bytes | None:
