@@ -156,6 +156,13 @@ CODES: dict[str, Code] = _table(
         "nothing to do; `min_age` counts from now on again, and tags are looked up once more",
         "The local database may be lost at any time: that can delay a release and never causes one.",
     ),
+    Code(
+        "state/sites-damaged",
+        "the sites of {repo} that were kept in {file} cannot be read; its files are parsed again",
+        "nothing to do; if it comes again, look after the disk",
+        "What was found in files is kept, so that a restart need not parse them all again. What cannot be "
+        "read there is made anew from the config repo, at the cost of some time.",
+    ),
     # -- the daemon ---------------------------------------------------------------------------
     Code(
         "daemon/listen",
@@ -229,10 +236,10 @@ CODES: dict[str, Code] = _table(
     # -- sites -----------------------------------------------------------------------------------------
     Code(
         "site/alias-shared",
-        "{field} (line {line}) shares its value through the anchor `{anchor}`",
-        "write the value out in each place, or drop the anchor",
-        "An anchored value that is used by an alias stands for several places: a new value here would "
-        "change all of them, so the site is held.",
+        "{field} (line {line}) shares its value with other places through an anchor ({uses} in all)",
+        "give all of them to one workload, write the value out in each place, or drop the anchor",
+        "An anchored value that is used by an alias stands for several places: a new value would change all "
+        "of them, so it is written only if each of them is an image of the same workload.",
     ),
     Code(
         "site/block-scalar",
@@ -251,6 +258,12 @@ CODES: dict[str, Code] = _table(
         "{field} (line {line}) is filled in by a template",
         "write the tag literally, or let the template's source be the site",
         "A value with `${…}` or `{{ … }}` is made elsewhere; a literal written here would break that.",
+    ),
+    Code(
+        "site/template-shared",
+        "{field} (line {line}) sets the version of several images",
+        "give each image a template variable of its own",
+        "A template variable that different images use as their version stands for all of them.",
     ),
     Code(
         "site/escaped",
@@ -319,6 +332,22 @@ CODES: dict[str, Code] = _table(
         "After each edit the text is parsed again; if anything but the intended values differs, nothing "
         "is committed.",
     ),
+    # -- sites that another file tells -----------------------------------------------------------------
+    Code(
+        "site/sources-differ",
+        "{field} (line {line}) depends on `{name}`, which stands for several things: {answers}",
+        "give each of them a name or a variable of its own",
+        "A chart's HelmRepository, or the use of a Compose variable, stands in another file. Where those "
+        "files disagree on what it is, a new value could reach the wrong image, so nothing is written.",
+    ),
+    Code(
+        "site/overridden",
+        "{field} (line {line}) has a default for `{name}`, which {file} sets to something that is no version "
+        "of its own",
+        "write the version literally into {file}, or take the variable out of it",
+        "Compose uses a default only where its `.env` does not set the variable; changing one that is not in "
+        "force would release nothing.",
+    ),
     # -- claims ----------------------------------------------------------------------------------------
     Code(
         "claim/twice",
@@ -358,6 +387,81 @@ CODES: dict[str, Code] = _table(
         "a comment at {site} names the workload {workload}, which no policy file has",
         "mend the comment, or write the policy",
         "`# automator: NAME` gives a site to the workload of that name.",
+    ),
+    # -- markers ---------------------------------------------------------------------------------------
+    Code(
+        "claim/comment",
+        "the comment on line {line} gives no site to {workload}: {problem}",
+        "put it behind an image or its tag, or on the line above at the same indentation",
+        "`# automator: NAME` gives the image at which it stands to the workload of that name. Anywhere else "
+        "it does nothing.",
+    ),
+    Code(
+        "marker/malformed",
+        "the Flux marker on line {line} cannot be read: {problem}",
+        "make the whole comment one JSON object that names `namespace:policy`",
+        "Flux reads a comment as a marker only if the whole of it is one JSON object that names a policy "
+        "with its namespace. Any other is passed over in silence.",
+    ),
+    Code(
+        "marker/alone",
+        "the Flux marker on line {line} stands at no value",
+        "put it behind the value, or on the line above at the same indentation",
+        "A marker is about the value before it on its line, or about the one on the line below. Here there "
+        "is none: a key without a value, a mapping, or nothing at all.",
+    ),
+    Code(
+        "marker/text",
+        "the Flux marker on line {line} is text of a block scalar, no comment",
+        "move the value out of the block scalar, or give it to a workload with `where.field`",
+        "Everything inside `|` and `>` is text to YAML, so Flux does not see a marker there and writes "
+        "nothing.",
+    ),
+    Code(
+        "marker/long-value",
+        "the Flux marker on line {line} stands at a value of several lines",
+        "write the value on one line, with the marker behind it",
+        "A marker belongs to a value on one line; an image reference never needs more.",
+    ),
+    Code(
+        "marker/misfit",
+        "the Flux marker on line {line} wants {wanted}, and stands at {found}",
+        "choose the ending that fits (`:tag`, `:name`, `:digest`, none for the whole reference), or move it",
+        "Flux writes what the ending of a marker says, whatever stood there: a tag over a whole reference, "
+        "or a whole reference over a tag.",
+    ),
+    Code(
+        "marker/unparsable",
+        "the Flux marker on line {line} has no effect: the file is no YAML",
+        "mend the file, or move the value into one that is plain YAML",
+        "Flux leaves out files that it cannot parse, such as Helm templates, and says nothing about it.",
+    ),
+    Code(
+        "marker/top-list",
+        "the Flux marker on line {line} has no effect: the document is a list at its top",
+        "give the list a key, or release the image with a policy of automator alone",
+        "Flux passes over documents that are no mapping. Automator finds images there like anywhere else.",
+    ),
+    Code(
+        "marker/unknown-policy",
+        "the Flux marker on line {line} names {policy}, and no ImagePolicy in the config repo is called so",
+        "mend the name, or write the ImagePolicy",
+        "The config repo holds ImagePolicies of Flux, but none of this name (namespaces are compared where "
+        "both are stated). Flux passes over such a marker in silence.",
+    ),
+    Code(
+        "marker/none",
+        "no file has a marker of the Flux policy {marker}, which `where.marker` of {workload} names",
+        "mend `where.marker`, or write the marker at the image",
+        "`where.marker` lets a workload own the sites at which a comment names that Flux policy. No comment "
+        "does.",
+    ),
+    Code(
+        "marker/shared",
+        "Flux also writes at {site}: its marker names the policy {marker}",
+        "remove the marker, or suspend the ImageUpdateAutomation for it",
+        "A workload owns this site, and it has a Flux marker too. Two writers with different rules undo each "
+        "other's commits.",
     ),
     # -- the decision ----------------------------------------------------------------------------
     Code(
@@ -601,6 +705,107 @@ CODES: dict[str, Code] = _table(
         "no policy file names a workload",
         "write a policy: see `policies/` in the documentation",
         "Without a policy there is nothing to watch and nothing is ever changed.",
+    ),
+    # -- setting an image by hand, or in a pipeline ------------------------------------------------------
+    Code(
+        "set/target",
+        "no image can be set to `{text}`: {problem}",
+        "write a tag (`1.4.3`), a tag and a digest (`1.4.3@sha256:…`), or a digest (`@sha256:…`)",
+        "`set` writes exactly the version that it is given, so that must be one that a registry may have.",
+    ),
+    Code(
+        "set/image",
+        "`{text}` names no image repository: {problem}",
+        "name the image repository as the file writes it, without its version",
+        "`set` finds the places of an image by its repository; the version to replace is said by `old`.",
+    ),
+    Code(
+        "set/field",
+        "`{field}` is no field path",
+        "copy a field from `automator images`, such as `spec.template.spec.containers[app].image`",
+        "A field path has keys joined by dots, list items by name, index or `[key=value]`, and `|` before "
+        "what lies in a text.",
+    ),
+    Code(
+        "set/field-nothing",
+        "there is no value at {field}",
+        "see `automator images FILE` for the fields that hold an image",
+        "The field that is to be set is not in the file.",
+    ),
+    Code(
+        "set/field-several",
+        "{field} leads to several values, in lines {lines}",
+        "name one list item (`images[name=web].newTag`), or the old version if they differ in it",
+        "A field given by hand must lead to one value. It is looked for in every document of the file.",
+    ),
+    Code(
+        "set/other-image",
+        "{field} (line {line}) holds {found}, not {image}",
+        "correct the image or the field",
+        "Where both an image and a field are given they must agree, so that no other image gets the version.",
+    ),
+    Code(
+        "set/ambiguous",
+        "{image} stands at different versions: {versions}",
+        "say which of them is to be replaced: `--old VERSION`, or `old=` in Python",
+        "Places of one image at different versions are often meant to differ, as staging and production do; "
+        "without the old version nobody says which of them move.",
+    ),
+    Code(
+        "set/pinned",
+        "{field} (line {line}) is pinned to a digest, and for {tag} none is given",
+        "give `{tag}@sha256:…`; or name the old version with its digest, to drop the digest",
+        "A new tag beside an old digest would run the old image, so a pinned place gets both or stays.",
+    ),
+    Code(
+        "set/digest-key",
+        "{field} (line {line}) has its digest in a key of its own, and for {tag} none is given",
+        "give `{tag}@sha256:…`, or remove the digest's key first",
+        "A new tag beside an old digest would run the old image; keys are never removed or emptied.",
+    ),
+    Code(
+        "set/no-tag",
+        "{field} (line {line}) has no tag that could be kept beside {digest}",
+        "give the tag too: `1.4.3@sha256:…`",
+        "`@sha256:…` keeps the tag that is there; an image without any version has none.",
+    ),
+    Code(
+        "set/nothing",
+        "nothing was set: no file that was read holds {what}",
+        "see `automator images` for the images that the files hold, and how they are written there",
+        "An image that is not there is told, since a pipeline that sets nothing is found out late. Places "
+        "that are at the new version already count as there.",
+    ),
+    Code(
+        "set/several",
+        "the new text of several files cannot go to standard output",
+        "add `--write` to change the files, or `--diff` to see what would change",
+        "Without either, `set` prints the whole new text of the one file that it is given.",
+    ),
+    Code(
+        "set/standard-input",
+        "standard input (`-`) stands alone, and cannot be written back",
+        "leave out the other files and `--write`; the new text goes to standard output",
+        "`set -` is a filter: the old text in, the new text out.",
+    ),
+    Code(
+        "file/named",
+        "{file} cannot be used: {problem}",
+        "name a text file or a folder that can be read",
+        "A file that is named on the command line must be readable text; in a folder, what is none is passed "
+        "over.",
+    ),
+    Code(
+        "file/not-replaced",
+        "{file} cannot be written: {problem}",
+        "let this user write the file and its folder, and make room on the disk",
+        "A file is replaced by a new one beside it, in one step, so that no reader ever sees half of it.",
+    ),
+    Code(
+        "file/changed",
+        "{file} was changed by somebody else meanwhile",
+        "run the command again",
+        "The file no longer holds what was read, so the new text does not belong there.",
     ),
     # -- image references and version ranges ------------------------------------------------------------
     Code(
@@ -976,6 +1181,70 @@ CODES: dict[str, Code] = _table(
         "write `*` for every version, or name numbers",
         "In the range language of Flux and Helm `^*` is exactly 0.0.0, `<=*` is below 0.1.0, `>*` "
         "above 0.0.0, `<*` below 0.0.0 and `!=*` all but 0.0.0. A warning only.",
+    ),
+    # -- edits of policy files -----------------------------------------------------------------------------
+    Code(
+        "edit/flow",
+        "{place}: `{key}` would stand in a mapping in braces",
+        "by hand: {by_hand}",
+        "Only whole lines are put into a policy file or taken out of it. In `{a: b}`, a new key would change "
+        "a line that is there already.",
+    ),
+    Code(
+        "edit/shared",
+        "{place}: `{key}` stands in what an anchor, an alias or a merge key may share with other places",
+        "by hand: {by_hand}",
+        "A change where `&name`, `*name` or `<<` stands may change, or hide, more than the one key.",
+    ),
+    Code(
+        "edit/documents",
+        "{place}: the file holds several YAML documents, and `{key}` is wanted in one",
+        "by hand: {by_hand}",
+        "A policy file is one YAML document; with several it is not known which is meant.",
+    ),
+    Code(
+        "edit/templated",
+        "{place}: the file of `{key}` holds templates in double braces",
+        "by hand: {by_hand}",
+        "What a template makes of a line cannot be foreseen, so such a file is not edited as a policy file.",
+    ),
+    Code(
+        "edit/no-parent",
+        "{place}: there is nothing in which `{key}` could stand",
+        "check the names; by hand: {by_hand}",
+        "The mapping that is to hold the key is not in the file: a misspelt workload, or another file's.",
+    ),
+    Code(
+        "edit/repeated",
+        "{place}: a name on the way to `{key}` stands twice in its mapping",
+        "remove one of the two; by hand: {by_hand}",
+        "Readers disagree on which of two equal keys counts, so neither is edited.",
+    ),
+    Code(
+        "edit/other-value",
+        "{place}: for `{key}`, another kind of value stands there already",
+        "by hand: {by_hand}",
+        "A text replaces a text and an item goes to a list; a mapping is not overwritten by a text, nor a "
+        "list by another one.",
+    ),
+    Code(
+        "edit/only-key",
+        "{place}: `{key}` is the only key of its mapping, which would be left without a value",
+        "remove the mapping instead; by hand: {by_hand}",
+        "A key without a value is an error in a policy file, so the last key of a mapping is not removed.",
+    ),
+    Code(
+        "edit/layout",
+        "{place}: `{key}` cannot be changed without touching other lines",
+        "by hand: {by_hand}",
+        "The place is laid out in a way that is not edited: several lines in brackets, a tag, `? key`, a "
+        "block scalar, or lines that would read differently afterwards.",
+    ),
+    Code(
+        "edit/value",
+        "{place}: `{key}` cannot get this value",
+        "leave out double braces and what is no text; by hand: {by_hand}",
+        "Policy files get texts, booleans, numbers, lists of texts and flat mappings; no templates.",
     ),
     # -- why a tag is dropped -------------------------------------------------------------------------------
     Code(

@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import cases, programs
+from bench import cases, programs, texts
 from bench.inputs import ConfigRepo, MissingInputs, Shape, generator, http_git, make_config_repo
 from bench.measure import median
 
 REGISTRY = "registry.example.com"
+TEXTS = "texts"
 MIXED = Shape("mixed", files=10_000, images=1_600, workloads=200)
 SMALL = Shape("small", files=1_000, images=160, workloads=20)
 IMAGES = Shape("images", files=10_000, images=10_000, workloads=200)
@@ -41,10 +42,13 @@ class Row:
     found: cases.Found
     target: float | None = None
     """The largest ratio that is good enough; None where there is no target yet."""
+    memory: float | None = None
+    """The largest peak that is good enough, MB."""
 
     @property
     def missed(self) -> bool:
-        return self.target is not None and self.found.pair.ratio > self.target
+        slow = self.target is not None and self.found.pair.ratio > self.target
+        return slow or (self.memory is not None and self.found.memory > self.memory)
 
 
 @dataclass(frozen=True)
@@ -57,27 +61,38 @@ class Wanted:
     http: bool = False
     target: float | None = None
     count: int = 1
+    memory: float | None = None
+    small: Shape | None = None
+    """A tenth of the shape, where the case is about growth."""
 
+
+MEMORY = 150.0
+"""The most that 10,000 files may take, all of them with images, MB."""
 
 TARGETS = (
-    Wanted("nothing new / git ls-remote", "quiet", MIXED, http=False, target=1.5),
-    Wanted("nothing new / git ls-remote", "quiet", MIXED, http=True, target=1.5),
+    Wanted("nothing new / git ls-remote", "quiet", MIXED, http=False, target=1.2),
+    Wanted("nothing new / git ls-remote", "quiet", MIXED, http=True, target=1.2),
+    Wanted("nothing new / the same of 1,000 files", "growth", MIXED, target=1.2, small=SMALL),
+    Wanted("nothing new / the same of 1,000 files", "growth", EVERY, target=1.2, small=EVERY_SMALL),
+    Wanted("foreign commit / git fetch", "foreign", MIXED, http=False, target=1.3),
+    Wanted("foreign commit / git fetch", "foreign", MIXED, http=True, target=1.3),
+    Wanted("foreign commit / git fetch", "foreign", EVERY, target=1.3, memory=MEMORY),
     Wanted("one release / git push", "release", MIXED, http=False, target=1.5),
     Wanted("one release / git push", "release", MIXED, http=True, target=1.5),
-    Wanted("cold index / git cat-file", "cold_index", MIXED, target=20.0),
-    Wanted("cold index / git cat-file", "cold_index", IMAGES, target=20.0),
+    Wanted("cold index / git cat-file", "cold_index", MIXED, target=12.0),
+    Wanted("cold index / git cat-file", "cold_index", IMAGES, target=12.0, memory=MEMORY),
 )
 OTHERS = (
     Wanted("100 releases / git push of 100", "release", MIXED, http=True, count=100),
     Wanted("nothing new / git ls-remote", "quiet", SMALL),
     Wanted("nothing new / git ls-remote", "quiet", EVERY_SMALL),
-    Wanted("nothing new / git ls-remote", "quiet", EVERY),
+    Wanted("nothing new / git ls-remote", "quiet", EVERY, memory=MEMORY),
     Wanted("one release / git push", "release", SMALL),
     Wanted("one release / git push", "release", EVERY_SMALL),
     Wanted("one release / git push", "release", EVERY),
     Wanted("cold index / git cat-file", "cold_index", SMALL),
     Wanted("cold index / git cat-file", "cold_index", EVERY_SMALL),
-    Wanted("cold index / git cat-file", "cold_index", EVERY),
+    Wanted("cold index / git cat-file", "cold_index", EVERY, memory=MEMORY),
 )
 
 
@@ -95,13 +110,21 @@ def main(arguments: Sequence[str]) -> int:
     began = time.monotonic()
     print(_machine(), flush=True)
     rows = list(_measured(options))
-    whole = [] if options.only else _print_programs()
-    missed = [row for row in rows if row.missed]
+    edited = list(_edited(options.runs)) if options.only in (None, TEXTS) else []
+    whole = [] if options.only or options.targets else _print_programs()
+    missed = [row for row in (*rows, *edited) if row.missed]
     print(f"\n{time.monotonic() - began:.0f} s in all.", end=" ")
     print("Every target is met." if not missed else f"Targets missed: {len(missed)}.")
     if options.json:
         options.json.write_text(
-            json.dumps({"rows": [_plain(row) for row in rows], "programs": whole}, indent=1)
+            json.dumps(
+                {
+                    "rows": [_plain(row) for row in rows],
+                    "texts": [_plain_text(row) for row in edited],
+                    "programs": whole,
+                },
+                indent=1,
+            )
         )
     return 1 if missed else 0
 
@@ -110,7 +133,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=15, help="measured pairs of each case (15)")
     parser.add_argument("--targets", action="store_true", help="only the cases that have a target")
-    parser.add_argument("--only", metavar="CASE", choices=sorted(cases.CASES), help="only this case")
+    parser.add_argument(
+        "--only", metavar="CASE", choices=(*sorted(cases.CASES), TEXTS), help="only this case"
+    )
     parser.add_argument("--files", type=int, help="another number of files than 10,000, to try things out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args(arguments)
@@ -120,6 +145,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _measured(options: argparse.Namespace) -> Iterator[Row]:
+    if options.only == TEXTS:
+        return
     wanted = TARGETS if options.targets else TARGETS + OTHERS
     repos: dict[Shape, ConfigRepo] = {}
     print("\nRegistry part apart: tag lists and manifests answered from memory. Medians; wall seconds and")
@@ -134,7 +161,11 @@ def _measured(options: argparse.Namespace) -> Iterator[Row]:
             shape = _scaled(item.shape, options.files)
             if shape not in repos:
                 repos[shape] = make_config_repo(folder, shape, REGISTRY)
-            row = _measure(item, repos[shape], address if item.http else "", options.runs, series)
+            small = _scaled(item.small, options.files) if item.small else shape
+            if small not in repos:
+                repos[small] = make_config_repo(folder, small, REGISTRY)
+            remote = address if item.http else ""
+            row = _measure(item, repos[shape], repos[small], remote, options.runs, series)
             print(_line(row), flush=True)
             yield row
 
@@ -151,16 +182,17 @@ def _scaled(shape: Shape, files: int | None) -> Shape:
     )
 
 
-def _measure(item: Wanted, repo: ConfigRepo, address: str, runs: int, series: int) -> Row:
+def _measure(item: Wanted, repo: ConfigRepo, small: ConfigRepo, address: str, runs: int, series: int) -> Row:
     url, twin = (f"{address}/{p.name}" if address else str(p) for p in (repo.bare, repo.twin))
-    told = cases.Told(url, twin, str(repo.twin), repo.images, runs, item.count, series)
+    tenth = (str(small.bare), small.images)
+    told = cases.Told(url, twin, str(repo.twin), repo.images, runs, item.count, series, str(repo.bare), tenth)
     found = cases.measure(cases.CASES[item.case], told)
-    return Row(item.name, repo.shape, "http" if address else "path", found, item.target)
+    return Row(item.name, repo.shape, "http" if address else "path", found, item.target, item.memory)
 
 
 COLUMNS = (
-    *("case", "files / images / workloads", "remote", "s", "limit s", "ratio", "target", "CPU s", "MB"),
-    "git processes",
+    *("case", "files / images / workloads", "remote", "s", "limit s", "ratio", "target"),
+    *("CPU s", "MB", "MB target", "git processes"),
 )
 HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
@@ -174,12 +206,44 @@ def _line(row: Row) -> str:
         f"{ours.wall:.4f}",
         f"{limit.wall:.4f}",
         f"{row.found.pair.ratio:.2f}",
-        "" if row.target is None else f"{row.target:g}{' MISSED' if row.missed else ''}",
+        _limit(row.target, row.found.pair.ratio),
         f"{ours.cpu:.4f}",
         f"{row.found.memory:.0f}",
+        _limit(row.memory, row.found.memory),
         str(row.found.gits),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _edited(runs: int) -> Iterator[texts.Row]:
+    print(
+        "\nOne text in memory: editing a known site, with the proof; then finding and editing in a megabyte."
+    )
+    print("A reading is one pass of the C scanner.\n")
+    print(texts.HEAD, flush=True)
+    for row in (*texts.edits(runs), *texts.large(min(runs, 5))):
+        print(texts.line(row), flush=True)
+        yield row
+
+
+def _plain_text(row: texts.Row) -> dict[str, object]:
+    ours, limit = median(row.pair.ours), median(row.pair.limit)
+    return {
+        "text": row.text.name,
+        "characters": len(row.text.text),
+        "ours": ours._asdict(),
+        "limit": limit._asdict(),
+        "ratio": row.pair.ratio,
+        "target": row.target,
+        "seconds": row.seconds,
+        "refused": row.refused,
+    }
+
+
+def _limit(target: float | None, found: float) -> str:
+    if target is None:
+        return ""
+    return f"{target:g} MISSED" if found > target else f"{target:g}"
 
 
 def _print_programs() -> list[dict[str, object]]:

@@ -49,6 +49,10 @@ class Told(NamedTuple):
     """Releases in one cycle."""
     series: int = 0
     """Minor version of what is released, higher in each case on the same repository."""
+    bare: str = ""
+    """Path of the config repo that `url` leads to, for whoever commits beside us."""
+    small: tuple[str, tuple[str, ...]] = ("", ())
+    """Address and images of a tenth of the config repo, where a case is about growth."""
 
 
 class Found(NamedTuple):
@@ -192,6 +196,57 @@ def release(told: Told) -> Found:
         return Found(pair, peak_memory(), gits, first)
 
 
+def foreign(told: Told) -> Found:
+    """Fetch and index a commit of somebody else that changes one file, beside `git fetch` of such a one."""
+    with tempfile.TemporaryDirectory(prefix="automator-bench-") as folder:
+        twin = Path(folder, "twin")
+        git(Path(folder), "clone", "--quiet", "--bare", "--depth=1", told.twin_url, str(twin))
+        # Some workload's file, behind those that other cases release.
+        name = git(twin, "ls-tree", "-r", "--name-only", "HEAD", "apps/").splitlines()[len(told.images) // 2]
+        text = git(twin, "show", f"HEAD:{name}")
+        branch = "+refs/heads/main:refs/heads/main"
+        fetch = _git("-C", str(twin), "fetch", "--quiet", "--no-tags", told.twin_url, branch)
+
+        def commit(bare: str, run: int) -> None:
+            _ready_commits(Path(bare), {name: f"{text}# {run}\n"}, run)
+
+        def limit(run: int) -> Cost:
+            commit(told.twin, run)
+            return timed(fetch)
+
+        with Checkout(Path(folder, "clone"), Remote(told.url, "main"), deadline=DEADLINE) as checkout:
+            index = Index(checkout, Scope(), Earlier(checkout))
+
+            def follow() -> Cost:
+                tip = checkout.ask_tip()
+                with Stopwatch() as watch:
+                    checkout.fetch(tip)
+                    index.move_to(tip)
+                return watch.cost
+
+            def ours(run: int) -> Cost:
+                commit(told.bare, run)
+                parsed, cost = index.parsed, follow()
+                assert index.parsed > parsed, "the changed file was not parsed"
+                return cost
+
+            first = follow()
+            pair = alternate(told.runs, ours, limit)
+            commit(told.bare, told.runs + 1)
+            return Found(pair, peak_memory(), _gits_of(follow), first)
+
+
+def growth(told: Told) -> Found:
+    """A cycle that finds nothing new, beside the same on a tenth of the files and workloads."""
+    address, images = told.small
+    with program(told) as (large, _), program(told._replace(url=address, images=tuple(images))) as (small, _):
+        first = timed(lambda: _run(large))
+        _run(small)
+        runs = QUIET_RUNS * told.runs
+        pair = alternate(runs, lambda _: timed(lambda: _run(large)), lambda _: timed(lambda: _run(small)))
+        return Found(pair, peak_memory(), _gits_of(lambda: _run(large)), first)
+
+
 def _run(cycle: Cycle, trigger: Trigger = INTERVAL) -> Any:
     report = cycle.run(trigger)
     assert report.error is None, report.error
@@ -240,7 +295,7 @@ def _ready_commits(clone: Path, files: dict[str, str], run: int) -> None:
 
 # -- between the processes --------------------------------------------------------------------------
 
-CASES = {case.__name__: case for case in (quiet, cold_index, release)}
+CASES = {case.__name__: case for case in (quiet, growth, foreign, cold_index, release)}
 
 
 def measure(case: Callable[[Told], Found], told: Told) -> Found:

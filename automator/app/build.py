@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from automator.app.fingerprint import locator_version
 from automator.config import Config, RegistryConfig, RepoConfig
 from automator.core.decide import Limits
 from automator.core.release import DEFAULT_BODY, DEFAULT_SUBJECT, Member, ReleaseRecord, Templates, compose
@@ -18,6 +19,7 @@ from automator.cycle.decisions import Decider
 from automator.cycle.earlier import Earlier
 from automator.cycle.facts import FactFinder
 from automator.cycle.index import Index
+from automator.cycle.located import Located
 from automator.cycle.observe import Observer
 from automator.cycle.publish import Publisher
 from automator.cycle.reach import Reach
@@ -80,6 +82,7 @@ class App:
                 raise UsageError(reason("usage/unknown-repo", name=name, known=known))
         with ExitStack() as stack:
             store, folder = _state(config, stack, exclusive=exclusive, warn=warn)
+            store.keep_sites_only_of(config.repos)
             registry = registry_client(config)
             stack.callback(registry.close)
             cycles = {
@@ -138,7 +141,8 @@ def _cycle(
     )
     stack.callback(observer.close)
     reach = Reach(checkout, repo.history_limit)
-    index = Index(checkout, Scope(repo.policies, repo.write, repo.ignore), Earlier(checkout, reach))
+    located = Located(store, name, locator_version())
+    index = Index(checkout, Scope(repo.policies, repo.write, repo.ignore), Earlier(checkout, reach), located)
     facts = FactFinder(checkout, index, observer, reach)
     decider = Decider(facts, observer, Limits(repo.max_lookups), repo.max_releases_per_cycle)
     author = Identity(repo.author.name, repo.author.email)

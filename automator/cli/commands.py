@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from automator.cli.files import images, set_
 from automator.cli.options import Globals, counted, global_options, selection
 from automator.errors import UsageError
 from automator.reasons import CODES, Reason, Status, reason
@@ -334,7 +335,7 @@ def demo(told: Globals, keep: bool) -> int:
     return tour(told.again, keep=keep)
 
 
-COMMANDS = (run, once, plan, check, status, explain, tags, log, health, demo)
+COMMANDS = (run, once, plan, check, status, explain, tags, log, set_, images, health, demo)
 
 
 # -- what commands share ---------------------------------------------------------------------------

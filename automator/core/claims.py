@@ -7,7 +7,7 @@ by a comment `# automator: NAME` at the site. Two claims on one site are a mista
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from typing import TypeVar
@@ -109,11 +109,28 @@ class Ledger:
             for pair in self._held[file]
             if any(workload.name == name for workload in pair[1])
         ]
-        sites = self._sites[name] = tuple(site for site, _ in pairs)
+        sites = self._sites[name] = _held_where_shared(tuple(site for site, _ in pairs))
         problem = self._index.problems.get(name) or next(_quarrels(name, pairs), None)
         for workload in self._entries[name]:
             problem = problem or _field_problem(workload, sites)
         _keep(self._problems, name, problem)
+
+
+def _held_where_shared(sites: tuple[Site, ...]) -> tuple[Site, ...]:
+    """A workload's sites; held, those that share their characters with a place that it does not own."""
+    if not any(site.ring for site in sites):
+        return sites
+    owned = {(site.file, site.document, site.field) for site in sites}
+    return tuple(
+        site
+        if site.held is not None or all((site.file, site.document, field) in owned for field in site.ring)
+        else replace(site, held=_shared(site))
+        for site in sites
+    )
+
+
+def _shared(site: Site) -> Reason:
+    return reason("site/alias-shared", field=site.field, line=site.line, uses=len(site.ring) + 1)
 
 
 def _keep(kept: dict[str, T], key: str, value: T | None) -> None:
@@ -152,6 +169,14 @@ def _unreadable(patterns: Sequence[str]) -> Reason:
 _Key = tuple[object, str, str]
 """(repository or `field:PATH`, which literal of `where`, its value): where a workload is filed, and under
 which keys a site looks. So each site meets only workloads that agree with it in that literal."""
+
+
+_NAMELESS = "nameless"
+"""Instead of a repository: sites that say none can be claimed by their marker."""
+
+
+def _policy_name(marker: str) -> str:
+    return marker.rpartition(":")[2]
 
 
 class _Index:
@@ -193,6 +218,8 @@ def _filed_under(workload: Entry, paths: tuple[str, ...]) -> Iterator[_Key]:
     if workload.repository is None:
         return
     what: object = workload.repository if where.field is None else f"field:{where.field}"
+    if where.marker is not None and where.field is None:
+        yield _NAMELESS, "marker", _policy_name(where.marker)
     for kind, value in (
         ("name", where.name),
         ("container", where.container),
@@ -200,7 +227,7 @@ def _filed_under(workload: Entry, paths: tuple[str, ...]) -> Iterator[_Key]:
         ("namespace", where.namespace),
     ):
         if value is not None:
-            yield what, kind, value.rpartition(":")[2] if kind == "marker" else value
+            yield what, kind, _policy_name(value) if kind == "marker" else value
             return
     for folder in _folders(paths):
         yield what, "folder", folder
@@ -230,7 +257,9 @@ def _looked_up(site: Site) -> Iterator[_Key]:
     whats: list[object] = [] if site.repository is None else [site.repository]
     whats.extend(f"field:{field}" for field in {site.field, *site.selectors})
     values = [("name", site.name), ("container", site.container), ("namespace", site.namespace)]
-    values.append(("marker", None if site.marker is None else site.marker.rpartition(":")[2]))
+    values.append(("marker", None if site.marker is None else _policy_name(site.marker)))
+    if site.repository is None and site.marker is not None:
+        yield _NAMELESS, "marker", _policy_name(site.marker)
     folder = site.file
     folders = [""]
     while (cut := folder.rfind("/")) >= 0:
@@ -246,10 +275,8 @@ def _looked_up(site: Site) -> Iterator[_Key]:
 
 def _where_matches(where: Where, site: Site) -> bool:
     """Whether the literals of `where` equal the site's; an absent field of the document does not match."""
-    if where.marker is not None and where.marker not in (
-        site.marker,
-        None if site.marker is None else site.marker.rpartition(":")[2],
-    ):
+    named = (site.marker, None if site.marker is None else _policy_name(site.marker))
+    if where.marker is not None and where.marker not in named:
         return False
     return all(
         wanted is None or wanted == found

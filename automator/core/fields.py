@@ -3,13 +3,14 @@
 `spec.template.spec.containers[app].image`: keys joined by dots, list items by their `name` where it
 is unique in its list, else by index. A key or name with other characters stands in brackets as a
 JSON string (`data["app.yaml"]`). When selecting, `[key=value]` picks an item by any scalar of its own.
+`|` leads into the document that a scalar holds: `spec.source.helm.values|image.tag`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from automator.core.yamltext import Alias, Mapping, Node, Scalar, Sequence
@@ -20,7 +21,8 @@ class Link(NamedTuple):
 
     parent: Link | None
     step: str | int
-    node: Mapping | Sequence
+    node: Mapping | Sequence | Scalar
+    """A scalar where the step leads into the document written inside it (`|`)."""
 
 
 class Step(NamedTuple):
@@ -30,9 +32,14 @@ class Step(NamedTuple):
     """The key of a mapping, or the scalar of an item that `value` is compared with."""
     value: str | None = None
     number: int | None = None
+    inside: bool = False
+    """Into the document that the scalar holds."""
 
 
-_KEY = re.compile(r"""[^\s.\[\]"'=#\\]+""")
+Inside = Callable[[Scalar], Iterable[Node]]
+"""Gives the roots of the documents that a scalar holds."""
+
+_KEY = re.compile(r"""[^\s.\[\]"'=#|\\]+""")
 _ITEM = re.compile(r"""[^\s\[\]"'=#\\]+""")
 _STEP = re.compile(
     r"""
@@ -40,7 +47,8 @@ _STEP = re.compile(
     | \[ (?P<quoted>"(?:[^"\\]|\\.)*") \]
     | \[ (?P<by>[^\s\[\]"'=]+) = (?: (?P<text>"(?:[^"\\]|\\.)*") | (?P<bare>[^\s\[\]"'=]+) ) \]
     | \[ (?P<name>[^\s\[\]"'=#\\]+) \]
-    | (?P<dot>\.?) (?P<key>[^\s.\[\]"'=#\\]+)
+    | (?P<inside>\|)
+    | (?P<dot>\.?) (?P<key>[^\s.\[\]"'=#|\\]+)
     """,
     re.VERBOSE,
 )
@@ -80,16 +88,18 @@ class Printer:
         while link is not None:
             parts.append(self._part(link))
             link = link.parent
-        return "".join(reversed(parts)).removeprefix(".")
+        return "".join(reversed(parts)).replace("|.", "|").removeprefix(".")
 
     def _part(self, link: Link) -> str:
         if isinstance(link.step, int):
             return f"[{self._name(link.node, link.step)}]"
+        if isinstance(link.node, Scalar):
+            return link.step
         if link.step.isprintable() and _KEY.fullmatch(link.step):
             return f".{link.step}"
         return f"[{_quoted(link.step)}]"
 
-    def _name(self, node: Mapping | Sequence, index: int) -> str | int:
+    def _name(self, node: Mapping | Sequence | Scalar, index: int) -> str | int:
         if not isinstance(node, Sequence):
             return index
         names = self._names.get(node.start)
@@ -109,17 +119,21 @@ def parse_field(field: str) -> tuple[Step, ...] | None:
     at = 0
     while at < len(field):
         match = _STEP.match(field, at)
-        if match is None or (match["key"] and bool(match["dot"]) is (at == 0)):
+        if match is None or (
+            match["key"] and bool(match["dot"]) is (field[max(at - 1, 0) : at] in ("", "|"))
+        ):
             return None
         step = _step(match)
         if step is None:
             return None
         steps.append(step)
         at = match.end()
-    return tuple(steps) or None
+    return None if not steps or steps[-1].inside else tuple(steps)
 
 
 def _step(match: re.Match[str]) -> Step | None:
+    if match["inside"]:
+        return Step("|", inside=True)
     try:
         if match["index"]:
             return Step("", number=int(match["index"]))
@@ -133,20 +147,26 @@ def _step(match: re.Match[str]) -> Step | None:
 
 
 def select(
-    root: Node | None, steps: tuple[Step, ...], link: Link | None = None
+    root: Node | None, steps: tuple[Step, ...], inside: Inside, link: Link | None = None
 ) -> Iterator[tuple[Link, Node]]:
     """Every value that a written path leads to. Aliases on the way are not followed, so that each
     value is reached only where it is written."""
     step, rest = steps[0], steps[1:]
-    for child, value in _matching(root, step, link):
+    for child, value in _matching(root, step, inside, link):
         if rest:
-            yield from select(value, rest, child)
+            yield from select(value, rest, inside, child)
         else:
             yield child, value
 
 
-def _matching(node: Node | None, step: Step, link: Link | None) -> Iterator[tuple[Link, Node]]:
-    if isinstance(node, Mapping) and step.value is None and step.number is None:
+def _matching(
+    node: Node | None, step: Step, inside: Inside, link: Link | None
+) -> Iterator[tuple[Link, Node]]:
+    if step.inside:
+        if isinstance(node, Scalar):
+            for root in inside(node):
+                yield Link(link, "|", node), root
+    elif isinstance(node, Mapping) and step.value is None and step.number is None:
         for key, value in node.pairs:
             if isinstance(key, Scalar) and key.value == step.key:
                 yield Link(link, step.key, node), value

@@ -1,292 +1,369 @@
 """Shapes: the ways in which YAML spells an image, found in a document's nodes.
 
 One walk knows them all: `image: ref` in any mapping (pod templates, custom resources, Compose, values),
-names and tags in keys of their own (`repository`+`tag`, `registry`, `digest`), Kustomize `images:`.
+names and tags in keys of their own (`repository`+`tag`, `registry`, `digest`), Kustomize `images:`, lists of
+parameters, whole references under any key, references inside longer texts, and documents inside scalars.
 What a found place is worth (may it be edited, who claims it) is decided by `site` and `claims`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
+from automator.core import charts, compose, embedded, variables
 from automator.core.fields import Link
-from automator.core.reference import DIGEST, TAG, Repository, parse_reference, value_text
+from automator.core.found import (
+    KUSTOMIZATIONS,
+    Found,
+    Owner,
+    Piece,
+    combine,
+    container_of,
+    content,
+    merged,
+    owner_of,
+    under_image,
+    versions,
+)
+from automator.core.mentions import mentions
+from automator.core.reference import Repository
+from automator.core.sources import Source
+from automator.core.spans import runs, to_raw
+from automator.core.spelling import (
+    HASHED,
+    HEX64,
+    TEMPLATE,
+    Spelled,
+    is_image_key,
+    is_versioned,
+    read_reference,
+    repository_of,
+)
 from automator.core.yamltext import Alias, Document, Mapping, Node, Scalar, Sequence
-from automator.errors import InvalidReference
 
-NULLS = frozenset(("", "~", "null", "Null", "NULL"))
-POD_LISTS = ("containers", "initContainers", "ephemeralContainers")
 NOT_IMAGES = frozenset(("metadata", "status"))
 """Keys of a resource under which an `image` is a description of one."""
+_NO_REFERENCES = frozenset(
+    ("labels", "annotations", "matchLabels", "volumes", "ports", "devices", "tmpfs", "extra_hosts", "links",
+     "description", "summary", "title", "comment", "message", "displayName")
+)  # fmt: skip
+"""Keys whose values may look like a reference and are none, or only speak of one."""
+_DEEPEST = 2
+"""Documents inside documents that are looked into."""
 
-TEMPLATE = re.compile(r"\{\{.*?\}\}|\$\{[^{}]*\}|\$\([^()]*\)|\$[A-Za-z_][A-Za-z0-9_]*")
-_IMAGE_KEY = re.compile(
-    r"image|IMAGE|imageName|image_name|[A-Za-z0-9_.-]*(?:Image|[_-]image|_IMAGE)", re.ASCII
+# A key that holds a version: its beginning, `image`, and the word.
+_VERSION_KEY = re.compile(
+    r"(?P<stem>.*?)(?P<gap>[_-]?)(?:(?P<image>[iI]mage|IMAGE)(?P<inner>[_-]?))?(?P<word>[tT]ag|TAG|[vV]ersion|VERSION)",
+    re.DOTALL,
 )
-_MASKED = re.compile(r"(?P<name>[^@\s]+?)(?::(?P<tag>[^:/@\s]+))?(?:@(?P<digest>\S+))?")
-_HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_HASHED = "@sha256"
-"""Ending of a name whose `tag` is the bare hash of a digest."""
-_SCHEMES = ("oci://", "docker://")
+_ENDS = frozenset(("tag", "Tag", "TAG", "ion", "ION"))
 
-# tag key -> keys that name the image beside it, the first present one counts
-_SPLIT = {
-    "tag": ("repository", "image", "name"),
-    "imageTag": ("image", "imageName", "imageRepository", "repository"),
-    "image_tag": ("image", "image_name"),
-}
+Lookup = Callable[[str], "tuple[Node, Link] | None"]
 
 
-class Owner(NamedTuple):
-    """The resource a site belongs to."""
-
-    kind: str | None = None
-    namespace: str | None = None
-    name: str | None = None
-
-
-class Piece(NamedTuple):
-    """A scalar that carries a piece of a reference, and the way to it."""
-
-    piece: str
-    node: Scalar | Alias
-    link: Link
-
-
-class Spelled(NamedTuple):
-    """What a text says of an image."""
-
-    written: str
-    repository: Repository | None
-    tag: str | None
-    digest: str | None
-    doubt: str | None = None
-
-
-class Found(NamedTuple):
-    """One image spelled in a document; the first piece is the one the site is named after."""
-
-    spelled: Spelled
-    pieces: tuple[Piece, ...]
-    names: tuple[Scalar | Alias, ...]
-    """Scalars that name the repository without being a piece."""
-    owner: Owner
-    container: str | None
-
-    @property
-    def start(self) -> int:
-        return self.pieces[0].node.start
-
-
-def find(document: Document, kustomization: bool) -> list[Found]:
-    """Every image of a document, in the order of the text."""
-    walk = _Walk(kustomization)
+def find(document: Document, text: str, name: str, sources: Iterable[Source] = ()) -> list[Found]:
+    """Every image of a document, in the order of the text; `name` is the file's base name, and `sources`
+    what its other documents say of charts."""
+    kustomization = name in KUSTOMIZATIONS or owner_of(document.root).kind in ("Kustomization", "Component")
+    walk = _Walk(document, text, kustomization)
     walk.resource(document.root, None)
-    return sorted(walk.found, key=lambda found: found.start)
+    found = [place for place in variables.resolved(walk.found, text) if not _says_nothing(place.spelled)]
+    if document.number == 0:
+        found = [*found, *variables.settings(text, owner_of(document.root))]
+    for special in (charts.find(document, name, sources), compose.find(document, text)):
+        found = [*_apart(found, special), *special]
+    return sorted(found, key=lambda place: place.start)
 
 
-def read_reference(text: str) -> Spelled | None:
-    """A reference as it is spelled, with or without tag and digest; None where the text is none.
-
-    A templated name gives no repository; a templated tag gives no tag and a doubt.
-    """
-    scheme = next((s for s in _SCHEMES if text.startswith(s)), "")
-    bare = text[len(scheme) :]
-    if TEMPLATE.search(bare) is None:
-        try:
-            reference = parse_reference(bare)
-        except InvalidReference:
-            return None
-        written = scheme + reference.written
-        if text != written + value_text(reference.tag, reference.digest, prefix=True):
-            return None
-        return Spelled(written, reference.repository, reference.tag, reference.digest)
-    return _read_templated(scheme, bare)
+def _apart(general: list[Found], special: list[Found]) -> list[Found]:
+    """What was found in general, without the places of which more is known."""
+    taken = [(piece.node.start, piece.node.end) for place in special for piece in place.pieces]
+    if not taken:
+        return general
+    return [
+        place
+        for place in general
+        if not any(
+            piece.node.start < end and start < piece.node.end
+            for piece in place.pieces
+            for start, end in taken
+        )
+    ]
 
 
-def _read_templated(scheme: str, bare: str) -> Spelled | None:
-    match = _MASKED.fullmatch(TEMPLATE.sub(lambda found: "x" * len(found[0]), bare))
-    if match is None:
+class Beside(NamedTuple):
+    """Keys that stand beside one that holds a version."""
+
+    names: tuple[str, ...]
+    registries: tuple[str, ...]
+    digest: str
+
+
+@lru_cache(maxsize=4096)
+def _beside(key: str) -> Beside | None:
+    """What stands beside a key that holds a version: `fooImage` beside `fooTag`, `image_name` beside
+    `image_tag`. None for a key that holds none."""
+    if key == "tag":
+        names = ("repository", "image", "imageName", "image_name", "imageRepository", "name", "hub")
+        return Beside(names, ("registry", "hub"), "digest")
+    if key == "version":  # says nothing of a `repository`: charts have both
+        return Beside(("image", "imageName", "image_name"), ("registry",), "digest")
+    match = _VERSION_KEY.fullmatch(key)
+    if match is None or (match["word"].lower() == "version" and not match["image"]):
         return None
-    name = bare[: match.end("name")]
-    tag = bare[match.start("tag") : match.end("tag")] if match["tag"] else None
-    digest = bare[match.start("digest") :] if match["digest"] else None
-    if (tag is None or TAG.fullmatch(tag)) and (digest is None or DIGEST.fullmatch(digest)):
-        return Spelled(scheme + name, repository_of(name), tag, digest)
-    return Spelled(scheme + name, repository_of(name), None, None, "site/templated")
-
-
-def read_version(text: str) -> Spelled | None:
-    """`1.4.3`, `1.4.3@sha256:…` or `sha256:…`, as a tag or digest key holds it."""
-    if TEMPLATE.search(text):
-        return Spelled("", None, None, None, "site/templated")
-    if DIGEST.fullmatch(text):
-        return Spelled("", None, None, text)
-    tag, at, digest = text.partition("@")
-    if TAG.fullmatch(tag) is None or (at and DIGEST.fullmatch(digest) is None):
+    stem: str = match["stem"]
+    gap: str = match["inner"] if match["image"] else match["gap"]
+    if not gap and match["word"].islower():  # `mytag`, `subversion`
         return None
-    return Spelled("", None, tag, digest or None)
 
+    def key_of(*words: str) -> str:
+        parts: list[str] = [*((stem,) if stem else ()), *words]
+        if match["word"].isupper():
+            return (gap or "_").join(part.upper() for part in parts)
+        if gap:
+            return gap.join(parts)
+        return parts[0] + "".join(part[:1].upper() + part[1:] for part in parts[1:])
 
-def repository_of(text: str) -> Repository | None:
-    """The repository that a text without tag and digest names, or None."""
-    try:
-        reference = parse_reference(text)
-    except InvalidReference:
-        return None
-    return reference.repository if reference.tag is None and reference.digest is None else None
-
-
-def versions(node: Mapping, link: Link | None, tag_key: str) -> list[Piece]:
-    """The tag's and the digest's scalars of a mapping; none where neither says anything."""
-    pieces: list[Piece] = []
-    for key, piece in ((tag_key, "tag"), ("digest", "digest")):
-        value = node.get(key)
-        if not isinstance(value, (Scalar, Alias)):
-            continue
-        # An empty digest of some characters (`digest: ""`) is where `pin` will write.
-        if content(value) is not None or (piece == "digest" and value.end > value.start and pieces):
-            pieces.append(Piece(piece, value, Link(link, key, node)))
-    return pieces
-
-
-def combine(pieces: list[Piece], node: Mapping) -> Spelled | None:
-    """What tag and digest keys of one mapping say together; None where one of them is unreadable."""
-    tag = digest = doubt = None
-    for piece in pieces:
-        text = content(piece.node)
-        if text is None:
-            continue
-        version = read_version(text)
-        if version is None:
-            return None
-        tag, digest = tag or version.tag, version.digest or digest
-        doubt = doubt or version.doubt
-    if _HEX64.fullmatch(content(node.get("sha")) or ""):
-        doubt = doubt or "site/sha-key"
-    return Spelled("", None, tag, digest, doubt)
-
-
-def is_image_key(key: str) -> bool:
-    return _IMAGE_KEY.fullmatch(key) is not None
-
-
-def content(node: Node | None) -> str | None:
-    """The text of a scalar (or of the one an alias points at) that is not null and not empty."""
-    target = node.target if isinstance(node, Alias) else node
-    if not isinstance(target, Scalar) or (target.style == "plain" and target.value in NULLS):
-        return None
-    return (target.value.rstrip("\n") if target.style in ("literal", "folded") else target.value) or None
-
-
-def owner_of(root: Node | None) -> Owner:
-    """The identity a resource states: `kind` and the `name` and `namespace` of its own metadata."""
-    if not isinstance(root, Mapping):
-        return Owner()
-    metadata = root.get("metadata")
-    if isinstance(metadata, Alias):
-        metadata = metadata.target
-    if not isinstance(metadata, Mapping):
-        return Owner(content(root.get("kind")))
-    return Owner(content(root.get("kind")), content(metadata.get("namespace")), content(metadata.get("name")))
-
-
-def scalars(node: Node | None, link: Link | None = None) -> Iterator[tuple[Link, Scalar]]:
-    """Every scalar value below a node, and the way to it."""
-    children: Iterable[tuple[str | int, Node]] = ()
-    if isinstance(node, Mapping):
-        children = ((key.value, value) for key, value in node.pairs if isinstance(key, Scalar))
-    elif isinstance(node, Sequence):
-        children = enumerate(node.items)
-    if isinstance(node, (Mapping, Sequence)):
-        for step, child in children:
-            if isinstance(child, Scalar):
-                yield Link(link, step, node), child
-            else:
-                yield from scalars(child, Link(link, step, node))
+    keys = [key_of("image"), key_of("image", "name"), key_of("image", "repository"), key_of("repository")]
+    hosts = [key_of("registry"), key_of("image", "registry"), key_of("hub")]
+    digest = key_of("image", "digest") if match["image"] else key_of("digest")
+    return Beside(tuple(keys), tuple(hosts), digest)
 
 
 class _Walk:
     """One pass over a document."""
 
-    def __init__(self, kustomization: bool) -> None:
+    def __init__(self, document: Document, text: str, kustomization: bool) -> None:
         self.found: list[Found] = []
+        self._document = document
+        self._text = text
         self._kustomization = kustomization
         self._owner = Owner()
+        self._depth = 0
 
     def resource(self, root: Node | None, link: Link | None) -> None:
         """A document's root, or an item of a `List`."""
+        if isinstance(root, Scalar):
+            whole = root.style == "text"
+            self._words(root, link or Link(None, "" if whole else "|", root))
+            return
         if not isinstance(root, Mapping):
             self._any(root, link)
             return
-        self._owner = owner = owner_of(root)
+        outer = self._owner
+        owner = owner_of(root)
+        self._owner = owner if owner.kind is not None or self._depth == 0 else outer
         items = root.get("items")
         if owner.kind is not None and owner.kind.endswith("List") and isinstance(items, Sequence):
             into = Link(link, "items", root)
             for index, item in enumerate(items.items):
                 self.resource(item, Link(into, index, items))
-            return
-        self._mapping(root, link, NOT_IMAGES if owner.kind is not None else frozenset())
+        else:
+            self._mapping(root, link, NOT_IMAGES if owner.kind is not None else frozenset())
+        if self._depth:
+            self._owner = outer
 
     def _any(self, node: Node | None, link: Link | None) -> None:
         # An alias is not followed: what it points at is found where it is written.
         if isinstance(node, Mapping):
             self._mapping(node, link)
         elif isinstance(node, Sequence):
-            for index, item in enumerate(node.items):
-                if not isinstance(item, Scalar):
-                    self._any(item, Link(link, index, node))
+            self._sequence(node, link)
+
+    def _sequence(self, node: Sequence, link: Link | None) -> None:
+        parameters = 0
+        for index, item in enumerate(node.items):
+            if isinstance(item, Scalar):
+                self._other(item, Link(link, index, node), hint=link is not None and link.step == "images")
+            else:
+                parameters += isinstance(item, Mapping) and item.get("name") is not None
+                self._any(item, Link(link, index, node))
+        if parameters > 1:
+            self._parameters(node, link)
 
     def _mapping(self, node: Mapping, link: Link | None, skip: frozenset[str] = frozenset()) -> None:
-        versions = False
+        tags: list[str] = []
+        digest = False
         for key, value in node.pairs:
             if not isinstance(key, Scalar):
                 continue
             name = key.value
             if isinstance(value, (Scalar, Alias)):
-                if name in _SPLIT or name == "digest":
-                    versions = True
-                elif name[-4:] in ("mage", "MAGE", "Name", "name") and is_image_key(name):
-                    self._inline(node, link, name, value)
+                if name[-3:] in _ENDS and name not in tags and _beside(name) is not None:
+                    tags.append(name)
+                digest = digest or name == "digest"
+                if is_image_key(name) and self._inline(node, link, name, value):
+                    continue
+                if isinstance(value, Scalar) and name not in _NO_REFERENCES:
+                    self._other(value, Link(link, name, node), hint=_hinted(node, link, name))
             elif name == "images" and isinstance(value, Sequence):
                 self._images(value, Link(link, name, node))
-            elif name not in skip:
+            elif name not in skip and name not in _NO_REFERENCES:
                 self._any(value, Link(link, name, node))
-        if versions:
-            for tag_key, name_keys in _SPLIT.items():
-                self._split(node, link, tag_key, name_keys)
+                self._key(key, node, link)
+            elif isinstance(value, Mapping) and name == "volumes":
+                continue
+        if digest and "tag" not in tags:
+            tags.append("tag")
+        for tag_key in tags:
+            self._split(node, link, tag_key)
 
-    def _inline(self, node: Mapping, link: Link | None, key: str, value: Scalar | Alias) -> None:
+    def _inline(self, node: Mapping, link: Link | None, key: str, value: Scalar | Alias) -> bool:
         text = content(value)
         if text is None or not (":" in text or "@" in text or "$" in text):
-            return
+            return False
         spelled = read_reference(text)
         if spelled is None or (spelled.tag is None and spelled.digest is None and spelled.doubt is None):
-            return
-        if spelled.repository is None and spelled.tag is None and spelled.digest is None:
-            return
+            return False
+        if _says_nothing(spelled) and ":=" not in self._text:
+            return False
         self._add(spelled, [Piece("reference", value, Link(link, key, node))], (), node, link)
+        return True
 
-    def _split(self, node: Mapping, link: Link | None, tag_key: str, name_keys: tuple[str, ...]) -> None:
-        pieces = versions(node, link, tag_key)
-        # Without a tag, a `digest` belongs to `repository`; it says nothing of `imageTag`.
-        if not pieces or (pieces[0].piece == "digest" and tag_key != "tag"):
+    # -- any other value ---------------------------------------------------------------------
+
+    def _other(self, value: Scalar, link: Link, *, hint: bool) -> None:
+        """A scalar that is no image by its key: a whole reference, a longer text, or a document."""
+        text = value.value
+        if ":" not in text or not (hint or "/" in text or "@sha256:" in text or "\n" in text):
             return
-        names = [key for key in name_keys if content(node.get(key)) is not None]
-        if names[-1:] == ["name"] and (len(names) > 1 or not _under_image(link)):
-            names.pop()
+        if "\n" in text.rstrip("\n") or value.style in ("literal", "folded"):
+            self._inside(value, link)
+            return
+        if " " not in text:
+            spelled = read_reference(text)
+            if spelled is not None and spelled.repository is not None and (spelled.tag or spelled.digest):
+                certain = hint or spelled.digest is not None or "/" in spelled.written.rpartition("//")[2]
+                if certain and not isinstance(link.node, Scalar):
+                    self._add(spelled, [Piece("reference", value, link)], (), link.node, link.parent)
+                return
+        self._words(value, link)
+
+    def _key(self, key: Scalar, node: Mapping, link: Link | None) -> None:
+        """A reference that is a key itself: features of a dev container, by their reference."""
+        if "/" in key.value and ":" in key.value and "." in key.value.partition("/")[0]:
+            spelled = read_reference(key.value)
+            if spelled is not None and spelled.repository is not None and (spelled.tag or spelled.digest):
+                self._add(spelled, [Piece("reference", key, Link(link, key.value, node))], (), node, link)
+
+    def _words(self, value: Scalar, link: Link) -> None:
+        """References inside a longer text."""
+        found = list(mentions(value.value))
+        if not found:
+            return
+        places = runs(self._text, value)
+        seen: dict[str, int] = {}
+        for mention in found:
+            written = mention.spelled.written
+            number = seen[written] = seen.get(written, -1) + 1
+            place = to_raw(places, mention.start, mention.end)
+            if place is None:
+                continue
+            line = value.line + self._text.count("\n", value.start, place[0])
+            token = value.value[mention.start : mention.end]
+            node = Scalar(token, *place, line, "text", None, None)
+            suffix = ""
+            if len(found) > 1 or value.style == "text":
+                suffix = f"|{written}" + (f"[{number}]" if number else "")
+            piece = Piece("reference", node, link, value)
+            holder = link.node
+            container = None if isinstance(holder, Scalar) else container_of(holder, link.parent)
+            self.found.append(Found(mention.spelled, (piece,), (), self._owner, container, suffix))
+
+    def _inside(self, value: Scalar, link: Link) -> None:
+        """A text of several lines: documents, or words."""
+        places = runs(self._text, value) if self._depth < _DEEPEST else ()
+        roots = embedded.roots(self._text, value, places)
+        if not roots:
+            self._words(value, link)
+            return
+        into = Link(link, "|", value)
+        before = len(self.found)
+        self._depth += 1
+        for index, root in enumerate(roots):
+            self.resource(root, into if len(roots) == 1 else Link(into, index, value))
+        self._depth -= 1
+        for index in range(before, len(self.found)):
+            place = self.found[index]
+            pieces = tuple(piece if piece.within else piece._replace(within=value) for piece in place.pieces)
+            self.found[index] = place._replace(pieces=pieces)
+
+    # -- names and tags in keys of their own -------------------------------------------------
+
+    def _split(self, node: Mapping, link: Link | None, tag_key: str) -> None:
+        def lookup(key: str) -> tuple[Node, Link] | None:
+            value = merged(node, key)
+            return None if value is None else (value, Link(link, key, node))
+
+        beside = _beside(tag_key)
+        if beside is None:
+            return
+        digest_key = beside.digest if node.get(beside.digest) is not None else "digest"
+        pieces = versions(node, link, tag_key, digest_key)
+        # Without a tag, a `digest` belongs to `repository`; it says nothing of `imageTag`.
+        if pieces and (pieces[0].piece == "tag" or tag_key == "tag"):
+            self._named(lookup, pieces, beside, node, link, under=under_image(link))
+
+    def _parameters(self, node: Sequence, link: Link | None) -> None:
+        """Lists of `name:` and `value:` (Helm parameters of Argo CD, Tekton, environments), whose items
+        together are like a mapping."""
+        values: dict[str, tuple[Node, Link]] = {}
+        for index, item in enumerate(node.items):
+            name = content(item.get("name")) if isinstance(item, Mapping) else None
+            if name is None or not isinstance(item, Mapping):
+                continue
+            for key in ("value", "default"):
+                value = item.get(key)
+                if isinstance(value, (Scalar, Alias)) and content(value) is not None:
+                    values[name] = (value, Link(Link(link, index, node), key, item))
+                    break
+        for name, (value, way) in values.items():
+            stem, dot, leaf = name.rpartition(".")
+            beside = _beside(leaf)
+            if beside is None or (not dot and leaf == "version"):
+                continue
+
+            def lookup(key: str, lead: str = stem + dot) -> tuple[Node, Link] | None:
+                return values.get(lead + key)
+
+            pieces = [Piece("tag", value, way)] if isinstance(value, (Scalar, Alias)) else []
+            digest = lookup(beside.digest)
+            if digest is not None and isinstance(digest[0], (Scalar, Alias)):
+                pieces.append(Piece("digest", digest[0], digest[1]))
+            self._named(lookup, pieces, beside, node, link, under=is_image_key(stem.rpartition(".")[2]))
+
+    def _named(
+        self,
+        lookup: Lookup,
+        pieces: list[Piece],
+        beside: Beside,
+        node: Mapping | Sequence,
+        link: Link | None,
+        *,
+        under: bool,
+    ) -> None:
+        """The image whose version the pieces hold, if exactly one name stands beside them."""
+        names = {key: found[0] for key in beside.names if (found := lookup(key)) and content(found[0])}
+        if "name" in names and (len(names) > 1 or not under):
+            del names["name"]
+        if "hub" in names and len(names) > 1:
+            del names["hub"]
         if len(names) != 1:
             return
-        nodes = [node.get(key) for key in ("registry", *names)]
-        named = tuple(n for n in nodes if isinstance(n, (Scalar, Alias)) and content(n) is not None)
+        ((key, name),) = names.items()
+        above = [
+            found[0] for k in beside.registries if k != key and (found := lookup(k)) and content(found[0])
+        ]
+        named = tuple(n for n in (*above[:1], name) if isinstance(n, (Scalar, Alias)))
         written = "/".join((content(n) or "").rstrip("/") for n in named)
-        if names[0] == "image" and _is_versioned(written):
+        if key != "repository" and is_versioned(written):
             return  # `image: repo:1.2` beside a `tag`: the reference is found by itself
-        if written.endswith(_HASHED) and _HEX64.fullmatch(content(pieces[0].node) or ""):
+        if written.endswith(HASHED) and HEX64.fullmatch(content(pieces[0].node) or ""):
             digest = f"sha256:{content(pieces[0].node)}"
-            spelled = Spelled(written, repository_of(written.removesuffix(_HASHED)), None, digest)
+            spelled = Spelled(written, repository_of(written.removesuffix(HASHED)), None, digest)
             self._add(spelled, pieces[:1], named, node, link)
             return
         self._versioned(written, pieces, named, node, link, repository_of(written))
@@ -295,6 +372,9 @@ class _Walk:
         """Kustomize `images:`, in kustomizations and wherever its shape appears (Flux, Argo CD)."""
         for index, item in enumerate(images.items):
             into = Link(link, index, images)
+            if isinstance(item, Scalar):
+                self._other(item, into, hint=True)
+                continue
             if not isinstance(item, Mapping) or not (
                 content(item.get("newTag")) or content(item.get("newName")) or self._kustomization
             ):
@@ -316,14 +396,14 @@ class _Walk:
         written: str,
         pieces: list[Piece],
         names: tuple[Scalar | Alias, ...],
-        node: Mapping,
+        node: Mapping | Sequence,
         link: Link | None,
         repository: Repository | None,
     ) -> None:
         version = combine(pieces, node)
-        if version is None or (repository is None and TEMPLATE.search(written) is None):
+        if version is None or (repository is None and not _is_unsettled(written)):
             return
-        if (repository, version.tag, version.digest) == (None, None, None):
+        if _says_nothing(version._replace(repository=repository)):
             return
         self._add(version._replace(written=written, repository=repository), pieces, names, node, link)
 
@@ -332,36 +412,48 @@ class _Walk:
         spelled: Spelled,
         pieces: list[Piece],
         names: tuple[Scalar | Alias, ...],
-        node: Mapping,
+        node: Mapping | Sequence,
         link: Link | None,
     ) -> None:
-        keys = {piece.link.step for piece in pieces}
-        if sum(isinstance(key, Scalar) and key.value in keys for key, _ in node.pairs) > len(keys):
-            spelled = spelled._replace(doubt="site/duplicate-key")
+        pieces = [self._on_one_line(piece) for piece in pieces]
+        if isinstance(node, Mapping) and not (self._document.templated and pieces[0].piece == "reference"):
+            keys = {piece.link.step for piece in pieces}
+            if sum(isinstance(key, Scalar) and key.value in keys for key, _ in node.pairs) > len(keys):
+                spelled = spelled._replace(doubt="site/duplicate-key")
         in_images = link is not None and link.parent is not None and link.parent.step == "images"
         container = None if in_images else container_of(node, link)
         self.found.append(Found(spelled, tuple(pieces), names, self._owner, container))
 
+    def _on_one_line(self, piece: Piece) -> Piece:
+        """A piece in a block scalar as the characters on its line."""
+        node, text = piece.node, content(piece.node)
+        if isinstance(node, Alias) or node.style not in ("literal", "folded") or text is None:
+            return piece
+        place = to_raw(runs(self._text, node), 0, len(text))
+        if place is None:
+            return piece
+        line = node.line + self._text.count("\n", node.start, place[0])
+        return Piece(piece.piece, Scalar(text, *place, line, "text", node.anchor, node.tag), piece.link, node)
 
-def _is_versioned(text: str) -> bool:
-    spelled = read_reference(text)
-    return spelled is not None and (spelled.tag, spelled.digest, spelled.doubt) != (None, None, None)
+
+def _hinted(node: Mapping, link: Link | None, key: str) -> bool:
+    """Whether the surroundings of a value say that it is an image: `image: {name: …}`, or a parameter or
+    variable whose name ends in `image`."""
+    if key not in ("value", "default", "name", "ref", "from"):
+        return False
+    if key != "name":
+        name = content(node.get("name"))
+        if name is not None and is_image_key(name.rpartition(".")[2]):
+            return True
+        if name is not None and name[-5:].lower() == "image":
+            return True
+    return under_image(link)
 
 
-def _under_image(link: Link | None) -> bool:
-    return link is not None and isinstance(link.step, str) and is_image_key(link.step)
+def _says_nothing(spelled: Spelled) -> bool:
+    """Whether all of a reference is made elsewhere."""
+    return (spelled.repository, spelled.tag, spelled.digest) == (None, None, None)
 
 
-def container_of(node: Mapping | Sequence, link: Link | None) -> str | None:
-    """The name of the container around an image: its `name` as an item of a list, or its key under
-    `containers` and the like (and Compose `services`)."""
-    if link is not None and _under_image(link):
-        node, link = link.node, link.parent
-    if link is None:
-        return None
-    if isinstance(link.step, int):
-        return content(node.get("name")) if isinstance(node, Mapping) else None
-    above = link.parent
-    if above is not None and (above.step in POD_LISTS or (above.step == "services" and above.parent is None)):
-        return link.step
-    return None
+def _is_unsettled(written: str) -> bool:
+    return TEMPLATE.search(written) is not None or "{" in written

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
+from collections.abc import Mapping as Map
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 
-from automator.core.fields import Link, Printer, parse_field, select
+from automator.core import charts, compose, embedded, markers
+from automator.core.dotenv import is_dotenv, read_dotenv
+from automator.core.fields import Printer, parse_field, select
+from automator.core.found import SETTING, Awaits, Found, Piece, content, from_field
+from automator.core.mask import read
 from automator.core.reference import Repository
-from automator.core.shapes import (
-    Found,
-    Owner,
-    Piece,
-    Spelled,
-    combine,
-    container_of,
-    content,
-    find,
-    is_image_key,
-    owner_of,
-    read_reference,
-    read_version,
-    scalars,
-    versions,
-)
-from automator.core.yamltext import Alias, Document, Mapping, Node, Scalar, parse
+from automator.core.shapes import find
+from automator.core.sources import Source
+from automator.core.spans import runs
+from automator.core.spelling import Spelled
+from automator.core.yamltext import Alias, Document, Mapping, Node, Scalar
 from automator.errors import ManifestError
 from automator.reasons import Reason, reason
 
@@ -38,6 +33,8 @@ class Part:
     start: int
     end: int
     style: str
+    """How it is spelled: plain, single, double; `text` for a part of a longer scalar, `setting` for the
+    literal that a template variable is set to."""
     value: str
     flow: bool = False
     """Whether it stands in `{…}`, where old readers refuse a plain scalar with a colon."""
@@ -71,6 +68,11 @@ class Site:
     """Workload named by a comment `# automator: web` here."""
     held: Reason | None = None
     """Why this site can never be edited as it stands (shared alias, block scalar, …)."""
+    ring: tuple[str, ...] = ()
+    """Fields of the same document that read the very same characters, through an alias: they change
+    together, so all of them must be meant."""
+    awaits: Awaits | None = None
+    """What another file says of this site: its repository stands there."""
     selectors: tuple[str, ...] = ()
     """Those of the `where.field` paths given to `locate` that lead to this site."""
 
@@ -90,14 +92,14 @@ class FileSites:
     sites: tuple[Site, ...]
     trouble: Reason | None = None
     """Why the file could not be read; its sites are then unknown."""
+    sources: tuple[Source, ...] = ()
+    """What it says of sites in other files."""
 
 
-_GATE = re.compile(rb"[tT]ag[\"']?[ \t]*:|digest[\"']?[ \t]*:")
-_KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
-_TAG_KEY = re.compile(r".*(?:[tT]ag|TAG|[vV]ersion|VERSION|[rR]evision)", re.DOTALL)
-_MARKER = re.compile(r"""#\s*\{\s*"\$imagepolicy"\s*:\s*"(?P<policy>[^"\s:]+:[^"\s:]+)(?::[a-z]+)?"\s*\}""")
-_CLAIM = re.compile(r"#\s*automator:\s*(?P<name>[A-Za-z0-9][A-Za-z0-9._/-]*)\s*")
-_BEHIND = re.compile(r"[ \t\]},]*[ \t](?P<comment>#[^\r\n]*)")
+_GATE = re.compile(
+    rb"[tT]ag[\"']?[ \t]*[:=]|TAG[\"']?[ \t]*[:=]|digest[\"']?[ \t]*:|oci:|docker://|@sha256:|renovate:"
+    rb"|[\w.-]/[\w./-]*:[\w]"
+)
 _STR = ("tag:yaml.org,2002:str", "!!str", "!")
 
 
@@ -106,9 +108,7 @@ def may_hold_sites(data: bytes) -> bool:
 
     Sites that only a `where.field` names are not covered.
     """
-    if b"mage" in data or b"MAGE" in data:
-        return True
-    return (b"tag" in data or b"Tag" in data or b"digest" in data) and _GATE.search(data) is not None
+    return b"mage" in data or b"MAGE" in data or _GATE.search(data) is not None
 
 
 def locate(text: str, name: str, fields: tuple[str, ...] = ()) -> FileSites:
@@ -120,15 +120,27 @@ def locate(text: str, name: str, fields: tuple[str, ...] = ()) -> FileSites:
     Never raises: a file that cannot be read gives no sites and its trouble.
     """
     try:
-        documents = parse(text)
+        documents = read_file(text, name)
     except ManifestError as error:
         return FileSites((), error.reason)
     encrypted = any(_encrypted(document.root) for document in documents)
-    marked = "$imagepolicy" in text
+    sources = (*charts.sources(documents), *chain.from_iterable(map(_given(name), documents)))
     sites: list[Site] = []
     for document in documents:
-        sites.extend(_sites(text, name, document, fields, encrypted=encrypted, marked=marked))
-    return FileSites(tuple(sites))
+        sites.extend(_sites(text, name, document, fields, sources, encrypted=encrypted))
+    return FileSites(tuple(sites), sources=sources)
+
+
+def read_file(text: str, name: str) -> tuple[Document, ...]:
+    """The documents of a file: YAML, JSON, a template of them, or an `.env`.
+
+    Raises ManifestError (`yaml/…`).
+    """
+    return read_dotenv(text) if is_dotenv(name) else read(text)
+
+
+def _given(name: str) -> Callable[[Document], tuple[Source, ...]]:
+    return compose.env_sources if is_dotenv(name) else compose.sources
 
 
 def locate_field(text: str, name: str, field: str) -> tuple[Site, ...]:
@@ -137,71 +149,139 @@ def locate_field(text: str, name: str, field: str) -> tuple[Site, ...]:
 
 
 def _sites(
-    text: str, name: str, document: Document, fields: tuple[str, ...], *, encrypted: bool, marked: bool
-) -> Iterator[Site]:
-    kustomization = name in _KUSTOMIZATIONS or owner_of(document.root).kind in ("Kustomization", "Component")
-    found = find(document, kustomization)
-    if marked:
-        found.extend(_marked(text, document, found))
-    chosen = _choose(document, found, fields)
+    text: str,
+    name: str,
+    document: Document,
+    fields: tuple[str, ...],
+    sources: tuple[Source, ...],
+    *,
+    encrypted: bool,
+) -> list[Site]:
+    found = compose.find_env(document) if is_dotenv(name) else find(document, text, name, sources)
+    if "$imagepolicy" in text:
+        found.extend(markers.marked(text, document, found))
+    if "renovate:" in text:
+        found.extend(markers.renovated(text, document, found))
     printer = Printer()
-    unique: dict[str, Site] = {}
+    chosen = _choose(text, document, found, fields, printer)
+    sites: dict[str, Site] = {}
+    shared: dict[str, tuple[int, ...]] = {}
     for index, place in sorted(enumerate(found), key=lambda pair: pair[1].start):
-        site = _site(text, document, place, printer.path(place.pieces[0].link))
-        held = site.held or (reason("site/sops", field=site.field, line=site.line) if encrypted else None)
+        field = _free(sites, _path(printer, place), apart=document.templated)
+        site = _site(text, place, document.number, field)
+        held = site.held or (reason("site/sops", field=field, line=site.line) if encrypted else None)
         if held is not site.held or index in chosen:
             site = replace(site, held=held, selectors=tuple(chosen.get(index, ())))
-        unique[site.field] = site  # of a key written twice in one mapping the last counts
-    yield from unique.values()
+        sites[field] = site  # of a key written twice in one mapping the last counts
+        if document.uses and place.shared(document.uses):
+            shared[field] = place.shared(document.uses)
+    return _rings(document, sites, shared, found) if shared else list(sites.values())
 
 
-def _site(text: str, document: Document, found: Found, field: str) -> Site:
+def _path(printer: Printer, place: Found) -> str:
+    return (printer.path(place.pieces[0].link) + place.suffix).removeprefix("|")
+
+
+def _free(taken: Map[str, Site], field: str, *, apart: bool) -> str:
+    """A field of its own for each site where templates put one of several under a key."""
+    number, free = 1, field
+    while apart and free in taken:
+        number += 1
+        free = f"{field}|{number}"
+    return free
+
+
+def _rings(
+    document: Document, sites: dict[str, Site], shared: dict[str, tuple[int, ...]], found: list[Found]
+) -> list[Site]:
+    """Sites whose value stands once for several places, with the fields of those places; held where one
+    of the places is no site."""
+    users: dict[int, set[int]] = {}
+    members: dict[int, set[str]] = {}
+    for place in found:
+        for piece in place.pieces:
+            users.setdefault(piece.target_start, set()).add(piece.whole.start)
+    for field, targets in shared.items():
+        for target in targets:
+            members.setdefault(target, set()).add(field)
+    joined: list[Site] = []
+    for field, site in sites.items():
+        ring: set[str] = set()
+        for target in shared.get(field, ()):
+            ring |= members[target]
+            missing = document.uses[target] + 1 - len(users[target])
+            if missing > (target not in users[target] and _only_defined(document, target)):
+                why = reason("site/alias-shared", field=field, line=site.line, uses=document.uses[target] + 1)
+                site = replace(site, held=site.held or why)
+        joined.append(replace(site, ring=tuple(sorted(ring - {field}))) if ring - {field} else site)
+    return joined
+
+
+def _only_defined(document: Document, start: int) -> bool:
+    """Whether an anchor stands under a key that only defines things: `x-…` (Compose), `.name` (GitLab)."""
+    root = document.root
+    return isinstance(root, Mapping) and any(
+        isinstance(key, Scalar) and key.value.startswith(("x-", ".")) and value.start <= start < value.end
+        for key, value in root.pairs
+    )
+
+
+def _site(text: str, found: Found, document: int, field: str) -> Site:
     node, spelled = found.pieces[0].node, found.spelled
-    parts = tuple(_part(piece) for piece in found.pieces)
-    marker, claim = _comments(text, found)
+    marker, claim = markers.comments(text, found)
     return Site(
         file="",
-        document=document.number,
+        document=document,
         field=field,
         line=node.line,
         repository=spelled.repository,
         written=spelled.written,
         tag=spelled.tag,
         digest=spelled.digest,
-        parts=parts,
+        parts=tuple(_part(piece) for piece in found.pieces),
         kind=found.owner.kind,
         namespace=found.owner.namespace,
         name=found.owner.name,
         container=found.container,
         marker=marker,
         claim=claim,
-        held=_held(text, document, found, field),
+        held=_held(text, found, field),
+        awaits=found.awaits,
     )
 
 
 def _part(piece: Piece) -> Part:
-    node, flow = piece.node, piece.link.node.flow
+    node, holder = piece.node, piece.link.node
+    flow = not isinstance(holder, Scalar) and holder.flow
     if isinstance(node, Alias):
-        return Part(piece.piece, node.start, node.end, "alias", content(node) or "", flow)
+        target = node.target
+        if not isinstance(target, Scalar):
+            return Part(piece.piece, node.start, node.end, "alias", content(node) or "", flow)
+        return Part(piece.piece, target.start, target.end, target.style, target.value, flow)
     return Part(piece.piece, node.start, node.end, node.style, node.value, flow)
 
 
 # -- what keeps a site from being edited -------------------------------------------------------
 
 
-def _held(text: str, document: Document, found: Found, field: str) -> Reason | None:
+def _held(text: str, found: Found, field: str) -> Reason | None:
     line = found.pieces[0].node.line
     if found.spelled.doubt is not None:
         return reason(found.spelled.doubt, field=field, line=line)
     for piece in found.pieces:
-        node = piece.node
-        if isinstance(node, Alias) or (node.anchor is not None and node.start in document.shared):
-            anchor = node.name if isinstance(node, Alias) else node.anchor
-            return reason("site/alias-shared", field=field, line=line, anchor=anchor)
+        node = piece.node.target if isinstance(piece.node, Alias) else piece.node
+        if not isinstance(node, Scalar) or (piece.within is not None and _is_anchored(piece)):
+            return reason("site/alias-shared", field=field, line=line, uses="several")
         code = _doubt(text, node, piece.piece, found.spelled)
         if code is not None:
             return reason(code, field=field, line=line)
     return None
+
+
+def _is_anchored(piece: Piece) -> bool:
+    """Whether a place inside a scalar may stand for others too: the documents in it are looked at one by
+    one, so anchors there are not followed."""
+    return isinstance(piece.node, Alias) or piece.node.anchor is not None
 
 
 def _doubt(text: str, node: Scalar, piece: str, spelled: Spelled) -> str | None:
@@ -213,7 +293,7 @@ def _doubt(text: str, node: Scalar, piece: str, spelled: Spelled) -> str | None:
         return "site/empty"
     # The characters that will be replaced must stand there as they read, without escapes or folds.
     spelled_out = text[node.start : node.end]
-    inner = spelled_out if node.style == "plain" else spelled_out[1:-1]
+    inner = spelled_out if node.style in ("plain", "text", SETTING) else spelled_out[1:-1]
     ending = node.value[len(spelled.written) :] if piece == "reference" else node.value
     return None if inner.endswith(ending) else "site/escaped"
 
@@ -223,102 +303,39 @@ def _encrypted(root: Node | None) -> bool:
     return isinstance(sops, Mapping) and content(sops.get("mac_only_encrypted")) != "true"
 
 
-# -- comments ----------------------------------------------------------------------------------
-
-
-def _comments(text: str, found: Found) -> tuple[str | None, str | None]:
-    """The Flux policy and the workload that comments at a site name."""
-    marker = claim = None
-    for node in (*(piece.node for piece in found.pieces), *found.names):
-        behind = _BEHIND.match(text, node.end)
-        if behind is not None:
-            policy = _MARKER.fullmatch(behind["comment"].rstrip())
-            marker = marker or (policy["policy"] if policy is not None else None)
-        named = _CLAIM.fullmatch(behind["comment"]) if behind is not None else None
-        named = named or _CLAIM.fullmatch(_comment_above(text, node.start))
-        claim = claim or (named["name"] if named is not None else None)
-    return marker, claim
-
-
-def _comment_above(text: str, start: int) -> str:
-    """The comment that has the line above to itself, at the same indentation; else nothing. (At the same
-    indentation: so that a line inside a block scalar is not taken for a comment.)"""
-    begin = text.rfind("\n", 0, start) + 1
-    if begin == 0:
-        return ""
-    above = text[text.rfind("\n", 0, begin - 1) + 1 : begin - 1].rstrip("\r")
-    comment = above.lstrip(" ")
-    own = text[begin:start]
-    if not comment.startswith("#") or len(above) - len(comment) != len(own) - len(own.lstrip(" ")):
-        return ""
-    return comment
-
-
-def _marked(text: str, document: Document, found: list[Found]) -> list[Found]:
-    """References that only a Flux marker gives away, whatever their key."""
-    known = {piece.node.start for place in found for piece in place.pieces}
-    marked = []
-    for link, node in scalars(document.root):
-        behind = _BEHIND.match(text, node.end)
-        if node.start in known or behind is None or _MARKER.fullmatch(behind["comment"].rstrip()) is None:
-            continue
-        place = _from_field(document, link, node)
-        if place.spelled.repository is not None and (place.spelled.tag or place.spelled.digest):
-            marked.append(place)
-    return marked
-
-
 # -- fields that policies name -----------------------------------------------------------------
 
 
-def _choose(document: Document, found: list[Found], fields: tuple[str, ...]) -> dict[int, list[str]]:
+def _choose(
+    text: str, document: Document, found: list[Found], fields: tuple[str, ...], printer: Printer
+) -> dict[int, list[str]]:
     """Which found places the fields lead to, by their index; places found by nobody are added."""
     chosen: dict[int, list[str]] = {}
     for field in fields:
-        steps = parse_field(field)
-        for link, node in select(document.root, steps) if steps else ():
+        indexes = [i for i, place in enumerate(found) if _path(printer, place) == field]
+        steps = None if indexes else parse_field(field)
+        for link, node in select(document.root, steps, partial(_inside, text)) if steps else ():
             if not isinstance(node, (Scalar, Alias)):
                 continue
             index = next((i for i, place in enumerate(found) if _holds(place, node)), len(found))
             if index == len(found):
-                found.append(_from_field(document, link, node))
+                found.append(from_field(document.root, link, node))
+            indexes.append(index)
+        for index in indexes:
             chosen.setdefault(index, []).append(field)
     return chosen
 
 
+def _inside(text: str, node: Scalar) -> list[Node]:
+    return list(embedded.roots(text, node, runs(text, node)))
+
+
 def _holds(found: Found, node: Scalar | Alias) -> bool:
-    return any(own.start == node.start and own.end == node.end for own in found.names) or any(
-        piece.node.start == node.start and piece.node.end == node.end for piece in found.pieces
+    """Whether a found place is the scalar at `node`, or the only image in it."""
+    if any(own.start == node.start and own.end == node.end for own in found.names):
+        return True
+    return any(
+        (piece.node.start == node.start and piece.node.end == node.end)
+        or (piece.within is not None and not found.suffix and node.start == piece.within.start)
+        for piece in found.pieces
     )
-
-
-def _from_field(document: Document, link: Link, node: Scalar | Alias) -> Found:
-    key = link.step if isinstance(link.step, str) else ""
-    text = content(node) or ""
-    spelled: Spelled | None = None
-    pieces = [Piece("reference", node, link)]
-    if not _TAG_KEY.fullmatch(key) and (is_image_key(key) or "/" in text or ":" in text.partition("@")[0]):
-        spelled = read_reference(text)
-    elif isinstance(link.node, Mapping) and key != "digest":
-        pieces = versions(link.node, link.parent, key) or [Piece("tag", node, link)]
-        spelled = combine(pieces, link.node)
-    else:
-        pieces = [Piece("digest" if key == "digest" else "tag", node, link)]
-        spelled = read_version(text)
-    spelled = spelled or Spelled("", None, None, None, "site/unreadable")
-    container = container_of(link.node, link.parent)
-    return Found(spelled, tuple(pieces), (), _owner(document, link), container)
-
-
-def _owner(document: Document, link: Link) -> Owner:
-    nodes: list[Node] = []
-    way: Link | None = link
-    while way is not None:
-        nodes.append(way.node)
-        way = way.parent
-    owner = owner_of(document.root)
-    for node in reversed(nodes):
-        if owner.kind is not None and owner.kind.endswith("List") and isinstance(node, Mapping):
-            inner = owner_of(node)
-            owner = inner if inner.kind is not None else owner
-    return owner

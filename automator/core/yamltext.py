@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from collections.abc import Mapping as Map
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
@@ -41,6 +43,8 @@ MAX_PURE_CHARACTERS = 500_000
 """Limit for texts that only the pure scanner reads as meant: it is some twenty times slower."""
 
 BOM = "\ufeff"
+COVER = "\ue000"
+"""The character that covers templates (of the private use area)."""
 _PROPERTIES = re.compile(r"(?:[&!]\S*|\s+|#[^\r\n]*)+")
 _BREAK = re.compile(r"\r\n?|\n")
 _LIBYAML_BREAKS = re.compile("[\x85\u2028\u2029]")
@@ -125,8 +129,10 @@ class Document(NamedTuple):
     """Its place in the stream, from 0; empty documents count."""
     root: Node | None
     line: int
-    shared: frozenset[int] = frozenset()
-    """Starts of the nodes that an alias points at."""
+    uses: Map[int, int] = MappingProxyType({})
+    """How many aliases point at a node, by its start."""
+    templated: bool = False
+    """Whether templates were covered to read it, so that keys may stand twice."""
 
 
 def quote_plain(value: str) -> bool:
@@ -143,8 +149,10 @@ def quote_plain(value: str) -> bool:
     )
 
 
-def parse(text: str) -> tuple[Document, ...]:
+def parse(text: str, original: str = "") -> tuple[Document, ...]:
     """Parse a stream into documents.
+
+    Where templates of an `original` text are covered in `text`, of the same length, values show them.
 
     `text` is the file decoded from UTF-8 as it stands: a byte-order mark and CRLF included. Spans
     are character indexes into this very text.
@@ -158,12 +166,12 @@ def parse(text: str) -> tuple[Document, ...]:
     body = text[offset:] if offset else text
     if limit == MAX_CHARACTERS:
         try:
-            return tuple(_Composer(text, offset, c_events(body).__next__).documents())
+            return tuple(_Composer(text, offset, c_events(body).__next__, original).documents())
         except (YAMLError, *_SCANNER_FAULTS) as error:
             if getattr(error, "problem", None) != _COLON_IN_FLOW or len(text) > MAX_PURE_CHARACTERS:
                 raise ManifestError(_unparsable(error)) from error
     try:
-        return tuple(_Composer(text, offset, pure_events(body).__next__).documents())
+        return tuple(_Composer(text, offset, pure_events(body).__next__, original).documents())
     except (YAMLError, *_SCANNER_FAULTS) as error:
         raise ManifestError(_unparsable(error)) from error
 
@@ -214,24 +222,25 @@ def _unparsable(error: Exception) -> Reason:
 class _Composer:
     """Builds nodes from events; anchors may repeat, the last one before an alias counts."""
 
-    def __init__(self, text: str, offset: int, take: Callable[[], Any]) -> None:
+    def __init__(self, text: str, offset: int, take: Callable[[], Any], original: str) -> None:
         self._text = text
+        self._original = original
         self._offset = offset
         self._take = take
         """Gives the next event."""
         self._anchors: dict[str, Scalar | Mapping | Sequence] = {}
-        self._shared: set[int] = set()
+        self._uses: dict[int, int] = {}
 
     def documents(self) -> Iterator[Document]:
         number = 0
         while type(event := self._take()) is not StreamEndEvent:
             if type(event) is not DocumentStartEvent:
                 continue
-            self._anchors, self._shared = {}, set()
+            self._anchors, self._uses = {}, {}
             line = event.start_mark.line + 1
             root = self._node(self._take(), 0)
             empty = isinstance(root, Scalar) and root.start == root.end and root.style == "plain"
-            yield Document(number, None if empty else root, line, frozenset(self._shared))
+            yield Document(number, None if empty else root, line, self._uses, bool(self._original))
             number += 1
 
     def _node(self, event: Any, depth: int) -> Node:
@@ -248,7 +257,7 @@ class _Composer:
         start, end = event.start_mark, event.end_mark
         target = self._anchors.get(event.anchor)
         if target is not None:
-            self._shared.add(target.start)
+            self._uses[target.start] = self._uses.get(target.start, 0) + 1
         return Alias(
             event.anchor, target, start.index + self._offset, end.index + self._offset, start.line + 1
         )
@@ -260,18 +269,27 @@ class _Composer:
             start, end = start + self._offset, end + self._offset
         anchor, tag = event.anchor, event.ctag
         if anchor is None and tag is None:
-            return Scalar(event.value, start, end, line, _STYLES[event.style], None, None)
+            value = self._uncovered(event.value, start, end) if self._original else event.value
+            return Scalar(value, start, end, line, _STYLES[event.style], None, None)
         if self._text[start : start + 1] in ("&", "!"):
             prefix = _PROPERTIES.match(self._text, start, end)
             if prefix is not None:
                 line += len(_BREAK.findall(self._text, start, prefix.end()))
                 start = prefix.end()
+        value = self._uncovered(event.value, start, end) if self._original else event.value
         node = Scalar(
-            event.value, start, end, line, _STYLES[event.style], anchor, None if tag is None else str(tag)
+            value, start, end, line, _STYLES[event.style], anchor, None if tag is None else str(tag)
         )
         if anchor is not None:
             self._anchors[anchor] = node
         return node
+
+    def _uncovered(self, value: str, start: int, end: int) -> str:
+        """A value with the templates that its covers stand for."""
+        if COVER not in value:
+            return value
+        there = iter([self._original[i] for i in range(start, end) if self._text[i] == COVER])
+        return "".join(next(there, c) if c == COVER else c for c in value)
 
     def _mapping(self, event: Any, depth: int) -> Mapping:
         pairs = []

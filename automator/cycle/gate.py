@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+from automator.core.deadmarkers import FluxPolicy, Survey, flux_policies, is_known, survey
 from automator.core.decide import differing
 from automator.core.policy import InvalidWorkload, Place, Workload
 from automator.core.site import Site
+from automator.core.yamltext import Document, parse
 from automator.cycle.earlier import Earlier
 from automator.cycle.index import Index, Snapshot
-from automator.cycle.source import Scope
+from automator.cycle.source import BLOB_LIMIT, Scope, decode
 from automator.edges.checkout import Entry, FileLog, TreeChange
 from automator.edges.folder import FolderSource
+from automator.errors import ManifestError
 from automator.reasons import Reason, reason
+
+_MARKER_WORDS = (b"$imagepolicy", b"automator:", b"ImagePolicy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,10 @@ def check(root: Path, scope: Scope) -> Verdict:
     """
     folder = _Folder(root)
     snapshot = Index(folder, scope, Earlier(folder), thorough=True).move_to("folder")
-    found = [*_policy_findings(snapshot), *_file_findings(snapshot), *_site_findings(snapshot)]
+    markers = _Markers(snapshot)
+    markers.read(folder, scope)
+    found = [*_policy_findings(snapshot), *_file_findings(snapshot), *markers.findings()]
+    found += _site_findings(snapshot, markers)
     claimed = sum(len(sites) for sites in snapshot.claims.sites.values())
     found.sort(key=lambda f: (not f.error, _in_file_order(f.place), f.reason.code))
     return Verdict(len(snapshot.workloads), claimed, tuple(dict.fromkeys(found)))
@@ -87,6 +96,69 @@ def check(root: Path, scope: Scope) -> Verdict:
 def _in_file_order(place: str) -> tuple[str, int]:
     file, _, line = place.rpartition(":")
     return (file, int(line)) if line.isdecimal() else (place, 0)
+
+
+class _Markers:
+    """What the markers of a folder's files say, in files that hold any."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._sites: dict[str, list[Site]] = {}
+        claims = snapshot.claims
+        for site in (*chain.from_iterable(claims.sites.values()), *claims.unowned):
+            self._sites.setdefault(site.file, []).append(site)
+        self._surveys: dict[str, Survey] = {}
+        self._declared: list[FluxPolicy] = []
+
+    def read(self, folder: _Folder, scope: Scope) -> None:
+        """Look at every file that speaks of a policy of Flux or of a workload."""
+        entries = folder.tree("folder").items()
+        paths = [path for path, entry in entries if entry.is_file and scope.is_manifest(path)]
+        for path, data in folder.blobs(paths, limit=BLOB_LIMIT):
+            if data is None or not any(word in data for word in _MARKER_WORDS):
+                continue
+            try:
+                text = decode(data)
+            except ManifestError:
+                continue
+            documents = _documents(text)
+            self._declared.extend(flux_policies(documents or ()))
+            self._surveys[path] = survey(text, documents, self._sites.get(path, ()))
+
+    def findings(self) -> Iterator[Finding]:
+        """Markers that cannot work, and those of a policy that nobody declares."""
+        for path, found in self._surveys.items():
+            dead = {line for line, _ in found.dead}
+            for line, why in found.dead:
+                yield Finding(False, str(Place(path, line)), why)
+            for line, policy in found.policies:
+                if self._declared and line not in dead and not is_known(policy, self._declared):
+                    why = reason("marker/unknown-policy", line=line, policy=policy)
+                    yield Finding(False, str(Place(path, line)), why)
+
+    def is_live(self, site: Site) -> bool:
+        """Whether Flux sees the marker at a site."""
+        found = self._surveys.get(site.file)
+        lines = {site.line - 1, site.line}
+        return found is not None and lines.isdisjoint(line for line, _ in found.dead)
+
+    def missing(self, workload: Workload) -> Reason | None:
+        """Why a workload that looks for a marker has no site, if no file has that marker."""
+        wanted = workload.where.marker
+        named = {policy for found in self._surveys.values() for _, policy in found.policies}
+        if wanted is None or wanted in named or wanted in {name.partition(":")[2] for name in named}:
+            return None
+        return reason("marker/none", marker=wanted, workload=workload.name)
+
+
+def _documents(text: str) -> tuple[Document, ...] | None:
+    try:
+        return parse(text)
+    except ManifestError:
+        return None
+
+
+def _no_site(workload: Workload) -> Reason:
+    return reason("site/none", workload=workload.name, image=workload.repository)
 
 
 def _policy_findings(snapshot: Snapshot) -> Iterator[Finding]:
@@ -107,7 +179,7 @@ def _file_findings(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(False, path, why)
 
 
-def _site_findings(snapshot: Snapshot) -> Iterator[Finding]:
+def _site_findings(snapshot: Snapshot, markers: _Markers) -> Iterator[Finding]:
     claims = snapshot.claims
     for name, why in claims.problems.items():
         yield Finding(True, str(snapshot.workloads[name].place), why)
@@ -115,17 +187,19 @@ def _site_findings(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(False, "manifests", why)
     for entry in snapshot.policies.workloads:
         if isinstance(entry, Workload) and entry.name not in claims.problems:
-            yield from _workload_findings(entry, claims.sites.get(entry.name, ()))
+            yield from _workload_findings(entry, claims.sites.get(entry.name, ()), markers)
 
 
-def _workload_findings(workload: Workload, sites: tuple[Site, ...]) -> Iterator[Finding]:
+def _workload_findings(workload: Workload, sites: tuple[Site, ...], markers: _Markers) -> Iterator[Finding]:
     if not sites:
-        why = reason("site/none", workload=workload.name, image=workload.repository)
-        yield Finding(False, str(workload.place), why)
+        yield Finding(False, str(workload.place), markers.missing(workload) or _no_site(workload))
         return
     for site in sites:
+        place = str(Place(site.file, site.line))
         if site.held is not None:
-            yield Finding(False, str(Place(site.file, site.line)), site.held)
+            yield Finding(False, place, site.held)
+        if site.marker is not None and markers.is_live(site):
+            yield Finding(False, place, reason("marker/shared", site=site.label, marker=site.marker))
     other = next((site for site in sites if site.tag != sites[0].tag), None)
     if other is not None:
         yield Finding(False, str(workload.place), differing(workload, sites[0], other))

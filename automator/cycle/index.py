@@ -5,18 +5,24 @@ An unchanged file is never parsed twice: a new head costs one tree difference an
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
 
 from automator.core.claims import Claims, Ledger
 from automator.core.history import FileChange, FileVersion
+from automator.core.joining import Joiner
 from automator.core.policy import InvalidWorkload, PolicySet, Workload, parse_policies
 from automator.core.reference import Repository
-from automator.core.site import FileSites, Site, locate, may_hold_sites
+from automator.core.site import FileSites, Site, locate
+from automator.core.sources import Source as Given
 from automator.cycle.earlier import Earlier, held, held_sites, with_last_valid
+from automator.cycle.located import Blob, Located, blob_of
+from automator.cycle.screen import may_give, may_hold
 from automator.cycle.source import BLOB_LIMIT, Scope, Source, decode
 from automator.edges.checkout import SUBMODULE, SYMLINK, Entry
 from automator.errors import ManifestError
@@ -28,8 +34,6 @@ LOOKED_OVER = 300
 """Files that name no watched image and are looked at for faults when the head has moved."""
 SEARCHED = 20
 """Files that cannot be read and whose past is searched, when the head has moved."""
-LOCATED_KEPT = 20_000
-"""Blobs of the past whose sites are kept in memory beside the present ones."""
 
 
 _WORD = re.compile(rb"[A-Za-z0-9_.-]+")
@@ -79,6 +83,8 @@ class Index:
     source: Source
     scope: Scope
     earlier: Earlier
+    located: Located = field(default_factory=Located)
+    """What is known of blobs, over restarts too where it has a store."""
     thorough: bool = False
     """Read every file at once, as `check` does, instead of those that name a watched image first."""
     snapshot: Snapshot | None = None
@@ -92,34 +98,46 @@ class Index:
     _repositories: set[Repository] = field(default_factory=set)
     _names: frozenset[bytes] = frozenset()
     """Last parts of the watched images' names: a file without any of them holds no site that counts."""
+    _markers: frozenset[bytes] = frozenset()
+    """Names of the Flux policies that a `where.marker` names."""
     _unread: dict[str, str] = field(default_factory=dict)
     """Files that name no watched image, and are yet to be looked at for faults: path -> blob id."""
+    _joiner: Joiner = field(default_factory=Joiner)
+    """Sites that await what another file says, as they were located."""
     _ledger: Ledger | None = None
     _whole: bool = True
     """Whether everything here is of the snapshot's commit."""
-    _located: dict[tuple[str, str], FileSites] = field(default_factory=dict)
 
     def move_to(self, commit: str) -> Snapshot:
         """Bring the snapshot to `commit`, which must have been fetched."""
         old = self.snapshot
         if old is not None and old.commit == commit:
             return old
+        if old is not None and self._whole:
+            return self._move(old, commit)
+        with _collector_paused():
+            return self._move(old, commit)
+
+    def _move(self, old: Snapshot | None, commit: str) -> Snapshot:
         if not self._whole:
             old = None
             self._begin_again()
         self._whole = False  # until all is read: an error on the way must not leave half of two commits
         changed, removed = self._difference(old, commit)
         before = {path: self._sites[path] for path in changed if path in self._sites}
+        given = {path: self._joiner.sources(path) for path in changed}
         for path in (*changed, *removed):
             self._forget(path)
         self._note_links(changed)
         policies = self._move_policies(old, commit, changed, removed)
         unreadable = self._read_manifests(self._affected(policies, changed), before)
-        self._hold_unreadable(commit, unreadable, before)
-        self._look_over()
-        claims = self._claims(policies, old, (*changed, *removed))
+        self._hold_unreadable(commit, unreadable, before, given)
+        if commit != self.located.head:
+            self._look_over()
+        claims = self._claims(policies, old, (*changed, *removed, *self._join()))
         self._whole = True
-        self._prune()
+        self.located.prune(self._entries)
+        self.located.keep(commit)
         self.snapshot = Snapshot(commit, policies, claims, dict(self._troubles))
         return self.snapshot
 
@@ -131,6 +149,22 @@ class Index:
     def _begin_again(self) -> None:
         for kept in (self._entries, self._sites, self._troubles, self._policy_texts, self._unread):
             kept.clear()
+        self._joiner = Joiner()
+
+    def _keep(self, path: str, sites: tuple[Site, ...], given: tuple[Given, ...]) -> None:
+        """Take what a file holds, and what it says of sites in others."""
+        self._joiner.put(path, sites, given)
+        if sites:
+            self._sites[path] = sites
+
+    def _join(self) -> tuple[str, ...]:
+        """Bring sites that await what another file says up to date; returns their files."""
+        joined = self._joiner.settle()
+        for path, sites in joined.items():
+            self._sites.pop(path, None)
+            if sites:
+                self._sites[path] = sites
+        return tuple(joined)
 
     def _claims(self, policies: PolicySet, old: Snapshot | None, touched: Iterable[str]) -> Claims:
         if self._ledger is None or old is None or policies is not old.policies:
@@ -150,17 +184,18 @@ class Index:
                 continue
         return found
 
-    def _locate_blobs(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], FileSites]:
+    def _locate_blobs(self, wanted: Iterable[tuple[str, str]]) -> dict[Blob, FileSites]:
         """Sites of (path, blob id) pairs anywhere in history, each blob parsed once."""
-        keys = {(oid, _base_name(path)) for path, oid in wanted}
-        missing = [key for key in keys if key not in self._located]
+        found = {blob: self.located.get(blob) for blob in {blob_of(path, oid) for path, oid in wanted}}
         names: dict[str, list[str]] = {}
-        for oid, name in missing:
-            names.setdefault(oid, []).append(name)
+        for (oid, name), sites in found.items():
+            if sites is None:
+                names.setdefault(oid, []).append(name)
         for oid, data in self.source.blobs(list(names), limit=BLOB_LIMIT):
             for name in names[oid]:
-                self._located[(oid, name)] = self._locate(data, name)
-        return {key: self._located[key] for key in keys}
+                found[oid, name] = self._locate(data, (oid, name))
+        self.located.keep()
+        return {blob: sites for blob, sites in found.items() if sites is not None}
 
     def file_versions(self, changes: Iterable[FileChange]) -> list[FileVersion]:
         """Changes of files with the sites that their blobs hold, before and after."""
@@ -173,8 +208,10 @@ class Index:
         )
 
         def sites(path: str, oid: str | None) -> tuple[Site, ...] | None:
-            found = None if oid is None else blobs[(oid, _base_name(path))]
-            return None if found is None or found.trouble is not None else found.sites
+            found = None if oid is None else blobs[blob_of(path, oid)]
+            if found is None or found.trouble is not None:
+                return None
+            return self._joiner.join(path, found.sites)
 
         return [
             FileVersion(change, sites(change.path, change.before), sites(change.path, change.after))
@@ -200,6 +237,7 @@ class Index:
         self._sites.pop(path, None)
         self._troubles.pop(path, None)
         self._policy_texts.pop(path, None)
+        self._joiner.put(path, (), ())
 
     def _note_links(self, changed: Mapping[str, Entry]) -> None:
         """Name what is never followed."""
@@ -230,12 +268,14 @@ class Index:
         did not matter until now, or all where they name other fields."""
         fields = tuple(sorted({w.where.field for w in policies.workloads if w.where.field is not None}))
         repositories = {w.repository for w in policies.workloads if w.repository is not None}
-        more = not repositories <= self._repositories
-        self._repositories = repositories
+        names = (w.where.marker.rpartition(":")[2] for w in policies.workloads if w.where.marker is not None)
+        markers = frozenset(name.encode() for name in names)
+        more = not (repositories <= self._repositories and markers <= self._markers)
+        self._repositories, self._markers = repositories, markers
         self._names = frozenset(r.path.rpartition("/")[2].encode() for r in repositories)
+        self.located.begin(fields, (*self._names, *(b"$" + marker for marker in markers)), more=more)
         if fields != self._fields:
             self._fields = fields
-            self._located.clear()
             self._sites.clear()
             changed = self._entries
         elif more and not self.thorough:
@@ -260,32 +300,59 @@ class Index:
         """Take the sites of files; returns those that could not be read, with their bytes. Those that
         had sites `before` are looked at whatever they say now."""
         unreadable: dict[str, bytes | None] = {}
-        for path, data in self._blobs_of(files):
-            if path not in before and not self._matters(data):
-                if data is not None and may_hold_sites(data):
-                    self._unread[path] = files[path]
+        for path, data in self._blobs_of(self._unknown(files, before)):
+            blob = blob_of(path, files[path])
+            found = self.located.get(blob)
+            if found is None and path not in before and not self._matters(data, path):
+                self._pass_over(path, blob, data)
                 continue
-            self._unread.pop(path, None)
-            name = _base_name(path)
-            found = self._located.get((files[path], name))
-            if found is None:
-                found = self._locate(data, name, screened=path not in before)
-                if found.sites:
-                    self._located[(files[path], name)] = found
+            if found is None or (path in before and not found.sites):
+                found = self._locate(data, blob, screened=path not in before)
             if found.trouble is not None:
                 self._troubles[path] = reason("file/unreadable", file=path, problem=found.trouble.sentence)
                 unreadable[path] = data
-            elif not path.isprintable() and found.sites:
-                self._troubles[path] = reason("file/odd-path", file=ascii(path))
-                self._sites[path] = held(found.sites, path, self._troubles[path])
-            elif found.sites:
-                self._sites[path] = tuple(site.at(path) for site in found.sites)
+            else:
+                self._take(path, found)
         return unreadable
 
+    def _unknown(self, files: Mapping[str, str], before: Collection[str]) -> dict[str, str]:
+        """The files that must be read: of the others it is known what they hold, or that they name no
+        watched image. Those that cannot be read are, to see what they speak of."""
+        unknown = {}
+        for path, oid in files.items():
+            self._unread.pop(path, None)
+            blob = blob_of(path, oid)
+            found, over = self.located.get(blob), self.located.passed_over(blob)
+            if found is not None and found.trouble is None and (found.sites or path not in before):
+                self._take(path, found)
+            elif over is None or path in before:
+                unknown[path] = oid
+            elif not over:
+                self._unread[path] = oid
+        return unknown
+
+    def _pass_over(self, path: str, blob: Blob, data: bytes | None) -> None:
+        """Leave a file alone that names no watched image, for now."""
+        may = data is not None and may_hold(path, data)
+        if may:
+            self._unread[path] = blob[0]
+        self.located.pass_over(blob, looked_over=not may)
+
+    def _take(self, path: str, found: FileSites) -> None:
+        if found.sites and not path.isprintable():
+            self._troubles[path] = reason("file/odd-path", file=ascii(path))
+            self._keep(path, held(found.sites, path, self._troubles[path]), found.sources)
+        elif found.sites or found.sources:
+            self._keep(path, tuple(site.at(path) for site in found.sites), found.sources)
+
     def _hold_unreadable(
-        self, commit: str, unreadable: Mapping[str, bytes | None], before: Mapping[str, tuple[Site, ...]]
+        self,
+        commit: str,
+        unreadable: Mapping[str, bytes | None],
+        before: Mapping[str, tuple[Site, ...]],
+        given: Mapping[str, tuple[Given, ...]],
     ) -> None:
-        """Keep the sites that files which cannot be read had when they could, held.
+        """Keep the sites that files which cannot be read had when they could, held, and what they gave.
 
         History is asked only for files that say something of a watched image and are no templates:
         those never could be read.
@@ -293,8 +360,8 @@ class Index:
         asked = 0
         for path, data in unreadable.items():
             why = self._troubles[path]
-            if path in before:
-                self._sites[path] = held(before[path], path, why)
+            if path in before or given.get(path):
+                self._keep(path, held(before.get(path, ()), path, why), given.get(path, ()))
                 continue
             if data is not None and (b"{{" in data or not self._says_something(data)):
                 continue
@@ -302,21 +369,21 @@ class Index:
             if asked > SEARCHED:
                 return
             texts = self.earlier.texts(commit, path)
-            locate_here = partial(locate, name=_base_name(path), fields=self._fields)
+            locate_here = partial(locate, name=path.rpartition("/")[2], fields=self._fields)
             sites = held_sites(texts, locate_here, path, why)
             if sites:
-                self._sites[path] = sites
+                self._keep(path, sites, ())
 
-    def _matters(self, data: bytes | None) -> bool:
+    def _matters(self, data: bytes | None, path: str) -> bool:
         """Whether a file may hold a site that a policy claims: by the words in it, without parsing."""
         if self.thorough or data is None or b"\0" in data:
             return True
-        if b"automator:" in data or self._names_field(data):
+        if b"automator:" in data or self._names_field(data) or self._names_marker(data):
             return True
-        return may_hold_sites(data) and self._names_image(data)
+        return may_give(path, data) or (may_hold(path, data) and self._names_image(data))
 
-    def _may_matter(self, data: bytes) -> bool:
-        return b"\0" in data or may_hold_sites(data) or self._names_field(data)
+    def _may_matter(self, data: bytes, name: str) -> bool:
+        return b"\0" in data or may_hold(name, data) or self._names_field(data)
 
     def _says_something(self, data: bytes) -> bool:
         """Whether a file's bytes speak of a watched image, readable as YAML or not."""
@@ -332,29 +399,37 @@ class Index:
         some = dict(islice(self._unread.items(), LOOKED_OVER))
         for path, data in self._blobs_of(some):
             del self._unread[path]
-            trouble = self._locate(data, _base_name(path)).trouble
+            blob = blob_of(path, some[path])
+            trouble = self._locate(data, blob, passed_over=True).trouble
             if trouble is not None:
                 self._troubles[path] = reason("file/unreadable", file=path, problem=trouble.sentence)
 
-    def _prune(self) -> None:
-        """Let go of blobs that neither the present tree nor a recent look at history needs."""
-        if len(self._located) > LOCATED_KEPT + len(self._sites):
-            present = {(self._entries[path].oid, _base_name(path)) for path in self._sites}
-            self._located = {key: found for key, found in self._located.items() if key in present}
-
-    def _locate(self, data: bytes | None, name: str, *, screened: bool = True) -> FileSites:
-        if screened and data is not None and not self._may_matter(data):
-            return FileSites(())
-        try:
-            text = decode(data)
-        except ManifestError as error:
-            return FileSites((), error.reason)
-        self.parsed += 1
-        return locate(text, name, self._fields)
+    def _locate(
+        self, data: bytes | None, blob: Blob, *, screened: bool = True, passed_over: bool = False
+    ) -> FileSites:
+        """Parse a blob, unless its words say that nothing is in it, and remember what was found."""
+        if screened and data is not None and not self._may_matter(data, blob[1]):
+            found = FileSites(())
+        else:
+            try:
+                text = decode(data)
+                self.parsed += 1
+                found = locate(text, blob[1], self._fields)
+            except ManifestError as error:
+                found = FileSites((), error.reason)
+        if passed_over and found.trouble is None:
+            self.located.pass_over(blob, looked_over=True)
+        elif screened or found.sites:
+            # Else a look at one path, for want of what it said before, would bind files that are new there.
+            self.located.put(blob, found)
+        return found
 
     def _names_field(self, data: bytes) -> bool:
         """Whether the last key of a `where.field` stands somewhere in a file."""
         return any(re.split(r"[.\[]", field)[-1].strip("]'\"").encode() in data for field in self._fields)
+
+    def _names_marker(self, data: bytes) -> bool:
+        return b"$imagepolicy" in data and any(name in data for name in self._markers)
 
     def _policies(self, commit: str) -> PolicySet:
         policies = parse_policies(dict(sorted(self._policy_texts.items())))
@@ -363,5 +438,14 @@ class Index:
         return with_last_valid(policies, lambda path: self.earlier.texts(commit, path))
 
 
-def _base_name(path: str) -> str:
-    return path.rpartition("/")[2]
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Everything that is made here stays, and a collector that looks through it time and again finds
+    nothing to take: a quarter of a restart's time."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()

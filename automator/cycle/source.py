@@ -14,8 +14,8 @@ from automator.reasons import reason
 BLOB_LIMIT = 8_000_000
 """Bytes; larger files are named and left alone."""
 
-YAML_ENDINGS = (".yaml", ".yml", ".json")
-YAML_NAMES = ("Kustomization",)
+MANIFEST_ENDINGS = (".yaml", ".yml", ".json", ".env")
+MANIFEST_NAMES = ("Kustomization",)
 NEVER_WRITTEN = ("CODEOWNERS",)
 
 
@@ -42,7 +42,7 @@ class Scope:
     def is_manifest(self, path: str) -> bool:
         """Whether a file at this path may hold sites (DESIGN section 6, "Never written")."""
         folder, _, name = path.rpartition("/")
-        if not (path.endswith(YAML_ENDINGS) or name in YAML_NAMES):
+        if not (path.endswith(MANIFEST_ENDINGS) or name in MANIFEST_NAMES):
             return False
         if path.startswith(self.policies.rstrip("/") + "/") or name in NEVER_WRITTEN:
             return False

@@ -1,12 +1,16 @@
-"""A plain folder read as if it were a commit: what `check` looks at, without Git or network."""
+"""Plain files: a folder read as if it were a commit, without Git or network, and files replaced in it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
-from automator.errors import UsageError
+from automator.errors import ManifestError, UsageError
 from automator.reasons import reason
 
 REGULAR = "100644"
@@ -50,3 +54,88 @@ class FolderSource:
             except OSError:
                 data = None
             yield path, data
+
+
+class Replacement(NamedTuple):
+    """A file that gets new content."""
+
+    path: Path
+    before: bytes
+    """What was read; a file that holds something else by now is left alone."""
+    after: bytes
+
+
+def read_file(path: Path, *, limit: int) -> bytes:
+    """A regular file's bytes.
+
+    Raises UsageError (`file/named`) for a link, for what is no file, cannot be read, or is larger than
+    `limit` bytes.
+    """
+    try:
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            problem = "it is a symbolic link"
+        elif not stat.S_ISREG(status.st_mode):
+            problem = "it is no regular file"
+        elif status.st_size > limit:
+            problem = f"it is larger than {limit} bytes"
+        else:
+            return path.read_bytes()
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    except ValueError:  # a NUL in the name
+        problem = "no file can have this name"
+    raise UsageError(reason("file/named", file=path, problem=problem))
+
+
+def replace_files(replacements: Sequence[Replacement]) -> None:
+    """Give files new content, each in one step, keeping modes and, where permitted, owners.
+
+    Everything is written beside its file first, so that a full disk or a folder that may not be written
+    stops it before the first file has changed.
+
+    Raises ManifestError (`file/not-replaced`, `file/changed`).
+    """
+    staged: list[tuple[Path, Replacement]] = []
+    try:
+        for one in replacements:
+            try:
+                staged.append((_staged(one), one))
+            except OSError as error:
+                raise _not_replaced(one.path, error) from error
+        for new, one in staged:
+            try:
+                if one.path.is_symlink() or one.path.read_bytes() != one.before:
+                    raise ManifestError(reason("file/changed", file=one.path))
+                new.replace(one.path)
+            except OSError as error:
+                raise _not_replaced(one.path, error) from error
+    finally:
+        for new, _ in staged:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
+
+
+def _staged(one: Replacement) -> Path:
+    """The new content in a file of its own, in the same folder."""
+    status = one.path.stat()
+    if not os.access(one.path, os.W_OK):  # a rename would go round the file's own permission
+        raise PermissionError(13, "Permission denied")
+    handle, name = tempfile.mkstemp(dir=one.path.parent, prefix=f".{one.path.name[:100]}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(one.after)
+            with suppress(PermissionError):
+                os.fchown(file.fileno(), status.st_uid, status.st_gid)
+            os.fchmod(file.fileno(), status.st_mode & 0o7777)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Path(name)
+
+
+def _not_replaced(path: Path, error: OSError) -> ManifestError:
+    problem = error.strerror or type(error).__name__
+    return ManifestError(reason("file/not-replaced", file=path, problem=problem))

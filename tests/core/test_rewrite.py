@@ -112,8 +112,8 @@ def test_a_digest_moves_with_its_tag_and_the_form_stays(before: str, pin: bool, 
 
 
 def test_a_field_that_a_policy_names_is_rewritten() -> None:
-    text = "server:\n  version: v1\n  image: ghcr.io/acme/web\n"
-    (version,) = sites(text, "x.yaml", "server.version")
+    text = "server:\n  appVersion: v1\n  image: ghcr.io/acme/web\n"
+    (version,) = sites(text, "x.yaml", "server.appVersion")
     assert rewrite(text, [Edit(version, "v2", None)], "x.yaml") == text.replace("v1", "v2")
     (image,) = sites(text, "x.yaml", "server.image")
     assert rewrite(text, [Edit(image, "v2", None)], "x.yaml") == text.replace("acme/web", "acme/web:v2")

@@ -372,8 +372,6 @@ def test_claims_by_comment(text: str, claim: str | None) -> None:
         ("image: &a web:1\nother: *a\n", "site/alias-shared"),
         ("x: &a web:1\nimage: *a\n", "site/alias-shared"),
         ("v: &v 1.2\nimage: {repository: acme/web, tag: *v}\n", "site/alias-shared"),
-        ("image: |\n  web:1\n", "site/block-scalar"),
-        ("image: >-\n  web:1\n", "site/block-scalar"),
         ("image: {repository: acme/web, tag: !!float 1.10}\n", "site/tagged"),
         ("image: !Ref web:1\n", "site/tagged"),
         ("image: acme/web:${TAG:-1.2}\n", "site/templated"),
@@ -499,7 +497,7 @@ def test_what_is_no_field(field: str) -> None:
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("{{- if .Values.x }}\nimage: web:1\n{{- end }}\n", "yaml/unparsable"),
+        ("{{- if .Values.x\nimage: web:1\n{{- end\n", "yaml/unparsable"),
         ("a: " + "[" * 200, "yaml/too-deep"),
         ("image: web:1\n\x00", "yaml/unparsable"),
     ],

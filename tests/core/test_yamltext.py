@@ -71,7 +71,7 @@ def test_an_alias_points_at_the_anchor_before_it_and_anchors_may_repeat() -> Non
     assert isinstance(first, Alias)
     assert isinstance(second, Alias)
     assert (first.target, second.target) == (values["a"], values["c"])
-    assert document.shared == {values["a"].start, values["c"].start}
+    assert document.uses == {values["a"].start: 1, values["c"].start: 1}
 
 
 def test_an_anchor_ends_with_its_document() -> None:

@@ -127,7 +127,7 @@ def test_unreadable_files_are_named_and_everything_else_is_released(stage: Stage
     stage.commit(
         {
             "apps/broken.yaml": "image: [\n",
-            "apps/template.yaml": "image: {{ .Values.image }}:{{ .Values.tag }}\n{{- end }}\n",
+            "apps/template.yaml": "image: {{ .Values.image\n{{- end\n",
             "apps/huge.yaml": "image: x:1\n" + "# filler\n" * 2_400_000,
             "apps/binary.yaml": b"image: x:1\n\x00\xff\xfe",
         }

@@ -1,4 +1,4 @@
-"""The memory of a state folder: tag lists, images, reports and refusals in one SQLite file."""
+"""The memory of a state folder: tag lists, images, reports, refusals and sites in one SQLite file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -15,7 +16,8 @@ from automator.core.reference import Image, Repository, TagList
 from automator.core.report import Outcome, Report
 from automator.edges.store.opening import DATABASE, begun_again, copied, is_damage, locked, opened, unusable
 from automator.edges.store.reporttext import frame_text, outcomes_text, read_report
-from automator.reasons import Reason
+from automator.edges.store.sitetable import KeptSites, drop_sites, read_sites, site_repos, write_sites
+from automator.reasons import Reason, reason
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -227,6 +229,40 @@ class Store:
                 (repo, workload, key, words, _micros(at)),
             )
         )
+
+    # -- sites -----------------------------------------------------------------------------------
+
+    def kept_sites(self, repo: str, mark: str) -> KeptSites:
+        """What was kept for a config repo under a mark; nothing where it was kept under another, or is
+        damaged."""
+        kept = self._run(lambda connection: read_sites(connection, repo, mark))
+        if kept is None:
+            self.drop_sites(repo)
+            return KeptSites("", {})
+        return kept
+
+    def keep_sites(
+        self,
+        repo: str,
+        mark: str,
+        frame: str,
+        added: Iterable[tuple[tuple[str, str], str]],
+        gone: Collection[tuple[str, str]],
+    ) -> None:
+        """Keep texts by blob id and base name, and a frame around them all; what was kept under another
+        mark goes, and what is gone."""
+        self._write(lambda connection: write_sites(connection, repo, mark, frame, tuple(added), gone))
+
+    def drop_sites(self, repo: str) -> None:
+        """Forget the sites of a config repo, since what was kept cannot be read."""
+        self._write(lambda connection: drop_sites(connection, repo))
+        self._warn(reason("state/sites-damaged", repo=repo, file=self._file))
+
+    def keep_sites_only_of(self, repos: Collection[str]) -> None:
+        """Forget the sites of config repos that are no more."""
+        for repo in self._run(site_repos):
+            if repo not in repos:
+                self._write(partial(drop_sites, repo=repo))
 
     # -- anything else ---------------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ from automator.reasons import Reason, reason
 DATABASE = "automator.sqlite"
 LOCK = "automator.lock"
 FORMAT = 1
-"""Goes up with every change of the tables; kept in `user_version`."""
+"""Goes up with every change of the tables that an older automator would not understand; kept in
+`user_version`."""
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 
@@ -65,6 +66,17 @@ CREATE TABLE note (
     PRIMARY KEY (kind, key)
 ) WITHOUT ROWID;
 """
+_LATER_TABLES = """
+CREATE TABLE IF NOT EXISTS sites (  -- what was found in blobs: made again whenever it is missing
+    repo TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    name TEXT NOT NULL,
+    text BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (repo, blob, name)
+) WITHOUT ROWID;
+"""
+"""Those that an older automator never misses, nor this one when it opens an older file."""
 
 
 def locked(folder: Path) -> int:
@@ -106,6 +118,7 @@ def _connected(file: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         if _format(connection) == 0:
             connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
+        connection.executescript(_LATER_TABLES)
     except BaseException:
         connection.close()
         raise
@@ -138,6 +151,7 @@ def copied(file: Path, warn: Callable[[Reason], None]) -> sqlite3.Connection:
     memory = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
     try:
         _copy_into(memory, file)
+        memory.executescript(_LATER_TABLES)
     except sqlite3.DatabaseError as error:
         memory.close()
         if not is_damage(error):

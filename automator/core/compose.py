@@ -1,0 +1,284 @@
+"""Compose: versions in variables, as the default in the Compose file or as the value in the `.env` beside it.
+
+`image: ghcr.io/acme/web:${TAG:-1.4.2}` is edited in place, in the characters of the default. Where an `.env`
+sets `TAG`, the default is not in force: then the site is the variable's line there. So the Compose file tells
+(as a source) what its variables are for, and the `.env` which ones it sets; `joining` puts them together.
+
+Source: docs.docker.com/reference/compose-file/interpolation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from automator.core.fields import Link
+from automator.core.found import Awaits, Found, Owner, Piece, content
+from automator.core.sources import UNSET, VARIABLE, Source
+from automator.core.spans import runs, to_raw
+from automator.core.spelling import Spelled, read_reference, read_version, repository_of
+from automator.core.yamltext import Document, Mapping, Node, Scalar
+
+_VARIABLE = re.compile(
+    r"\$(?:(?P<bare>[A-Za-z_][A-Za-z0-9_]*)"
+    r"|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<operator>:?[-?+])(?P<rest>[^${}]*))?\})",
+    re.ASCII,
+)
+# Words in a variable's name that say what its value is. Values of others count only if they cannot be
+# anything else: an `.env` holds passwords too, and those are not to be shown, kept or compared.
+_NAMES_VERSION = re.compile(
+    r"(?:.*[_.-])?(?:TAG|VERSION|VER|RELEASE|REVISION|REV|IMAGE|DIGEST|SHA)(?:[_.-].*)?", re.IGNORECASE
+)
+_NAMES_IMAGE = re.compile(r".*IMAGE.*", re.IGNORECASE)
+_NAMES_SECRET = re.compile(
+    r".*(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|APIKEY).*"
+    r"|(?:.*_)?(?:PASS|PW|PWD|SALT|KEY|PIN)(?:_.*)?",
+    re.IGNORECASE,
+)
+_DOTTED = re.compile(r"v?[0-9]+(?:\.[0-9]+){1,3}(?:[-_.][0-9A-Za-z._-]+)?(?:@.*)?", re.ASCII)
+_ADDRESS = re.compile(r"[0-9]+(?:\.[0-9]+){3}", re.ASCII)
+
+
+class Variable(NamedTuple):
+    """A variable in a value: `value[start:end]`; its default is `value[from_:to]`, None where it has none."""
+
+    name: str
+    start: int
+    end: int
+    default: tuple[int, int] | None
+    settled: bool
+    """Whether its value, where set, stands there as it is (`${X:+y}` puts another)."""
+
+
+class _Use(NamedTuple):
+    """The image of a service, in which a variable stands."""
+
+    link: Link
+    node: Scalar
+    value: str
+    container: str
+
+
+# -- the Compose file --------------------------------------------------------------------------------
+
+
+def find(document: Document, text: str) -> list[Found]:
+    """Images of a Compose file whose version a variable gives: at the default, or held where it has none.
+
+    Each awaits that no `.env` beside the file sets the variable.
+    """
+    found = []
+    for use in _uses(document):
+        place = _place(text, use)
+        if place is not None:
+            found.append(place)
+    return found
+
+
+def sources(document: Document) -> tuple[Source, ...]:
+    """What the variables of a Compose file are for: the repository whose version they give, or an empty
+    value where they give anything else of an image."""
+    given = []
+    for use in _uses(document):
+        variables = list(_variables(use.value))
+        for variable in variables:
+            repository = _repository(use.value, variable)
+            if repository is not None:
+                given.append(Source(VARIABLE, variable.name, None, repository, use.node.line))
+    return tuple(given)
+
+
+def _uses(document: Document) -> Iterator[_Use]:
+    """Images with a variable in the services of a Compose file, and in its extensions (`x-…`)."""
+    root = document.root
+    if not isinstance(root, Mapping) or root.get("kind") is not None:
+        return
+    services = root.get("services")
+    if not isinstance(services, Mapping) or not any(isinstance(s, Mapping) for _, s in services.pairs):
+        return
+    for key, value in root.pairs:
+        if not isinstance(key, Scalar) or not isinstance(value, Mapping):
+            continue
+        if key.value == "services":
+            for item, service in value.pairs:
+                if isinstance(item, Scalar) and isinstance(service, Mapping):
+                    yield from _image(
+                        service, Link(Link(None, key.value, root), item.value, value), item.value
+                    )
+        elif key.value.startswith("x-"):
+            yield from _image(value, Link(None, key.value, root), key.value)
+
+
+def _image(service: Mapping, link: Link, container: str) -> Iterator[_Use]:
+    node = service.get("image")
+    value = content(node)
+    # An anchor stands for several places: what they are for is not known here.
+    if (
+        value is not None
+        and isinstance(node, Scalar)
+        and node.anchor is None
+        and "$" in value
+        and "$$" not in value
+    ):
+        yield _Use(Link(link, "image", service), node, value, container)
+
+
+def _variables(value: str) -> Iterator[Variable]:
+    for match in _VARIABLE.finditer(value):
+        default = match.span("rest") if match["operator"] in ("-", ":-") else None
+        settled = match["operator"] not in ("+", ":+")
+        yield Variable(match["bare"] or match["name"], *match.span(), default, settled)
+
+
+def _repository(value: str, variable: Variable) -> str | None:
+    """The repository whose version a variable is, whole: `ghcr.io/acme/web` of `ghcr.io/acme/web:$TAG`; empty
+    where it is but a part of the version; None where it is no part of it."""
+    if variable.end - variable.start == len(value):
+        return None  # the whole reference: its value says all
+    name = _before_version(value)
+    if variable.start < len(name):
+        return None
+    return name if _is_whole(value, variable, name) else ""
+
+
+def _is_whole(value: str, variable: Variable, name: str) -> bool:
+    """Whether all that an image says of its version, or of itself, is the value of a variable."""
+    return (
+        variable.settled
+        and variable.end == len(value)
+        and value[: variable.start] in ("", f"{name}:", f"{name}@")
+    )
+
+
+def _before_version(value: str) -> str:
+    """A reference's name: what is before the tag's colon, or before the digest."""
+    covered = _VARIABLE.sub(lambda found: "x" * len(found[0]), value)
+    name = covered.partition("@")[0]
+    before, colon, tag = name.rpartition(":")
+    return value[: len(before if colon and "/" not in tag else name)]
+
+
+def _place(text: str, use: _Use) -> Found | None:
+    """Where the version of an image is written; None where no variable gives the whole of it."""
+    name = _before_version(use.value)
+    for variable in _variables(use.value):
+        if variable.start < len(name) and variable.end - variable.start < len(use.value):
+            continue
+        exact = _in_default(text, use, variable, name)
+        if exact is None and not _is_whole(use.value, variable, name):
+            return None
+        if exact is None:
+            spelled = Spelled(name, repository_of(name), None, None, "site/templated")
+            exact = spelled, (Piece("reference", use.node, use.link),)
+        return Found(*exact, (), Owner(), use.container, awaits=Awaits(UNSET, variable.name))
+    return None
+
+
+def _in_default(
+    text: str, use: _Use, variable: Variable, name: str
+) -> tuple[Spelled, tuple[Piece, ...]] | None:
+    """The version in a variable's default, and the characters of it; None where it is not wholly there."""
+    if variable.default is None:
+        return None
+    start, end = variable.default
+    head, tail = use.value[: variable.start], use.value[variable.end :]
+    default = use.value[start:end]
+    if not head and not tail:
+        spelled, kinds = read_reference(default), [("reference", start, end)]
+    elif head == f"{name}@" and not tail:
+        spelled, kinds = _digest_alone(default), [("digest", start, end)]
+    elif head == f"{name}:" and not tail:
+        spelled, kinds = read_version(default), [("tag", start, end)]
+    elif head == f"{name}:" and tail.startswith("@"):
+        spelled = read_version(default + tail)
+        kinds = [("tag", start, end), ("digest", variable.end + 1, len(use.value))]
+    else:
+        return None
+    if spelled is None or spelled.doubt is not None or not (spelled.tag or spelled.digest):
+        return None
+    if head:
+        spelled = spelled._replace(written=name, repository=repository_of(name))
+    pieces = [_piece(text, use, *kind) for kind in kinds]
+    return (spelled, tuple(p for p in pieces if p is not None)) if None not in pieces else None
+
+
+def _digest_alone(text: str) -> Spelled | None:
+    version = read_version(text)
+    return version if version is not None and version.tag is None else None
+
+
+def _piece(text: str, use: _Use, piece: str, start: int, end: int) -> Piece | None:
+    """The characters of the file that spell `value[start:end]` as a scalar of their own."""
+    raw = to_raw(runs(text, use.node), start, end)
+    if raw is None:
+        return None
+    line = _line(text, use.node, raw[0])
+    return Piece(piece, Scalar(use.value[start:end], *raw, line, "text", None, None), use.link, use.node)
+
+
+def _line(text: str, node: Scalar, at: int) -> int:
+    return node.line + text.count("\n", node.start, at)
+
+
+# -- the .env ----------------------------------------------------------------------------------------
+
+
+def find_env(document: Document) -> list[Found]:
+    """Versions and whole references in the variables of an `.env` (`dotenv.read_dotenv`).
+
+    A version alone awaits that a Compose file beside says what it is the version of.
+    """
+    found = []
+    for link, node in _last_set(document.root):
+        key, text = str(link.step), content(node) or ""
+        if _NAMES_SECRET.fullmatch(key) is not None:
+            continue
+        whole = _reference(key, text)
+        if whole is not None:
+            found.append(Found(whole, (Piece("reference", node, link),), (), Owner(), None))
+            continue
+        version = read_version(text)
+        if version is None or version.doubt is not None or not _is_version(key, text):
+            continue
+        awaits = Awaits(VARIABLE, key)
+        piece = Piece("tag" if version.tag else "digest", node, link)
+        found.append(Found(version, (piece,), (), Owner(), None, awaits=awaits))
+    return found
+
+
+def _reference(key: str, text: str) -> Spelled | None:
+    """A reference that is no host and port (`redis:6379`): named an image, or with a registry or digest."""
+    if "/" not in text and ":" not in text.partition("@")[0]:
+        return None
+    spelled = read_reference(text)
+    if spelled is None or spelled.repository is None or not (spelled.tag or spelled.digest):
+        return None
+    host, slash, _ = spelled.written.partition("/")
+    certain = spelled.digest is not None or (slash and ("." in host or ":" in host))
+    return spelled if certain or _NAMES_IMAGE.fullmatch(key) is not None else None
+
+
+def _is_version(key: str, text: str) -> bool:
+    if _NAMES_VERSION.fullmatch(key) is not None:
+        return True
+    return _DOTTED.fullmatch(text) is not None and _ADDRESS.fullmatch(text) is None
+
+
+def env_sources(document: Document) -> tuple[Source, ...]:
+    """Which variables an `.env` sets, and of which a version is found there; never their values."""
+    sites = {place.pieces[0].link.step for place in find_env(document)}
+    return tuple(
+        Source(UNSET, str(link.step), None, "site" if link.step in sites else "", node.line)
+        for link, node in _last_set(document.root)
+    )
+
+
+def _last_set(root: Node | None) -> Iterator[tuple[Link, Scalar]]:
+    """Each variable at the last place that sets it, which is the one that counts."""
+    if not isinstance(root, Mapping):
+        return
+    last = {key.value: value for key, value in root.pairs if isinstance(key, Scalar)}
+    for key, value in last.items():
+        if isinstance(value, Scalar):
+            yield Link(None, key, root), value
