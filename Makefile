@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES = $(shell sed '/^\#/d' tests/debian-packages.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench image lock clean debian
+.PHONY: help demo test test-slow check format bench replay image lock clean debian
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | \
@@ -42,6 +42,9 @@ format: $(VENV)/.dev ## lay the source out as `make check` wants it
 
 bench: $(VENV)/.dev ## measure a cycle against git's own speed (ARGS='--help' for the choices)
 	@$(BIN)/python -m bench $(ARGS)
+
+replay: $(VENV)/.dev ## recorded commits of real config repos through the rewriter (ARGS=--verbose names each case)
+	@$(BIN)/python -m bench.replay $(ARGS)
 
 image: ## build the container image (ENGINE=podman, IMAGE=name:tag)
 	@engine="$(ENGINE)"; for e in docker podman; do \

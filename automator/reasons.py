@@ -260,6 +260,12 @@ CODES: dict[str, Code] = _table(
         "A value with `${…}` or `{{ … }}` is made elsewhere; a literal written here would break that.",
     ),
     Code(
+        "site/merged",
+        "{field} (line {line}) is merged (`<<`) into a mapping that names another image",
+        "write the version out where the other image is named",
+        "A merged version stands for every mapping that it is merged into; one of them is of another image.",
+    ),
+    Code(
         "site/template-shared",
         "{field} (line {line}) sets the version of several images",
         "give each image a template variable of its own",

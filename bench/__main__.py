@@ -81,6 +81,8 @@ TARGETS = (
     Wanted("one release / git push", "release", MIXED, http=True, target=1.5),
     Wanted("cold index / git cat-file", "cold_index", MIXED, target=12.0),
     Wanted("cold index / git cat-file", "cold_index", IMAGES, target=12.0, memory=MEMORY),
+    Wanted("restart / git cat-file", "restart", MIXED, target=12.0),
+    Wanted("restart / git cat-file", "restart", EVERY, target=12.0, memory=MEMORY),
 )
 OTHERS = (
     Wanted("100 releases / git push of 100", "release", MIXED, http=True, count=100),

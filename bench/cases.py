@@ -20,13 +20,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from automator.app.build import App
+from automator.app.fingerprint import locator_version
 from automator.config import load
 from automator.core.reference import Image, Repository, TagList, parse_repository
 from automator.cycle.earlier import Earlier
-from automator.cycle.index import Index
+from automator.cycle.index import Index, Snapshot
+from automator.cycle.located import Located
 from automator.cycle.run import Cycle, Trigger
 from automator.cycle.source import Scope
 from automator.edges.checkout import Checkout, Remote
+from automator.edges.store import Store
 from bench.inputs import GIT, git
 from bench.measure import Cost, Pair, Stopwatch, alternate, peak_memory, timed, traced_gits
 
@@ -140,20 +143,13 @@ def cold_index(told: Told) -> Found:
         with Checkout(clone, Remote(told.url, "main"), deadline=DEADLINE) as checkout:
             tip = checkout.ask_tip()
             checkout.fetch(tip)
-            listing = git(clone, "ls-tree", "-r", tip)
-            blobs = "".join(f"{line.split()[2]}\n" for line in listing.splitlines()).encode()
-            words = ["git", "-C", str(clone), "cat-file", "--batch", "--buffer"]
-
-            def read() -> object:
-                # Read through a pipe, as whoever needs the blobs must.
-                return subprocess.run(words, input=blobs, stdout=subprocess.PIPE, check=True)
+            read = _all_blobs(clone, tip)
 
             def index() -> Cost:
                 fresh = Index(checkout, Scope(), Earlier(checkout))
                 with Stopwatch() as watch:
                     snapshot = fresh.move_to(tip)
-                claimed = sum(map(len, snapshot.claims.sites.values()))
-                assert claimed == len(told.images), f"{claimed} sites for {len(told.images)} workloads"
+                _check_claims(snapshot, told)
                 return watch.cost
 
             # Once alone, so that the peak is that of one index.
@@ -162,6 +158,45 @@ def cold_index(told: Told) -> Found:
             gits = _gits_of(index)
             pair = alternate(told.runs, lambda _: index(), lambda _: timed(read))
             return Found(pair, memory, gits)
+
+
+def restart(told: Told) -> Found:
+    """The same once more in a new program, which has the state folder of one that did it before."""
+    with tempfile.TemporaryDirectory(prefix="automator-bench-") as folder:
+        clone, state = Path(folder, "clone"), Path(folder, "state")
+        with Checkout(clone, Remote(told.url, "main"), deadline=DEADLINE) as checkout:
+            tip = checkout.ask_tip()
+            checkout.fetch(tip)
+            read = _all_blobs(clone, tip)
+
+            def start(parsed: int | None = 0) -> Cost:
+                with Stopwatch() as watch, Store.open(state) as store:
+                    fresh = Index(
+                        checkout, Scope(), Earlier(checkout), Located(store, "bench", locator_version())
+                    )
+                    snapshot = fresh.move_to(tip)
+                _check_claims(snapshot, told)
+                assert parsed in (None, fresh.parsed), f"{fresh.parsed} files parsed by a restart"
+                return watch.cost
+
+            first = start(parsed=None)
+            gits = _gits_of(start)
+            pair = alternate(told.runs, lambda _: start(), lambda _: timed(read))
+            return Found(pair, peak_memory(), gits, first)
+
+
+def _check_claims(snapshot: Snapshot, told: Told) -> None:
+    claimed = sum(map(len, snapshot.claims.sites.values()))
+    assert claimed == len(told.images), f"{claimed} sites for {len(told.images)} workloads"
+
+
+def _all_blobs(clone: Path, tip: str) -> Callable[[], object]:
+    """Git reading every blob of a commit."""
+    listing = git(clone, "ls-tree", "-r", tip)
+    blobs = "".join(f"{line.split()[2]}\n" for line in listing.splitlines()).encode()
+    words = ["git", "-C", str(clone), "cat-file", "--batch", "--buffer"]
+    # Read through a pipe, as whoever needs the blobs must.
+    return lambda: subprocess.run(words, input=blobs, stdout=subprocess.PIPE, check=True)
 
 
 def release(told: Told) -> Found:
@@ -295,7 +330,7 @@ def _ready_commits(clone: Path, files: dict[str, str], run: int) -> None:
 
 # -- between the processes --------------------------------------------------------------------------
 
-CASES = {case.__name__: case for case in (quiet, growth, foreign, cold_index, release)}
+CASES = {case.__name__: case for case in (quiet, growth, foreign, cold_index, restart, release)}
 
 
 def measure(case: Callable[[Told], Found], told: Told) -> Found:

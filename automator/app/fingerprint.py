@@ -7,17 +7,12 @@ import pkgutil
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import chain
 
-import automator.core
-
-_BESIDE = (
-    "automator.errors",
-    "automator.reasons",
-    "automator.cycle.index",
-    "automator.cycle.located",
-    "automator.cycle.source",
-)
-"""What screens files and words their troubles; of the core, every module counts."""
+_PACKAGES = ("automator.core", "automator.cycle")
+"""What finds sites, and what screens files before. That is more than they need: better once too often."""
+_BESIDE = ("automator.errors", "automator.reasons")
+"""What words their troubles."""
 _LIBRARIES = ("ruamel.yaml", "ruamel.yaml.clib")
 
 
@@ -25,10 +20,9 @@ _LIBRARIES = ("ruamel.yaml", "ruamel.yaml.clib")
 def locator_version() -> str:
     """A hash of the code that decides which sites a text holds, so that nobody has to remember to raise a
     number; empty where the code cannot be read, and then nothing is kept."""
-    core = automator.core.__name__
-    names = sorted(f"{core}.{module.name}" for module in pkgutil.iter_modules(automator.core.__path__))
     told = hashlib.sha256()
     try:
+        names = sorted(chain.from_iterable(map(_modules, _PACKAGES)))
         for library in _LIBRARIES:
             told.update(f"{library} {version(library)}\n".encode())
         for name in (*names, *_BESIDE):
@@ -36,6 +30,12 @@ def locator_version() -> str:
     except (ImportError, OSError):
         return ""
     return told.hexdigest()
+
+
+def _modules(package: str) -> list[str]:
+    spec = find_spec(package)
+    folders = None if spec is None else spec.submodule_search_locations
+    return [f"{package}.{module.name}" for module in pkgutil.iter_modules(folders or ())]
 
 
 def _code(name: str) -> bytes:

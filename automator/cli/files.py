@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from automator.reasons import Reason, one_line, reason
 
 if TYPE_CHECKING:
     from automator.core.setting import Setting
-    from automator.core.site import Site
+    from automator.core.site import FileSites, Site
 
 FAILED = 1
 LARGEST = 8_000_000
@@ -67,7 +67,7 @@ def _read(paths: Sequence[str], name: str, *, warn: Callable[[Reason], None]) ->
 def _named(path: str, name: str) -> _File:
     from automator.edges.folder import read_file
 
-    data = sys.stdin.buffer.read() if path == STDIN else read_file(Path(path), limit=LARGEST)
+    data = _standard_input() if path == STDIN else read_file(Path(path), limit=LARGEST)
     text = _decoded(data)
     if text is None:
         shown = "standard input" if path == STDIN else path
@@ -75,9 +75,22 @@ def _named(path: str, name: str) -> _File:
     return _File(name if path == STDIN else path, data, text)
 
 
+def _standard_input() -> bytes:
+    try:
+        with open(0, "rb", closefd=False) as stream:  # sys.stdin is None where it was closed
+            data = stream.read(LARGEST + 1)
+    except OSError as error:
+        raise UsageError(reason("file/named", file="standard input", problem=error.strerror)) from error
+    if len(data) > LARGEST:
+        raise UsageError(
+            reason("file/named", file="standard input", problem=f"it is larger than {LARGEST} bytes")
+        )
+    return data
+
+
 def _below(root: Path, warn: Callable[[Reason], None]) -> Iterator[_File]:
     """The files of a folder that may hold images: YAML and JSON, none in a folder that begins with a dot."""
-    from automator.core.site import may_hold_sites
+    from automator.cycle.screen import may_hold
     from automator.cycle.source import Scope
     from automator.edges.folder import REGULAR, FolderSource
 
@@ -90,8 +103,22 @@ def _below(root: Path, warn: Callable[[Reason], None]) -> Iterator[_File]:
         if data is None or text is None:
             problem = "is too large, or may not be read" if data is None else "is no text in UTF-8"
             warn(reason("file/unreadable", file=shown, problem=problem))
-        elif may_hold_sites(data):
+        elif may_hold(path, data):
             yield _File(shown, data, text, named=False)
+
+
+def _located(files: Iterable[_File], fields: tuple[str, ...] = ()) -> Iterator[tuple[_File, FileSites]]:
+    """What each file holds, joined with what the others say: where charts lie, what a variable is for."""
+    from automator.core.joining import Joiner
+    from automator.core.setting import base_name
+    from automator.core.site import locate
+
+    joiner = Joiner()
+    found = [(file, locate(file.text, base_name(file.shown), fields)) for file in files]
+    for file, located in found:
+        joiner.put(os.path.normpath(file.shown), located.sites, located.sources)
+    for file, located in found:
+        yield file, replace(located, sites=joiner.join(os.path.normpath(file.shown), located.sites))
 
 
 def _decoded(data: bytes) -> str | None:
@@ -147,8 +174,7 @@ def set_(
     """
     _refuse_mixtures(files, printed=not (diff or write or told.json), write=write)
     work = _Work(image, to, old, field)
-    for file in _read(files, name, warn=lambda why: None):
-        work.set(file)
+    work.set(_read(files, name, warn=lambda why: None))
     if write and not work.held:
         work.write()
     if told.json:
@@ -183,9 +209,10 @@ class _Done:
         import difflib
 
         shown = os.path.normpath(self.file.shown).lstrip("/")
+        paths = _quoted(f"a/{shown}"), _quoted(f"b/{shown}")
         texts = (self.file.text, self.setting.text)
         old, new = (io.StringIO(text, newline="\n").readlines() for text in texts)
-        lines = difflib.unified_diff(old, new, f"a/{shown}", f"b/{shown}")
+        lines = difflib.unified_diff(old, new, *paths)
         return "".join(
             line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
         )
@@ -202,30 +229,42 @@ class _Done:
         return {**shown, "diff": self.diff()} if diff else shown
 
 
+def _quoted(path: str) -> str:
+    """A path in a diff, as git quotes those that could be read as something else."""
+    if path.isprintable() and not {'"', "\\"} & set(path):
+        return path
+    spelled = (chr(b) if 0x20 <= b < 0x7F and b not in b'"\\' else f"\\{b:03o}" for b in os.fsencode(path))
+    return f'"{"".join(spelled)}"'
+
+
 class _Work:
     """What `set` does: every file is worked out before the first is written."""
 
     def __init__(self, image: str, to: str, old: str | None, field: str | None) -> None:
-        from automator.core.setting import set_image
+        from automator.core.setting import asked
 
-        set_image("", image=image, to=to, field=field)  # refuses what no file could make right
-        self._image, self._to, self._old, self._field = image, to, old, field
+        self._ask, self._to = asked(image, to, old, field), to
         self.done: list[_Done] = []
 
-    def set(self, file: _File) -> None:
-        from automator.core.setting import set_image
+    def set(self, files: Iterable[_File]) -> None:
+        from automator.core.setting import Setting, set_sites
 
-        setting = set_image(
-            file.text, image=self._image, to=self._to, path=file.shown, old=self._old, field=self._field
-        )
-        if file.named or setting.sites or (setting.held and self._concerns(file, setting)):
-            self.done.append(_Done(file, setting))
+        for file, located in _located(files, self._ask.fields):
+            if located.trouble is not None:
+                setting = Setting(file.text, False, (located.trouble,))
+            elif file.named or any(self._concerns(site) for site in located.sites):
+                setting = set_sites(file.text, file.shown, located.sites, self._ask)
+            else:
+                continue
+            # A broken file that only its folder names is of interest if it may hold the image.
+            if file.named or located.trouble is None or self._ask.image.rpartition("/")[2] in file.text:
+                self.done.append(_Done(file, setting))
 
-    def _concerns(self, file: _File, setting: Setting) -> bool:
-        """Whether what is wrong with a file that only its folder names is of interest: others may be broken
-        or lack the field."""
-        last = self._image.rpartition("/")[2]
-        return setting.held[0].code != "set/field-nothing" and (not last or last in file.text)
+    def _concerns(self, site: Site) -> bool:
+        named = self._ask.names(site)
+        if self._ask.field is None:
+            return named
+        return self._ask.field in site.selectors and (named or not self._ask.image or site.repository is None)
 
     @property
     def held(self) -> bool:
@@ -263,14 +302,14 @@ class _Work:
         if self.held:
             return FAILED
         if not any(one.setting.sites for one in self.done):
-            at = f" at {self._old}" if self._old else ""
+            at = f" at {self._ask.old}" if self._ask.old else ""
             complain(reason("set/nothing", what=self._what + at))
             return FAILED
         return 0
 
     @property
     def _what(self) -> str:
-        return self._image or f"a version at {self._field}"
+        return self._ask.image or f"a version at {self._ask.field}"
 
 
 def _print_exactly(text: str) -> None:
@@ -301,13 +340,11 @@ def images(told: Globals, paths: tuple[str, ...], image: str | None) -> int:
         automator images --image ghcr.io/acme/web --output json
     """
     from automator.core.setting import names_image
-    from automator.core.site import locate
     from automator.core.spelling import repository_of
 
     warnings: list[Reason] = []
     found: list[tuple[_File, Site]] = []
-    for file in _read(paths or (".",), "stdin.yaml", warn=warnings.append):
-        located = locate(file.text, file.path.name)
+    for file, located in _located(_read(paths or (".",), "stdin.yaml", warn=warnings.append)):
         if located.trouble is not None:
             warnings.append(reason("file/unreadable", file=file.shown, problem=located.trouble.sentence))
         found += [

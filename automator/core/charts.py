@@ -38,11 +38,6 @@ _EXACT = re.compile(
 """A chart's version that is no range. (One with `+` is spelled `_` in a registry: it is no tag.)"""
 _RANGE = re.compile(r"v?[0-9xX]+(?:\.[0-9xX]+){0,2}(?:-[0-9A-Za-z.-]+)?", re.ASCII)
 """What can be a tag and is read as a range of versions unless it is exact: `1.2`, `1.x`."""
-_HOST = re.compile(
-    r"[A-Za-z0-9.-]+\.[A-Za-z0-9.-]+(?::[0-9]+)?(?:/\S*)?|(?:localhost|[A-Za-z0-9.-]+:[0-9]+)(?:/\S*)?",
-    re.ASCII,
-)
-"""An address that begins with a registry's host."""
 
 
 def find(document: Document, name: str, sources: Iterable[Source] = ()) -> list[Found]:
@@ -168,7 +163,7 @@ def _argo(node: Node | None, link: Link, owner: Owner) -> Iterator[Found]:
 
 def _argo_source(node: Mapping, link: Link, owner: Owner) -> Iterator[Found]:
     address, chart = content(node.get("repoURL")), content(node.get("chart"))
-    if address is None or not (_is_oci(address) or (chart is not None and _HOST.fullmatch(address))):
+    if address is None or not (_is_oci(address) or (chart is not None and _is_host(address))):
         return
     piece = _version(node, link, "targetRevision", tags=chart is None)
     if piece is not None:
@@ -219,6 +214,13 @@ def _helmfile(root: Mapping) -> Iterator[Found]:
 
 def _is_oci(address: str) -> bool:
     return address.startswith(OCI) and len(address) > len(OCI)
+
+
+def _is_host(address: str) -> bool:
+    """Whether an address begins with a registry's host, without any scheme."""
+    host = address.partition("/")[0]
+    named = "." in host or ":" in host or host == "localhost"
+    return named and "://" not in address and TEMPLATE.search(address) is None
 
 
 def _into(node: Mapping | None, link: Link | None, key: str) -> tuple[Mapping | None, Link | None]:

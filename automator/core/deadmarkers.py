@@ -7,8 +7,9 @@ nothing; `check` names each with its line.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Map
 from typing import NamedTuple
 
 from automator.core.found import content, owner_of
@@ -80,6 +81,8 @@ class _File(NamedTuple):
     """Line -> the values that the comment on it stands above, at the same indentation."""
     blocks: tuple[Scalar, ...]
     """Block scalars, by place."""
+    block_lines: tuple[int, ...]
+    """The line on which each of them begins."""
     text: frozenset[int]
     """Lines whose words belong to other scalars, not to comments."""
     listed: frozenset[int]
@@ -106,11 +109,12 @@ def survey(text: str, documents: Sequence[Document] | None, sites: Sequence[Site
         starts.append(starts[-1] + len(line) + 1)
     lines[0] = lines[0].removeprefix(BOM)
     file = None if documents is None else _read(text, documents)
+    claimed = _claimed(sites, starts)
     dead: list[tuple[int, Reason]] = []
     policies: list[tuple[int, str]] = []
     for number, words in enumerate((line.rstrip("\r") for line in lines), 1):
         if "automator:" in words:
-            why = _dead_claim(number, words, file, sites, starts)
+            why = _dead_claim(number, words, file, claimed, starts)
             dead += [(number, why)] if why is not None else []
         if FLUX in words:
             comment = _flux_comment(text, number, words, file)
@@ -168,7 +172,9 @@ def _read(text: str, documents: Sequence[Document]) -> _File:
                 above.setdefault(node.line - 1, []).append(value)
             if on_list:
                 listed.update((node.line - 1, last))
-    return _File(behind, above, tuple(blocks), frozenset(words), frozenset(listed))
+    return _File(
+        behind, above, tuple(blocks), tuple(node.line for node in blocks), frozenset(words), frozenset(listed)
+    )
 
 
 def _values(node: Node | None) -> Iterator[tuple[_Value, bool]]:
@@ -192,11 +198,13 @@ def _values(node: Node | None) -> Iterator[tuple[_Value, bool]]:
 
 def _block_at(file: _File, line: int, starts: Sequence[int]) -> Scalar | None:
     """The block scalar that holds a line, its first line (`|`) included."""
-    for node in file.blocks:
-        last = bisect_right(starts, max(node.end - 1, node.start))
-        if node.line <= line <= last:
-            return node
-    return None
+    index = bisect_right(file.block_lines, line) - 1
+    node = file.blocks[index] if index >= 0 else None
+    return node if node is not None and line <= _last_line(node, starts) else None
+
+
+def _last_line(node: Scalar, starts: Sequence[int]) -> int:
+    return bisect_right(starts, max(node.end - 1, node.start))
 
 
 # -- Flux ------------------------------------------------------------------------------------------
@@ -280,23 +288,41 @@ def _described(version: Spelled | None, reference: Spelled | None) -> str:
 # -- ours ------------------------------------------------------------------------------------------
 
 
+def _claimed(sites: Sequence[Site], starts: Sequence[int]) -> Map[str, tuple[list[Site], list[int]]]:
+    """Workload -> the sites that comments give to it, and the lines of their parts."""
+    found: dict[str, tuple[list[Site], list[int]]] = {}
+    for site in sites:
+        if site.claim is not None:
+            mine, lines = found.setdefault(site.claim, ([], []))
+            mine.append(site)
+            lines.extend(bisect_right(starts, part.start) for part in site.parts)
+    for _, lines in found.values():
+        lines.sort()
+    return found
+
+
 def _dead_claim(
-    line: int, words: str, file: _File | None, sites: Sequence[Site], starts: Sequence[int]
+    line: int,
+    words: str,
+    file: _File | None,
+    claimed: Map[str, tuple[list[Site], list[int]]],
+    starts: Sequence[int],
 ) -> Reason | None:
     """Why a comment `# automator: NAME` gives no site to that workload, if it gives none."""
     found = _CLAIM_COMMENT.search(words)
     if found is None or (file is not None and line in file.text):
         return None
-    mine = [site for site in sites if site.claim == found["name"]]
-    parts = [part for site in mine for part in site.parts]
-    near = any(bisect_right(starts, part.start) - line in (0, 1) for part in parts)
-    if near or (file is None and mine):
+    mine, lines = claimed.get(found["name"], ([], []))
+    following = bisect_left(lines, line)  # of the parts, the first that is not above the comment
+    near = lines[following] if following < len(lines) else line + 2
+    if near <= line + 1 or (file is None and mine):
         return None
     problem = "no image is found there"
     if file is not None:
         block = _block_at(file, line, starts)
-        if block is not None and any(block.start <= part.start < block.end for part in parts):
-            return None
+        within = bisect_left(lines, block.line) if block is not None else len(lines)
+        if block is not None and within < len(lines) and lines[within] <= _last_line(block, starts):
+            return None  # at the name of an image whose tag is in the same embedded document
         values = [file.behind[line]] if line in file.behind else file.above.get(line, [])
         if any(_names(value, site) for value in values for site in mine):
             return None

@@ -16,7 +16,7 @@ from automator.reasons import reason
 _ASSIGNMENT = re.compile(
     r"[ \t]*(?:export[ \t]+)?(?P<key>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(?:=[ \t]*|:[ \t]+)", re.ASCII
 )
-_UNQUOTED = re.compile(r"(?P<value>(?:(?![ \t]#)[^\r\n])*?)(?=[ \t]*(?:[ \t]#|[\r\n]|\Z))")
+_COMMENT = re.compile(r"[ \t]#")
 _QUOTED = {
     "'": re.compile(r"'(?P<value>(?:\\.|[^'\\])*)'", re.DOTALL),
     '"': re.compile(r'"(?P<value>(?:\\.|[^"\\])*)"', re.DOTALL),
@@ -62,9 +62,11 @@ def _value(text: str, at: int, line: int) -> Scalar | None:
     """The value that begins here; None where its quote is never closed."""
     quote = text[at : at + 1]
     if quote not in _QUOTED:
-        match = _UNQUOTED.match(text, at)
-        start, end = match.span("value") if match is not None else (at, at)
-        return _scalar(text, start, end, line, literal="$" not in text[start:end])
+        stop = _BREAK.search(text, at)
+        end = stop.start() if stop is not None else len(text)
+        comment = _COMMENT.search(text, at - 1, end)
+        value = text[at : max(at, comment.start()) if comment is not None else end].rstrip(" \t")
+        return _scalar(text, at, at + len(value), line, literal="$" not in value)
     match = _QUOTED[quote].match(text, at)
     if match is None:
         return None

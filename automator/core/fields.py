@@ -82,6 +82,7 @@ class Printer:
 
     def __init__(self) -> None:
         self._names: dict[int, tuple[str | None, ...]] = {}
+        """By the identity of the list: those inside scalars may have no place of their own."""
 
     def path(self, link: Link | None) -> str:
         parts: list[str] = []
@@ -102,9 +103,9 @@ class Printer:
     def _name(self, node: Mapping | Sequence | Scalar, index: int) -> str | int:
         if not isinstance(node, Sequence):
             return index
-        names = self._names.get(node.start)
+        names = self._names.get(id(node))
         if names is None:
-            names = self._names[node.start] = names_of(node)
+            names = self._names[id(node)] = names_of(node)
         return names[index] or index
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
+from collections.abc import Mapping as Map
 from typing import NamedTuple
 
 from automator.core.fields import Link
@@ -21,7 +23,6 @@ from automator.core.found import (
     owner_at,
     scalars,
     under_image,
-    versions,
 )
 from automator.core.reference import Repository
 from automator.core.spelling import (
@@ -165,20 +166,22 @@ def marked(text: str, document: Document, found: list[Found]) -> list[Found]:
         for link, node in scalars(document.root)
         if (marker := marker_at(text, node)) is not None
     ]
-    names = [mark for mark in marks if mark.marker.piece == "name" and content(mark.node) is not None]
-    places: list[Found] = []
-    for wanted, read in (("reference", _reference), ("tag", _tag)):
-        for mark in marks:
-            if mark.marker.piece == wanted and mark.node.start not in known:
-                place = read(document.root, mark, names)
-                places += [place] if place is not None else []
-    for place in places:
-        known.update(piece.node.start for piece in place.pieces)
+    names = _names(marks)
+    read = [
+        _version(document.root, mark, names)
+        if mark.marker.piece == "tag"
+        else _reference(document.root, mark)
+        for mark in marks
+        if mark.marker.piece in ("tag", "reference") and mark.node.start not in known
+    ]
+    places = _with_digests([place for place in read if place is not None], known)
+    known.update(piece.node.start for place in places for piece in place.pieces)
     _give_way(found, places)
+    takers = _Takers(text, (found, places))
     for mark in marks:
         if mark.marker.piece == "digest" and mark.node.start not in known:
-            place = _digest(document.root, mark, names)
-            if place is not None and not _take_in(text, place, mark, (found, places)):
+            place = _version(document.root, mark, names)
+            if place is not None and not takers.take_in(place, mark):
                 places.append(place)
     return places
 
@@ -211,42 +214,22 @@ def _mentioned(text: str, root: Node | None, word: str) -> bool:
     return text.find(word, begin, end if end >= 0 else len(text)) >= 0
 
 
-def _reference(root: Node | None, mark: _Marked, names: list[_Marked]) -> Found | None:
+def _reference(root: Node | None, mark: _Marked) -> Found | None:
     spelled = read_reference(content(mark.node) or "")
     if spelled is None or (spelled.tag, spelled.digest, spelled.doubt) == (None, None, None):
         return None
     return _found(root, mark.link, spelled, [Piece("reference", mark.node, mark.link)])
 
 
-def _tag(root: Node | None, mark: _Marked, names: list[_Marked]) -> Found | None:
-    return _version(root, mark, "tag", names)
-
-
-def _digest(root: Node | None, mark: _Marked, names: list[_Marked]) -> Found | None:
-    return _version(root, mark, "digest", names)
-
-
-def _version(root: Node | None, mark: _Marked, piece: str, names: list[_Marked]) -> Found | None:
+def _version(root: Node | None, mark: _Marked, names: _Names) -> Found | None:
     spelled = read_version(content(mark.node) or "")
-    if spelled is None or (piece == "digest" and spelled.tag is not None):
+    if spelled is None or (mark.marker.piece == "digest" and spelled.tag is not None):
         return None
-    pieces = _pieces(mark.link, mark.node, piece)
     name = _nearest(mark, names)
     written = "" if name is None else content(name.node) or ""
-    spelled = spelled._replace(
-        written=written, repository=repository_of(written), digest=spelled.digest or _digest_of(pieces)
-    )
+    spelled = spelled._replace(written=written, repository=repository_of(written))
+    pieces = [Piece(mark.marker.piece, mark.node, mark.link)]
     return _found(root, mark.link, spelled, pieces, () if name is None else (name.node,))
-
-
-def _pieces(link: Link, node: Scalar, piece: str) -> list[Piece]:
-    """A tag with the digest in the key beside it, or only what stands in `node`."""
-    mapping = link.node
-    if piece == "tag" and isinstance(link.step, str) and isinstance(mapping, Mapping):
-        pieces = versions(mapping, link.parent, link.step)
-        if pieces and pieces[0].node is node and all(_is_version(other.node) for other in pieces):
-            return pieces
-    return [Piece(piece, node, link)]
 
 
 def _is_version(node: Scalar | Alias) -> bool:
@@ -254,12 +237,29 @@ def _is_version(node: Scalar | Alias) -> bool:
     return text is None or read_version(text) is not None
 
 
-def _digest_of(pieces: list[Piece]) -> str | None:
-    for piece in pieces[1:]:
-        version = read_version(content(piece.node) or "")
-        if version is not None:
-            return version.digest
-    return None
+def _with_digests(places: list[Found], known: set[int]) -> list[Found]:
+    """Places with the `digest` key beside a tag as a further piece, where it can only be that tag's."""
+    tags = Counter(id(place.pieces[0].link.node) for place in places if place.pieces[0].piece == "tag")
+    return [
+        _with_digest(place, known) if tags[id(place.pieces[0].link.node)] == 1 else place for place in places
+    ]
+
+
+def _with_digest(place: Found, known: set[int]) -> Found:
+    piece = place.pieces[0]
+    mapping = piece.link.node
+    digest = mapping.get("digest") if isinstance(mapping, Mapping) and piece.piece == "tag" else None
+    if not isinstance(digest, (Scalar, Alias)) or digest.end == digest.start or digest.start in known:
+        return place
+    text = content(digest)
+    version = read_version(text) if text is not None else Spelled("", None, None, None)
+    if version is None or version.tag is not None:
+        return place
+    spelled = place.spelled._replace(
+        digest=place.spelled.digest or version.digest, doubt=place.spelled.doubt or version.doubt
+    )
+    pieces = (piece, Piece("digest", digest, Link(piece.link.parent, "digest", mapping)))
+    return place._replace(spelled=spelled, pieces=pieces)
 
 
 def _found(
@@ -273,44 +273,59 @@ def _found(
     return Found(spelled, tuple(pieces), names, owner_at(root, link), container)
 
 
-def _nearest(mark: _Marked, names: list[_Marked]) -> _Marked | None:
+_Names = Map[tuple[str, int], tuple[_Marked, bool]]
+"""Policy and a collection -> the first `:name` marker of the policy below it, and whether all agree."""
+
+
+def _names(marks: list[_Marked]) -> _Names:
+    names: dict[tuple[str, int], tuple[_Marked, bool]] = {}
+    for mark in marks:
+        if mark.marker.piece != "name" or content(mark.node) is None:
+            continue
+        way: Link | None = mark.link
+        while way is not None:
+            key = (mark.marker.policy, id(way.node))
+            first, agree = names.get(key, (mark, True))
+            names[key] = (first, agree and content(first.node) == content(mark.node))
+            way = way.parent
+    return names
+
+
+def _nearest(mark: _Marked, names: _Names) -> _Marked | None:
     """The name marker of the same policy that shares the innermost collection with a value; None where
     several share it and say different things."""
-    same = [name for name in names if name.marker.policy == mark.marker.policy]
     way: Link | None = mark.link
     while way is not None:
-        near = [name for name in same if _is_below(name.link, way.node)]
-        if near:
-            return near[0] if len({content(name.node) for name in near}) == 1 else None
+        near = names.get((mark.marker.policy, id(way.node)))
+        if near is not None:
+            return near[0] if near[1] else None
         way = way.parent
     return None
 
 
-def _is_below(link: Link | None, node: Node) -> bool:
-    while link is not None:
-        if link.node is node:
-            return True
-        link = link.parent
-    return False
+class _Takers:
+    """Tags that can take in a digest which a marker gives to their policy, by their mapping."""
 
+    def __init__(self, text: str, known: tuple[list[Found], ...]) -> None:
+        self._tags: dict[tuple[int, str | None], list[tuple[list[Found], int]]] = {}
+        for places in known:
+            for index, place in enumerate(places):
+                piece = place.pieces[0]
+                if len(place.pieces) == 1 and piece.piece == "tag" and place.spelled.digest is None:
+                    key = (id(piece.link.node), comments(text, place)[0])
+                    self._tags.setdefault(key, []).append((places, index))
 
-def _take_in(text: str, place: Found, mark: _Marked, known: tuple[list[Found], ...]) -> bool:
-    """Give a digest to the tag of the same policy in the same mapping, if there is exactly one."""
-    takers = [
-        (places, index)
-        for places in known
-        for index, other in enumerate(places)
-        if len(other.pieces) == 1 and other.pieces[0].piece == "tag" and other.spelled.digest is None
-        and other.pieces[0].link.node is mark.link.node
-        and comments(text, other)[0] == mark.marker.policy
-    ]  # fmt: skip
-    if len(takers) != 1:
-        return False
-    places, index = takers[0]
-    taker = places[index]
-    pieces = (*taker.pieces, Piece("digest", mark.node, mark.link))
-    places[index] = taker._replace(pieces=pieces, spelled=taker.spelled._replace(digest=place.spelled.digest))
-    return True
+    def take_in(self, place: Found, mark: _Marked) -> bool:
+        """Give a digest to the tag of its policy in its mapping, if there is exactly one."""
+        takers = self._tags.get((id(mark.link.node), mark.marker.policy), [])
+        if len(takers) != 1:
+            return False
+        places, index = takers.pop()
+        taker = places[index]
+        spelled = taker.spelled._replace(digest=place.spelled.digest)
+        pieces = (*taker.pieces, Piece("digest", mark.node, mark.link))
+        places[index] = taker._replace(pieces=pieces, spelled=spelled)
+        return True
 
 
 # -- images that only a Renovate comment gives away ------------------------------------------------
@@ -329,8 +344,8 @@ def renovated(text: str, document: Document, found: list[Found]) -> list[Found]:
     for link, node in scalars(document.root):
         named = None if node.start in known else _dependency_at(text, node)
         place = None if named is None else _updated(document.root, link, node, *named)
-        if place is not None and not known.intersection(piece.node.start for piece in place.pieces):
-            places.append(place)
+        places += [place] if place is not None else []
+    places = _with_digests(places, known)
     _give_way(found, places)
     return places
 
@@ -376,6 +391,5 @@ def _updated(
     certain = version.tag is None or TAG_KEY.fullmatch(key) or _NUMBERED.match(value)
     if version.doubt is not None or not certain:
         return None
-    pieces = _pieces(link, node, "digest" if version.tag is None else "tag")
-    digest = version.digest or _digest_of(pieces)
-    return _found(root, link, version._replace(written=written, repository=repository, digest=digest), pieces)
+    piece = Piece("digest" if version.tag is None else "tag", node, link)
+    return _found(root, link, version._replace(written=written, repository=repository), [piece])

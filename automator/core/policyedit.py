@@ -7,6 +7,7 @@ that a person would write.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ from automator.core.lines import (
     lines_out,
     past_comments,
 )
-from automator.core.yamltext import Alias, Node, Scalar
+from automator.core.yamltext import BOM, Alias, Node, Scalar
 from automator.errors import ManifestError
 from automator.reasons import reason
 
@@ -37,6 +38,8 @@ Given = Text | Sequence[str] | Mapping[str, Text]
 """What a key can be set to: a text, a boolean, a number, a list of texts or a flat mapping."""
 
 MAX_NUMBER = 10**18
+
+_NO_CONTENT = re.compile(r"[ \t]*(?:#.*)?|---[ \t]*(?:[ \t]#.*)?|%.*")
 
 
 class _Asked(NamedTuple):
@@ -300,6 +303,9 @@ def _insert(text: str, found: _Found, value: Value, asked: _Asked) -> str:
     habits = house.read_habits(text, found.root)
     parent = found.parent
     if parent is None:
+        # An anchor or a tag that stands alone would become the new mapping's.
+        if not all(_NO_CONTENT.fullmatch(line) for line in text.removeprefix(BOM).splitlines()):
+            raise _refusal("edit/layout", asked, None)
         lines = house.pair_lines(asked.path[-1], value, habits, 0)
         return _proven(text, [lines_in(text, len(text), lines)], found, value, asked, asked.path)
     if parent.flow:

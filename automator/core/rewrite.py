@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from automator.core import yamltext
 from automator.core.found import SETTING
-from automator.core.mask import read
+from automator.core.proof import Splice, verify
 from automator.core.reference import DIGEST, TAG
-from automator.core.site import Part, Site, locate, read_file
-from automator.core.spans import runs, to_value
-from automator.core.yamltext import Alias, Mapping, Node, Scalar, quote_plain
+from automator.core.site import Part, Site, locate
+from automator.core.yamltext import quote_plain
 from automator.errors import ManifestError
 from automator.reasons import reason
 
@@ -44,17 +41,6 @@ class Edit:
     """Drop the digest behind the tag: only where a person has named the digest that goes."""
 
 
-class _Splice(NamedTuple):
-    """Characters to replace, what replaces them, and what the scalar must read as afterwards."""
-
-    start: int
-    end: int
-    characters: str
-    value: str
-    setting: bool
-    """Whether it is a template variable's value, outside of all scalars."""
-
-
 class _Window(NamedTuple):
     """A run of whole documents of a text, and the edits in it."""
 
@@ -63,21 +49,23 @@ class _Window(NamedTuple):
     edits: list[Edit]
 
 
-def rewrite(text: str, edits: Sequence[Edit], name: str) -> str:
+def rewrite(text: str, edits: Sequence[Edit], name: str, *, located: bool = False) -> str:
     """The text with each edit's site at its new version.
 
     A site keeps its form: a digest moves along with its tag, a reference by digest alone stays one, and
     `pin` writes into the digest's key where there is one, else behind the tag. A site is looked up again in
-    `text` (in its own document where the spans still hold its value, else by document and field). The
-    result is parsed again: everything but the intended values must be equal.
+    `text` (in its own document where the spans still hold its value, else by document and field), unless it
+    was `located` in this very text. The result is parsed again: everything but the intended values must be
+    equal.
 
     Raises ManifestError (`site/…`, `yaml/…`) where an edit cannot be made exactly; nothing is half done.
     """
     for edit in edits:
         _check(edit)
-    for window in sorted(_windows(text, edits, name), reverse=True):
+    for window in sorted(_windows(text, edits, name, located=located), reverse=True):
         body = text[window.start : window.end]
-        text = text[: window.start] + _rewrite_window(body, window, name) + text[window.end :]
+        after = _rewrite_window(body, window, name, located=located)
+        text = text[: window.start] + after + text[window.end :]
     return text
 
 
@@ -97,7 +85,7 @@ def _check(edit: Edit) -> None:
 # -- where ------------------------------------------------------------------------------------
 
 
-def _windows(text: str, edits: Sequence[Edit], name: str) -> list[_Window]:
+def _windows(text: str, edits: Sequence[Edit], name: str, *, located: bool) -> list[_Window]:
     """The parts of a large text that need to be looked at; the whole of a small one.
 
     `---` in the first column ends a document wherever it stands (YAML 1.2.2, 9.1.2), so a text may be
@@ -111,7 +99,7 @@ def _windows(text: str, edits: Sequence[Edit], name: str) -> list[_Window]:
         first = edit.site.parts[0]
         start, end = _marker_before(text, first.start), _marker_after(text, first.end)
         windows.setdefault(start, _Window(start, end, [])).edits.append(edit)
-    if all(_still_there(text, window, name) for window in windows.values()):
+    if located or all(_still_there(text, window, name) for window in windows.values()):
         return list(windows.values())
     return [whole]
 
@@ -144,6 +132,18 @@ def _in_window(sites: Sequence[Site], edit: Edit, offset: int) -> Site | None:
     return None
 
 
+def _moved(body: str, site: Site, offset: int) -> Site | None:
+    """A site of the whole text as one of a part of it, if its characters stand there."""
+    parts = site.parts
+    if offset:
+        parts = tuple(replace(part, start=part.start - offset, end=part.end - offset) for part in parts)
+    for part in parts:
+        tail = part.value[len(site.written) :] if part.piece == "reference" else part.value
+        if part.start < 0 or tail not in body[part.start : part.end]:
+            return None
+    return replace(site, parts=parts) if offset else site
+
+
 def _in_text(sites: Sequence[Site], edit: Edit) -> Site | None:
     """The site of an edit, by document and path."""
     for site in sites:
@@ -171,14 +171,16 @@ def _sites(text: str, edits: Sequence[Edit], name: str) -> tuple[Site, ...]:
 # -- what -------------------------------------------------------------------------------------
 
 
-def _rewrite_window(body: str, window: _Window, name: str) -> str:
-    sites = _sites(body, window.edits, name)
+def _rewrite_window(body: str, window: _Window, name: str, *, located: bool) -> str:
+    sites = () if located else _sites(body, window.edits, name)
     quote = _habit(body)
-    splices: dict[int, _Splice] = {}
+    splices: dict[int, Splice] = {}
     meant: set[tuple[int, str]] = set()
     found: list[tuple[Edit, Site]] = []
     for edit in window.edits:
-        site = _in_window(sites, edit, window.start) or (_in_text(sites, edit) if window.start == 0 else None)
+        site = _moved(body, edit.site, window.start) if located else _in_window(sites, edit, window.start)
+        if site is None and window.start == 0:
+            site = _in_text(sites, edit)
         if site is None:
             raise ManifestError(reason("site/moved", field=edit.site.field, line=edit.site.line))
         found.append((edit, site))
@@ -196,18 +198,18 @@ def _rewrite_window(body: str, window: _Window, name: str) -> str:
     for splice in sorted(splices.values(), reverse=True):
         after = after[: splice.start] + splice.characters + after[splice.end :]
     if after != body:
-        _verify(body, after, splices, name)
+        verify(body, after, splices, name)
     return after
 
 
-def _splices(text: str, site: Site, edit: Edit, quote: str) -> list[_Splice]:
+def _splices(text: str, site: Site, edit: Edit, quote: str) -> list[Splice]:
     has_digest_key = any(part.piece == "digest" for part in site.parts)
     splices = []
     for part in site.parts:
         value = _new_value(site, part, edit, has_digest_key)
         if value != part.value:
             splices.append(
-                _Splice(
+                Splice(
                     part.start, part.end, _spell(text, site, part, value, quote), value, part.style == SETTING
                 )
             )
@@ -258,82 +260,3 @@ def _habit(text: str) -> str:
     """The quotes that a text uses more often; double ones where it has no habit."""
     single = len(_SINGLE.findall(text))
     return "'" if single > len(_DOUBLE.findall(text)) else '"'
-
-
-# -- proof ------------------------------------------------------------------------------------
-
-
-def _verify(before: str, after: str, splices: dict[int, _Splice], name: str) -> None:
-    """Raises ManifestError unless `after` reads as `before` but for the intended values."""
-    old, new = read_file(before, name), read_file(after, name)
-    proof = _Proof(before, splices)
-    if len(old) == len(new):
-        for one, other in zip(old, new, strict=True):
-            if one.templated != other.templated or not proof.equal(one.root, other.root):
-                raise ManifestError(reason("site/verify-failed", line=one.line))
-    # A template variable is set in a comment or a template, which YAML does not see.
-    unseen = [splice for splice in proof.intended.values() if not splice.setting]
-    if len(old) != len(new) or unseen:
-        raise ManifestError(reason("site/verify-failed", line=1))
-
-
-class _Proof:
-    """Compares the nodes of a text with those of the edited one."""
-
-    def __init__(self, text: str, splices: dict[int, _Splice]) -> None:
-        self.intended = dict(splices)
-        """Splices that no scalar has accounted for yet."""
-        self._text = text
-        self._starts = sorted(splices)
-
-    def equal(self, old: Node | None, new: Node | None) -> bool:
-        """Whether two nodes are equal but for the intended values."""
-        if isinstance(old, Scalar) and isinstance(new, Scalar):
-            return (old.anchor, old.tag) == (new.anchor, new.tag) and self._scalar(old, new)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            return (old.flow, old.anchor, len(old.pairs)) == (new.flow, new.anchor, len(new.pairs)) and all(
-                self.equal(old_key, new_key) and self.equal(old_value, new_value)
-                for (old_key, old_value), (new_key, new_value) in zip(old.pairs, new.pairs, strict=True)
-            )
-        if isinstance(old, yamltext.Sequence) and isinstance(new, yamltext.Sequence):
-            return (old.flow, old.anchor, len(old.items)) == (new.flow, new.anchor, len(new.items)) and all(
-                self.equal(one, other) for one, other in zip(old.items, new.items, strict=True)
-            )
-        if isinstance(old, Alias) and isinstance(new, Alias):
-            return old.name == new.name
-        return old is None and new is None
-
-    def _scalar(self, old: Scalar, new: Scalar) -> bool:
-        first = bisect_left(self._starts, old.start)
-        last = bisect_left(self._starts, old.end)
-        if first == last:
-            return (old.value, old.style) == (new.value, new.style)
-        inside = [splice for s in self._starts[first:last] if (splice := self.intended.pop(s, None))]
-        if len(inside) == 1 and (inside[0].start, inside[0].end) == (old.start, old.end):
-            return new.value == inside[0].value and (
-                new.style == old.style or (old.style == "plain" and new.style in ("single", "double"))
-            )
-        return new.style == old.style and self._parts(old, new, inside)
-
-    def _parts(self, old: Scalar, new: Scalar, inside: list[_Splice]) -> bool:
-        """Whether a longer scalar differs in the intended parts alone, and so does what it holds."""
-        places = runs(self._text, old)
-        inner: dict[int, _Splice] = {}
-        value, at = "", 0
-        for splice in inside:
-            place = to_value(places, splice.start, splice.end)
-            if place is None:
-                return False
-            value += old.value[at : place[0]] + splice.characters
-            at = place[1]
-            inner[place[0]] = splice._replace(start=place[0], end=place[1])
-        if value + old.value[at:] != new.value:
-            return False
-        try:
-            if "\n" in old.value:
-                read(old.value)
-        except ManifestError:
-            return True  # no document, only words
-        if "\n" in old.value and old.style != "text":
-            _verify(old.value, new.value, inner, "")
-        return True

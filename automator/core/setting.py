@@ -35,8 +35,8 @@ class _Target(NamedTuple):
     digest: str | None
 
 
-class _Ask(NamedTuple):
-    """What `set_image` was asked for."""
+class Ask(NamedTuple):
+    """Which image is to be set to which version, and where; made by `asked`."""
 
     image: str
     repository: Repository | None
@@ -44,6 +44,11 @@ class _Ask(NamedTuple):
     target: _Target
     old: str | None
     field: str | None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The paths that sites are to be located with."""
+        return () if self.field is None else (self.field,)
 
     def names(self, site: Site) -> bool:
         """Whether a site is of the image, as it is spelled or as it is meant."""
@@ -84,9 +89,8 @@ def set_image(
     spelling of the same one (`nginx`, `docker.io/library/nginx`); it may be empty where `field` says the
     place. `to` is `tag`, `tag@digest`, or `@digest`, which keeps the tag; a digest is also written where
     there was none. `path` is the file's name: `kustomization.yaml`, `.env` and the like have shapes of their
-    own.
-    `old` limits the edit to sites at that tag, digest or `tag@digest`; with a digest in it and a bare tag
-    in `to`, the digest is dropped. `field` limits it to the one site at that field path.
+    own. `old` limits the edit to sites at that tag, digest or `tag@digest`; with a digest in it and a bare
+    tag in `to`, the digest is dropped. `field` limits it to the one site at that field path.
 
     All meant sites are changed or none: one that cannot be is told in `held`. Without `old`, sites at
     different versions are not touched, since it is not said which of them are meant.
@@ -94,21 +98,39 @@ def set_image(
     Raises InvalidReference (`set/target`), UsageError (`set/field`, `set/image`). Nothing that the text
     holds raises.
     """
-    ask = _Ask(_image(image, field), repository_of(image), _target(to), old, field)
-    name = path.replace("\\", "/").rpartition("/")[2]
-    located = locate(text, name, () if field is None else (field,))
+    ask = asked(image, to, old, field)
+    located = locate(text, base_name(path), ask.fields)
     if located.trouble is not None:
         return Setting(text, False, (located.trouble,))
-    chosen, doubts = _chosen(ask, located.sites)
+    return set_sites(text, path, located.sites, ask)
+
+
+def asked(image: str, to: str, old: str | None, field: str | None) -> Ask:
+    """What the arguments of `set_image` mean. Raises InvalidReference (`set/target`), UsageError
+    (`set/image`)."""
+    return Ask(_image(image, field), repository_of(image), _target(to), old, field)
+
+
+def set_sites(text: str, path: str, sites: Sequence[Site], ask: Ask) -> Setting:
+    """`set_image` for sites that are known: those of `text`, located with the fields of `ask`.
+
+    Raises UsageError (`set/field`).
+    """
+    chosen, doubts = _chosen(ask, sites)
     waiting = [site for site in chosen if not ask.done(site)]
     doubts = doubts or tuple(why for site in waiting if (why := _doubt(ask, site, chosen)) is not None)
     if doubts or not waiting:
         return Setting(text, False, doubts, chosen)
     try:
-        after = rewrite(text, [_edit(ask, site) for site in waiting], name)
+        after = rewrite(text, [_edit(ask, site) for site in waiting], base_name(path), located=True)
     except ManifestError as error:
         return Setting(text, False, (error.reason,), chosen)
     return Setting(after, after != text, (), chosen)
+
+
+def base_name(path: str) -> str:
+    """The last part of a path, of whatever system it is."""
+    return path.replace("\\", "/").rpartition("/")[2]
 
 
 def names_image(site: Site, image: str, repository: Repository | None) -> bool:
@@ -152,7 +174,7 @@ _Chosen = tuple[tuple[Site, ...], tuple[Reason, ...]]
 """The sites that are meant, and why none of them may be touched."""
 
 
-def _chosen(ask: _Ask, sites: Sequence[Site]) -> _Chosen:
+def _chosen(ask: Ask, sites: Sequence[Site]) -> _Chosen:
     if ask.field is not None:
         return _by_field(ask, ask.field, sites)
     named = [site for site in sites if ask.names(site)]
@@ -167,7 +189,7 @@ def _chosen(ask: _Ask, sites: Sequence[Site]) -> _Chosen:
     return meant, ()
 
 
-def _by_field(ask: _Ask, field: str, sites: Sequence[Site]) -> _Chosen:
+def _by_field(ask: Ask, field: str, sites: Sequence[Site]) -> _Chosen:
     there = tuple(site for site in sites if field in site.selectors)
     if not there and parse_field(field) is None:
         raise UsageError(reason("set/field", field=field))
@@ -200,7 +222,7 @@ def _bare_hash(site: Site) -> str | None:
     return site.digest.removeprefix("sha256:") if hashed and site.digest else None
 
 
-def _ambiguous(ask: _Ask, versions: dict[str, Site]) -> Reason:
+def _ambiguous(ask: Ask, versions: dict[str, Site]) -> Reason:
     places = [f"{version or 'no version'} (line {site.line})" for version, site in versions.items()]
     listed = ", ".join(sorted(places))
     return reason("set/ambiguous", image=ask.image, versions=listed)
@@ -209,7 +231,7 @@ def _ambiguous(ask: _Ask, versions: dict[str, Site]) -> Reason:
 # -- what is written ----------------------------------------------------------------------------
 
 
-def _doubt(ask: _Ask, site: Site, chosen: Sequence[Site]) -> Reason | None:
+def _doubt(ask: Ask, site: Site, chosen: Sequence[Site]) -> Reason | None:
     """Why a site cannot get the version, or None."""
     if site.held is not None:
         return site.held
@@ -227,7 +249,7 @@ def _doubt(ask: _Ask, site: Site, chosen: Sequence[Site]) -> Reason | None:
     return None
 
 
-def _edit(ask: _Ask, site: Site) -> Edit:
+def _edit(ask: Ask, site: Site) -> Edit:
     tag, digest = ask.target_at(site)
     # A site by digest alone stays one, whatever tag stands here.
     kept = tag or site.tag or "latest"

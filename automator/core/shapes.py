@@ -64,18 +64,34 @@ _ENDS = frozenset(("tag", "Tag", "TAG", "ion", "ION"))
 Lookup = Callable[[str], "tuple[Node, Link] | None"]
 
 
-def find(document: Document, text: str, name: str, sources: Iterable[Source] = ()) -> list[Found]:
-    """Every image of a document, in the order of the text; `name` is the file's base name, and `sources`
-    what its other documents say of charts."""
+def find(
+    document: Document, text: str, name: str, sources: Iterable[Source] = (), *, variables_set: bool = False
+) -> list[Found]:
+    """Every image of a document, in the order of the text; `name` is the file's base name, `sources` what
+    its other documents say of charts, and `variables_set` whether templates in it set variables."""
     kustomization = name in KUSTOMIZATIONS or owner_of(document.root).kind in ("Kustomization", "Component")
     walk = _Walk(document, text, kustomization)
     walk.resource(document.root, None)
-    found = [place for place in variables.resolved(walk.found, text) if not _says_nothing(place.spelled)]
-    if document.number == 0:
+    found = [_doubted(place, walk.overrides) for place in walk.found] if walk.overrides else walk.found
+    if variables_set:
+        found = variables.resolved(found, text)
+    found = [place for place in found if not _says_nothing(place.spelled)]
+    if variables_set and document.number == 0:
         found = [*found, *variables.settings(text, owner_of(document.root))]
     for special in (charts.find(document, name, sources), compose.find(document, text)):
         found = [*_apart(found, special), *special]
     return sorted(found, key=lambda place: place.start)
+
+
+def _doubted(place: Found, overrides: Map[int, set[str]]) -> Found:
+    """A place, in doubt where its version is merged beside another name."""
+    node = place.pieces[0].link.node
+    if place.pieces[0].piece == "reference" or not isinstance(node, Mapping) or node.start not in overrides:
+        return place
+    named = {key.value for key, value in node.pairs if isinstance(key, Scalar) and value in place.names}
+    if named.isdisjoint(overrides[node.start]):
+        return place
+    return place._replace(spelled=place.spelled._replace(doubt="site/merged"))
 
 
 def _apart(general: list[Found], special: list[Found]) -> list[Found]:
@@ -141,6 +157,8 @@ class _Walk:
         self._document = document
         self._text = text
         self._kustomization = kustomization
+        self.overrides: dict[int, set[str]] = {}
+        """Starts of merged mappings -> keys that stand beside `<<` where they are merged."""
         self._owner = Owner()
         self._depth = 0
 
@@ -187,14 +205,17 @@ class _Walk:
     def _mapping(self, node: Mapping, link: Link | None, skip: frozenset[str] = frozenset()) -> None:
         tags: list[str] = []
         digest = False
-        for key, value in node.pairs:
+        for index, (key, value) in enumerate(node.pairs):
             if not isinstance(key, Scalar):
+                self._any(value, Link(link, f"?{index}", node))
                 continue
             name = key.value
             if isinstance(value, (Scalar, Alias)):
                 if name[-3:] in _ENDS and name not in tags and _beside(name) is not None:
                     tags.append(name)
                 digest = digest or name == "digest"
+                if name == "<<" and isinstance(value, Alias):
+                    self._overridden(node, value)
                 if is_image_key(name) and self._inline(node, link, name, value):
                     continue
                 if isinstance(value, Scalar) and name not in _NO_REFERENCES:
@@ -204,8 +225,6 @@ class _Walk:
             elif name not in skip and name not in _NO_REFERENCES:
                 self._any(value, Link(link, name, node))
                 self._key(key, node, link)
-            elif isinstance(value, Mapping) and name == "volumes":
-                continue
         if digest and "tag" not in tags:
             tags.append("tag")
         for tag_key in tags:
@@ -218,10 +237,14 @@ class _Walk:
         spelled = read_reference(text)
         if spelled is None or (spelled.tag is None and spelled.digest is None and spelled.doubt is None):
             return False
-        if _says_nothing(spelled) and ":=" not in self._text:
-            return False
         self._add(spelled, [Piece("reference", value, Link(link, key, node))], (), node, link)
         return True
+
+    def _overridden(self, node: Mapping, source: Alias) -> None:
+        """Note the keys that a mapping has beside what it merges: what it merges is then of another image."""
+        if isinstance(source.target, Mapping):
+            own = self.overrides.setdefault(source.target.start, set())
+            own.update(key.value for key, _ in node.pairs if isinstance(key, Scalar))
 
     # -- any other value ---------------------------------------------------------------------
 

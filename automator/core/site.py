@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from collections.abc import Mapping as Map
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -100,6 +99,8 @@ _GATE = re.compile(
     rb"[tT]ag[\"']?[ \t]*[:=]|TAG[\"']?[ \t]*[:=]|digest[\"']?[ \t]*:|oci:|docker://|@sha256:|renovate:"
     rb"|[\w.-]/[\w./-]*:[\w]"
 )
+_WORDS = ("$imagepolicy", "renovate:", ":=")
+"""What is looked for in the whole text once, before each document is looked at."""
 _STR = ("tag:yaml.org,2002:str", "!!str", "!")
 
 
@@ -125,9 +126,10 @@ def locate(text: str, name: str, fields: tuple[str, ...] = ()) -> FileSites:
         return FileSites((), error.reason)
     encrypted = any(_encrypted(document.root) for document in documents)
     sources = (*charts.sources(documents), *chain.from_iterable(map(_given(name), documents)))
+    words = frozenset(word for word in _WORDS if word in text)
     sites: list[Site] = []
     for document in documents:
-        sites.extend(_sites(text, name, document, fields, sources, encrypted=encrypted))
+        sites.extend(_sites(text, name, document, fields, sources, words, encrypted=encrypted))
     return FileSites(tuple(sites), sources=sources)
 
 
@@ -154,20 +156,26 @@ def _sites(
     document: Document,
     fields: tuple[str, ...],
     sources: tuple[Source, ...],
+    words: frozenset[str],
     *,
     encrypted: bool,
 ) -> list[Site]:
-    found = compose.find_env(document) if is_dotenv(name) else find(document, text, name, sources)
-    if "$imagepolicy" in text:
+    if is_dotenv(name):
+        found = compose.find_env(document)
+    else:
+        found = find(document, text, name, sources, variables_set=":=" in words)
+    if "$imagepolicy" in words:
         found.extend(markers.marked(text, document, found))
-    if "renovate:" in text:
+    if "renovate:" in words:
         found.extend(markers.renovated(text, document, found))
     printer = Printer()
     chosen = _choose(text, document, found, fields, printer)
     sites: dict[str, Site] = {}
     shared: dict[str, tuple[int, ...]] = {}
+    counts: dict[str, int] = {}
     for index, place in sorted(enumerate(found), key=lambda pair: pair[1].start):
-        field = _free(sites, _path(printer, place), apart=document.templated)
+        field = _path(printer, place)
+        field = _numbered(field, counts) if document.templated else field
         site = _site(text, place, document.number, field)
         held = site.held or (reason("site/sops", field=field, line=site.line) if encrypted else None)
         if held is not site.held or index in chosen:
@@ -182,13 +190,10 @@ def _path(printer: Printer, place: Found) -> str:
     return (printer.path(place.pieces[0].link) + place.suffix).removeprefix("|")
 
 
-def _free(taken: Map[str, Site], field: str, *, apart: bool) -> str:
+def _numbered(field: str, counts: dict[str, int]) -> str:
     """A field of its own for each site where templates put one of several under a key."""
-    number, free = 1, field
-    while apart and free in taken:
-        number += 1
-        free = f"{field}|{number}"
-    return free
+    number = counts[field] = counts.get(field, 0) + 1
+    return field if number == 1 else f"{field}|{number}"
 
 
 def _rings(
@@ -311,16 +316,22 @@ def _choose(
 ) -> dict[int, list[str]]:
     """Which found places the fields lead to, by their index; places found by nobody are added."""
     chosen: dict[int, list[str]] = {}
+    if not fields:
+        return chosen
+    known = {start: index for index in reversed(range(len(found))) for start in _starts(found[index])}
+    paths: dict[str, list[int]] = {}
+    for index, place in enumerate(found):
+        paths.setdefault(_path(printer, place), []).append(index)
     for field in fields:
-        indexes = [i for i, place in enumerate(found) if _path(printer, place) == field]
+        indexes = paths.get(field, [])
         steps = None if indexes else parse_field(field)
         for link, node in select(document.root, steps, partial(_inside, text)) if steps else ():
             if not isinstance(node, (Scalar, Alias)):
                 continue
-            index = next((i for i, place in enumerate(found) if _holds(place, node)), len(found))
+            index = known.setdefault(node.start, len(found))
             if index == len(found):
                 found.append(from_field(document.root, link, node))
-            indexes.append(index)
+            indexes = [*indexes, index]
         for index in indexes:
             chosen.setdefault(index, []).append(field)
     return chosen
@@ -330,12 +341,12 @@ def _inside(text: str, node: Scalar) -> list[Node]:
     return list(embedded.roots(text, node, runs(text, node)))
 
 
-def _holds(found: Found, node: Scalar | Alias) -> bool:
-    """Whether a found place is the scalar at `node`, or the only image in it."""
-    if any(own.start == node.start and own.end == node.end for own in found.names):
-        return True
-    return any(
-        (piece.node.start == node.start and piece.node.end == node.end)
-        or (piece.within is not None and not found.suffix and node.start == piece.within.start)
-        for piece in found.pieces
-    )
+def _starts(found: Found) -> Iterator[int]:
+    """Where the scalars begin that lead to a found place: its pieces, its name, and the scalar of which it
+    is the only image."""
+    for node in found.names:
+        yield node.start
+    for piece in found.pieces:
+        yield piece.node.start
+        if piece.within is not None and not found.suffix:
+            yield piece.within.start

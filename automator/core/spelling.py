@@ -41,6 +41,8 @@ def read_reference(text: str) -> Spelled | None:
     A templated name gives no repository; a templated tag gives no tag and a doubt.
     """
     found = _SCHEME.match(text)
+    if found is None and "://" in text:
+        return None
     scheme = found[0] if found else ""
     bare = text[len(scheme) :]
     if TEMPLATE.search(bare) is None and "{" not in bare:

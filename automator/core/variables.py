@@ -22,8 +22,6 @@ _LITERAL = re.compile(r"(?P<quote>[\"`])(?P<value>[^\"`\r\n\\]*)(?P=quote)\s*-?"
 
 def resolved(found: list[Found], text: str) -> list[Found]:
     """The found places, those whose version is a variable at the place where it is set."""
-    if ":=" not in text:
-        return found
     kept: list[Found] = []
     used: dict[int, list[Found]] = {}
     for place in found:
@@ -44,7 +42,7 @@ def resolved(found: list[Found], text: str) -> list[Found]:
 def settings(text: str, owner: Owner) -> list[Found]:
     """Variables that are set to a whole reference."""
     found = []
-    for match in _SETTING.finditer(text) if ":=" in text else ():
+    for match in _SETTING.finditer(text):
         literal = _LITERAL.fullmatch(match["rest"].strip())
         spelled = read_reference(literal["value"]) if literal is not None else None
         if spelled is None or spelled.repository is None or not (spelled.tag or spelled.digest):

@@ -342,7 +342,7 @@ class Index:
         if found.sites and not path.isprintable():
             self._troubles[path] = reason("file/odd-path", file=ascii(path))
             self._keep(path, held(found.sites, path, self._troubles[path]), found.sources)
-        elif found.sites or found.sources:
+        else:
             self._keep(path, tuple(site.at(path) for site in found.sites), found.sources)
 
     def _hold_unreadable(

@@ -58,7 +58,8 @@ class Located:
         self._fewer = False
         """Whether the store may have what is forgotten here."""
         self.head: str | None = None
-        """The commit that the index was last brought to, in this run or the one before."""
+        """The commit that the index was last brought to, in this run or the one before, unless there is more
+        to look over now."""
 
     def begin(self, fields: tuple[str, ...], names: Collection[bytes], *, more: bool) -> None:
         """From now on sites are located with these fields, and files are passed over that have none of
@@ -102,6 +103,8 @@ class Located:
         if self._passed.get(blob) is not looked_over:
             self._passed[blob] = looked_over
             self._unkept.add(blob)
+            if not looked_over:
+                self.head = None
 
     # -- over restarts -----------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ refuses fails. A lost race publishes nothing: the cycle decides again on the new
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
@@ -57,18 +57,21 @@ def rewrite_all(
     texts = index.texts({site.file for release in releases for site in release.sites})
     done: list[Rewritten] = []
     held: list[tuple[Release, Reason]] = []
+    edited: set[str] = set()
     for release in releases:
         try:
-            patches = _patches(release, texts)
+            patches = _patches(release, texts, edited)
         except ManifestError as error:
             held.append((release, error.reason))
             continue
         texts.update({patch.file: patch.after for patch in patches})
+        edited.update(patch.file for patch in patches)
         done.append(Rewritten(release, patches))
     return tuple(done), tuple(held)
 
 
-def _patches(release: Release, texts: Mapping[str, str]) -> tuple[Patch, ...]:
+def _patches(release: Release, texts: Mapping[str, str], edited: Collection[str]) -> tuple[Patch, ...]:
+    """The edits of a release in texts of which some were `edited` since their sites were located."""
     by_file: dict[str, list[Edit]] = {}
     pin = release.workload.pin == "digest"
     for site in release.sites:
@@ -76,7 +79,7 @@ def _patches(release: Release, texts: Mapping[str, str]) -> tuple[Patch, ...]:
     patches: list[Patch] = []
     for file, edits in by_file.items():
         before = texts[file]
-        after = rewrite(before, edits, PurePosixPath(file).name)
+        after = rewrite(before, edits, PurePosixPath(file).name, located=file not in edited)
         patches.append(Patch(release.workload.name, file, before, after))
     return tuple(patches)
 
@@ -119,7 +122,7 @@ class Publisher:
         landed: list[tuple[Release, str]] = []
         refused: list[tuple[Release, str]] = []
         for item in rewritten:
-            alone = Rewritten(item.release, _patches(item.release, texts))
+            alone = Rewritten(item.release, _patches(item.release, texts, texts))
             try:
                 (commit,) = self.checkout.commit(tip, [self._draft(alone, now)], when=now, author=self.author)
                 answer = self._push(commit, tip)

@@ -11,7 +11,7 @@ _ELSEWHERE = re.compile(rb"HelmRepository|targetRevision")
 """Words beside versions of charts, which `may_hold_sites` does not look for."""
 _HELM_REPOSITORY = re.compile(rb"kind[\"']?[ \t]*:[ \t]*[\"']?HelmRepository")
 _URL = re.compile(rb"\burl[\"']?[ \t]*:")
-_VARIABLE_IMAGE = re.compile(rb"image[\"']?[ \t]*:[^\r\n]*\$")
+_VARIABLE_IMAGE = re.compile(rb"image[\"']?[ \t]*:[^\r\n]{0,500}\$")
 """An image with a variable. (One that a block scalar spells is seen where it names a watched image.)"""
 
 

@@ -335,7 +335,8 @@ def moved(text: str, name: str) -> str:
     [
         (
             "flux.yaml",
-            "kind: OCIRepository\r\nspec:\r\n  url: oci://ghcr.io/acme/web # 1.4.2\r\n  ref:\r\n    tag:   1.4.2\r\n",
+            "kind: OCIRepository\r\nspec:\r\n  url: oci://ghcr.io/acme/web # 1.4.2\r\n"
+            "  ref:\r\n    tag:   1.4.2\r\n",
             "tag:   1.4.2",
             "tag:   1.4.3",
         ),

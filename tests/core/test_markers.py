@@ -386,10 +386,11 @@ def test_a_claim_away_from_any_image_is_told_with_its_line(text: str, line: int,
 
 def test_a_claim_inside_an_embedded_document_is_live() -> None:
     text = (
-        "values: |\n  image: ghcr.io/acme/web:1 # automator: web\n"
+        "values: |\n  mainImage: ghcr.io/acme/web:1 # automator: web\n"
         "  # automator: web\n  jobImage: ghcr.io/acme/web:1\n"
+        "  image:\n    repository: ghcr.io/acme/web # automator: web\n    pull: Always\n    tag: 1.2\n"
     )
-    assert [site.claim for site in locate(text, "app.yaml").sites] == ["web", "web"]
+    assert [site.claim for site in locate(text, "app.yaml").sites] == ["web", "web", "web"]
     assert dead(text) == []
 
 

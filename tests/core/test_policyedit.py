@@ -406,6 +406,8 @@ REFUSED: list[tuple[str, str, tuple[str, ...], Given]] = [
     ("edit/layout", "a: [x,\n  v]\n", ("a",), ["x", "v", "z"]),
     ("edit/layout", "a: 1\n", ("k" * 2000,), "x"),
     ("edit/layout", "--- # none\n...\n", ("a",), "x"),
+    ("edit/layout", "--- !!str\n", ("a",), "x"),
+    ("edit/layout", "&a\n", ("a",), "x"),
     ("edit/value", START, HOLD, {"reason": "{{ x }}"}),
     ("edit/value", START, HOLD, {"reason": "\ud800"}),
     ("edit/value", START, (*WEB, "n"), 10**30),

@@ -114,7 +114,7 @@ def tried(edit: Callable[..., str], *asked: object) -> tuple[str | None, str]:
 
 
 def plain(value: Given) -> Any:
-    return value if isinstance(value, str | int | dict) else list(value)  # type: ignore[arg-type]
+    return value if isinstance(value, str | int | dict) else list(value)
 
 
 @given(files(), VALUES)
@@ -202,6 +202,7 @@ ODD = st.text("ab:-? #&*!|>'\"{}[],%\n\r\t\ufeff\u2028\ud800.<~1", max_size=40)
 @example("a", "")
 @example("? a\n: b", "x")
 @example("a: !!map\n b: c", "x")
+@example("&a", "x")
 @example("\ufeff", "x")
 @example("%YAML 1.2\n---\n", "x")
 @example("[" * 5000, "x")

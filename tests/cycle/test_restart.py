@@ -86,8 +86,7 @@ def test_after_a_restart_a_file_that_somebody_changed_is_the_only_one_parsed(sho
 
 
 def test_a_file_that_moved_is_not_parsed(shop: Stage) -> None:
-    web = shop.repo.read("apps/web.yaml")
-    shop.commit({"apps/web.yaml": None, "elsewhere/web.yaml": web}, "Move")
+    shop.commit({"apps/web.yaml": None, **shop.workload("web", "1.0.0", file="elsewhere/web.yaml")}, "Move")
     after = restarted(shop)
     assert after.parsed == 0
     assert after.snapshot is not None
@@ -106,9 +105,13 @@ def test_a_release_after_a_restart_knows_what_it_needs(shop: Stage) -> None:
 # -- what must not be believed any more ----------------------------------------------------------------
 
 
-def test_a_file_that_was_passed_over_is_read_when_its_image_comes_to_be_watched(shop: Stage) -> None:
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_file_that_was_passed_over_is_read_when_its_image_comes_to_be_watched(
+    shop: Stage, restart: bool
+) -> None:
     policy = "version: 1\nworkloads:\n  tool: {image: example.org/other/tool, semver: '1.x'}\n"
-    shop.stop()
+    if restart:
+        shop.stop()
     shop.commit({"policies/tool.yaml": policy}, "Watch it")
     shop.run(push=False)
     snapshot = shop.cycle.index.snapshot
@@ -159,6 +162,27 @@ def test_a_damaged_or_foreign_cache_is_made_anew(shop: Stage, commands: Iterable
     after = restarted(shop)
     assert after.parsed == 4
     assert facts(after.snapshot) == told
+
+
+def test_a_restart_knows_what_a_program_without_memory_finds(shop: Stage) -> None:
+    web = shop.repo.read("apps/web.yaml") + "\n"
+    steps: list[dict[str, str | None]] = [
+        {"apps/web.yaml": web + "broken: [\n"},
+        {"apps/copy.yaml": web, "apps/empty.yaml": "", "apps/binary.yaml": "image: \0\n"},
+        {"apps/web.yaml": web, "apps/broken.yaml": None},
+        {"policies/api.yaml": None, "apps/other.yaml": CONFIG_MAP},
+        {"apps/map.yaml": UNWATCHED, "policies/broken.yaml": "workloads: [\n"},
+        {"policies/broken.yaml": None, **shop.workload("api", "1.0.0")},
+    ]
+    for step in steps:
+        shop.stop()
+        shop.commit(step)
+        shop.run(push=False)
+        warm = shop.cycle.index
+        cold = Index(warm.source, warm.scope, warm.earlier)
+        assert warm.snapshot is not None
+        assert facts(warm.snapshot) == facts(cold.move_to(warm.snapshot.commit)), step
+        assert warm.parsed <= cold.parsed
 
 
 # -- beside others -------------------------------------------------------------------------------------

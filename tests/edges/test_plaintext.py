@@ -36,7 +36,8 @@ def test_what_was_found_in_a_file_comes_back_whole(found: FileSites) -> None:
     kept = PlainText(FileSites)
     text = kept.write(found)
     assert kept.read(text) == found
-    assert text.isascii() and "\n" not in text
+    assert text.isascii()
+    assert "\n" not in text
 
 
 @given(st.text() | _JSON.map(json.dumps) | st.just("[" * 100_000))

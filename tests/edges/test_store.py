@@ -454,3 +454,70 @@ def test_killed_in_the_midst_of_writing_it_holds_what_was_saved(tmp_path: Path) 
             writer.kill()
         with Store.open(tmp_path) as store:
             assert store.get("n", said.strip()) == b"x" * 5000
+
+
+# -- sites -----------------------------------------------------------------------------------------
+
+A_BLOB = ("a" * 40, "web.yaml")
+ANOTHER = ("b" * 40, "kustomization.yaml")
+
+
+def test_sites_come_back_after_a_restart_under_the_mark_they_were_kept_under(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        assert store.kept_sites("shop", "1").texts == {}
+        store.keep_sites("shop", "1", "frame", [(A_BLOB, "[]"), (ANOTHER, "1")], ())
+        store.keep_sites("shop", "1", "later", [(A_BLOB, "[1]")], [ANOTHER])
+    with Store.open(tmp_path) as store:
+        assert store.kept_sites("shop", "1") == ("later", {A_BLOB: "[1]"})
+        assert store.kept_sites("shop", "2") == ("", {})
+        assert store.kept_sites("other", "1") == ("", {})
+        store.keep_sites("shop", "2", "new", [(ANOTHER, "[2]")], ())
+        assert store.kept_sites("shop", "2") == ("new", {ANOTHER: "[2]"})
+        assert store.kept_sites("shop", "1") == ("", {})
+
+
+def test_sites_are_kept_for_each_config_repo_and_only_for_those_that_are(store: Store) -> None:
+    for repo in ("shop", "stage"):
+        store.keep_sites(repo, "1", repo, [(A_BLOB, repo)], ())
+    store.keep_sites_only_of(["stage"])
+    assert store.kept_sites("shop", "1") == ("", {})
+    assert store.kept_sites("stage", "1") == ("stage", {A_BLOB: "stage"})
+
+
+def test_damaged_sites_are_forgotten_with_one_line_and_all_else_stays(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        store.save_tag_list(tags("1.4.2"))
+        store.keep_sites("shop", "1", "frame", [(A_BLOB, "[]"), (ANOTHER, "[]")], ())
+    with sqlite3.connect(tmp_path / DATABASE) as connection:
+        connection.execute("UPDATE sites SET text = x'ffff'")
+    connection.close()
+    told: list[Reason] = []
+    with Store.open(tmp_path, warn=told.append) as store:
+        assert store.kept_sites("shop", "1") == ("", {})
+        assert [why.code for why in told] == ["state/sites-damaged"]
+        assert store.tag_list(WEB) == tags("1.4.2")
+        store.keep_sites("shop", "1", "frame", [(A_BLOB, "[]")], ())
+        assert store.kept_sites("shop", "1") == ("frame", {A_BLOB: "[]"})
+    assert len(told) == 1
+
+
+def test_a_database_from_before_sites_were_kept_is_used_as_it_is(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        store.save_tag_list(tags("1.4.2"))
+    with sqlite3.connect(tmp_path / DATABASE) as connection:
+        connection.execute("DROP TABLE sites")
+    connection.close()
+    with Store.open(tmp_path, read_only=True) as store:
+        assert store.kept_sites("shop", "1") == ("", {})
+    with Store.open(tmp_path) as store:
+        store.keep_sites("shop", "1", "frame", [(A_BLOB, "[]")], ())
+        assert store.tag_list(WEB) == tags("1.4.2")
+
+
+def test_a_copy_for_reading_has_the_sites_and_keeps_nothing(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        store.keep_sites("shop", "1", "frame", [(A_BLOB, "[]")], ())
+        with Store.open(tmp_path, read_only=True) as copy:
+            copy.keep_sites("shop", "1", "mine", [(ANOTHER, "[]")], [A_BLOB])
+            assert copy.kept_sites("shop", "1") == ("mine", {ANOTHER: "[]"})
+        assert store.kept_sites("shop", "1") == ("frame", {A_BLOB: "[]"})

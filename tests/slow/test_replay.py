@@ -16,10 +16,22 @@ pytestmark = pytest.mark.slow
 # Exact cases that were reached, by file, run (`old`: the old version is given; `new`: it is not) and tier.
 # Raise a number when the count rises; one that has to fall is a loss that wants a reason in the commit.
 FLOORS = {
-    ("public.jsonl.gz", "old"): {"pure": 0, "selective": 0, "unresolved": 0, "companion": 0, "image-move": 0},
-    ("public.jsonl.gz", "new"): {"pure": 0, "selective": 0, "unresolved": 0, "companion": 0, "image-move": 0},
-    ("stress-public.jsonl.gz", "old"): {"pure": 0, "unresolved": 0, "image-move": 0},
-    ("stress-public.jsonl.gz", "new"): {"pure": 0, "unresolved": 0, "image-move": 0},
+    ("public.jsonl.gz", "old"): {
+        "pure": 3079,
+        "selective": 1,
+        "unresolved": 109,
+        "companion": 294,
+        "image-move": 3,
+    },
+    ("public.jsonl.gz", "new"): {
+        "pure": 3028,
+        "selective": 0,
+        "unresolved": 109,
+        "companion": 287,
+        "image-move": 3,
+    },
+    ("stress-public.jsonl.gz", "old"): {"pure": 177, "unresolved": 8, "image-move": 1},
+    ("stress-public.jsonl.gz", "new"): {"pure": 173, "unresolved": 8, "image-move": 1},
 }
 
 
