@@ -206,16 +206,10 @@ class _Done:
 
     def diff(self) -> str:
         """A unified diff as `git apply` takes it: a line ends at its line feed and nowhere else."""
-        import difflib
+        from automator.core.unidiff import unified_diff
 
         shown = os.path.normpath(self.file.shown).lstrip("/")
-        paths = _quoted(f"a/{shown}"), _quoted(f"b/{shown}")
-        texts = (self.file.text, self.setting.text)
-        old, new = (io.StringIO(text, newline="\n").readlines() for text in texts)
-        lines = difflib.unified_diff(old, new, *paths)
-        return "".join(
-            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
-        )
+        return unified_diff(shown, self.file.text, self.setting.text)
 
     def json(self, *, diff: bool) -> dict[str, Any]:
         from automator.cli.render import reason_json
@@ -227,14 +221,6 @@ class _Done:
             "sites": [_site_json(self.file, site) for site in self.setting.sites],
         }
         return {**shown, "diff": self.diff()} if diff else shown
-
-
-def _quoted(path: str) -> str:
-    """A path in a diff, as git quotes those that could be read as something else."""
-    if path.isprintable() and not {'"', "\\"} & set(path):
-        return path
-    spelled = (chr(b) if 0x20 <= b < 0x7F and b not in b'"\\' else f"\\{b:03o}" for b in os.fsencode(path))
-    return f'"{"".join(spelled)}"'
 
 
 class _Work:

@@ -25,6 +25,8 @@ _VARIABLE = re.compile(
     r"|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<operator>:?[-?+])(?P<rest>[^${}]*))?\})",
     re.ASCII,
 )
+_LONGEST = 1_000
+"""Characters of an image that is read; a reference has some 500 at most."""
 # Words in a variable's name that say what its value is. Values of others count only if they cannot be
 # anything else: an `.env` holds passwords too, and those are not to be shown, kept or compared.
 _NAMES_VERSION = re.compile(
@@ -113,14 +115,10 @@ def _uses(document: Document) -> Iterator[_Use]:
 def _image(service: Mapping, link: Link, container: str) -> Iterator[_Use]:
     node = service.get("image")
     value = content(node)
+    if value is None or not isinstance(node, Scalar) or len(value) > _LONGEST:
+        return
     # An anchor stands for several places: what they are for is not known here.
-    if (
-        value is not None
-        and isinstance(node, Scalar)
-        and node.anchor is None
-        and "$" in value
-        and "$$" not in value
-    ):
+    if "$" in value and "$$" not in value and node.anchor is None:
         yield _Use(Link(link, "image", service), node, value, container)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from automator.core.yamltext import BOM, MAX_CHARACTERS, Document, Mapping, Node, Scalar
+from automator.core.yamltext import BOM, MAX_PURE_CHARACTERS, Document, Mapping, Node, Scalar
 from automator.errors import ManifestError
 from automator.reasons import reason
 
@@ -39,8 +39,8 @@ def read_dotenv(text: str) -> tuple[Document, ...]:
 
     Raises ManifestError (`yaml/too-large`).
     """
-    if len(text) > MAX_CHARACTERS:
-        raise ManifestError(reason("yaml/too-large", size=len(text), limit=MAX_CHARACTERS))
+    if len(text) > MAX_PURE_CHARACTERS:
+        raise ManifestError(reason("yaml/too-large", size=len(text), limit=MAX_PURE_CHARACTERS))
     pairs: list[tuple[Node, Node]] = []
     at, line = (1 if text.startswith(BOM) else 0), 1
     while at < len(text):

@@ -81,8 +81,8 @@ class Printer:
     """Prints paths, working out the names of each list once."""
 
     def __init__(self) -> None:
-        self._names: dict[int, tuple[str | None, ...]] = {}
-        """By the identity of the list: those inside scalars may have no place of their own."""
+        self._names: dict[int, tuple[Sequence, tuple[str | None, ...]]] = {}
+        """By where a list starts; one inside a scalar may have no place of its own."""
 
     def path(self, link: Link | None) -> str:
         parts: list[str] = []
@@ -103,9 +103,10 @@ class Printer:
     def _name(self, node: Mapping | Sequence | Scalar, index: int) -> str | int:
         if not isinstance(node, Sequence):
             return index
-        names = self._names.get(id(node))
-        if names is None:
-            names = self._names[id(node)] = names_of(node)
+        known, names = self._names.get(node.start, (None, ()))
+        if known is not node:
+            names = names_of(node)
+            self._names[node.start] = (node, names)
         return names[index] or index
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as Map
 from typing import NamedTuple
 
@@ -17,10 +17,12 @@ from automator.core.fields import Link
 from automator.core.found import (
     TAG_KEY,
     Found,
+    Owner,
     Piece,
     container_of,
     content,
     owner_at,
+    owner_of,
     scalars,
     under_image,
 )
@@ -43,6 +45,9 @@ _WORD = re.compile(r"""(?P<key>\w+)=(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(
 _WHOLE_VERSION = re.compile(r"\^?\(\?<version>\.[*+]\)\$?")
 """What `extractVersion` says where the tag is the version itself, and not only a part of it."""
 _NUMBERED = re.compile(r"v?[0-9]", re.ASCII)
+
+_Span = tuple[int, int]
+"""Where a collection begins and ends: which one it is, in its document."""
 
 
 class Marker(NamedTuple):
@@ -166,11 +171,9 @@ def marked(text: str, document: Document, found: list[Found]) -> list[Found]:
         for link, node in scalars(document.root)
         if (marker := marker_at(text, node)) is not None
     ]
-    names = _names(marks)
+    names, owners = _names(marks), _owners(document.root)
     read = [
-        _version(document.root, mark, names)
-        if mark.marker.piece == "tag"
-        else _reference(document.root, mark)
+        _version(owners, mark, names) if mark.marker.piece == "tag" else _reference(owners, mark)
         for mark in marks
         if mark.marker.piece in ("tag", "reference") and mark.node.start not in known
     ]
@@ -180,7 +183,7 @@ def marked(text: str, document: Document, found: list[Found]) -> list[Found]:
     takers = _Takers(text, (found, places))
     for mark in marks:
         if mark.marker.piece == "digest" and mark.node.start not in known:
-            place = _version(document.root, mark, names)
+            place = _version(owners, mark, names)
             if place is not None and not takers.take_in(place, mark):
                 places.append(place)
     return places
@@ -214,14 +217,14 @@ def _mentioned(text: str, root: Node | None, word: str) -> bool:
     return text.find(word, begin, end if end >= 0 else len(text)) >= 0
 
 
-def _reference(root: Node | None, mark: _Marked) -> Found | None:
+def _reference(owners: _Owners, mark: _Marked) -> Found | None:
     spelled = read_reference(content(mark.node) or "")
     if spelled is None or (spelled.tag, spelled.digest, spelled.doubt) == (None, None, None):
         return None
-    return _found(root, mark.link, spelled, [Piece("reference", mark.node, mark.link)])
+    return _found(owners, mark.link, spelled, [Piece("reference", mark.node, mark.link)])
 
 
-def _version(root: Node | None, mark: _Marked, names: _Names) -> Found | None:
+def _version(owners: _Owners, mark: _Marked, names: _Names) -> Found | None:
     spelled = read_version(content(mark.node) or "")
     if spelled is None or (mark.marker.piece == "digest" and spelled.tag is not None):
         return None
@@ -229,7 +232,7 @@ def _version(root: Node | None, mark: _Marked, names: _Names) -> Found | None:
     written = "" if name is None else content(name.node) or ""
     spelled = spelled._replace(written=written, repository=repository_of(written))
     pieces = [Piece(mark.marker.piece, mark.node, mark.link)]
-    return _found(root, mark.link, spelled, pieces, () if name is None else (name.node,))
+    return _found(owners, mark.link, spelled, pieces, () if name is None else (name.node,))
 
 
 def _is_version(node: Scalar | Alias) -> bool:
@@ -239,9 +242,10 @@ def _is_version(node: Scalar | Alias) -> bool:
 
 def _with_digests(places: list[Found], known: set[int]) -> list[Found]:
     """Places with the `digest` key beside a tag as a further piece, where it can only be that tag's."""
-    tags = Counter(id(place.pieces[0].link.node) for place in places if place.pieces[0].piece == "tag")
+    tags = Counter(_span(place.pieces[0].link.node) for place in places if place.pieces[0].piece == "tag")
     return [
-        _with_digest(place, known) if tags[id(place.pieces[0].link.node)] == 1 else place for place in places
+        _with_digest(place, known) if tags[_span(place.pieces[0].link.node)] == 1 else place
+        for place in places
     ]
 
 
@@ -262,29 +266,44 @@ def _with_digest(place: Found, known: set[int]) -> Found:
     return place._replace(spelled=spelled, pieces=pieces)
 
 
+def _span(node: Node) -> _Span:
+    return node.start, node.end
+
+
+_Owners = Callable[[Link], Owner]
+
+
+def _owners(root: Node | None) -> _Owners:
+    """Gives the resource that a place belongs to; that of a document is asked for once."""
+    owner = owner_of(root)
+    if owner.kind is not None and owner.kind.endswith("List"):
+        return lambda link: owner_at(root, link)
+    return lambda _link: owner
+
+
 def _found(
-    root: Node | None,
+    owners: _Owners,
     link: Link,
     spelled: Spelled,
     pieces: list[Piece],
     names: tuple[Scalar | Alias, ...] = (),
 ) -> Found:
     container = None if isinstance(link.node, Scalar) else container_of(link.node, link.parent)
-    return Found(spelled, tuple(pieces), names, owner_at(root, link), container)
+    return Found(spelled, tuple(pieces), names, owners(link), container)
 
 
-_Names = Map[tuple[str, int], tuple[_Marked, bool]]
+_Names = Map[tuple[str, _Span], tuple[_Marked, bool]]
 """Policy and a collection -> the first `:name` marker of the policy below it, and whether all agree."""
 
 
 def _names(marks: list[_Marked]) -> _Names:
-    names: dict[tuple[str, int], tuple[_Marked, bool]] = {}
+    names: dict[tuple[str, _Span], tuple[_Marked, bool]] = {}
     for mark in marks:
         if mark.marker.piece != "name" or content(mark.node) is None:
             continue
         way: Link | None = mark.link
         while way is not None:
-            key = (mark.marker.policy, id(way.node))
+            key = (mark.marker.policy, _span(way.node))
             first, agree = names.get(key, (mark, True))
             names[key] = (first, agree and content(first.node) == content(mark.node))
             way = way.parent
@@ -296,7 +315,7 @@ def _nearest(mark: _Marked, names: _Names) -> _Marked | None:
     several share it and say different things."""
     way: Link | None = mark.link
     while way is not None:
-        near = names.get((mark.marker.policy, id(way.node)))
+        near = names.get((mark.marker.policy, _span(way.node)))
         if near is not None:
             return near[0] if near[1] else None
         way = way.parent
@@ -307,17 +326,17 @@ class _Takers:
     """Tags that can take in a digest which a marker gives to their policy, by their mapping."""
 
     def __init__(self, text: str, known: tuple[list[Found], ...]) -> None:
-        self._tags: dict[tuple[int, str | None], list[tuple[list[Found], int]]] = {}
+        self._tags: dict[tuple[_Span, str | None], list[tuple[list[Found], int]]] = {}
         for places in known:
             for index, place in enumerate(places):
                 piece = place.pieces[0]
                 if len(place.pieces) == 1 and piece.piece == "tag" and place.spelled.digest is None:
-                    key = (id(piece.link.node), comments(text, place)[0])
+                    key = (_span(piece.link.node), comments(text, place)[0])
                     self._tags.setdefault(key, []).append((places, index))
 
     def take_in(self, place: Found, mark: _Marked) -> bool:
         """Give a digest to the tag of its policy in its mapping, if there is exactly one."""
-        takers = self._tags.get((id(mark.link.node), mark.marker.policy), [])
+        takers = self._tags.get((_span(mark.link.node), mark.marker.policy), [])
         if len(takers) != 1:
             return False
         places, index = takers.pop()
@@ -335,15 +354,20 @@ def renovated(text: str, document: Document, found: list[Found]) -> list[Found]:
     """Versions whose image only a Renovate comment names, behind them or on the line above.
 
     Only `datasource=docker` counts, and only where the tag is the whole version. A place that is found
-    already stays as it is.
+    already stays as it is, and a version that only repeats the image beside it (`image: thanos:v0.31.0`,
+    `version: v0.31.0`) is a description of that one.
     """
     if not _mentioned(text, document.root, "renovate:"):
         return []
     known = _settled(found) | {node.start for place in found for node in place.names}
+    beside = {(p.pieces[0].link.node.start, p.spelled.repository) for p in found}
+    owners = _owners(document.root)
     places: list[Found] = []
     for link, node in scalars(document.root):
         named = None if node.start in known else _dependency_at(text, node)
-        place = None if named is None else _updated(document.root, link, node, *named)
+        if named is not None and (link.node.start, named[1]) in beside:
+            continue
+        place = None if named is None else _updated(owners, link, node, *named)
         places += [place] if place is not None else []
     places = _with_digests(places, known)
     _give_way(found, places)
@@ -377,19 +401,17 @@ def _dependency(comment: str) -> tuple[str, Repository] | None:
     return None if repository is None or TEMPLATE.search(name) else (name, repository)
 
 
-def _updated(
-    root: Node | None, link: Link, node: Scalar, written: str, repository: Repository
-) -> Found | None:
+def _updated(owners: _Owners, link: Link, node: Scalar, written: str, repository: Repository) -> Found | None:
     value = content(node) or ""
     version = read_version(value)
     if version is None:
         spelled = read_reference(value)
         if spelled is None or spelled.repository != repository or not (spelled.tag or spelled.digest):
             return None
-        return _found(root, link, spelled, [Piece("reference", node, link)])
+        return _found(owners, link, spelled, [Piece("reference", node, link)])
     key = link.step if isinstance(link.step, str) else ""
     certain = version.tag is None or TAG_KEY.fullmatch(key) or _NUMBERED.match(value)
     if version.doubt is not None or not certain:
         return None
     piece = Piece("digest" if version.tag is None else "tag", node, link)
-    return _found(root, link, version._replace(written=written, repository=repository), [piece])
+    return _found(owners, link, version._replace(written=written, repository=repository), [piece])

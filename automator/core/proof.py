@@ -6,28 +6,16 @@ reader of YAML would see.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
-from itertools import zip_longest
-from typing import Any, NamedTuple
-
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    NodeEvent,
-    ScalarEvent,
-)
+from typing import NamedTuple
 
 from automator.core import yamltext
 from automator.core.mask import read
 from automator.core.site import read_file
 from automator.core.spans import runs, to_value
-from automator.core.yamltext import BOM, Alias, Mapping, Node, Scalar, c_events, reads_alike
+from automator.core.yamltext import Alias, Mapping, Node, Replaced, Scalar, equal_but_for, reads_alike
 from automator.errors import ManifestError
 from automator.reasons import reason
-
-_PROPERTIES = re.compile(r"(?:[&!]\S*|\s+|#[^\r\n]*)+")
-_QUOTES = ("'", '"')
 
 
 class Splice(NamedTuple):
@@ -52,51 +40,8 @@ def _by_events(before: str, after: str, splices: dict[int, Splice], name: str) -
     """Whether the events prove it; False where they cannot tell (templates, edits within a scalar)."""
     if name.endswith(".env") or not (reads_alike(before) and reads_alike(after)):
         return False
-    offset = 1 if before.startswith(BOM) else 0
-    todo = sorted(splices.values(), reverse=True)
-    old, new = c_events(before[offset:]), c_events(after[offset:])
-    try:
-        for one, other in zip_longest(old, new):
-            if type(one) is not type(other):
-                return False
-            if type(one) is ScalarEvent and todo and todo[-1].start < one.end_mark.index + offset:
-                splice = todo.pop()
-                start = one.start_mark.index + offset
-                if not _is_spliced(one, other, splice, before[start : splice.start], start, offset):
-                    return False
-            elif isinstance(one, NodeEvent) and not _same(one, other):
-                return False
-    except YAMLError:
-        return False
-    return not todo
-
-
-def _same(one: Any, other: Any) -> bool:
-    kind = type(one)
-    if kind is ScalarEvent:
-        return bool(
-            one.value == other.value
-            and one.style == other.style
-            and one.anchor == other.anchor
-            and one.ctag == other.ctag
-        )
-    if kind is AliasEvent:
-        return bool(one.anchor == other.anchor)
-    return (one.anchor, one.ctag, one.flow_style) == (other.anchor, other.ctag, other.flow_style)
-
-
-def _is_spliced(one: Any, other: Any, splice: Splice, before: str, start: int, offset: int) -> bool:
-    """Whether a scalar is the one that a splice replaces, whole, and reads as intended."""
-    whole = one.end_mark.index + offset == splice.end and (
-        start == splice.start or (start < splice.start and _PROPERTIES.fullmatch(before) is not None)
-    )
-    restyled = not one.style and other.style in _QUOTES
-    return bool(
-        whole
-        and other.value == splice.value
-        and (one.style == other.style or restyled)
-        and (one.anchor, one.ctag) == (other.anchor, other.ctag)
-    )
+    replaced = [Replaced(splice.start, splice.end, splice.value) for splice in splices.values()]
+    return equal_but_for(before, after, sorted(replaced))
 
 
 def _by_nodes(before: str, after: str, splices: dict[int, Splice], name: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from automator.core.unidiff import unified_diff
 from automator.reasons import Reason, Status
 
 
@@ -41,12 +41,7 @@ class Patch:
 
     def diff(self) -> str:
         """A unified diff as `git apply` takes it."""
-        old, new = self.before.splitlines(keepends=True), self.after.splitlines(keepends=True)
-        lines = difflib.unified_diff(old, new, f"a/{self.file}", f"b/{self.file}")
-        marked = (
-            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
-        )
-        return "".join(marked)
+        return unified_diff(self.file, self.before, self.after)
 
 
 @dataclass(frozen=True, slots=True)

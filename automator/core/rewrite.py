@@ -11,7 +11,7 @@ from automator.core.found import SETTING
 from automator.core.proof import Splice, verify
 from automator.core.reference import DIGEST, TAG
 from automator.core.site import Part, Site, locate
-from automator.core.yamltext import quote_plain
+from automator.core.yamltext import is_other_type, quote_plain
 from automator.errors import ManifestError
 from automator.reasons import reason
 
@@ -248,7 +248,9 @@ def _spell(text: str, site: Site, part: Part, value: str, quote: str) -> str:
     if part.style == "plain":
         number = _NUMBER.fullmatch(part.value) is not None and _SURVIVES.fullmatch(value) is not None
         colon = part.flow and ":" in value and ":" not in part.value
-        if colon or (quote_plain(value) and not number):
+        # What the author wrote plain (`${REGISTRY}/web`) stays so; a value of another type never does.
+        changed = is_other_type(value) or (quote_plain(value) and not quote_plain(part.value))
+        if colon or (changed and not number):
             return f"{quote}{value}{quote}"
         return spelled[: len(spelled) - len(old)] + new
     if part.style in ("text", SETTING):

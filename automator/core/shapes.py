@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from collections.abc import Mapping as Map
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -259,7 +260,8 @@ class _Walk:
         if " " not in text:
             spelled = read_reference(text)
             if spelled is not None and spelled.repository is not None and (spelled.tag or spelled.digest):
-                certain = hint or spelled.digest is not None or "/" in spelled.written.rpartition("//")[2]
+                named = "/" in spelled.written.rpartition("//")[2]
+                certain = hint or named or (spelled.digest is not None and not text[:1].isdigit())
                 if certain and not isinstance(link.node, Scalar):
                     self._add(spelled, [Piece("reference", value, link)], (), link.node, link.parent)
                 return

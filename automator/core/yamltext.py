@@ -9,8 +9,9 @@ anchor, legal in real files, stops the composers.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as Map
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from ruamel.yaml.events import (
     MappingStartEvent,
     ScalarEvent,
     SequenceEndEvent,
+    SequenceStartEvent,
     StreamEndEvent,
 )
 
@@ -46,6 +48,7 @@ BOM = "\ufeff"
 COVER = "\ue000"
 """The character that covers templates (of the private use area)."""
 _PROPERTIES = re.compile(r"(?:[&!]\S*|\s+|#[^\r\n]*)+")
+_COLLECTIONS = (MappingStartEvent, SequenceStartEvent)
 _BREAK = re.compile(r"\r\n?|\n")
 _LIBYAML_BREAKS = re.compile("[\x85\u2028\u2029]")
 _OTHER_TYPE = re.compile(
@@ -135,6 +138,12 @@ class Document(NamedTuple):
     """Whether templates were covered to read it, so that keys may stand twice."""
 
 
+def is_other_type(value: str) -> bool:
+    """Whether `value`, written without quotes, is a number, boolean, null, date or merge key to some
+    reader: YAML 1.1 (yaml.org/type), 1.2 (Core schema), or one of Go's."""
+    return _OTHER_TYPE.fullmatch(value) is not None
+
+
 def quote_plain(value: str) -> bool:
     """Whether `value`, written without quotes, would not be read as this very string by every reader:
     as a number, boolean, null, date or merge key by YAML 1.1 or 1.2 (Core), or as YAML syntax.
@@ -144,7 +153,7 @@ def quote_plain(value: str) -> bool:
     return (
         not value.isprintable()
         or value != value.strip()
-        or _OTHER_TYPE.fullmatch(value) is not None
+        or is_other_type(value)
         or _SYNTAX.search(value) is not None
     )
 
@@ -191,6 +200,60 @@ def c_events(body: str) -> Iterator[Any]:
 def pure_events(body: str) -> Iterator[Any]:
     """The event stream of the pure scanner, for a `body` without byte-order mark."""
     yield from YAML(pure=True).parse(body)
+
+
+class Replaced(NamedTuple):
+    """A whole scalar that another one stands for: its place, and what is read there instead."""
+
+    start: int
+    end: int
+    value: str
+
+
+def equal_but_for(before: str, after: str, replaced: Iterable[Replaced]) -> bool:
+    """Whether two texts that the C scanner reads give the same events but for the replaced scalars, which
+    are given in the order of the text: a plain scalar may have got quotes, nothing else changes."""
+    offset = 1 if before.startswith(BOM) else 0
+    todo = list(replaced)[::-1]
+    try:
+        for one, other in zip_longest(c_events(before[offset:]), c_events(after[offset:])):
+            kind = type(one)
+            if kind is not type(other):
+                return False
+            if kind is ScalarEvent:
+                if todo and todo[-1].start < one.end_mark.index + offset:
+                    if not _is_replaced(before, one, other, todo.pop(), offset):
+                        return False
+                elif one.value != other.value or one.style != other.style or not _same_properties(one, other):
+                    return False
+            elif kind is AliasEvent:
+                if one.anchor != other.anchor:
+                    return False
+            elif kind in _COLLECTIONS and not (
+                one.flow_style == other.flow_style and _same_properties(one, other)
+            ):
+                return False
+    except (YAMLError, *_SCANNER_FAULTS):
+        return False
+    return not todo
+
+
+def _same_properties(one: Any, other: Any) -> bool:
+    return bool(one.anchor == other.anchor and one.ctag == other.ctag)
+
+
+def _is_replaced(before: str, one: Any, other: Any, wanted: Replaced, offset: int) -> bool:
+    start, end = one.start_mark.index + offset, one.end_mark.index + offset
+    if end != wanted.end or start > wanted.start:
+        return False
+    if start < wanted.start and _PROPERTIES.fullmatch(before, start, wanted.start) is None:
+        return False
+    restyled = not one.style and other.style in ("'", '"')
+    return bool(
+        other.value == wanted.value
+        and (one.style == other.style or restyled)
+        and _same_properties(one, other)
+    )
 
 
 def reads_alike(text: str) -> bool:

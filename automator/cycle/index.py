@@ -133,7 +133,7 @@ class Index:
         unreadable = self._read_manifests(self._affected(policies, changed), before)
         self._hold_unreadable(commit, unreadable, before, given)
         if commit != self.located.head:
-            self._look_over()
+            self._look_over(None if old is None else changed)
         claims = self._claims(policies, old, (*changed, *removed, *self._join()))
         self._whole = True
         self.located.prune(self._entries)
@@ -266,6 +266,8 @@ class Index:
     def _affected(self, policies: PolicySet, changed: Mapping[str, Entry]) -> dict[str, str]:
         """Manifests to read: those that changed; and where policies watch more than before, those that
         did not matter until now, or all where they name other fields."""
+        if self.snapshot is not None and policies is self.snapshot.policies:
+            return self._files(changed, self.scope.is_manifest)
         fields = tuple(sorted({w.where.field for w in policies.workloads if w.where.field is not None}))
         repositories = {w.repository for w in policies.workloads if w.repository is not None}
         names = (w.where.marker.rpartition(":")[2] for w in policies.workloads if w.where.marker is not None)
@@ -393,10 +395,14 @@ class Index:
         # UTF-16 is no text here, but what it says of images counts all the same.
         return not self._names.isdisjoint(_WORD.findall(data.replace(b"\0", b"")))
 
-    def _look_over(self) -> None:
-        """Look at some of the files that do not matter, so that their faults are told too: at all of
-        them in a small config repo, in a large one at some more with each new head."""
-        some = dict(islice(self._unread.items(), LOOKED_OVER))
+    def _look_over(self, changed: Collection[str] | None) -> None:
+        """Look at some of the files that do not matter, so that their faults are told too: at all of them
+        in a small config repo; in a large one at those that changed and as many others, so that a head
+        costs no more than what it brought."""
+        limit = LOOKED_OVER if changed is None else 2 * len(changed)
+        first = [path for path in changed or () if path in self._unread]
+        paths = islice(dict.fromkeys((*first, *islice(self._unread, limit))), limit)
+        some = {path: self._unread[path] for path in paths}
         for path, data in self._blobs_of(some):
             del self._unread[path]
             blob = blob_of(path, some[path])

@@ -203,6 +203,8 @@ def test_an_application_s_oci_source(source: str, repository: str) -> None:
         "repoURL: 'ssh://git@host/acme/web.git', targetRevision: 1.4.2",
         "repoURL: ghcr.io/acme/web, path: web, targetRevision: 1.4.2",  # no chart: Git over no scheme
         "repoURL: acme, chart: web, targetRevision: 1.4.2",
+        "repoURL: 'https://{{ .Values.host }}/charts', chart: web, targetRevision: 1.4.2",
+        "repoURL: '{{ .Values.host }}', chart: web, targetRevision: 1.4.2",
         "repoURL: ghcr.io/acme/charts, chart: web, targetRevision: 1.4.*",
         "repoURL: ghcr.io/acme/charts, chart: web, targetRevision: '>=1'",
         "repoURL: ghcr.io/acme/charts, chart: web, targetRevision: main",

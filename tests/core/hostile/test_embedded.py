@@ -58,6 +58,9 @@ TEMPLATES = {
     "a default within a template": Row(
         '{{- if .x }}\nimage: {{ .Values.image | default "ghcr.io/acme/web:«1.4.2→1.4.3»" }}\n{{- end }}\n'
     ),
+    "a template first, and a tab": Row(
+        "{{ if .x }}\nimage: ghcr.io/acme/web:«1.4.2→1.4.3»\t# web\n{{ end }}\n"
+    ),
     "Jinja": Row("{% if x %}\nimage: ghcr.io/acme/web:«1.4.2→1.4.3»\n{% endif %}\n"),
     "a template as a key": Row("{{ .name }}: {x: y}\n? {{ .k }}\nimage: ghcr.io/acme/web:«1.4.2→1.4.3»\n"),
     "a template in a list of flow": Row("a: [{{ .x }}, {{ .y }}]\nb: {c: {{ .z }}}\nimage: ghcr.io/acme/web:«1.4.2→1.4.3»\n"),
