@@ -260,6 +260,18 @@ CODES: dict[str, Code] = _table(
         "A value with `${…}` or `{{ … }}` is made elsewhere; a literal written here would break that.",
     ),
     Code(
+        "site/no-digest-here",
+        "{field} (line {line}) is a chart's version, which takes no digest",
+        "set the tag alone (`pin: tag`), or use an OCIRepository, which has a key for the digest",
+        "Helm and Argo CD read this field as a version; `1.4.3@sha256:…` would be none.",
+    ),
+    Code(
+        "site/digest-merged",
+        "{field} (line {line}) has its digest from elsewhere, by a merge (`<<`)",
+        "write the digest beside the tag",
+        "A new tag beside the old digest would be a stale pin, and the digest may stand for others too.",
+    ),
+    Code(
         "site/merged",
         "{field} (line {line}) is merged (`<<`) into a mapping that names another image",
         "write the version out where the other image is named",

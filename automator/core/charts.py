@@ -251,7 +251,7 @@ def _version(node: Mapping, link: Link | None, key: str, *, tags: bool = False) 
         return None
     if _EXACT.fullmatch(text) is None and not (tags and _is_tag(text)):
         return None
-    return Piece("tag", value, Link(link, key, node))
+    return Piece("version", value, Link(link, key, node))
 
 
 def _is_tag(text: str) -> bool:

@@ -65,9 +65,11 @@ class _Move:
 
     def _scalar(self, node: Scalar) -> Scalar:
         begin, last = to_raw(self._runs, node.start, node.start), to_raw(self._runs, node.end, node.end)
-        if node.end > node.start:
+        # A block scalar ends with line breaks, which belong to no run.
+        end = node.start + len(self._outer.value[node.start : node.end].rstrip())
+        if end > node.start:
             begin = to_raw(self._runs, node.start, node.start + 1)
-            last = to_raw(self._runs, node.end - 1, node.end)
+            last = to_raw(self._runs, end - 1, end)
         if begin is None or last is None:
             # Nowhere to be edited: it stands for no characters.
             start = end = self._outer.start

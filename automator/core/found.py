@@ -13,6 +13,8 @@ from automator.core.yamltext import Alias, Mapping, Node, Scalar, Sequence
 
 NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 POD_LISTS = ("containers", "initContainers", "ephemeralContainers")
+BARE_HASHES = ("sha", "sha256")
+"""Keys of a digest without its algorithm."""
 TAG_KEY = re.compile(r".*(?:[tT]ag|TAG|[vV]ersion|VERSION|[rR]evision)", re.DOTALL)
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
@@ -33,7 +35,7 @@ class Piece(NamedTuple):
     """A scalar that carries a piece of a reference, and the way to it."""
 
     piece: str
-    """`reference`, `tag` or `digest`."""
+    """`reference`, `tag`, `digest`, or `version`: a tag where no digest can stand (charts of Helm)."""
     node: Scalar | Alias
     """With style `text` or `setting`: no whole scalar; `text[start:end]` spells it without quotes."""
     link: Link
@@ -140,7 +142,7 @@ def combine(pieces: Iterable[Piece], node: Mapping | Sequence) -> Spelled | None
             return None
         tag, digest = tag or version.tag, version.digest or digest
         doubt = doubt or version.doubt
-    if isinstance(node, Mapping) and HEX64.fullmatch(content(node.get("sha")) or ""):
+    if isinstance(node, Mapping) and any(HEX64.fullmatch(content(node.get(k)) or "") for k in BARE_HASHES):
         doubt = doubt or "site/sha-key"
     return Spelled("", None, tag, digest, doubt)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from automator.core.yamltext import COVER, Document, Scalar, parse
 from automator.errors import ManifestError
@@ -19,7 +20,7 @@ _CONTROL = re.compile(
 )
 _ALONE = re.compile(rf"^[ \t]*{COVER}[ \t{COVER}]*(?=\r?$)", re.MULTILINE)
 _AS_VALUE = re.compile(rf"(?<=:)[ \t]*{COVER}[ \t{COVER}]*(?=\r?$)", re.MULTILINE)
-_JSON = re.compile(r"\ufeff?\s*[\[{]\s*[\"\[{\]}]")
+_JSON = re.compile(r"\ufeff?\s*(?!\{\{)[\[{]\s*[\"\[{\]}]")
 _SURROGATES = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 """Pairs that JSON writes for one character, and YAML does not know."""
 _COMMENT = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
@@ -37,7 +38,8 @@ def read(text: str) -> tuple[Document, ...]:
             raise
         as_yaml = _SURROGATES.sub(r"\\u0020\\u0020", text.replace("\t", " "))
         if _JSON.match(text) and as_yaml != text:
-            return parse(as_yaml)
+            with suppress(ManifestError):
+                return parse(as_yaml)
         if not is_templated(text):
             raise
         for covered in _covered(text):
@@ -50,7 +52,7 @@ def read(text: str) -> tuple[Document, ...]:
 
 def is_templated(text: str) -> bool:
     """Whether templates stand in a text, comments aside."""
-    return "{{" in text and _EXPRESSION.search(_COMMENT.sub("", text)) is not None
+    return ("{{" in text or "{%" in text) and _EXPRESSION.search(_COMMENT.sub("", text)) is not None
 
 
 def _covered(text: str) -> Iterator[str]:

@@ -45,7 +45,11 @@ def _by_events(before: str, after: str, splices: dict[int, Splice], name: str) -
 
 
 def _by_nodes(before: str, after: str, splices: dict[int, Splice], name: str) -> None:
-    old, new = read_file(before, name), read_file(after, name)
+    old = read_file(before, name)
+    try:
+        new = read_file(after, name)
+    except ManifestError as error:
+        raise ManifestError(reason("site/verify-failed", line=1)) from error
     proof = _Proof(before, splices)
     if len(old) == len(new):
         for one, other in zip(old, new, strict=True):

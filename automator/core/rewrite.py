@@ -24,6 +24,8 @@ WINDOW_ABOVE = 32_000
 _SURVIVES = re.compile(r"(?:0|[1-9][0-9]{0,5})(?:\.(?:0|[0-9]{0,5}[1-9]))?", re.ASCII)
 _SINGLE = re.compile(r"(?:[:\-,\[{]\s+|[\[{])'[^'\r\n]*'\s*(?:[,\]}#]|$)", re.MULTILINE)
 _DOUBLE = re.compile(r'(?:[:\-,\[{]\s+|[\[{])"[^"\r\n]*"\s*(?:[,\]}#:]|$)', re.MULTILINE)
+_OTHER_QUOTES = {"double": "'", "single": '"'}
+"""Inside a quoted scalar only the other quotes stand for themselves."""
 _NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*)?\.?[0-9]+(?:[eE][-+]?[0-9]+)?", re.ASCII)
 
 
@@ -77,6 +79,8 @@ def _check(edit: Edit) -> None:
         raise ManifestError(
             reason("site/bad-value", field=site.field, tag=edit.tag, digest=edit.digest or "")
         )
+    if edit.pin and any(part.piece == "version" for part in site.parts):
+        raise ManifestError(reason("site/no-digest-here", field=site.field, line=site.line))
     keyed = any(part.piece == "digest" for part in site.parts)
     if edit.digest is None and (edit.pin or (site.digest is not None and (keyed or not edit.unpin))):
         raise ManifestError(reason("site/digest-unknown", field=site.field, line=site.line, tag=edit.tag))
@@ -250,7 +254,8 @@ def _spell(text: str, site: Site, part: Part, value: str, quote: str) -> str:
         colon = part.flow and ":" in value and ":" not in part.value
         # What the author wrote plain (`${REGISTRY}/web`) stays so; a value of another type never does.
         changed = is_other_type(value) or (quote_plain(value) and not quote_plain(part.value))
-        if colon or (changed and not number):
+        if colon or ((changed or part.json) and not number):
+            quote = '"' if part.json else _OTHER_QUOTES.get(part.within, quote)
             return f"{quote}{value}{quote}"
         return spelled[: len(spelled) - len(old)] + new
     if part.style in ("text", SETTING):

@@ -9,6 +9,7 @@ What a found place is worth (may it be edited, who claims it) is decided by `sit
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Map
 from functools import lru_cache
@@ -30,7 +31,7 @@ from automator.core.found import (
     versions,
 )
 from automator.core.mentions import mentions
-from automator.core.reference import Repository
+from automator.core.reference import DIGEST, Repository
 from automator.core.sources import Source
 from automator.core.spans import runs, to_raw
 from automator.core.spelling import (
@@ -97,18 +98,16 @@ def _doubted(place: Found, overrides: Map[int, set[str]]) -> Found:
 
 def _apart(general: list[Found], special: list[Found]) -> list[Found]:
     """What was found in general, without the places of which more is known."""
-    taken = [(piece.node.start, piece.node.end) for place in special for piece in place.pieces]
+    taken = sorted({(piece.node.start, piece.node.end) for place in special for piece in place.pieces})
     if not taken:
         return general
-    return [
-        place
-        for place in general
-        if not any(
-            piece.node.start < end and start < piece.node.end
-            for piece in place.pieces
-            for start, end in taken
-        )
-    ]
+    starts = [start for start, _ in taken]
+
+    def is_taken(piece: Piece) -> bool:
+        index = bisect_left(starts, piece.node.end) - 1
+        return index >= 0 and piece.node.start < taken[index][1]
+
+    return [place for place in general if not any(map(is_taken, place.pieces))]
 
 
 class Beside(NamedTuple):
@@ -219,10 +218,14 @@ class _Walk:
                     self._overridden(node, value)
                 if is_image_key(name) and self._inline(node, link, name, value):
                     continue
+                if name in tags or name[-6:].lower() == "digest":
+                    continue
                 if isinstance(value, Scalar) and name not in _NO_REFERENCES:
                     self._other(value, Link(link, name, node), hint=_hinted(node, link, name))
             elif name == "images" and isinstance(value, Sequence):
                 self._images(value, Link(link, name, node))
+            elif name == "volumes" and isinstance(value, Sequence):
+                self._volumes(value, Link(link, name, node))
             elif name not in skip and name not in _NO_REFERENCES:
                 self._any(value, Link(link, name, node))
                 self._key(key, node, link)
@@ -238,8 +241,22 @@ class _Walk:
         spelled = read_reference(text)
         if spelled is None or (spelled.tag is None and spelled.digest is None and spelled.doubt is None):
             return False
-        self._add(spelled, [Piece("reference", value, Link(link, key, node))], (), node, link)
+        pieces = [Piece("reference", value, Link(link, key, node))]
+        for digest_key in _digests_beside(key):
+            digest = node.get(digest_key)
+            if isinstance(digest, (Scalar, Alias)) and DIGEST.fullmatch(content(digest) or ""):
+                pieces.append(Piece("digest", digest, Link(link, digest_key, node)))
+                spelled = spelled._replace(digest=spelled.digest or content(digest))
+                break
+        self._add(spelled, pieces, (), node, link)
         return True
+
+    def _volumes(self, volumes: Sequence, link: Link) -> None:
+        """Image volumes of a pod: `image: {reference: …}` and nothing else."""
+        for index, item in enumerate(volumes.items):
+            image = item.get("image") if isinstance(item, Mapping) else None
+            if isinstance(item, Mapping) and isinstance(image, Mapping):
+                self._mapping(image, Link(Link(link, index, volumes), "image", item))
 
     def _overridden(self, node: Mapping, source: Alias) -> None:
         """Note the keys that a mapping has beside what it merges: what it merges is then of another image."""
@@ -326,7 +343,8 @@ class _Walk:
         beside = _beside(tag_key)
         if beside is None:
             return
-        digest_key = beside.digest if node.get(beside.digest) is not None else "digest"
+        digest_keys = (beside.digest, "digest", "imageDigest", "image_digest")
+        digest_key = next((key for key in digest_keys if merged(node, key) is not None), "digest")
         pieces = versions(node, link, tag_key, digest_key)
         # Without a tag, a `digest` belongs to `repository`; it says nothing of `imageTag`.
         if pieces and (pieces[0].piece == "tag" or tag_key == "tag"):
@@ -336,6 +354,7 @@ class _Walk:
         """Lists of `name:` and `value:` (Helm parameters of Argo CD, Tekton, environments), whose items
         together are like a mapping."""
         values: dict[str, tuple[Node, Link]] = {}
+        repeated: set[str] = set()
         for index, item in enumerate(node.items):
             name = content(item.get("name")) if isinstance(item, Mapping) else None
             if name is None or not isinstance(item, Mapping):
@@ -343,6 +362,7 @@ class _Walk:
             for key in ("value", "default"):
                 value = item.get(key)
                 if isinstance(value, (Scalar, Alias)) and content(value) is not None:
+                    repeated.update({name} & values.keys())
                     values[name] = (value, Link(Link(link, index, node), key, item))
                     break
         for name, (value, way) in values.items():
@@ -358,7 +378,12 @@ class _Walk:
             digest = lookup(beside.digest)
             if digest is not None and isinstance(digest[0], (Scalar, Alias)):
                 pieces.append(Piece("digest", digest[0], digest[1]))
+            before = len(self.found)
             self._named(lookup, pieces, beside, node, link, under=is_image_key(stem.rpartition(".")[2]))
+            if any(repeats.startswith(stem + dot) for repeats in repeated):
+                for at in range(before, len(self.found)):
+                    doubt = self.found[at].spelled._replace(doubt="site/duplicate-key")
+                    self.found[at] = self.found[at]._replace(spelled=doubt)
 
     def _named(
         self,
@@ -426,6 +451,8 @@ class _Walk:
         repository: Repository | None,
     ) -> None:
         version = combine(pieces, node)
+        if version is not None and isinstance(node, Mapping) and _digest_is_merged(node, pieces):
+            version = version._replace(doubt="site/digest-merged")
         if version is None or (repository is None and not _is_unsettled(written)):
             return
         if _says_nothing(version._replace(repository=repository)):
@@ -443,6 +470,7 @@ class _Walk:
         pieces = [self._on_one_line(piece) for piece in pieces]
         if isinstance(node, Mapping) and not (self._document.templated and pieces[0].piece == "reference"):
             keys = {piece.link.step for piece in pieces}
+            keys |= {key.value for key, value in node.pairs if isinstance(key, Scalar) and value in names}
             if sum(isinstance(key, Scalar) and key.value in keys for key, _ in node.pairs) > len(keys):
                 spelled = spelled._replace(doubt="site/duplicate-key")
         in_images = link is not None and link.parent is not None and link.parent.step == "images"
@@ -461,10 +489,23 @@ class _Walk:
         return Piece(piece.piece, Scalar(text, *place, line, "text", node.anchor, node.tag), piece.link, node)
 
 
+def _digests_beside(key: str) -> tuple[str, ...]:
+    """Keys of the digest of a reference that stands under `key`."""
+    own = (f"{key}Digest", f"{key}_digest", f"{key.upper()}_DIGEST")
+    return (*own, "digest") if key in ("image", "newName") else own
+
+
+def _digest_is_merged(node: Mapping, pieces: Iterable[Piece]) -> bool:
+    """Whether `<<` brings a digest that the mapping itself does not have."""
+    return (
+        not any(piece.piece == "digest" for piece in pieces) and content(merged(node, "digest")) is not None
+    )
+
+
 def _hinted(node: Mapping, link: Link | None, key: str) -> bool:
     """Whether the surroundings of a value say that it is an image: `image: {name: …}`, or a parameter or
     variable whose name ends in `image`."""
-    if key not in ("value", "default", "name", "ref", "from"):
+    if key not in ("value", "default", "name", "ref", "from", "reference"):
         return False
     if key != "name":
         name = content(node.get("name"))

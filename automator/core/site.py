@@ -28,7 +28,7 @@ class Part:
     """One scalar that carries a piece of a reference; `text[start:end]` spells it, quotes included."""
 
     piece: str
-    """`reference` (repository[:tag][@digest]), `tag` (tag[@digest]) or `digest`."""
+    """`reference` (repository[:tag][@digest]), `tag` (tag[@digest]), `digest`, or `version` (a tag alone)."""
     start: int
     end: int
     style: str
@@ -37,6 +37,10 @@ class Part:
     value: str
     flow: bool = False
     """Whether it stands in `{…}`, where old readers refuse a plain scalar with a colon."""
+    json: bool = False
+    """Whether its key is in double quotes too, as in JSON, where only numbers stand without them."""
+    within: str = ""
+    """How the longer scalar is spelled that it is a part of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,10 @@ def _sites(
         held = site.held or (reason("site/sops", field=field, line=site.line) if encrypted else None)
         if held is not site.held or index in chosen:
             site = replace(site, held=held, selectors=tuple(chosen.get(index, ())))
-        sites[field] = site  # of a key written twice in one mapping the last counts
+        if field in sites:  # a key above stands twice: readers disagree which counts
+            twice = reason("site/duplicate-key", field=field, line=site.line)
+            site = replace(site, held=site.held or twice)
+        sites[field] = site
         if document.uses and place.shared(document.uses):
             shared[field] = place.shared(document.uses)
     return _rings(document, sites, shared, found) if shared else list(sites.values())
@@ -258,12 +265,18 @@ def _site(text: str, found: Found, document: int, field: str) -> Site:
 def _part(piece: Piece) -> Part:
     node, holder = piece.node, piece.link.node
     flow = not isinstance(holder, Scalar) and holder.flow
+    json = flow and isinstance(holder, Mapping) and any(_style(key) == "double" for key, _ in holder.pairs)
+    within = "" if piece.within is None else piece.within.style
     if isinstance(node, Alias):
         target = node.target
         if not isinstance(target, Scalar):
             return Part(piece.piece, node.start, node.end, "alias", content(node) or "", flow)
-        return Part(piece.piece, target.start, target.end, target.style, target.value, flow)
-    return Part(piece.piece, node.start, node.end, node.style, node.value, flow)
+        node = target
+    return Part(piece.piece, node.start, node.end, node.style, node.value, flow, json, within)
+
+
+def _style(node: Node) -> str | None:
+    return node.style if isinstance(node, Scalar) else None
 
 
 # -- what keeps a site from being edited -------------------------------------------------------

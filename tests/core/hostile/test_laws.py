@@ -21,13 +21,23 @@ from automator.core.yamltext import c_events, pure_events, quote_plain
 from automator.errors import AutomatorError
 
 NAME = "web.yaml"
+# No full stop at the end: in a sentence that is none of the tag's.
 TAGS = st.one_of(
-    st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,10}\Z"),
+    st.from_regex(r"\A[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,9}[A-Za-z0-9_-])?\Z"),
     st.sampled_from(["1.10", "1e3", "0123", "2024-01-01", "yes", "22e1758", "v1.2.3", "latest", "14"]),
 ).filter(lambda tag: not re.search("TTT|SSS|DDD", tag))
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64).map("sha256:".__add__)
 COMMENTS = st.sampled_from(
-    ["", "", "  # DDD", "\t# DDD", " #", "   # it's \"{[ *a &b !c |> %@`", " # äöü🦊𝒳: 'DDD' - x: y", " #\t\\ ghcr.io/acme/w0:DDD"]
+    [
+        "",
+        "",
+        "  # DDD",
+        "\t# DDD",
+        " #",
+        "   # it's \"{[ *a &b !c |> %@`",
+        " # äöü🦊: 'DDD' - x: y",
+        " #\t\\ ghcr.io/acme/w0:DDD",
+    ]
 )
 STYLES = st.sampled_from(["{}", "{}", "'{}'", '"{}"'])
 STEPS = st.sampled_from([1, 2, 3, 4, 8])
@@ -74,7 +84,7 @@ def containers(draw: st.DrawFn, n: int) -> Block:
     item = [
         Line(f"name:  app{draw(COMMENTS)}"),
         Line(f"image:  {image}{draw(COMMENTS)}"),
-        Line(f'args: [ "--version=DDD",  \'DDD\' ]{draw(COMMENTS)}'),
+        Line(f"args: [ \"--version=DDD\",  'DDD' ]{draw(COMMENTS)}"),
     ]
     inner = indented(item, len(dash))
     inner[0] = Line(dash + item[0].text)
@@ -103,7 +113,12 @@ def flow(draw: st.DrawFn, n: int) -> Block:
     second = f"{{image: {style.format(reference(draw, n))}, note: [DDD,  b]}}"
     if draw(st.booleans()):
         return Block([Line(f"images: [{first},{gap}{second}]{draw(COMMENTS)}")], 2)
-    lines = [Line("images: ["), Line(f"   {first},{draw(COMMENTS)}", inner=True), Line(f" {second}", inner=True), Line(" ]", inner=True)]
+    lines = [
+        Line("images: ["),
+        Line(f"   {first},{draw(COMMENTS)}", inner=True),
+        Line(f" {second}", inner=True),
+        Line(" ]", inner=True),
+    ]
     return Block(lines, 2)
 
 
@@ -113,7 +128,14 @@ def scalar(draw: st.DrawFn, n: int) -> Block:
     header = draw(st.sampled_from(["|", "|-", "|+", ">", ">-"]))
     kind = draw(st.sampled_from(["block", "key", "anchor", "alias", "tagged"]))
     if kind == "block":
-        return Block([Line(f"image: {header}{draw(COMMENTS)}"), *indented([Line(ref, inner=True)], draw(STEPS)), Line("x: y")], 1)
+        return Block(
+            [
+                Line(f"image: {header}{draw(COMMENTS)}"),
+                *indented([Line(ref, inner=True)], draw(STEPS)),
+                Line("x: y"),
+            ],
+            1,
+        )
     if kind == "key":
         return Block([Line(f"? image{draw(COMMENTS)}"), Line(f": {ref}{draw(COMMENTS)}")], 1)
     if kind == "alias":
@@ -129,7 +151,14 @@ def mention(draw: st.DrawFn, n: int) -> Block:
         lines = [Line("args:"), Line(f"- --image=ghcr.io/acme/w{n}:TTT{draw(COMMENTS)}"), Line("- --tag=DDD")]
         return Block(lines, 1)
     if kind == "env":
-        return Block([Line("env:"), Line("- name: SIDECAR"), Line(f"  value: {draw(STYLES).format(f'ghcr.io/acme/w{n}:TTT')}")], 1)
+        return Block(
+            [
+                Line("env:"),
+                Line("- name: SIDECAR"),
+                Line(f"  value: {draw(STYLES).format(f'ghcr.io/acme/w{n}:TTT')}"),
+            ],
+            1,
+        )
     items = [("image.repository", f"ghcr.io/acme/w{n}"), ("image.tag", "TTT"), ("other", "DDD")]
     lines = []
     for name, value in draw(st.permutations(items)):
@@ -206,6 +235,7 @@ def test_every_site_is_found_wherever_it_stands(file: File, tag: str, digest: st
 def test_another_reader_sees_the_intended_values_change_and_nothing_else(
     file: File, old: str, new: str, digests: tuple[str, str]
 ) -> None:
+    assume(old != new)  # what stands there already may stand as the author spelled it
     after = moved(file.filled(old, digests[0]), new, digests[1])
     wanted = loaded(file.filled("vTTT", digests[1], old))
     assert same(loaded(after), wanted, new), after
@@ -215,7 +245,6 @@ def test_another_reader_sees_the_intended_values_change_and_nothing_else(
 def test_the_characters_are_the_skeletons(file: File, old: str, new: str, digests: tuple[str, str]) -> None:
     after = moved(file.filled(old, digests[0]), new, digests[1])
     # Only quotes around a whole new tag may have come in.
-    assume("'''" not in file.skeleton and '""' not in file.skeleton)
     parts = re.split("(TTT|SSS|DDD)", file.skeleton)
     spelled = {
         "TTT": rf"(?P<quote>['\"]?){re.escape(new)}(?P=quote)" if quote_plain(new) else re.escape(new),
@@ -245,21 +274,37 @@ def test_both_scanners_see_every_site_at_the_same_characters(file: File, tag: st
     text = file.filled(tag, digest)
     body = text.removeprefix("\ufeff")
     offset = len(text) - len(body)
-    pure = {(e.start_mark.index, e.end_mark.index): e.value for e in pure_events(body) if type(e).__name__ == "ScalarEvent"}
-    quick = {(e.start_mark.index, e.end_mark.index): e.value for e in c_events(body) if type(e).__name__ == "ScalarEvent"}
+    pure = {
+        (e.start_mark.index, e.end_mark.index): e.value
+        for e in pure_events(body)
+        if type(e).__name__ == "ScalarEvent"
+    }
+    quick = {
+        (e.start_mark.index, e.end_mark.index): e.value
+        for e in c_events(body)
+        if type(e).__name__ == "ScalarEvent"
+    }
     for site in located(text):
         for part in site.parts:
             spans = [
-                {span: value for span, value in events.items() if span[0] + offset <= part.start and part.end <= span[1] + offset}
+                {
+                    span: value
+                    for span, value in events.items()
+                    if span[0] + offset <= part.start and part.end <= span[1] + offset
+                }
                 for events in (pure, quick)
             ]
             assert spans[0] == spans[1]
             assert len(spans[0]) == 1
 
 
-BREAKS = st.sampled_from(["\n", "\r", "\t", "\x85", "\u2028", "\ufeff", "\x00", "\ud800", "{{", "}}", "{{ if }}", "'", '"', "|", ">", ": ",
-                          "- ", "&a ", "*a", "<<: *a", "---\n", "{", "]", "#", "!!x ", "? ", "%", "\\", ","])  # fmt: skip
-WOUNDS = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 3), st.one_of(st.just(""), BREAKS)), min_size=1, max_size=6)
+BREAKS = [
+    "\n", "\r", "\t", "\x85", "\u2028", "\ufeff", "\x00", "\ud800", "{{", "}}", "{{ if }}", "'", '"', "|", ">",
+    ": ", "- ", "&a ", "*a", "<<: *a", "---\n", "{", "]", "#", "!!x ", "? ", "%", "\\", ",", "",
+]  # fmt: skip
+WOUNDS = st.lists(
+    st.tuples(st.integers(0, 10_000), st.integers(0, 3), st.sampled_from(BREAKS)), min_size=1, max_size=6
+)
 
 
 @given(files(), WOUNDS, st.integers(0, 10_000), st.booleans())
@@ -273,9 +318,18 @@ def test_a_broken_file_is_edited_exactly_or_left_alone(
     unharmed(text[: cut % (len(text) + 1)] if cutting else text)
 
 
-@given(st.one_of(st.binary(max_size=80), st.binary(max_size=20).map(lambda data: b"image: ghcr.io/acme/w0:1.4.2" + data)))
+@given(
+    st.one_of(
+        st.binary(max_size=80),
+        st.binary(max_size=20).map(lambda data: b"image: ghcr.io/acme/w0:1.4.2" + data),
+    )
+)
 def test_bytes_that_are_no_text_are_left_alone(data: bytes) -> None:
-    for text in (data.decode("utf-8", "replace"), data.decode("latin-1"), data.decode("utf-8", "surrogateescape")):
+    for text in (
+        data.decode("utf-8", "replace"),
+        data.decode("latin-1"),
+        data.decode("utf-8", "surrogateescape"),
+    ):
         unharmed(text)
 
 
