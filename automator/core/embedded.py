@@ -7,13 +7,14 @@ inside is moved to where it stands outside, so that it is found and edited like 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 
 from automator.core.mask import read
-from automator.core.spans import Run, to_raw
+from automator.core.spans import BREAK, Run, to_raw
 from automator.core.yamltext import Alias, Mapping, Node, Scalar, Sequence
 from automator.errors import ManifestError
 
-_HINT = re.compile(r"[iI]mage|IMAGE|[tT]ag[\"']?\s*:|digest|/[^\s:]*:[A-Za-z0-9_]|@sha256:|oci:|[vV]ersion")
+_HINT = re.compile(r"[iI]mage|IMAGE|[tT]ag[\"']?\s*:|digest|/[^\s:/]*:[A-Za-z0-9_]|@sha256:|oci:|[vV]ersion")
 _STRUCTURE = re.compile(r"^\s*(?:- |[\"']?[A-Za-z0-9_.{\[][^\s:]*[\"']?\s*:(?:\s|$)|[\[{])", re.MULTILINE)
 LONGEST = 500_000
 """Characters of an embedded text above which it is not read."""
@@ -40,10 +41,10 @@ class _Move:
     """Moves nodes from their places in a value to those in the file."""
 
     def __init__(self, text: str, outer: Scalar, found: tuple[Run, ...]) -> None:
-        self._text = text
         self._outer = outer
         self._runs = found
         self._moved: dict[int, Node] = {}
+        self._breaks = [match.start() for match in BREAK.finditer(text, outer.start, outer.end)]
 
     def node(self, node: Node) -> Node:
         if isinstance(node, Scalar):
@@ -86,4 +87,4 @@ class _Move:
     def _line(self, inner: int, start: int) -> int:
         if self._outer.style == "literal":
             return self._outer.line + inner
-        return self._outer.line + self._text.count("\n", self._outer.start, start)
+        return self._outer.line + bisect_left(self._breaks, start)

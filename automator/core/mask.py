@@ -14,7 +14,7 @@ from contextlib import suppress
 from automator.core.yamltext import COVER, Document, Scalar, parse
 from automator.errors import ManifestError
 
-_EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+_EXPRESSION = re.compile(r"\{\{(?:(?!\{\{).)*?\}\}|\{%(?:(?!\{%).)*?%\}", re.DOTALL)
 _CONTROL = re.compile(
     r"(?:\{\{-?|\{%-?)\s*(?:if|else|end|range|with|define|block|template|for|set|elif|endif|endfor|/\*|\$\w+\s*:?=)"
 )

@@ -28,6 +28,8 @@ _TOKEN = re.compile(
 _SIGN = re.compile(r":[A-Za-z0-9_]|@sha256:")
 _KEY_BEFORE = re.compile(r"(?P<key>[A-Za-z0-9_.-]+)[\"']?\s*[:=]\s*[\"']?$")
 _COMMENT_BEFORE = re.compile(r"(?:^|\s)(?:#|//)")
+_LOOK_BACK = 500
+"""Characters of its line before a reference that are looked at."""
 LONGEST = 1_000_000
 """Characters of a text above which it is not searched."""
 
@@ -51,8 +53,10 @@ def mentions(text: str) -> Iterator[Mention]:
         spelled = read_reference(token)
         if spelled is None or spelled.repository is None or not (spelled.tag or spelled.digest):
             continue
-        before = text[max(text.rfind("\n", 0, match.start()) + 1, match.start() - 500) : match.start()]
-        if _COMMENT_BEFORE.search(before) is None and (_is_certain(spelled) or _follows_image_key(before)):
+        begin = max(match.start() - _LOOK_BACK, 0)
+        before = text[max(text.rfind("\n", begin, match.start()) + 1, begin) : match.start()]
+        commented = ("#" in before or "//" in before) and _COMMENT_BEFORE.search(before) is not None
+        if not commented and (_is_certain(spelled) or _follows_image_key(before)):
             yield Mention(match.start(), match.end(), spelled)
 
 

@@ -99,10 +99,13 @@ def _windows(text: str, edits: Sequence[Edit], name: str, *, located: bool) -> l
     if len(text) <= WINDOW_ABOVE or text.startswith("%") or "\n%" in text:
         return [whole]
     windows: dict[int, _Window] = {}
-    for edit in edits:
+    window = _Window(0, 0, [])
+    for edit in sorted(edits, key=lambda edit: edit.site.parts[0].start):
         first = edit.site.parts[0]
-        start, end = _marker_before(text, first.start), _marker_after(text, first.end)
-        windows.setdefault(start, _Window(start, end, [])).edits.append(edit)
+        if not window.start <= first.start < window.end:
+            start, end = _marker_before(text, first.start), _marker_after(text, first.end)
+            window = windows.setdefault(start, _Window(start, end, []))
+        window.edits.append(edit)
     if located or all(_still_there(text, window, name) for window in windows.values()):
         return list(windows.values())
     return [whole]
@@ -198,9 +201,11 @@ def _rewrite_window(body: str, window: _Window, name: str, *, located: bool) -> 
         for splice in _splices(body, site, edit, quote):
             if splices.setdefault(splice.start, splice) != splice:
                 raise ManifestError(reason("site/edited-twice", field=site.field, line=site.line))
-    after = body
-    for splice in sorted(splices.values(), reverse=True):
-        after = after[: splice.start] + splice.characters + after[splice.end :]
+    pieces, at = [], 0
+    for splice in sorted(splices.values()):
+        pieces += [body[at : splice.start], splice.characters]
+        at = splice.end
+    after = "".join((*pieces, body[at:]))
     if after != body:
         verify(body, after, splices, name)
     return after

@@ -235,8 +235,7 @@ def _doubt(ask: Ask, site: Site, chosen: Sequence[Site]) -> Reason | None:
     """Why a site cannot get the version, or None."""
     if site.held is not None:
         return site.held
-    meant = {other.field for other in chosen if other.document == site.document}
-    if not meant.issuperset(site.ring):
+    if site.ring and not {o.field for o in chosen if o.document == site.document}.issuperset(site.ring):
         return reason("site/alias-shared", field=site.field, line=site.line, uses=len(site.ring) + 1)
     tag, digest = ask.target_at(site)
     if tag is None and site.tag is None and site.digest is None:

@@ -298,13 +298,15 @@ class _Walk:
             return
         places = runs(self._text, value)
         seen: dict[str, int] = {}
+        line, at = value.line, value.start
         for mention in found:
             written = mention.spelled.written
             number = seen[written] = seen.get(written, -1) + 1
             place = to_raw(places, mention.start, mention.end)
             if place is None:
                 continue
-            line = value.line + self._text.count("\n", value.start, place[0])
+            line += self._text.count("\n", at, place[0])
+            at = place[0]
             token = value.value[mention.start : mention.end]
             node = Scalar(token, *place, line, "text", None, None)
             suffix = ""

@@ -101,7 +101,7 @@ class FileSites:
 
 _GATE = re.compile(
     rb"[tT]ag[\"']?[ \t]*[:=]|TAG[\"']?[ \t]*[:=]|digest[\"']?[ \t]*:|oci:|docker://|@sha256:|renovate:"
-    rb"|[\w.-]/[\w./-]*:[\w]"
+    rb"|/[\w.-]*:\w"
 )
 _WORDS = ("$imagepolicy", "renovate:", ":=")
 """What is looked for in the whole text once, before each document is looked at."""

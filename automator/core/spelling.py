@@ -11,7 +11,9 @@ from typing import NamedTuple
 from automator.core.reference import DIGEST, TAG, Repository, parse_reference, value_text
 from automator.errors import InvalidReference
 
-TEMPLATE = re.compile(r"\{\{.*?\}\}|\$\{[^{}]*\}|\$\([^()]*\)|\$[A-Za-z_][A-Za-z0-9_]*", re.DOTALL)
+TEMPLATE = re.compile(
+    r"\{\{(?:(?!\{\{).)*?\}\}|\$\{[^{}]*\}|\$\([^()]*\)|\$[A-Za-z_][A-Za-z0-9_]*", re.DOTALL
+)
 HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 HASHED = "@sha256"
 """Ending of a name whose `tag` is the bare hash of a digest."""

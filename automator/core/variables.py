@@ -7,6 +7,7 @@ every image that uses it is the same one.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping as Map
 
 from automator.core.fields import Link
 from automator.core.found import SETTING, Found, Owner, Piece
@@ -16,16 +17,17 @@ from automator.core.yamltext import Scalar
 
 _VARIABLE = r"\{\{-?\s*(?P<%s>\$\w+)\s*-?\}\}"
 _USE = re.compile(rf"(?P<name>[^\s{{}}]+?|{_VARIABLE % 'image'})(?P<sign>[:@]){_VARIABLE % 'variable'}")
-_SETTING = re.compile(r"\{\{-?\s*(?P<variable>\$\w+)\s*:?=\s*(?P<rest>[^\r\n]*?)\}\}")
+_SETTING = re.compile(r"\{\{-?\s*(?P<variable>\$\w+)\s*:?=\s*(?P<rest>[^\r\n{}]*?)\}\}")
 _LITERAL = re.compile(r"(?P<quote>[\"`])(?P<value>[^\"`\r\n\\]*)(?P=quote)\s*-?")
 
 
 def resolved(found: list[Found], text: str) -> list[Found]:
     """The found places, those whose version is a variable at the place where it is set."""
+    settings = _settings(text)
     kept: list[Found] = []
     used: dict[int, list[Found]] = {}
     for place in found:
-        moved = _at_setting(place, text)
+        moved = _at_setting(place, text, settings)
         if moved is None:
             kept.append(place)
         else:
@@ -52,20 +54,20 @@ def settings(text: str, owner: Owner) -> list[Found]:
     return found
 
 
-def _at_setting(place: Found, text: str) -> Found | None:
+def _at_setting(place: Found, text: str, settings: Map[str, re.Match[str]]) -> Found | None:
     """A place moved to where its variable is set; None where it has none, or one set more than once."""
     piece = place.pieces[0]
     if place.spelled.doubt != "site/templated" or not isinstance(piece.node, Scalar):
         return None
     use = _USE.fullmatch(piece.node.value)
-    setting = _setting(text, use["variable"]) if use is not None else None
+    setting = settings.get(use["variable"]) if use is not None else None
     if use is None or setting is None:
         return None
     value = _value(setting)
     if value is None or (TAG if use["sign"] == ":" else DIGEST).fullmatch(value) is None:
         return None
     kind = "tag" if use["sign"] == ":" else "digest"
-    image = _setting(text, use["image"]) if use["image"] else None
+    image = settings.get(use["image"]) if use["image"] else None
     name = _value(image) if image is not None else use["name"]
     spelled = place.spelled._replace(
         written=use["name"],
@@ -77,10 +79,12 @@ def _at_setting(place: Found, text: str) -> Found | None:
     return place._replace(spelled=spelled, pieces=(_piece(kind, setting, text),), names=(piece.node,))
 
 
-def _setting(text: str, variable: str) -> re.Match[str] | None:
-    """Where a variable is set, if once."""
-    found = [match for match in _SETTING.finditer(text) if match["variable"] == variable]
-    return found[0] if len(found) == 1 else None
+def _settings(text: str) -> dict[str, re.Match[str]]:
+    """Where each variable is set that is set once."""
+    found: dict[str, list[re.Match[str]]] = {}
+    for match in _SETTING.finditer(text):
+        found.setdefault(match["variable"], []).append(match)
+    return {name: places[0] for name, places in found.items() if len(places) == 1}
 
 
 def _value(setting: re.Match[str]) -> str | None:

@@ -47,7 +47,7 @@ MAX_PURE_CHARACTERS = 500_000
 BOM = "\ufeff"
 COVER = "\ue000"
 """The character that covers templates (of the private use area)."""
-_PROPERTIES = re.compile(r"(?:[&!]\S*|\s+|#[^\r\n]*)+")
+_PROPERTIES = re.compile(r"(?:[&!]\S*+|\s++|#[^\r\n]*+)++")
 _COLLECTIONS = (MappingStartEvent, SequenceStartEvent)
 _BREAK = re.compile(r"\r\n?|\n")
 _LIBYAML_BREAKS = re.compile("[\x85\u2028\u2029]")

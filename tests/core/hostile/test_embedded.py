@@ -73,6 +73,29 @@ TEMPLATES = {
         'b: {image: "ghcr.io/acme/api:{{ $v }}"}\n',
         held="site/template-shared",
     ),
+    "a condition within the tag": Row(
+        "a: {{ .b }}: c\n"
+        "image: ghcr.io/acme/web:{{ if .x }}1.4.2{{ else }}1.4.1{{ end }}\n",
+        held="site/templated",
+    ),
+    "a tag of its own in each branch": Row(
+        "repository: ghcr.io/acme/web\n{{ if .x }}\ntag: 1.4.2\n"
+        "{{ else }}\ntag: 1.4.1\n{{ end }}\n",
+        held="site/duplicate-key",
+    ),
+    "a digest in the other branch": Row(
+        "repository: ghcr.io/acme/web\n{{ if .x }}\ntag: 1.4.2\n"
+        "{{ else }}\ndigest: sha256:OLD\n{{ end }}\n",
+        held="set/digest-key",
+    ),
+    "a template in the middle of the name": Row(
+        "{{ if .x }}\nimage: ghcr.io/{{ .org }}/web:«1.4.2→1.4.3»\n{{ end }}\n",
+        image="ghcr.io/{{ .org }}/web",
+    ),
+    "split values in what is broken beyond its templates": Row(
+        "{{ if .x }}\n a: b: c\n}\nimage:\n  repository: ghcr.io/acme/web\n"
+        "  tag: «1.4.2→1.4.3»\n{{ end }}\n",
+    ),
     "a comment of the template": Row(
         "{{/* image: ghcr.io/acme/web:1.4.2 */}}\n{{- if .x }}\n"
         "image: ghcr.io/acme/web:«1.4.2→1.4.3»\n{{- end }}\n",
@@ -178,6 +201,20 @@ VALUES = {
         "- kind: ConfigMap\n  data:\n    v: |\n"
         "      image: 'ghcr.io/acme/web:«1.4.2→1.4.3»'\n",
     ),
+    "a comment below the indentation ends the text": Row(
+        "values: |-\n    image: ghcr.io/acme/web:«1.4.2→1.4.3»\n"
+        "  # image: ghcr.io/acme/web:1.4.2\nx: 1\n",
+    ),
+    "lines of spaces in values": Row(
+        "values: |\n  a: 1\n    \n  image: ghcr.io/acme/web:«1.4.2→1.4.3»\n \n",
+    ),
+    "a pin in values": Row(
+        'values: |\n  b: {repository: ghcr.io/acme/web, tag: «v1→"1.4.3@sha256:NEW"»}\n',
+        to="1.4.3@sha256:NEW",
+    ),
+    "a block scalar in values": Row(
+        "values: |\n  image: |-\n    ghcr.io/acme/web:«1.4.2→1.4.3»\n",
+    ),
     "a comment in values": Row(
         "values: |\n  # image: ghcr.io/acme/web:1.4.2\n"
         "  image: ghcr.io/acme/web:«1.4.2→1.4.3»   # ghcr.io/acme/web:1.4.2\n",
@@ -266,6 +303,11 @@ JSON = {
         '{"repository": "ghcr.io/acme/web", "tag": "«9→10»", "digest": «null→"sha256:NEW"»}\n',
         to="10@sha256:NEW",
     ),
+    "a boolean that becomes a version": Row(
+        '{"repository": "ghcr.io/acme/web", "tag": «true→"1.10"»}\n', to="1.10"
+    ),
+    "JSON in a string": Row('{"x": "{\\"image\\":\\"ghcr.io/acme/web:«1.4.2→1.4.3»\\"}"}\n'),
+    "an escape in the name": Row('{"image": "ghcr.io/acme/w\\u0065b:«1.4.2→1.4.3»"}\n'),
     "a character in two escapes": Row(
         '{"x": "\\ud83e\\udd8a \\u00fc", "image": "ghcr.io/acme/web:«1.4.2→1.4.3»"}\n',
     ),

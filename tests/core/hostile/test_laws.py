@@ -299,8 +299,8 @@ def test_both_scanners_see_every_site_at_the_same_characters(file: File, tag: st
 
 
 BREAKS = [
-    "\n", "\r", "\t", "\x85", "\u2028", "\ufeff", "\x00", "\ud800", "{{", "}}", "{{ if }}", "'", '"', "|", ">",
-    ": ", "- ", "&a ", "*a", "<<: *a", "---\n", "{", "]", "#", "!!x ", "? ", "%", "\\", ",", "",
+    "\n", "\r", "\t", "\x85", "\u2028", "\ufeff", "\x00", "\ud800", "{{", "}}", "{{ if }}", "'", '"', "|",
+    ">", ": ", "- ", "&a ", "*a", "<<: *a", "---\n", "{", "]", "#", "!!x ", "? ", "%", "\\", ",", "",
 ]  # fmt: skip
 WOUNDS = st.lists(
     st.tuples(st.integers(0, 10_000), st.integers(0, 3), st.sampled_from(BREAKS)), min_size=1, max_size=6

@@ -62,6 +62,16 @@ KEYS = {
         "image: acme/{arch}-web:«1.4.2→1.4.3»\n",
         image="acme/{arch}-web",
     ),
+    "a comment of Renovate": Row(
+        "# renovate: datasource=docker depName=ghcr.io/acme/web\nweb_version: «1.4.2→1.4.3»\n",
+    ),
+    "a comment of Renovate about another thing": Row(
+        "# renovate: datasource=github-releases depName=ghcr.io/acme/web\nweb_version: 1.4.2\n",
+    ),
+    "markers of Flux alone": Row(
+        'x: «1.4.2→1.4.3» # {"$imagepolicy": "a:b:tag"}\n'
+        'y: ghcr.io/acme/web # {"$imagepolicy": "a:b:name"}\n',
+    ),
     "a tag that is a variable": Row("image: ghcr.io/acme/web:${TAG}\n", held="site/templated"),
     "a templated place beside a literal one": Row(
         "a: {image: 'ghcr.io/acme/web:${TAG}'}\n"
@@ -241,6 +251,16 @@ KINDS = {
         "services:\n  web:\n"
         "    image: ghcr.io/acme/web:${TAG:-«1.4.2→1.4.3»}@«sha256:OLD→sha256:NEW»\n",
         to="1.4.3@sha256:NEW", path="compose.yml",
+    ),
+    "Compose: a default that is pinned": Row(
+        "services: {web: {image: 'ghcr.io/acme/web:${TAG:-«1.4.2→1.4.3@sha256:NEW»}'}}\n",
+        to="1.4.3@sha256:NEW",
+        path="compose.yaml",
+    ),
+    "Compose: a default whose digest stands behind it": Row(
+        "services: {web: {image: 'ghcr.io/acme/web:${TAG:-1.4.2}@sha256:OLD'}}\n",
+        held="set/digest-key",
+        path="compose.yaml",
     ),
     "Compose: a default for the whole": Row(
         "services: {web: {image: '${IMAGE:-ghcr.io/acme/web:«1.4.2→1.4.3»}'}}\n",

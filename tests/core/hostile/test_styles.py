@@ -108,6 +108,9 @@ FLOW = {
     "flow in flow, both kinds of quotes": Row(
         "{a: [{b: {image: {'repository': \"ghcr.io/acme/web\", \"tag\": '«1.4.2→1.4.3»'}}}]}\n",
     ),
+    "keys in quotes and values without": Row(
+        'image: {"repository": ghcr.io/acme/web, "tag": «v1→v2»}\n', to="v2"
+    ),
     "a key without a value in a flow mapping": Row(
         "{latest, image: 'ghcr.io/acme/web:«1.4.2→1.4.3»', last: }\n",
     ),
@@ -156,6 +159,11 @@ KEYS = {
         "spec: {image: 'ghcr.io/acme/web:1.4.2'}\n"
         "spec: {image: 'ghcr.io/acme/web:1.4.2'}\n",
         held="site/duplicate-key",
+    ),
+    "another key that stands twice": Row("x: 1\nx: 2\nimage: ghcr.io/acme/web:«1.4.2→1.4.3»\n"),
+    "two merge keys": Row(
+        "x: &x {a: 1}\ny: &y {b: 1}\nc:\n  <<: *x\n  <<: *y\n"
+        "  image: ghcr.io/acme/web:«1.4.2→1.4.3»\n",
     ),
     "a tag that stands twice": Row(
         "image:\n  repository: ghcr.io/acme/web\n  tag: 1.4.2\n"
@@ -243,6 +251,37 @@ ANCHORS = {
         "a: &c {repository: ghcr.io/acme/web, tag: 1.4.2}\nb:\n"
         "  <<: *c\n  repository: ghcr.io/acme/api\n",
         held="site/merged",
+    ),
+    "a tag that a merge brings": Row(
+        "x: &x {tag: 1.4.2}\na: {<<: *x, repository: ghcr.io/acme/web}\n",
+        held="site/merged",
+    ),
+    "a tag that a merge brings to two images": Row(
+        "x: &x {tag: 1.4.2}\na: {<<: *x, repository: ghcr.io/acme/web}\n"
+        "b: {<<: *x, repository: ghcr.io/acme/api}\n",
+        held="site/merged",
+    ),
+    "a merged service with another image": Row(
+        "a: &a\n  image: ghcr.io/acme/web:«1.4.2→1.4.3»\n"
+        "b:\n  <<: *a\n  image: ghcr.io/acme/api:1.4.2\n",
+    ),
+    "a mapping merged on the spot": Row(
+        "a:\n  <<: {repository: ghcr.io/acme/web, tag: «1.4.2→1.4.3»}\n  x: 1\n",
+    ),
+    "tag and digest through aliases": Row(
+        "a: {repository: ghcr.io/acme/web, tag: &t «1.4.2→1.4.3», digest: &d '«sha256:OLD→sha256:NEW»'}\n"
+        "b: {repository: ghcr.io/acme/web, tag: *t, digest: *d}\n",
+        to="1.4.3@sha256:NEW",
+    ),
+    "a digest through an alias that others read": Row(
+        "d: &d sha256:OLD\nimage: {repository: ghcr.io/acme/web, tag: 1.4.2, digest: *d}\n",
+        to="1.4.3@sha256:NEW",
+        held="site/alias-shared",
+    ),
+    "a parameter through an alias": Row(
+        "v: &v 1.4.2\nparameters:\n- {name: image.repository, value: ghcr.io/acme/web}\n"
+        "- {name: image.tag, value: *v}\n",
+        held="site/alias-shared",
     ),
     "a merged list of mappings": Row(
         "x: &x {pullPolicy: Always}\ny: &y {z: 1}\nimage:\n"
