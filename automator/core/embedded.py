@@ -11,7 +11,7 @@ from bisect import bisect_left
 
 from automator.core.mask import read
 from automator.core.spans import BREAK, Run, to_raw
-from automator.core.yamltext import Alias, Mapping, Node, Scalar, Sequence
+from automator.core.yamltext import Alias, Mapping, Node, Scalar, Sequence, by_key
 from automator.errors import ManifestError
 
 _HINT = re.compile(r"[iI]mage|IMAGE|[tT]ag[\"']?\s*:|digest|/[^\s:/]*:[A-Za-z0-9_]|@sha256:|oci:|[vV]ersion")
@@ -58,7 +58,9 @@ class _Move:
         end = max(start, self._place(max(node.end - 1, node.start)) + 1)
         if isinstance(node, Mapping):
             pairs = tuple((self.node(key), self.node(value)) for key, value in node.pairs)
-            mapping = self._moved[node.start] = Mapping(pairs, start, end, line, node.flow, node.anchor)
+            mapping = self._moved[node.start] = Mapping(
+                pairs, start, end, line, node.flow, node.anchor, by_key(pairs)
+            )
             return mapping
         items = tuple(self.node(item) for item in node.items)
         sequence = self._moved[node.start] = Sequence(items, start, end, line, node.flow, node.anchor)

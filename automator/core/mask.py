@@ -18,6 +18,7 @@ _EXPRESSION = re.compile(r"\{\{(?:(?!\{\{).)*?\}\}|\{%(?:(?!\{%).)*?%\}", re.DOT
 _CONTROL = re.compile(
     r"(?:\{\{-?|\{%-?)\s*(?:if|else|end|range|with|define|block|template|for|set|elif|endif|endfor|/\*|\$\w+\s*:?=)"
 )
+_BEGINS = re.compile(r"(?:\{\{-?|\{%-?)\s*(?:if|else|with|range|elif|for)\b")
 _ALONE = re.compile(rf"^[ \t]*{COVER}[ \t{COVER}]*(?=\r?$)", re.MULTILINE)
 _AS_VALUE = re.compile(rf"(?<=:)[ \t]*{COVER}[ \t{COVER}]*(?=\r?$)", re.MULTILINE)
 _JSON = re.compile(r"\ufeff?\s*(?!\{\{)[\[{]\s*[\"\[{\]}]")
@@ -65,5 +66,8 @@ def _covered(text: str) -> Iterator[str]:
 
 
 def _cover(found: re.Match[str]) -> str:
-    filler = " " if _CONTROL.match(found[0]) else COVER
+    begin = found.string.rfind("\n", 0, found.start()) + 1
+    # A condition inside of a value (`web:{{ if .x }}1.4{{ end }}`) leaves no literal value.
+    within = _BEGINS.match(found[0]) and ":" in found.string[begin : found.start()].strip()
+    filler = " " if _CONTROL.match(found[0]) and not within else COVER
     return re.sub(r"[^\r\n]", filler, found[0])

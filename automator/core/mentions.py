@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from automator.core.spelling import Spelled, is_image_key, read_reference
+from automator.core.spelling import Spelled, is_image_key, read_reference, read_version, repository_of
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 _TOKEN = re.compile(
@@ -19,7 +19,7 @@ _TOKEN = re.compile(
     (?: oci:// | docker:// | oci:: )?
     (?: [A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])? (?: :[0-9]+ )? / )?
     {_COMPONENT} (?: / {_COMPONENT} )*
-    (?: : [A-Za-z0-9_] (?: [A-Za-z0-9._-]{{0,126}} [A-Za-z0-9_] )? )?
+    (?: : [A-Za-z0-9_] (?: [A-Za-z0-9._-]{{0,126}} [A-Za-z0-9_-] )? )?
     (?: @sha256: [0-9a-f]{{64}} )?
     (?! [A-Za-z0-9_/@:%+~${{\[*] | [.-][A-Za-z0-9] )
     """,
@@ -50,21 +50,40 @@ def mentions(text: str) -> Iterator[Mention]:
         token = match[0]
         if ":" not in token:
             continue
-        spelled = read_reference(token)
-        if spelled is None or spelled.repository is None or not (spelled.tag or spelled.digest):
-            continue
         begin = max(match.start() - _LOOK_BACK, 0)
         before = text[max(text.rfind("\n", begin, match.start()) + 1, begin) : match.start()]
         commented = ("#" in before or "//" in before) and _COMMENT_BEFORE.search(before) is not None
-        if not commented and (_is_certain(spelled) or _follows_image_key(before)):
+        if commented or not (_is_certain(token) or _follows_image_key(before)):
+            continue
+        spelled = read_reference(token)
+        if spelled is not None and spelled.repository is not None and (spelled.tag or spelled.digest):
             yield Mention(match.start(), match.end(), spelled)
 
 
-def _is_certain(spelled: Spelled) -> bool:
+_REPOSITORY_LINE = (
+    r"(?P<indent>[ ]*)(?:repository|image)[ ]*:[ ]+(?P<quote>[\"']?)(?P<name>[^\s\"'{}$#]+)(?P=quote)"
+)
+_TAG_LINE = r"tag[ ]*:[ ]+[\"']?(?P<tag>[^\s\"'{}$#]+)[\"']?"
+_REST = r"[ \t]*(?:\#[^\r\n]*)?\r?\n"
+_PAIR = re.compile(rf"^{_REPOSITORY_LINE}{_REST}(?P=indent){_TAG_LINE}[ \t]*(?:\#|\r?$)", re.MULTILINE)
+
+
+def version_pairs(text: str) -> Iterator[Mention]:
+    """Tags that stand on the line below a repository, both literal and equally far in; the place is
+    the tag's."""
+    for match in _PAIR.finditer(text):
+        repository = repository_of(match["name"])
+        version = read_version(match["tag"])
+        if repository is not None and version is not None and version.doubt is None:
+            spelled = version._replace(written=match["name"], repository=repository)
+            yield Mention(*match.span("tag"), spelled)
+
+
+def _is_certain(token: str) -> bool:
     """Whether a reference cannot well be anything else: it names its registry, or a digest."""
-    if spelled.digest is not None or "://" in spelled.written or spelled.written.startswith("oci::"):
+    if "@sha256:" in token or "//" in token or token.startswith("oci::"):
         return True
-    host, slash, _ = spelled.written.partition("/")
+    host, slash, _ = token.partition("/")
     return bool(slash) and ("." in host or ":" in host or host == "localhost")
 
 

@@ -24,6 +24,7 @@ WINDOW_ABOVE = 32_000
 _SURVIVES = re.compile(r"(?:0|[1-9][0-9]{0,5})(?:\.(?:0|[0-9]{0,5}[1-9]))?", re.ASCII)
 _SINGLE = re.compile(r"(?:[:\-,\[{]\s+|[\[{])'[^'\r\n]*'\s*(?:[,\]}#]|$)", re.MULTILINE)
 _DOUBLE = re.compile(r'(?:[:\-,\[{]\s+|[\[{])"[^"\r\n]*"\s*(?:[,\]}#:]|$)', re.MULTILINE)
+_JSON_WORD = re.compile(r"-?[0-9][0-9.eE+-]*|true|false|null")
 _OTHER_QUOTES = {"double": "'", "single": '"'}
 """Inside a quoted scalar only the other quotes stand for themselves."""
 _NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*)?\.?[0-9]+(?:[eE][-+]?[0-9]+)?", re.ASCII)
@@ -64,11 +65,12 @@ def rewrite(text: str, edits: Sequence[Edit], name: str, *, located: bool = Fals
     """
     for edit in edits:
         _check(edit)
-    for window in sorted(_windows(text, edits, name, located=located), reverse=True):
+    pieces, at = [], 0
+    for window in sorted(_windows(text, edits, name, located=located)):
         body = text[window.start : window.end]
-        after = _rewrite_window(body, window, name, located=located)
-        text = text[: window.start] + after + text[window.end :]
-    return text
+        pieces += [text[at : window.start], _rewrite_window(body, window, name, located=located)]
+        at = window.end
+    return "".join((*pieces, text[at:]))
 
 
 def _check(edit: Edit) -> None:
@@ -256,11 +258,12 @@ def _spell(text: str, site: Site, part: Part, value: str, quote: str) -> str:
     old, new = part.value[keep:], value[keep:]
     if part.style == "plain":
         number = _NUMBER.fullmatch(part.value) is not None and _SURVIVES.fullmatch(value) is not None
+        json = part.json and _JSON_WORD.fullmatch(part.value) is not None
         colon = part.flow and ":" in value and ":" not in part.value
         # What the author wrote plain (`${REGISTRY}/web`) stays so; a value of another type never does.
         changed = is_other_type(value) or (quote_plain(value) and not quote_plain(part.value))
-        if colon or ((changed or part.json) and not number):
-            quote = '"' if part.json else _OTHER_QUOTES.get(part.within, quote)
+        if colon or ((changed or json) and not number):
+            quote = '"' if json else _OTHER_QUOTES.get(part.within, quote)
             return f"{quote}{value}{quote}"
         return spelled[: len(spelled) - len(old)] + new
     if part.style in ("text", SETTING):

@@ -30,7 +30,7 @@ from automator.core.found import (
     under_image,
     versions,
 )
-from automator.core.mentions import mentions
+from automator.core.mentions import mentions, version_pairs
 from automator.core.reference import DIGEST, Repository
 from automator.core.sources import Source
 from automator.core.spans import runs, to_raw
@@ -167,6 +167,8 @@ class _Walk:
         if isinstance(root, Scalar):
             whole = root.style == "text"
             self._words(root, link or Link(None, "" if whole else "|", root))
+            if whole:
+                self._pairs(root)
             return
         if not isinstance(root, Mapping):
             self._any(root, link)
@@ -215,7 +217,7 @@ class _Walk:
                     tags.append(name)
                 digest = digest or name == "digest"
                 if name == "<<" and isinstance(value, Alias):
-                    self._overridden(node, value)
+                    self._overridden(node, link, value)
                 if is_image_key(name) and self._inline(node, link, name, value):
                     continue
                 if name in tags or name[-6:].lower() == "digest":
@@ -258,11 +260,29 @@ class _Walk:
             if isinstance(item, Mapping) and isinstance(image, Mapping):
                 self._mapping(image, Link(Link(link, index, volumes), "image", item))
 
-    def _overridden(self, node: Mapping, source: Alias) -> None:
+    def _overridden(self, node: Mapping, link: Link | None, source: Alias) -> None:
         """Note the keys that a mapping has beside what it merges: what it merges is then of another image."""
         if isinstance(source.target, Mapping):
             own = self.overrides.setdefault(source.target.start, set())
             own.update(key.value for key, _ in node.pairs if isinstance(key, Scalar))
+            self._merged(node, link, source.target)
+
+    def _merged(self, node: Mapping, link: Link | None, source: Mapping) -> None:
+        """Images named here whose version is merged from elsewhere: held, since it may be others' too."""
+        for key, value in source.pairs:
+            beside = _beside(key.value) if isinstance(key, Scalar) and key.value[-3:] in _ENDS else None
+            if beside is None or not isinstance(value, Scalar) or not isinstance(key, Scalar):
+                continue
+            if node.get(key.value) is None and any(node.get(name) for name in beside.names):
+                before = len(self.found)
+                piece = Piece("tag", value, Link(link, key.value, node))
+                self._named(_lookup_in(node, link), [piece], beside, node, link, under=under_image(link))
+                self._doubt_since(before, "site/merged")
+
+    def _doubt_since(self, index: int, doubt: str) -> None:
+        for at in range(index, len(self.found)):
+            spelled = self.found[at].spelled._replace(doubt=doubt)
+            self.found[at] = self.found[at]._replace(spelled=spelled)
 
     # -- any other value ---------------------------------------------------------------------
 
@@ -317,6 +337,14 @@ class _Walk:
             container = None if isinstance(holder, Scalar) else container_of(holder, link.parent)
             self.found.append(Found(mention.spelled, (piece,), (), self._owner, container, suffix))
 
+    def _pairs(self, root: Scalar) -> None:
+        """In a file that is no YAML: a literal tag on the line beside a literal repository."""
+        for pair in version_pairs(root.value):
+            line = root.value.count("\n", 0, pair.start) + 1
+            node = Scalar(root.value[pair.start : pair.end], pair.start, pair.end, line, "text", None, None)
+            piece = Piece("tag", node, Link(None, "", root), root)
+            self.found.append(Found(pair.spelled, (piece,), (), self._owner, None, pair.spelled.written))
+
     def _inside(self, value: Scalar, link: Link) -> None:
         """A text of several lines: documents, or words."""
         places = runs(self._text, value) if self._depth < _DEEPEST else ()
@@ -338,10 +366,6 @@ class _Walk:
     # -- names and tags in keys of their own -------------------------------------------------
 
     def _split(self, node: Mapping, link: Link | None, tag_key: str) -> None:
-        def lookup(key: str) -> tuple[Node, Link] | None:
-            value = merged(node, key)
-            return None if value is None else (value, Link(link, key, node))
-
         beside = _beside(tag_key)
         if beside is None:
             return
@@ -350,7 +374,7 @@ class _Walk:
         pieces = versions(node, link, tag_key, digest_key)
         # Without a tag, a `digest` belongs to `repository`; it says nothing of `imageTag`.
         if pieces and (pieces[0].piece == "tag" or tag_key == "tag"):
-            self._named(lookup, pieces, beside, node, link, under=under_image(link))
+            self._named(_lookup_in(node, link), pieces, beside, node, link, under=under_image(link))
 
     def _parameters(self, node: Sequence, link: Link | None) -> None:
         """Lists of `name:` and `value:` (Helm parameters of Argo CD, Tekton, environments), whose items
@@ -383,9 +407,7 @@ class _Walk:
             before = len(self.found)
             self._named(lookup, pieces, beside, node, link, under=is_image_key(stem.rpartition(".")[2]))
             if any(repeats.startswith(stem + dot) for repeats in repeated):
-                for at in range(before, len(self.found)):
-                    doubt = self.found[at].spelled._replace(doubt="site/duplicate-key")
-                    self.found[at] = self.found[at]._replace(spelled=doubt)
+                self._doubt_since(before, "site/duplicate-key")
 
     def _named(
         self,
@@ -470,7 +492,8 @@ class _Walk:
         link: Link | None,
     ) -> None:
         pieces = [self._on_one_line(piece) for piece in pieces]
-        if isinstance(node, Mapping) and not (self._document.templated and pieces[0].piece == "reference"):
+        apart = self._document.templated and pieces[0].piece == "reference"
+        if isinstance(node, Mapping) and not apart and not _all_differ(node):
             keys = {piece.link.step for piece in pieces}
             keys |= {key.value for key, value in node.pairs if isinstance(key, Scalar) and value in names}
             if sum(isinstance(key, Scalar) and key.value in keys for key, _ in node.pairs) > len(keys):
@@ -489,6 +512,19 @@ class _Walk:
             return piece
         line = node.line + self._text.count("\n", node.start, place[0])
         return Piece(piece.piece, Scalar(text, *place, line, "text", node.anchor, node.tag), piece.link, node)
+
+
+def _lookup_in(node: Mapping, link: Link | None) -> Lookup:
+    def lookup(key: str) -> tuple[Node, Link] | None:
+        value = merged(node, key)
+        return None if value is None else (value, Link(link, key, node))
+
+    return lookup
+
+
+def _all_differ(node: Mapping) -> bool:
+    """Whether no key of a large mapping stands twice, as far as that is known."""
+    return node.by_key is not None and len(node.by_key) == len(node.pairs)
 
 
 def _digests_beside(key: str) -> tuple[str, ...]:

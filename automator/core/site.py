@@ -103,6 +103,8 @@ _GATE = re.compile(
     rb"[tT]ag[\"']?[ \t]*[:=]|TAG[\"']?[ \t]*[:=]|digest[\"']?[ \t]*:|oci:|docker://|@sha256:|renovate:"
     rb"|/[\w.-]*:\w"
 )
+LONGEST_RING = 200
+"""Places that may share one value; above it they are held."""
 _WORDS = ("$imagepolicy", "renovate:", ":=")
 """What is looked for in the whole text once, before each document is looked at."""
 _STR = ("tag:yaml.org,2002:str", "!!str", "!")
@@ -220,9 +222,10 @@ def _rings(
     for field, site in sites.items():
         ring: set[str] = set()
         for target in shared.get(field, ()):
-            ring |= members[target]
+            ring |= members[target] if len(members[target]) <= LONGEST_RING else set()
             missing = document.uses[target] + 1 - len(users[target])
-            if missing > (target not in users[target] and _only_defined(document, target)):
+            unseen = target not in users[target] and _only_defined(document, target)
+            if len(members[target]) > LONGEST_RING or missing > unseen:
                 why = reason("site/alias-shared", field=field, line=site.line, uses=document.uses[target] + 1)
                 site = replace(site, held=site.held or why)
         joined.append(replace(site, ring=tuple(sorted(ring - {field}))) if ring - {field} else site)

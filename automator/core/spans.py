@@ -49,7 +49,8 @@ def to_raw(found: tuple[Run, ...], start: int, end: int) -> tuple[int, int] | No
 
 def to_value(found: tuple[Run, ...], start: int, end: int) -> tuple[int, int] | None:
     """Which part of the value `text[start:end]` spells; None where it is not in one run."""
-    for run in found:
+    index = bisect_right(found, start, key=lambda run: run.raw) - 1
+    for run in found[max(index - 1, 0) : index + 1]:
         if run.raw <= start and end <= run.raw + run.length:
             return run.value + start - run.raw, run.value + end - run.raw
     return None

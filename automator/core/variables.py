@@ -7,7 +7,9 @@ every image that uses it is the same one.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from collections.abc import Mapping as Map
+from typing import NamedTuple
 
 from automator.core.fields import Link
 from automator.core.found import SETTING, Found, Owner, Piece
@@ -21,13 +23,25 @@ _SETTING = re.compile(r"\{\{-?\s*(?P<variable>\$\w+)\s*:?=\s*(?P<rest>[^\r\n{}]*
 _LITERAL = re.compile(r"(?P<quote>[\"`])(?P<value>[^\"`\r\n\\]*)(?P=quote)\s*-?")
 
 
+class _Setting(NamedTuple):
+    """A variable that is set to a literal."""
+
+    variable: str
+    value: str
+    start: int
+    """Where the literal begins, behind its quote."""
+    line: int
+
+
 def resolved(found: list[Found], text: str) -> list[Found]:
     """The found places, those whose version is a variable at the place where it is set."""
-    settings = _settings(text)
+    once: dict[str, _Setting | None] = {}
+    for variable, setting in _settings(text):
+        once[variable] = None if variable in once else setting
     kept: list[Found] = []
     used: dict[int, list[Found]] = {}
     for place in found:
-        moved = _at_setting(place, text, settings)
+        moved = _at_setting(place, text, once)
         if moved is None:
             kept.append(place)
         else:
@@ -44,17 +58,16 @@ def resolved(found: list[Found], text: str) -> list[Found]:
 def settings(text: str, owner: Owner) -> list[Found]:
     """Variables that are set to a whole reference."""
     found = []
-    for match in _SETTING.finditer(text):
-        literal = _LITERAL.fullmatch(match["rest"].strip())
-        spelled = read_reference(literal["value"]) if literal is not None else None
-        if spelled is None or spelled.repository is None or not (spelled.tag or spelled.digest):
+    for variable, setting in _settings(text):
+        spelled = read_reference(setting.value) if setting is not None else None
+        if setting is None or spelled is None or spelled.repository is None:
             continue
-        if "/" in spelled.written or match["variable"][-5:].lower() == "image":
-            found.append(Found(spelled, (_piece("reference", match, text),), (), owner, None))
+        if (spelled.tag or spelled.digest) and ("/" in spelled.written or variable[-5:].lower() == "image"):
+            found.append(Found(spelled, (_piece("reference", setting, text),), (), owner, None))
     return found
 
 
-def _at_setting(place: Found, text: str, settings: Map[str, re.Match[str]]) -> Found | None:
+def _at_setting(place: Found, text: str, settings: Map[str, _Setting | None]) -> Found | None:
     """A place moved to where its variable is set; None where it has none, or one set more than once."""
     piece = place.pieces[0]
     if place.spelled.doubt != "site/templated" or not isinstance(piece.node, Scalar):
@@ -63,41 +76,39 @@ def _at_setting(place: Found, text: str, settings: Map[str, re.Match[str]]) -> F
     setting = settings.get(use["variable"]) if use is not None else None
     if use is None or setting is None:
         return None
-    value = _value(setting)
-    if value is None or (TAG if use["sign"] == ":" else DIGEST).fullmatch(value) is None:
+    if (TAG if use["sign"] == ":" else DIGEST).fullmatch(setting.value) is None:
         return None
     kind = "tag" if use["sign"] == ":" else "digest"
     image = settings.get(use["image"]) if use["image"] else None
-    name = _value(image) if image is not None else use["name"]
+    name = image.value if image is not None else use["name"]
     spelled = place.spelled._replace(
         written=use["name"],
-        repository=repository_of(name or ""),
-        tag=value if kind == "tag" else None,
-        digest=value if kind == "digest" else None,
+        repository=repository_of(name),
+        tag=setting.value if kind == "tag" else None,
+        digest=setting.value if kind == "digest" else None,
         doubt=None,
     )
     return place._replace(spelled=spelled, pieces=(_piece(kind, setting, text),), names=(piece.node,))
 
 
-def _settings(text: str) -> dict[str, re.Match[str]]:
-    """Where each variable is set that is set once."""
-    found: dict[str, list[re.Match[str]]] = {}
+def _settings(text: str) -> Iterator[tuple[str, _Setting | None]]:
+    """Each place where a variable is set, and to which literal; None for anything that is worked out."""
+    line, at = 1, 0
     for match in _SETTING.finditer(text):
-        found.setdefault(match["variable"], []).append(match)
-    return {name: places[0] for name, places in found.items() if len(places) == 1}
+        rest = match["rest"].strip()
+        literal = _LITERAL.fullmatch(rest)
+        if literal is None:
+            yield match["variable"], None
+            continue
+        start = match.start("rest") + match["rest"].index(rest) + 1
+        line += text.count("\n", at, start)
+        at = start
+        yield match["variable"], _Setting(match["variable"], literal["value"], start, line)
 
 
-def _value(setting: re.Match[str]) -> str | None:
-    """The literal that a variable is set to; None for anything that is worked out."""
-    literal = _LITERAL.fullmatch(setting["rest"].strip())
-    return None if literal is None else literal["value"]
-
-
-def _piece(kind: str, setting: re.Match[str], text: str) -> Piece:
+def _piece(kind: str, setting: _Setting, text: str) -> Piece:
     """The literal of a setting as a piece of its own, without its quotes."""
-    value = _value(setting) or ""
-    start = setting.start("rest") + len(setting["rest"]) - len(setting["rest"].lstrip()) + 1
-    line = text.count("\n", 0, start) + 1
+    end = setting.start + len(setting.value)
     whole = Scalar(text, 0, len(text), 1, "text", None, None)
-    node = Scalar(value, start, start + len(value), line, SETTING, None, None)
-    return Piece(kind, node, Link(None, setting["variable"], whole), whole)
+    node = Scalar(setting.value, setting.start, end, setting.line, SETTING, None, None)
+    return Piece(kind, node, Link(None, setting.variable, whole), whole)

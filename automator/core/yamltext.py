@@ -39,9 +39,10 @@ except ImportError:  # pragma: no cover - the extension is a dependency, the fal
     CParser = None
     SCANNER = "pure"
 
+MANY_PAIRS = 32
 MAX_DEPTH = 100
 MAX_CHARACTERS = 8_000_000
-MAX_PURE_CHARACTERS = 500_000
+MAX_PURE_CHARACTERS = 120_000
 """Limit for texts that only the pure scanner reads as meant: it is some twenty times slower."""
 
 BOM = "\ufeff"
@@ -90,15 +91,27 @@ class Mapping(NamedTuple):
     line: int
     flow: bool
     anchor: str | None
+    by_key: Map[str, Node] | None = None
+    """Values by key, of a mapping with many."""
 
     def get(self, key: str) -> Node | None:
         """The value of the last pair whose key is the scalar `key` (the last wins, as in YAML 1.1
         loaders), or None."""
+        if self.by_key is not None:
+            return self.by_key.get(key)
         found = None
         for k, v in self.pairs:
             if isinstance(k, Scalar) and k.value == key:
                 found = v
         return found
+
+
+def by_key(pairs: Iterable[tuple[Node, Node]]) -> dict[str, Node] | None:
+    """Values by key where there are so many pairs that going through them takes long, else None."""
+    pairs = tuple(pairs)
+    if len(pairs) <= MANY_PAIRS:
+        return None
+    return {key.value: value for key, value in pairs if isinstance(key, Scalar)}
 
 
 class Sequence(NamedTuple):
@@ -370,6 +383,7 @@ class _Composer:
             event.start_mark.line + 1,
             bool(event.flow_style),
             event.anchor,
+            by_key(pairs),
         )
         if event.anchor is not None:
             self._anchors[event.anchor] = node
