@@ -98,7 +98,7 @@ def content(node: Node | None) -> str | None:
 def merged(node: Mapping, key: str) -> Node | None:
     """The value of a key, the mapping's own or one that `<<` brings in (yaml.org/type/merge)."""
     own = node.get(key)
-    if own is not None or (node.by_key is not None and "<<" not in node.by_key):
+    if own is not None or node.get("<<") is None:
         return own
     for source in _merge_sources(node):
         value = source.get(key)

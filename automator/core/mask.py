@@ -68,6 +68,7 @@ def _covered(text: str) -> Iterator[str]:
 def _cover(found: re.Match[str]) -> str:
     begin = found.string.rfind("\n", 0, found.start()) + 1
     # A condition inside of a value (`web:{{ if .x }}1.4{{ end }}`) leaves no literal value.
-    within = _BEGINS.match(found[0]) and ":" in found.string[begin : found.start()].strip()
+    before = _EXPRESSION.sub("", found.string[begin : found.start()]) if _BEGINS.match(found[0]) else ""
+    within = ":" in before
     filler = " " if _CONTROL.match(found[0]) and not within else COVER
     return re.sub(r"[^\r\n]", filler, found[0])

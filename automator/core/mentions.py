@@ -67,10 +67,19 @@ _TAG_LINE = r"tag[ ]*:[ ]+[\"']?(?P<tag>[^\s\"'{}$#]+)[\"']?"
 _REST = r"[ \t]*(?:\#[^\r\n]*)?\r?\n"
 _PAIR = re.compile(rf"^{_REPOSITORY_LINE}{_REST}(?P=indent){_TAG_LINE}[ \t]*(?:\#|\r?$)", re.MULTILINE)
 
+_FILLED_IN = re.compile(
+    r"^[ ]*(?:-[ ]+)?image[ ]*:[ ]+[\"']?(?P<reference>[^\s\"'#{}]+\{\{[^\r\n]*?)[\"']?[ \t]*\r?$",
+    re.MULTILINE,
+)
+
 
 def version_pairs(text: str) -> Iterator[Mention]:
-    """Tags that stand on the line below a repository, both literal and equally far in; the place is
-    the tag's."""
+    """Tags that stand on the line below a repository, both literal and equally far in (the place is the
+    tag's); and images whose version a template fills in, with that doubt."""
+    for match in _FILLED_IN.finditer(text):
+        spelled = read_reference(match["reference"])
+        if spelled is not None and spelled.repository is not None and spelled.doubt is not None:
+            yield Mention(*match.span("reference"), spelled)
     for match in _PAIR.finditer(text):
         repository = repository_of(match["name"])
         version = read_version(match["tag"])

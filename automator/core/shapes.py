@@ -339,8 +339,10 @@ class _Walk:
 
     def _pairs(self, root: Scalar) -> None:
         """In a file that is no YAML: a literal tag on the line beside a literal repository."""
-        for pair in version_pairs(root.value):
-            line = root.value.count("\n", 0, pair.start) + 1
+        line, at = 1, 0
+        for pair in sorted(version_pairs(root.value)):
+            line += root.value.count("\n", at, pair.start)
+            at = pair.start
             node = Scalar(root.value[pair.start : pair.end], pair.start, pair.end, line, "text", None, None)
             piece = Piece("tag", node, Link(None, "", root), root)
             self.found.append(Found(pair.spelled, (piece,), (), self._owner, None, pair.spelled.written))
@@ -369,12 +371,13 @@ class _Walk:
         beside = _beside(tag_key)
         if beside is None:
             return
+        lookup = _lookup_in(node, link)
         digest_keys = (beside.digest, "digest", "imageDigest", "image_digest")
-        digest_key = next((key for key in digest_keys if merged(node, key) is not None), "digest")
+        digest_key = next((key for key in digest_keys if lookup(key) is not None), "digest")
         pieces = versions(node, link, tag_key, digest_key)
         # Without a tag, a `digest` belongs to `repository`; it says nothing of `imageTag`.
         if pieces and (pieces[0].piece == "tag" or tag_key == "tag"):
-            self._named(_lookup_in(node, link), pieces, beside, node, link, under=under_image(link))
+            self._named(lookup, pieces, beside, node, link, under=under_image(link))
 
     def _parameters(self, node: Sequence, link: Link | None) -> None:
         """Lists of `name:` and `value:` (Helm parameters of Argo CD, Tekton, environments), whose items
@@ -515,8 +518,10 @@ class _Walk:
 
 
 def _lookup_in(node: Mapping, link: Link | None) -> Lookup:
+    merges = node.get("<<") is not None
+
     def lookup(key: str) -> tuple[Node, Link] | None:
-        value = merged(node, key)
+        value = merged(node, key) if merges else node.get(key)
         return None if value is None else (value, Link(link, key, node))
 
     return lookup
