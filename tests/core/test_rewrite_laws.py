@@ -87,7 +87,8 @@ def values(layout: Layout, n: int, tag: str, digest: str | None, comment: str) -
     ]
     if digest:
         lines.insert(n % 4, f"{step}digest:   {quoted(digest, layout.styles[2])}{comment}")
-    return ["# values" + comment, "image:", *lines, f"script: |{comment}", f"{step}run acme/web{n}:{tag} # {tag}"]
+    script = f"{step}run acme/web{n}:{tag} # {tag}"
+    return ["# values" + comment, "image:", *lines, f"script: |{comment}", script]
 
 
 def flow(layout: Layout, n: int, tag: str, digest: str | None, comment: str) -> list[str]:
