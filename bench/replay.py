@@ -14,6 +14,7 @@ What can become of a case:
     held     not a byte changed, and at least one reason why
     partly   some of several images moved exactly, the others held
     missed   an image was not found, and no reason said so; others may have moved exactly
+    beyond   all that was asked, and the same version in a place that the commit left alone
     wrong    anything else: a byte that should have stayed, or one of several places of an image left behind
     error    an exception
     unasked  the place cannot be written as a field path, and the file names no image
@@ -42,7 +43,7 @@ from automator.reasons import Reason
 
 FILES = ("public.jsonl.gz", "stress-public.jsonl.gz")
 RUNS = ("old", "new")
-CLASSES = ("exact", "quoted", "held", "partly", "missed", "wrong", "error", "unasked")
+CLASSES = ("exact", "quoted", "beyond", "held", "partly", "missed", "wrong", "error", "unasked")
 BY_FIELD = ("unresolved", "selective")
 """Tiers whose images cannot be told by their name alone: a person would give the field."""
 
@@ -279,6 +280,8 @@ def _judged(case: Case, text: str, reasons: tuple[Reason, ...], silent: set[int]
         return Verdict(case, "held" if reasons else "missed", reasons)
     quoted = [change._replace(new=f'"{change.new}"') for change in ours if quote_plain(change.new)]
     made = made_in(case["before"], text, (*ours, *quoted))
+    if made is None and _is_beyond(case, text, ours):
+        return Verdict(case, "beyond", reasons, "the same version moved in a place that the commit left")
     if made is None:
         return Verdict(case, "wrong", reasons, "bytes that should have stayed")
     made = frozenset(c if c in ours else c._replace(new=c.new.strip('"')) for c in made)
@@ -291,6 +294,17 @@ def _judged(case: Case, text: str, reasons: tuple[Reason, ...], silent: set[int]
         return Verdict(case, "wrong", reasons, f"{len(made)} of {len(ours)} places changed")
     return Verdict(
         case, "partly" if reasons else "missed", reasons, f"{len(silent)} not found" if silent else ""
+    )
+
+
+def _is_beyond(case: Case, text: str, ours: Sequence[Token]) -> bool:
+    """Whether all that was asked is done, and whole lines beside it only moved from the old version to the
+    new one."""
+    expected, got = apply(case["before"], ours).split("\n"), text.split("\n")
+    moves = [(u["old_tag"], u["new_tag"]) for u in case["updates"] if u["old_tag"] and u["new_tag"]]
+    return len(expected) == len(got) and all(
+        one == other or any(one.replace(old, new) == other for old, new in moves)
+        for one, other in zip(expected, got, strict=True)
     )
 
 
