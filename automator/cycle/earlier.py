@@ -55,15 +55,13 @@ class Earlier:
         return True
 
 
-def held_sites(
-    texts: Iterable[str], locate: Callable[[str], FileSites], path: str, why: Reason
-) -> tuple[Site, ...]:
-    """The sites of the newest text that can be read, held: they exist, and nobody can edit them now."""
+def last_readable(texts: Iterable[str], locate: Callable[[str], FileSites]) -> FileSites | None:
+    """What the newest text that can be read holds and says, or None."""
     for text in texts:
         found = locate(text)
         if found.trouble is None:
-            return held(found.sites, path, why)
-    return ()
+            return found
+    return None
 
 
 def held(sites: Iterable[Site], path: str, why: Reason) -> tuple[Site, ...]:

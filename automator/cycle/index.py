@@ -20,7 +20,7 @@ from automator.core.policy import InvalidWorkload, PolicySet, Workload, parse_po
 from automator.core.reference import Repository
 from automator.core.site import FileSites, Site, locate
 from automator.core.sources import Source as Given
-from automator.cycle.earlier import Earlier, held, held_sites, with_last_valid
+from automator.cycle.earlier import Earlier, held, last_readable, with_last_valid
 from automator.cycle.located import Blob, Located, blob_of
 from automator.cycle.screen import may_give, may_hold
 from automator.cycle.source import BLOB_LIMIT, Scope, Source, decode
@@ -32,7 +32,7 @@ NO_TEXT = "\0"
 """What a policy file that is no text, or no file, counts as: it is as broken as one that does not parse."""
 LOOKED_OVER = 300
 """Files that name no watched image and are looked at for faults when the head has moved."""
-SEARCHED = 20
+SEARCHED = 200
 """Files that cannot be read and whose past is searched, when the head has moved."""
 
 
@@ -356,8 +356,7 @@ class Index:
     ) -> None:
         """Keep the sites that files which cannot be read had when they could, held, and what they gave.
 
-        History is asked only for files that say something of a watched image and are no templates:
-        those never could be read.
+        History is asked only for files that say something of a watched image, or to sites elsewhere.
         """
         asked = 0
         for path, data in unreadable.items():
@@ -365,16 +364,16 @@ class Index:
             if path in before or given.get(path):
                 self._keep(path, held(before.get(path, ()), path, why), given.get(path, ()))
                 continue
-            if data is not None and (b"{{" in data or not self._says_something(data)):
+            if data is not None and not (self._says_something(data) or may_give(path, data)):
                 continue
             asked += 1
             if asked > SEARCHED:
                 return
             texts = self.earlier.texts(commit, path)
             locate_here = partial(locate, name=path.rpartition("/")[2], fields=self._fields)
-            sites = held_sites(texts, locate_here, path, why)
-            if sites:
-                self._keep(path, sites, ())
+            found = last_readable(texts, locate_here)
+            if found is not None:
+                self._keep(path, held(found.sites, path, why), found.sources)
 
     def _matters(self, data: bytes | None, path: str) -> bool:
         """Whether a file may hold a site that a policy claims: by the words in it, without parsing."""

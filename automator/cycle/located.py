@@ -141,6 +141,8 @@ class Located:
 
     def _texts(self) -> Iterable[tuple[Blob, str]]:
         for blob in self._unkept:
+            if not _is_text(blob[1]):
+                continue  # a name of bytes that are no UTF-8 is read again
             found, over = self._known.get(blob), self._passed.get(blob)
             if found is not None:
                 yield blob, found if isinstance(found, str) else _sites_text().write(found)
@@ -191,3 +193,11 @@ def _sites_text() -> PlainText[FileSites]:
 
 def _digest(*words: str) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
