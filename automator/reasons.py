@@ -266,10 +266,11 @@ CODES: dict[str, Code] = _table(
         "Helm and Argo CD read this field as a version; `1.4.3@sha256:…` would be none.",
     ),
     Code(
-        "site/digest-merged",
-        "{field} (line {line}) has its digest from elsewhere, by a merge (`<<`)",
-        "write the digest beside the tag",
-        "A new tag beside the old digest would be a stale pin, and the digest may stand for others too.",
+        "site/digest-beside",
+        "{field} (line {line}) has a digest beside it that cannot move along",
+        "write the digest behind the tag (`1.4.3@sha256:…`) or under `digest`, or remove it",
+        "A new tag beside the old digest would be a stale pin. Where it is not certain that a digest is this "
+        "image's own and stands here alone, nothing is written.",
     ),
     Code(
         "site/merged",

@@ -18,13 +18,17 @@ from automator.core.found import Awaits, Found, Owner, Piece, content
 from automator.core.sources import UNSET, VARIABLE, Source
 from automator.core.spans import runs, to_raw
 from automator.core.spelling import Spelled, read_reference, read_version, repository_of
-from automator.core.yamltext import Document, Mapping, Node, Scalar
+from automator.core.yamltext import Alias, Document, Mapping, Node, Scalar, Sequence
 
 _VARIABLE = re.compile(
-    r"\$(?:(?P<bare>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<operator>:?[-?+])(?P<rest>[^${}]*))?\})",
+    r"\$(?:(?P<bare>[A-Za-z_][A-Za-z0-9_]*+)"
+    r"|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*+)"
+    # The rest may hold variables, one level deep: possessive, so that no text is gone through again.
+    r"(?:(?P<operator>:?[-?+])(?P<rest>(?:[^${}]++|\$\{[^${}]*+\}|\$[A-Za-z_])*+))?\})",
     re.ASCII,
 )
+_NAME = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*+)", re.ASCII)
+"""A variable's name, however its value is then made."""
 _LONGEST = 1_000
 """Characters of an image that is read; a reference has some 500 at most."""
 # Words in a variable's name that say what its value is. Values of others count only if they cannot be
@@ -32,10 +36,12 @@ _LONGEST = 1_000
 _NAMES_VERSION = re.compile(
     r"(?:.*[_.-])?(?:TAG|VERSION|VER|RELEASE|REVISION|REV|IMAGE|DIGEST|SHA)(?:[_.-].*)?", re.IGNORECASE
 )
-_NAMES_IMAGE = re.compile(r".*IMAGE.*", re.IGNORECASE)
+_NAMES_IMAGE = re.compile(r".*(?:IMAGE|IMG).*", re.IGNORECASE)
 _NAMES_SECRET = re.compile(
-    r".*(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|APIKEY).*"
-    r"|(?:.*_)?(?:PASS|PW|PWD|SALT|KEY|PIN)(?:_.*)?",
+    r".*(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|APIKEY|PRIVATE).*"
+    r"|(?:.*[_.-])?(?:PASS|PW|PWD|SALT|KEY|PIN|CREDS?)(?:[_.-].*)?"
+    # Services are called so too (`AUTH_TAG`, `KEYCLOAK_VERSION`): then the last word says what the value is.
+    r"|(?!.*[_.-](?:TAG|VERSION|RELEASE|IMAGE|IMG|DIGEST)$).*(?:AUTH|LOGIN|PASS|KEY).*",
     re.IGNORECASE,
 )
 _DOTTED = re.compile(r"v?[0-9]+(?:\.[0-9]+){1,3}(?:[-_.][0-9A-Za-z._-]+)?(?:@.*)?", re.ASCII)
@@ -51,6 +57,10 @@ class Variable(NamedTuple):
     default: tuple[int, int] | None
     settled: bool
     """Whether its value, where set, stands there as it is (`${X:+y}` puts another)."""
+
+    def spans(self, value: str) -> bool:
+        """Whether it is all of a value."""
+        return self.end - self.start == len(value)
 
 
 class _Use(NamedTuple):
@@ -71,7 +81,7 @@ def find(document: Document, text: str) -> list[Found]:
     Each awaits that no `.env` beside the file sets the variable.
     """
     found = []
-    for use in _uses(document):
+    for use in _uses(document.root):
         place = _place(text, use)
         if place is not None:
             found.append(place)
@@ -81,23 +91,65 @@ def find(document: Document, text: str) -> list[Found]:
 def sources(document: Document) -> tuple[Source, ...]:
     """What the variables of a Compose file are for: the repository whose version they give, or an empty
     value where they give anything else of an image."""
-    given = []
-    for use in _uses(document):
-        variables = list(_variables(use.value))
-        for variable in variables:
-            repository = _repository(use.value, variable)
-            if repository is not None:
-                given.append(Source(VARIABLE, variable.name, None, repository, use.node.line))
+    if not _is_compose(document.root):
+        return ()
+    given: dict[Source, None] = {}
+    for value, line in _images(document.root):
+        for name, repository in _purposes(value):
+            given[Source(VARIABLE, name, None, repository, line)] = None
     return tuple(given)
 
 
-def _uses(document: Document) -> Iterator[_Use]:
-    """Images with a variable in the services of a Compose file, and in its extensions (`x-…`)."""
-    root = document.root
+def _is_compose(root: Node | None) -> bool:
     if not isinstance(root, Mapping) or root.get("kind") is not None:
-        return
-    services = root.get("services")
-    if not isinstance(services, Mapping) or not any(isinstance(s, Mapping) for _, s in services.pairs):
+        return False
+    services = _followed(root.get("services"))
+    return isinstance(services, Mapping) and any(
+        isinstance(_followed(service), Mapping) for _, service in services.pairs
+    )
+
+
+def _followed(node: Node | None) -> Node | None:
+    return node.target if isinstance(node, Alias) else node
+
+
+def _images(node: Node | None) -> Iterator[tuple[str, int]]:
+    """Every image with a variable and its line, wherever it stands: aliases and merges bring in from
+    anywhere what services are made of. What an alias points at is looked at where it is written."""
+    if isinstance(node, Sequence):
+        for item in node.items:
+            yield from _images(item)
+    elif isinstance(node, Mapping):
+        for key, value in node.pairs:
+            image = content(value) if isinstance(key, Scalar) and key.value == "image" else None
+            if image is not None and "$" in image:
+                yield image, value.line
+            yield from _images(value)
+
+
+def _purposes(value: str) -> Iterator[tuple[str, str]]:
+    """Each variable of an image and the repository whose version it is; empty where it is something else
+    of the version, or nobody can tell what. Those of the name, or of all that stands there, are left out."""
+    value = value.replace("$$", "xx")  # a dollar sign, and no variable
+    variables = _variables(value)
+    around = next(variables, None)
+    name = _before_version(value)
+    for match in _NAME.finditer(value):
+        at = match.start()
+        while around is not None and around.end <= at:
+            around = next(variables, None)
+        understood = around is not None and around.start <= at
+        if around is None or not understood or (at > around.start and not _is_name(value, around, name)):
+            yield match[1], ""
+            continue
+        repository = _repository(value, around, name)
+        if repository is not None:
+            yield match[1], repository
+
+
+def _uses(root: Node | None) -> Iterator[_Use]:
+    """Images with a variable in the services of a Compose file, and in its extensions (`x-…`)."""
+    if not isinstance(root, Mapping) or not _is_compose(root):
         return
     for key, value in root.pairs:
         if not isinstance(key, Scalar) or not isinstance(value, Mapping):
@@ -117,7 +169,7 @@ def _image(service: Mapping, link: Link, container: str) -> Iterator[_Use]:
     value = content(node)
     if value is None or not isinstance(node, Scalar) or len(value) > _LONGEST:
         return
-    # An anchor stands for several places: what they are for is not known here.
+    # An anchor stands for several places, which are not looked at here.
     if "$" in value and "$$" not in value and node.anchor is None:
         yield _Use(Link(link, "image", service), node, value, container)
 
@@ -129,15 +181,16 @@ def _variables(value: str) -> Iterator[Variable]:
         yield Variable(match["bare"] or match["name"], *match.span(), default, settled)
 
 
-def _repository(value: str, variable: Variable) -> str | None:
+def _repository(value: str, variable: Variable, name: str) -> str | None:
     """The repository whose version a variable is, whole: `ghcr.io/acme/web` of `ghcr.io/acme/web:$TAG`; empty
     where it is but a part of the version; None where it is no part of it."""
-    if variable.end - variable.start == len(value):
-        return None  # the whole reference: its value says all
-    name = _before_version(value)
-    if variable.start < len(name):
+    if variable.spans(value) or _is_name(value, variable, name):  # a whole reference says all by itself
         return None
     return name if _is_whole(value, variable, name) else ""
+
+
+def _is_name(value: str, variable: Variable, name: str) -> bool:
+    return variable.start < len(name) and not variable.spans(value)
 
 
 def _is_whole(value: str, variable: Variable, name: str) -> bool:
@@ -161,16 +214,24 @@ def _place(text: str, use: _Use) -> Found | None:
     """Where the version of an image is written; None where no variable gives the whole of it."""
     name = _before_version(use.value)
     for variable in _variables(use.value):
-        if variable.start < len(name) and variable.end - variable.start < len(use.value):
+        if _is_name(use.value, variable, name):
             continue
         exact = _in_default(text, use, variable, name)
         if exact is None and not _is_whole(use.value, variable, name):
             return None
         if exact is None:
-            spelled = Spelled(name, repository_of(name), None, None, "site/templated")
-            exact = spelled, (Piece("reference", use.node, use.link),)
+            exact = _made(use.value, variable, name), (Piece("reference", use.node, use.link),)
         return Found(*exact, (), Owner(), use.container, awaits=Awaits(UNSET, variable.name))
     return None
+
+
+def _made(value: str, variable: Variable, name: str) -> Spelled:
+    """What an image says whose version is made elsewhere; the name may stand in the variable's default."""
+    if variable.default is not None and variable.spans(value):
+        spelled = read_reference(value[slice(*variable.default)])
+        if spelled is not None and spelled.repository is not None and spelled.doubt is not None:
+            return spelled
+    return Spelled(name, repository_of(name), None, None, "site/templated")
 
 
 def _in_default(
@@ -246,15 +307,14 @@ def find_env(document: Document) -> list[Found]:
 
 
 def _reference(key: str, text: str) -> Spelled | None:
-    """A reference that is no host and port (`redis:6379`): named an image, or with a registry or digest."""
+    """A reference under a name that speaks of an image, or with a digest: others are told apart neither from
+    hosts with a port (`redis:6379`) nor from users with a password (`acme.corp/admin:hunter2`)."""
     if "/" not in text and ":" not in text.partition("@")[0]:
         return None
     spelled = read_reference(text)
     if spelled is None or spelled.repository is None or not (spelled.tag or spelled.digest):
         return None
-    host, slash, _ = spelled.written.partition("/")
-    certain = spelled.digest is not None or (slash and ("." in host or ":" in host))
-    return spelled if certain or _NAMES_IMAGE.fullmatch(key) is not None else None
+    return spelled if spelled.digest is not None or _NAMES_IMAGE.fullmatch(key) is not None else None
 
 
 def _is_version(key: str, text: str) -> bool:

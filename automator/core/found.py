@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Map
+from itertools import chain
 from typing import NamedTuple
 
 from automator.core.fields import Link
 from automator.core.spelling import HEX64, Spelled, is_image_key, read_reference, read_version
 from automator.core.yamltext import Alias, Mapping, Node, Scalar, Sequence
 
+_DEEPEST_MERGE = 4
+_DIGEST_ENDS = ("digest", "sha", "sha256", "hash")
+_IS_HASH = re.compile(r"(?:sha(?:256|384|512):)?[0-9a-f]{64,128}", re.ASCII)
 NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 POD_LISTS = ("containers", "initContainers", "ephemeralContainers")
 BARE_HASHES = ("sha", "sha256")
@@ -100,14 +104,15 @@ def merged(node: Mapping, key: str) -> Node | None:
     own = node.get(key)
     if own is not None or node.get("<<") is None:
         return own
-    for source in _merge_sources(node):
+    for source in merge_sources(node):
         value = source.get(key)
         if value is not None:
             return value
     return None
 
 
-def _merge_sources(node: Mapping) -> Iterator[Mapping]:
+def merge_sources(node: Mapping, depth: int = 0) -> Iterator[Mapping]:
+    """The mappings that `<<` brings into a mapping, and what is merged into those."""
     for key, value in node.pairs:
         if not isinstance(key, Scalar) or key.value != "<<":
             continue
@@ -115,6 +120,29 @@ def _merge_sources(node: Mapping) -> Iterator[Mapping]:
             target = source.target if isinstance(source, Alias) else source
             if isinstance(target, Mapping):
                 yield target
+                if depth < _DEEPEST_MERGE:
+                    yield from merge_sources(target, depth + 1)
+
+
+def digests_of(node: Mapping) -> tuple[Scalar | Alias, ...]:
+    """Every digest or bare hash that a mapping holds, its own or merged, under a key that says so."""
+    pairs = chain.from_iterable(source.pairs for source in (node, *merge_sources(node)))
+    return tuple(
+        value
+        for key, value in pairs
+        if isinstance(key, Scalar) and isinstance(value, (Scalar, Alias)) and is_digest(key.value, value)
+    )
+
+
+def is_digest(key: str, value: Node) -> bool:
+    """Whether a value is a digest or a bare hash, under a key that says so."""
+    return key[-6:].lower().endswith(_DIGEST_ENDS) and _IS_HASH.fullmatch(content(value) or "") is not None
+
+
+def others(digests: Iterable[Scalar | Alias], pieces: Iterable[Piece]) -> bool:
+    """Whether there are digests that are none of the pieces."""
+    known = {piece.node.start for piece in pieces}
+    return any(digest.start not in known for digest in digests)
 
 
 def versions(node: Mapping, link: Link | None, tag_key: str, digest_key: str = "digest") -> list[Piece]:
@@ -223,5 +251,7 @@ def from_field(root: Node | None, link: Link, node: Scalar | Alias) -> Found:
         pieces = [Piece("digest" if key == "digest" else "tag", node, link)]
         spelled = read_version(text)
     spelled = spelled or Spelled("", None, None, None, "site/unreadable")
+    if isinstance(link.node, Mapping) and spelled.doubt is None and others(digests_of(link.node), pieces):
+        spelled = spelled._replace(doubt="site/digest-beside")
     container = None if isinstance(link.node, Scalar) else container_of(link.node, link.parent)
     return Found(spelled, tuple(pieces), (), owner_at(root, link), container)

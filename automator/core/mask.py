@@ -14,11 +14,14 @@ from contextlib import suppress
 from automator.core.yamltext import COVER, Document, Scalar, parse
 from automator.errors import ManifestError
 
-_EXPRESSION = re.compile(r"\{\{(?:(?!\{\{).)*?\}\}|\{%(?:(?!\{%).)*?%\}", re.DOTALL)
-_CONTROL = re.compile(
-    r"(?:\{\{-?|\{%-?)\s*(?:if|else|end|range|with|define|block|template|for|set|elif|endif|endfor|/\*|\$\w+\s*:?=)"
+_EXPRESSION = re.compile(
+    r"(?:(?<![:\s-])[ \t]+(?=\{\{-))?\{\{(?:(?!\{\{).)*?\}\}|\{%(?:(?!\{%).)*?%\}", re.DOTALL
 )
-_BEGINS = re.compile(r"(?:\{\{-?|\{%-?)\s*(?:if|else|with|range|elif|for)\b")
+_CONTROL = re.compile(
+    r"[ \t]*(?:\{\{-?|\{%-?)\s*"
+    r"(?:if|else|end|range|with|define|block|template|for|set|elif|endif|endfor|/\*|\$\w+\s*:?=)"
+)
+_BEGINS = re.compile(r"[ \t]*(?:\{\{-?|\{%-?)\s*(?:if|else|with|range|elif|for|template|block|define)\b")
 _ALONE = re.compile(rf"^[ \t]*{COVER}[ \t{COVER}]*(?=\r?$)", re.MULTILINE)
 _AS_VALUE = re.compile(rf"(?<=:)[ \t]*{COVER}[ \t{COVER}]*(?=\r?$)", re.MULTILINE)
 _JSON = re.compile(r"\ufeff?\s*(?!\{\{)[\[{]\s*[\"\[{\]}]")

@@ -21,7 +21,8 @@ _TOKEN = re.compile(
     {_COMPONENT} (?: / {_COMPONENT} )*
     (?: : [A-Za-z0-9_] (?: [A-Za-z0-9._-]{{0,126}} [A-Za-z0-9_-] )? )?
     (?: @sha256: [0-9a-f]{{64}} )?
-    (?! [A-Za-z0-9_/@:%+~${{\[*] | [.-][A-Za-z0-9] )
+    (?= \Z | [\s"'`,;)\]}}&] | </ | \\["n\r\n] | [.:](?:\s|\Z) )
+    (?! \s*\{{\{{- )
     """,
     re.VERBOSE | re.ASCII,
 )
@@ -42,8 +43,8 @@ class Mention(NamedTuple):
     spelled: Spelled
 
 
-def mentions(text: str) -> Iterator[Mention]:
-    """Every reference with a version in a text, in its order."""
+def mentions(text: str, *, keyed: bool = False) -> Iterator[Mention]:
+    """Every reference with a version in a text, in its order; `keyed`: only those behind an image's key."""
     if len(text) > LONGEST or _SIGN.search(text) is None:
         return
     for match in _TOKEN.finditer(text):
@@ -53,7 +54,7 @@ def mentions(text: str) -> Iterator[Mention]:
         begin = max(match.start() - _LOOK_BACK, 0)
         before = text[max(text.rfind("\n", begin, match.start()) + 1, begin) : match.start()]
         commented = ("#" in before or "//" in before) and _COMMENT_BEFORE.search(before) is not None
-        if commented or not (_is_certain(token) or _follows_image_key(before)):
+        if commented or not ((_is_certain(token) and not keyed) or _follows_image_key(before)):
             continue
         spelled = read_reference(token)
         if spelled is not None and spelled.repository is not None and (spelled.tag or spelled.digest):
@@ -68,19 +69,24 @@ _REST = r"[ \t]*(?:\#[^\r\n]*)?\r?\n"
 _PAIR = re.compile(rf"^{_REPOSITORY_LINE}{_REST}(?P=indent){_TAG_LINE}[ \t]*(?:\#|\r?$)", re.MULTILINE)
 
 _FILLED_IN = re.compile(
-    r"^[ ]*(?:-[ ]+)?image[ ]*:[ ]+[\"']?(?P<reference>[^\s\"'#{}]+\{\{[^\r\n]*?)[\"']?[ \t]*\r?$",
-    re.MULTILINE,
+    r"^[ ]*(?:-[ ]+)?image[ ]*:[ ]+[\"']?(?P<reference>[^\s\"'#{}]+\{\{[^\r\n]*)", re.MULTILINE
 )
+_NAMES_MORE = re.compile(r"[ -]*(?:registry|hub)[ ]*:")
 
 
 def version_pairs(text: str) -> Iterator[Mention]:
     """Tags that stand on the line below a repository, both literal and equally far in (the place is the
     tag's); and images whose version a template fills in, with that doubt."""
     for match in _FILLED_IN.finditer(text):
-        spelled = read_reference(match["reference"])
+        reference = match["reference"].rstrip(" \t\"'")
+        spelled = read_reference(reference)
         if spelled is not None and spelled.repository is not None and spelled.doubt is not None:
-            yield Mention(*match.span("reference"), spelled)
+            start = match.start("reference")
+            yield Mention(start, start + len(reference), spelled)
     for match in _PAIR.finditer(text):
+        above = text[text.rfind("\n", 0, max(match.start() - 1, 0)) + 1 : match.start()]
+        if _NAMES_MORE.match(above):
+            continue
         repository = repository_of(match["name"])
         version = read_version(match["tag"])
         if repository is not None and version is not None and version.doubt is None:

@@ -21,7 +21,7 @@ WINDOW_ABOVE = 32_000
 """Characters above which only the documents that hold an edit are parsed again."""
 
 # Numbers that print as they are written, so that a tag which the author wrote as a number may be one again.
-_SURVIVES = re.compile(r"(?:0|[1-9][0-9]{0,5})(?:\.(?:0|[0-9]{0,5}[1-9]))?", re.ASCII)
+_SURVIVES = re.compile(r"(?:0|[1-9][0-9]{0,5})(?:\.[0-9]{0,5}[1-9])?", re.ASCII)
 _SINGLE = re.compile(r"(?:[:\-,\[{]\s+|[\[{])'[^'\r\n]*'\s*(?:[,\]}#]|$)", re.MULTILINE)
 _DOUBLE = re.compile(r'(?:[:\-,\[{]\s+|[\[{])"[^"\r\n]*"\s*(?:[,\]}#:]|$)', re.MULTILINE)
 _JSON_WORD = re.compile(r"-?[0-9][0-9.eE+-]*|true|false|null")

@@ -243,7 +243,7 @@ def _doubt(ask: Ask, site: Site, chosen: Sequence[Site]) -> Reason | None:
     if digest is None and site.digest is not None:
         if any(part.piece == "digest" for part in site.parts):
             return reason("set/digest-key", field=site.field, line=site.line, tag=tag)
-        if not ask.drops_digest:
+        if not ask.drops_digest or site.written.endswith(HASHED):
             return reason("set/pinned", field=site.field, line=site.line, tag=tag)
     return None
 

@@ -12,8 +12,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Map
-from functools import lru_cache
-from typing import NamedTuple
 
 from automator.core import charts, compose, embedded, variables
 from automator.core.fields import Link
@@ -25,11 +23,15 @@ from automator.core.found import (
     combine,
     container_of,
     content,
+    digests_of,
+    merge_sources,
     merged,
+    others,
     owner_of,
     under_image,
     versions,
 )
+from automator.core.keys import VERSION_ENDS, Beside, beside_key
 from automator.core.mentions import mentions, version_pairs
 from automator.core.reference import DIGEST, Repository
 from automator.core.sources import Source
@@ -56,12 +58,8 @@ _NO_REFERENCES = frozenset(
 _DEEPEST = 2
 """Documents inside documents that are looked into."""
 
-# A key that holds a version: its beginning, `image`, and the word.
-_VERSION_KEY = re.compile(
-    r"(?P<stem>.*?)(?P<gap>[_-]?)(?:(?P<image>[iI]mage|IMAGE)(?P<inner>[_-]?))?(?P<word>[tT]ag|TAG|[vV]ersion|VERSION)",
-    re.DOTALL,
-)
-_ENDS = frozenset(("tag", "Tag", "TAG", "ion", "ION"))
+
+_DIGEST_LINE = re.compile(r"^[ \t-]*[\"']?\w*(?:[dD]igest|[sS]ha|sha256|[hH]ash)[\"']?[ ]*:", re.MULTILINE)
 
 Lookup = Callable[[str], "tuple[Node, Link] | None"]
 
@@ -85,15 +83,31 @@ def find(
     return sorted(found, key=lambda place: place.start)
 
 
-def _doubted(place: Found, overrides: Map[int, set[str]]) -> Found:
+def _settled(place: Found, text: str) -> Found:
+    """A place in a file that is no YAML; in doubt where a digest stands on a line beside it."""
+    begin = text.rfind("\n", 0, max(text.rfind("\n", 0, place.start), 0)) + 1
+    end = text.find("\n", text.find("\n", place.start) + 1)
+    if place.spelled.doubt is None and _DIGEST_LINE.search(text, begin, end if end > begin else len(text)):
+        return place._replace(spelled=place.spelled._replace(doubt="site/digest-beside"))
+    return place
+
+
+def _doubted(place: Found, overrides: Map[int, list[frozenset[str]]]) -> Found:
     """A place, in doubt where its version is merged beside another name."""
-    node = place.pieces[0].link.node
-    if place.pieces[0].piece == "reference" or not isinstance(node, Mapping) or node.start not in overrides:
+    first = place.pieces[0]
+    node = first.link.node
+    if first.piece == "reference" or not isinstance(node, Mapping) or node.start not in overrides:
         return place
-    named = {key.value for key, value in node.pairs if isinstance(key, Scalar) and value in place.names}
-    if named.isdisjoint(overrides[node.start]):
-        return place
-    return place._replace(spelled=place.spelled._replace(doubt="site/merged"))
+    beside = beside_key(str(first.link.step)) or Beside(("name", "newName"), (), "digest")
+    names = {
+        *beside.names,
+        *beside.registries,
+        "newName",
+        *(("name",) if first.link.step == "newTag" else ()),
+    }
+    if any(names & keys and first.link.step not in keys for keys in overrides[node.start]):
+        return place._replace(spelled=place.spelled._replace(doubt="site/merged"))
+    return place
 
 
 def _apart(general: list[Found], special: list[Found]) -> list[Found]:
@@ -110,45 +124,6 @@ def _apart(general: list[Found], special: list[Found]) -> list[Found]:
     return [place for place in general if not any(map(is_taken, place.pieces))]
 
 
-class Beside(NamedTuple):
-    """Keys that stand beside one that holds a version."""
-
-    names: tuple[str, ...]
-    registries: tuple[str, ...]
-    digest: str
-
-
-@lru_cache(maxsize=4096)
-def _beside(key: str) -> Beside | None:
-    """What stands beside a key that holds a version: `fooImage` beside `fooTag`, `image_name` beside
-    `image_tag`. None for a key that holds none."""
-    if key == "tag":
-        names = ("repository", "image", "imageName", "image_name", "imageRepository", "name", "hub")
-        return Beside(names, ("registry", "hub"), "digest")
-    if key == "version":  # says nothing of a `repository`: charts have both
-        return Beside(("image", "imageName", "image_name"), ("registry",), "digest")
-    match = _VERSION_KEY.fullmatch(key)
-    if match is None or (match["word"].lower() == "version" and not match["image"]):
-        return None
-    stem: str = match["stem"]
-    gap: str = match["inner"] if match["image"] else match["gap"]
-    if not gap and match["word"].islower():  # `mytag`, `subversion`
-        return None
-
-    def key_of(*words: str) -> str:
-        parts: list[str] = [*((stem,) if stem else ()), *words]
-        if match["word"].isupper():
-            return (gap or "_").join(part.upper() for part in parts)
-        if gap:
-            return gap.join(parts)
-        return parts[0] + "".join(part[:1].upper() + part[1:] for part in parts[1:])
-
-    keys = [key_of("image"), key_of("image", "name"), key_of("image", "repository"), key_of("repository")]
-    hosts = [key_of("registry"), key_of("image", "registry"), key_of("hub")]
-    digest = key_of("image", "digest") if match["image"] else key_of("digest")
-    return Beside(tuple(keys), tuple(hosts), digest)
-
-
 class _Walk:
     """One pass over a document."""
 
@@ -157,8 +132,10 @@ class _Walk:
         self._document = document
         self._text = text
         self._kustomization = kustomization
-        self.overrides: dict[int, set[str]] = {}
+        self.overrides: dict[int, list[frozenset[str]]] = {}
         """Starts of merged mappings -> keys that stand beside `<<` where they are merged."""
+        self._hashes: tuple[Mapping, tuple[Scalar | Alias, ...]] | None = None
+        """The mapping that was last looked at for digests, and those it has."""
         self._owner = Owner()
         self._depth = 0
 
@@ -169,6 +146,7 @@ class _Walk:
             self._words(root, link or Link(None, "" if whole else "|", root))
             if whole:
                 self._pairs(root)
+                self.found = [_settled(place, root.value) for place in self.found]
             return
         if not isinstance(root, Mapping):
             self._any(root, link)
@@ -194,7 +172,7 @@ class _Walk:
             self._sequence(node, link)
 
     def _sequence(self, node: Sequence, link: Link | None) -> None:
-        parameters = 0
+        parameters, before = 0, len(self.found)
         for index, item in enumerate(node.items):
             if isinstance(item, Scalar):
                 self._other(item, Link(link, index, node), hint=link is not None and link.step == "images")
@@ -202,22 +180,22 @@ class _Walk:
                 parameters += isinstance(item, Mapping) and item.get("name") is not None
                 self._any(item, Link(link, index, node))
         if parameters > 1:
-            self._parameters(node, link)
+            self._parameters(node, link, before)
 
     def _mapping(self, node: Mapping, link: Link | None, skip: frozenset[str] = frozenset()) -> None:
         tags: list[str] = []
         digest = False
+        if node.get("<<") is not None:
+            self._overridden(node, link)
         for index, (key, value) in enumerate(node.pairs):
             if not isinstance(key, Scalar):
                 self._any(value, Link(link, f"?{index}", node))
                 continue
             name = key.value
             if isinstance(value, (Scalar, Alias)):
-                if name[-3:] in _ENDS and name not in tags and _beside(name) is not None:
+                if name[-3:] in VERSION_ENDS and name not in tags and beside_key(name) is not None:
                     tags.append(name)
                 digest = digest or name == "digest"
-                if name == "<<" and isinstance(value, Alias):
-                    self._overridden(node, link, value)
                 if is_image_key(name) and self._inline(node, link, name, value):
                     continue
                 if name in tags or name[-6:].lower() == "digest":
@@ -244,7 +222,7 @@ class _Walk:
         if spelled is None or (spelled.tag is None and spelled.digest is None and spelled.doubt is None):
             return False
         pieces = [Piece("reference", value, Link(link, key, node))]
-        for digest_key in _digests_beside(key):
+        for digest_key in _digestsbeside_key(key):
             digest = node.get(digest_key)
             if isinstance(digest, (Scalar, Alias)) and DIGEST.fullmatch(content(digest) or ""):
                 pieces.append(Piece("digest", digest, Link(link, digest_key, node)))
@@ -260,24 +238,25 @@ class _Walk:
             if isinstance(item, Mapping) and isinstance(image, Mapping):
                 self._mapping(image, Link(Link(link, index, volumes), "image", item))
 
-    def _overridden(self, node: Mapping, link: Link | None, source: Alias) -> None:
-        """Note the keys that a mapping has beside what it merges: what it merges is then of another image."""
-        if isinstance(source.target, Mapping):
-            own = self.overrides.setdefault(source.target.start, set())
-            own.update(key.value for key, _ in node.pairs if isinstance(key, Scalar))
-            self._merged(node, link, source.target)
-
-    def _merged(self, node: Mapping, link: Link | None, source: Mapping) -> None:
-        """Images named here whose version is merged from elsewhere: held, since it may be others' too."""
-        for key, value in source.pairs:
-            beside = _beside(key.value) if isinstance(key, Scalar) and key.value[-3:] in _ENDS else None
-            if beside is None or not isinstance(value, Scalar) or not isinstance(key, Scalar):
-                continue
-            if node.get(key.value) is None and any(node.get(name) for name in beside.names):
-                before = len(self.found)
-                piece = Piece("tag", value, Link(link, key.value, node))
-                self._named(_lookup_in(node, link), [piece], beside, node, link, under=under_image(link))
-                self._doubt_since(before, "site/merged")
+    def _overridden(self, node: Mapping, link: Link | None) -> None:
+        """Note the keys that stand beside `<<`: what is merged may be of another image here. Images named
+        here whose version is merged are held, since it may be others' too."""
+        for source in merge_sources(node):
+            own = self.overrides.setdefault(source.start, [])
+            own.append(frozenset(key.value for key, _ in node.pairs if isinstance(key, Scalar)))
+            for key, value in source.pairs:
+                beside = (
+                    beside_key(key.value)
+                    if isinstance(key, Scalar) and key.value[-3:] in VERSION_ENDS
+                    else None
+                )
+                if beside is None or not isinstance(value, Scalar) or not isinstance(key, Scalar):
+                    continue
+                if node.get(key.value) is None and any(node.get(name) for name in beside.names):
+                    before = len(self.found)
+                    piece = Piece("tag", value, Link(link, key.value, node))
+                    self._named(_lookup_in(node, link), [piece], beside, node, link, under=under_image(link))
+                    self._doubt_since(before, "site/merged")
 
     def _doubt_since(self, index: int, doubt: str) -> None:
         for at in range(index, len(self.found)):
@@ -313,7 +292,7 @@ class _Walk:
 
     def _words(self, value: Scalar, link: Link) -> None:
         """References inside a longer text."""
-        found = list(mentions(value.value))
+        found = list(mentions(value.value, keyed=value.style == "text"))
         if not found:
             return
         places = runs(self._text, value)
@@ -338,12 +317,14 @@ class _Walk:
             self.found.append(Found(mention.spelled, (piece,), (), self._owner, container, suffix))
 
     def _pairs(self, root: Scalar) -> None:
-        """In a file that is no YAML: a literal tag on the line beside a literal repository."""
+        """In a file that is no YAML: a literal tag on the line below a literal repository."""
         line, at = 1, 0
         for pair in sorted(version_pairs(root.value)):
             line += root.value.count("\n", at, pair.start)
             at = pair.start
-            node = Scalar(root.value[pair.start : pair.end], pair.start, pair.end, line, "text", None, None)
+            quoted = pair.start > 0 and root.value[pair.start - 1] in "\"'"
+            style = "text" if quoted or pair.spelled.doubt else "plain"
+            node = Scalar(root.value[pair.start : pair.end], pair.start, pair.end, line, style, None, None)
             piece = Piece("tag", node, Link(None, "", root), root)
             self.found.append(Found(pair.spelled, (piece,), (), self._owner, None, pair.spelled.written))
 
@@ -368,7 +349,7 @@ class _Walk:
     # -- names and tags in keys of their own -------------------------------------------------
 
     def _split(self, node: Mapping, link: Link | None, tag_key: str) -> None:
-        beside = _beside(tag_key)
+        beside = beside_key(tag_key)
         if beside is None:
             return
         lookup = _lookup_in(node, link)
@@ -379,7 +360,7 @@ class _Walk:
         if pieces and (pieces[0].piece == "tag" or tag_key == "tag"):
             self._named(lookup, pieces, beside, node, link, under=under_image(link))
 
-    def _parameters(self, node: Sequence, link: Link | None) -> None:
+    def _parameters(self, node: Sequence, link: Link | None, before: int) -> None:
         """Lists of `name:` and `value:` (Helm parameters of Argo CD, Tekton, environments), whose items
         together are like a mapping."""
         values: dict[str, tuple[Node, Link]] = {}
@@ -396,7 +377,7 @@ class _Walk:
                     break
         for name, (value, way) in values.items():
             stem, dot, leaf = name.rpartition(".")
-            beside = _beside(leaf)
+            beside = beside_key(leaf)
             if beside is None or (not dot and leaf == "version"):
                 continue
 
@@ -407,10 +388,20 @@ class _Walk:
             digest = lookup(beside.digest)
             if digest is not None and isinstance(digest[0], (Scalar, Alias)):
                 pieces.append(Piece("digest", digest[0], digest[1]))
-            before = len(self.found)
+            count = len(self.found)
             self._named(lookup, pieces, beside, node, link, under=is_image_key(stem.rpartition(".")[2]))
             if any(repeats.startswith(stem + dot) for repeats in repeated):
-                self._doubt_since(before, "site/duplicate-key")
+                self._doubt_since(count, "site/duplicate-key")
+        hashes = [
+            v
+            for name, (v, _) in values.items()
+            if name[-6:].lower().endswith(("digest", "sha", "hash", "sha256"))
+        ]
+        places = [at for at in range(before, len(self.found)) if self.found[at].spelled.doubt is None]
+        for at in places if hashes else ():
+            if others((h for h in hashes if isinstance(h, (Scalar, Alias))), self.found[at].pieces):
+                doubt = self.found[at].spelled._replace(doubt="site/digest-beside")
+                self.found[at] = self.found[at]._replace(spelled=doubt)
 
     def _named(
         self,
@@ -449,6 +440,8 @@ class _Walk:
         """Kustomize `images:`, in kustomizations and wherever its shape appears (Flux, Argo CD)."""
         for index, item in enumerate(images.items):
             into = Link(link, index, images)
+            if isinstance(item, Mapping) and item.get("<<") is not None:
+                self._overridden(item, into)
             if isinstance(item, Scalar):
                 self._other(item, into, hint=True)
                 continue
@@ -463,7 +456,7 @@ class _Walk:
                 continue
             pieces = versions(item, into, "newTag")
             written = content(name) or ""
-            if pieces:
+            if pieces and not (named == "newName" and is_versioned(written)):
                 self._versioned(written, pieces, (name,), item, into, repository_of(written))
             elif named == "newName":
                 self._inline(item, into, named, name)
@@ -478,8 +471,6 @@ class _Walk:
         repository: Repository | None,
     ) -> None:
         version = combine(pieces, node)
-        if version is not None and isinstance(node, Mapping) and _digest_is_merged(node, pieces):
-            version = version._replace(doubt="site/digest-merged")
         if version is None or (repository is None and not _is_unsettled(written)):
             return
         if _says_nothing(version._replace(repository=repository)):
@@ -501,9 +492,16 @@ class _Walk:
             keys |= {key.value for key, value in node.pairs if isinstance(key, Scalar) and value in names}
             if sum(isinstance(key, Scalar) and key.value in keys for key, _ in node.pairs) > len(keys):
                 spelled = spelled._replace(doubt="site/duplicate-key")
+        if isinstance(node, Mapping) and others(self._digests(node), pieces):
+            spelled = spelled._replace(doubt=spelled.doubt or "site/digest-beside")
         in_images = link is not None and link.parent is not None and link.parent.step == "images"
         container = None if in_images else container_of(node, link)
         self.found.append(Found(spelled, tuple(pieces), names, self._owner, container))
+
+    def _digests(self, node: Mapping) -> tuple[Scalar | Alias, ...]:
+        if self._hashes is None or self._hashes[0] is not node:
+            self._hashes = (node, digests_of(node))
+        return self._hashes[1]
 
     def _on_one_line(self, piece: Piece) -> Piece:
         """A piece in a block scalar as the characters on its line."""
@@ -532,17 +530,10 @@ def _all_differ(node: Mapping) -> bool:
     return node.by_key is not None and len(node.by_key) == len(node.pairs)
 
 
-def _digests_beside(key: str) -> tuple[str, ...]:
+def _digestsbeside_key(key: str) -> tuple[str, ...]:
     """Keys of the digest of a reference that stands under `key`."""
     own = (f"{key}Digest", f"{key}_digest", f"{key.upper()}_DIGEST")
     return (*own, "digest") if key in ("image", "newName") else own
-
-
-def _digest_is_merged(node: Mapping, pieces: Iterable[Piece]) -> bool:
-    """Whether `<<` brings a digest that the mapping itself does not have."""
-    return (
-        not any(piece.piece == "digest" for piece in pieces) and content(merged(node, "digest")) is not None
-    )
 
 
 def _hinted(node: Mapping, link: Link | None, key: str) -> bool:

@@ -12,7 +12,10 @@ from automator.core.reference import DIGEST, TAG, Repository, parse_reference, v
 from automator.errors import InvalidReference
 
 TEMPLATE = re.compile(
-    r"\{\{(?:(?!\{\{).)*?\}\}|\$\{[^{}]*\}|\$\([^()]*\)|\$[A-Za-z_][A-Za-z0-9_]*", re.DOTALL
+    r"(?:(?<=\S)[ \t]+(?=\{\{-))?\{\{(?:(?!\{\{).)*?\}\}|\{%(?:(?!\{%).)*?%\}"
+    r"|\$\{(?:[^${}]++|\$\{[^{}]*+\}|\$(?!\{))*+\}"  # `${TAG:-${OTHER}}` too; possessive: read but once
+    r"|\$\([^()]*\)|\$[A-Za-z_][A-Za-z0-9_]*",
+    re.DOTALL,
 )
 HEX64 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 HASHED = "@sha256"

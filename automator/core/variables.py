@@ -7,7 +7,7 @@ every image that uses it is the same one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Map
 from typing import NamedTuple
 
@@ -19,8 +19,18 @@ from automator.core.yamltext import Scalar
 
 _VARIABLE = r"\{\{-?\s*(?P<%s>\$\w+)\s*-?\}\}"
 _USE = re.compile(rf"(?P<name>[^\s{{}}]+?|{_VARIABLE % 'image'})(?P<sign>[:@]){_VARIABLE % 'variable'}")
-_SETTING = re.compile(r"\{\{-?\s*(?P<variable>\$\w+)\s*:?=\s*(?P<rest>[^\r\n{}]*?)\}\}")
+_SETTING = re.compile(
+    r"\{\{-?\s*(?:(?:range|with|if|else\s+if|else\s+with)\s+)?(?:\$\w+\s*,\s*)?"
+    r"(?P<variable>\$\w+)\s*:?=\s*(?P<rest>[^\r\n{}]*?)\}\}"
+)
+_EXPRESSION = re.compile(r"\{\{(?P<inside>(?:(?!\{\{)[^\r\n])*?)\}\}")
+_NAMED = re.compile(r"\$\w+")
+_BEFORE = re.compile(
+    r"(?P<name>[^\s\"'=,]*)[:@]$|(?P<key>[\w.-]*(?:[tT]ag|TAG|[vV]ersion|VERSION))[\"']?[ ]*:[ ]*[\"']?$"
+)
 _LITERAL = re.compile(r"(?P<quote>[\"`])(?P<value>[^\"`\r\n\\]*)(?P=quote)\s*-?")
+_LOOK_BACK = 300
+"""Characters of its line before a template that are looked at."""
 
 
 class _Setting(NamedTuple):
@@ -46,13 +56,42 @@ def resolved(found: list[Found], text: str) -> list[Found]:
             kept.append(place)
         else:
             used.setdefault(moved.start, []).append(moved)
+    uses = _uses(text) if used else {}
     for places in used.values():
         first = places[0]
-        if len({place.spelled.written for place in places}) > 1:
+        names = {place.spelled.written for place in places}
+        if len(names) > 1 or _is_used_elsewhere(uses.get(str(first.pieces[0].link.step), ()), names.pop()):
             doubt = first.spelled._replace(doubt="site/template-shared")
             first = first._replace(spelled=doubt)
         kept.append(first)
     return kept
+
+
+def _uses(text: str) -> dict[str, list[tuple[str, str]]]:
+    """Where each variable is used: what stands before the template on its line, and what it says."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for match in _EXPRESSION.finditer(text):
+        if "$" not in match["inside"]:
+            continue
+        begin = max(text.rfind("\n", 0, match.start()) + 1, match.start() - _LOOK_BACK)
+        for name in set(_NAMED.findall(match["inside"])):
+            found.setdefault(name, []).append((text[begin : match.start()], match["inside"]))
+    return found
+
+
+def _is_used_elsewhere(uses: Iterable[tuple[str, str]], written: str) -> bool:
+    """Whether a variable is the version of another image too, or may be: behind another name, under a
+    key of a tag, or inside of an expression that puts a reference together."""
+    for before, inside in uses:
+        match = _BEFORE.search(before)
+        if match is not None and match["key"] and not match["key"].lower().endswith("version"):
+            return True
+        name = written if match is None or match["name"] is None else match["name"]
+        if name != written and ("/" in name or name.endswith("}}")):
+            return True
+        if "/" in inside.partition(":=")[2] or ("/" in inside and "=" not in inside):
+            return True
+    return False
 
 
 def settings(text: str, owner: Owner) -> list[Found]:
@@ -78,6 +117,8 @@ def _at_setting(place: Found, text: str, settings: Map[str, _Setting | None]) ->
         return None
     if (TAG if use["sign"] == ":" else DIGEST).fullmatch(setting.value) is None:
         return None
+    if len(place.pieces) > 1:  # a digest beside it would stay
+        return place._replace(spelled=place.spelled._replace(doubt="site/digest-beside"))
     kind = "tag" if use["sign"] == ":" else "digest"
     image = settings.get(use["image"]) if use["image"] else None
     name = image.value if image is not None else use["name"]

@@ -11,8 +11,8 @@ _ELSEWHERE = re.compile(rb"HelmRepository|targetRevision")
 """Words beside versions of charts, which `may_hold_sites` does not look for."""
 _HELM_REPOSITORY = re.compile(rb"kind[\"']?[ \t]*:[ \t]*[\"']?HelmRepository")
 _URL = re.compile(rb"\burl[\"']?[ \t]*:")
-_VARIABLE_IMAGE = re.compile(rb"image[\"']?[ \t]*:[^\r\n]{0,500}\$")
-"""An image with a variable. (One that a block scalar spells is seen where it names a watched image.)"""
+_DOLLAR = re.compile(rb"\$|\\(?:x24|u0024|U00000024)")
+"""The sign before a variable, as YAML and JSON may spell it."""
 
 
 def may_hold(path: str, data: bytes) -> bool:
@@ -30,5 +30,6 @@ def may_give(path: str, data: bytes) -> bool:
             and _HELM_REPOSITORY.search(data) is not None
             and _URL.search(data) is not None
         )
-        or (b"services" in data and _VARIABLE_IMAGE.search(data) is not None)
+        # Where the variable stands is for the parser to say: YAML has many ways to lay out a value.
+        or (b"services" in data and _DOLLAR.search(data) is not None)
     )

@@ -11,6 +11,7 @@ from automator.core.dotenv import is_dotenv, read_dotenv
 from automator.core.found import Found
 from automator.core.rewrite import Edit, rewrite
 from automator.core.site import locate
+from automator.core.spelling import TEMPLATE
 from automator.core.yamltext import Mapping, Scalar, parse
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -93,7 +94,17 @@ def test_a_templated_name_keeps_its_text_and_has_no_repository() -> None:
 
 
 @pytest.mark.parametrize(
-    "variable", ["$TAG", "${TAG}", "${TAG:?say which}", "${TAG?}", "${TAG:-}", "${TAG:-a b}"]
+    "variable",
+    [
+        "$TAG",
+        "${TAG}",
+        "${TAG:?say which}",
+        "${TAG?}",
+        "${TAG:-}",
+        "${TAG:-a b}",
+        "${TAG:-${DEF:-1.4.2}}",
+        "${TAG-1.4.2-$DEF}",
+    ],
 )
 def test_without_a_default_the_place_is_held_until_an_env_says_more(variable: str) -> None:
     place, pieces = only(f'"ghcr.io/acme/web:{variable}"')
@@ -106,7 +117,6 @@ def test_without_a_default_the_place_is_held_until_an_env_says_more(variable: st
     [
         "ghcr.io/acme/web:${TAG:-1.4.2}-alpine",
         "ghcr.io/acme/web:v${TAG:-1.4.2}",
-        "ghcr.io/acme/web:${TAG:-${VERSION:-1.4.2}}",
         "ghcr.io/acme/web:${MAJOR:-1}.${MINOR:-4}",
         "ghcr.io/acme/web:${TAG:+1.4.2}",
         "ghcr.io/acme/web:$$TAG",
@@ -118,6 +128,24 @@ def test_without_a_default_the_place_is_held_until_an_env_says_more(variable: st
 )
 def test_a_version_that_is_not_wholly_in_one_variable_is_none_of_these(image: str) -> None:
     assert places(compose(image)) == []
+
+
+@pytest.mark.parametrize(
+    "image", ["ghcr.io/acme/web:${TAG:-${DEF:-1.4.2}}", "${IMAGE:-ghcr.io/acme/web:${TAG:-1.4.2}}"]
+)
+@pytest.mark.parametrize("name", ["compose.yaml", "values.yaml"])
+def test_defaults_within_defaults_are_seen_and_held(image: str, name: str) -> None:
+    text = compose(image)
+    for where in (text, text.replace("services", "others")) if image.startswith("ghcr") else (text,):
+        (site,) = locate(where, name).sites
+        assert (str(site.repository), site.held and site.held.code) == ("ghcr.io/acme/web", "site/templated")
+
+
+@pytest.mark.parametrize("part", ["${A:-", "${A:-${b}", "${A:-${b", "${", "$$", "$a", "${A:-a$", "{{${"])
+def test_hostile_templates_are_read_in_time(part: str) -> None:
+    many = part * (300_000 // len(part))
+    TEMPLATE.sub("", many)
+    assert locate(compose(f"'web:{many}'"), "compose.yaml").trouble is None
 
 
 def test_extensions_count_as_services() -> None:
@@ -164,6 +192,29 @@ def test_a_compose_file_says_what_its_variables_are_for() -> None:
         ("variable", "G", "", 8),
         ("variable", "H", "", 8),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        (  # an anchor, and its alias
+            "services: {a: {image: &j 'a/jobs:${TAG}'}, b: {image: *j}}\n",
+            {("TAG", "a/jobs")},
+        ),
+        ("x-img: &i a/jobs:${TAG}\nservices:\n  a:\n    image: *i\n", {("TAG", "a/jobs")}),
+        ("x-all:\n  a: &a {image: 'a/jobs:${TAG}'}\nservices:\n  a: *a\n", {("TAG", "a/jobs")}),
+        ("x-all:\n  - &a {image: 'a/jobs:${TAG}'}\nservices:\n  a: {<<: *a}\n", {("TAG", "a/jobs")}),
+        (compose("a/web:${TAG:-${DEF:-1.4.2}}"), {("TAG", "a/web"), ("DEF", "")}),
+        (compose("a/web:${A:-${B:-${C:-1}}}"), {("A", ""), ("B", ""), ("C", "")}),
+        (compose("${IMAGE:-a/web:${TAG}}"), {("TAG", "")}),
+        (compose("${REGISTRY:-${HOST}}/a/web:${TAG}"), {("TAG", "${REGISTRY:-${HOST}}/a/web")}),
+        (compose("a/web:$$x-${TAG}"), {("TAG", "")}),
+        (compose("a/web:$$TAG"), set()),
+        (compose("a/web:" + "x" * 2000 + "${TAG}"), {("TAG", "")}),
+    ],
+)
+def test_no_use_of_a_variable_is_passed_over(text: str, given: set[tuple[str, str]]) -> None:
+    assert {(s.name, s.value) for s in locate(text, "compose.yaml").sources} == given
 
 
 # -- the .env ----------------------------------------------------------------------------------------
@@ -242,7 +293,8 @@ def variables(text: str) -> list[tuple[str, str, str | None, str | None]]:
 def test_versions_await_their_image_and_references_do_not() -> None:
     text = (
         f"TAG=main-42\nWEB=1.4.2\nPINNED_VERSION=1.4.2@{DIGEST}\nDIGEST={DIGEST}\n"
-        "IMAGE=redis:7\nFULL=ghcr.io/acme/web:1.4.2\n"
+        "IMAGE=redis:7\nwebImg=ghcr.io/acme/web:1.4.2\nAUTH_IMAGE=ghcr.io/acme/auth:2\nAUTH_TAG=2.1\n"
+        f"FULL=ghcr.io/acme/web@{DIGEST}\n"
     )
     assert variables(text) == [
         ("TAG", "", "main-42", "TAG"),
@@ -250,7 +302,10 @@ def test_versions_await_their_image_and_references_do_not() -> None:
         ("PINNED_VERSION", "", "1.4.2", "PINNED_VERSION"),
         ("DIGEST", "", DIGEST, "DIGEST"),
         ("IMAGE", "redis", "7", None),
-        ("FULL", "ghcr.io/acme/web", "1.4.2", None),
+        ("webImg", "ghcr.io/acme/web", "1.4.2", None),
+        ("AUTH_IMAGE", "ghcr.io/acme/auth", "2", None),
+        ("AUTH_TAG", "", "2.1", "AUTH_TAG"),
+        ("FULL", "ghcr.io/acme/web", DIGEST, None),
     ]
 
 
@@ -268,6 +323,15 @@ def test_versions_await_their_image_and_references_do_not() -> None:
         "TOKEN_VERSION=1.4.2",
         "API_KEY=1.4.2",
         "DB_PASS=hunter2",
+        "BASIC_AUTH=acme.corp/admin:hunter2",
+        "REGISTRY_LOGIN=ghcr.io/bot:ghp_abc",
+        "ACCOUNT=ghcr.io/bot:ghp_abc",
+        "BASICAUTH=1.4.2",
+        "DOCKER_LOGIN=1.4.2",
+        "REGISTRY_CRED=1.4.2",
+        "PRIVATE_IMAGE=acme.corp/admin:hunter2",
+        "SSHKEY=1.4.2",
+        "DBPASS=1.4.2",
         "TAG=not a tag",
     ],
 )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from parts.stage import Stage
 
+from automator.cycle.gate import check
+from automator.cycle.screen import may_give
+from automator.cycle.source import Scope
 from automator.reasons import Status
 
 
@@ -179,6 +184,40 @@ def test_a_variable_of_several_images_is_never_written(stage: Stage) -> None:
     outcome = stage.outcomes()["web"]
     assert (outcome.status, outcome.reason.code) == (Status.HELD, "site/sources-differ")
     assert text_of(stage, "shop/.env") == ENV
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "services:\n  api:\n    image:\n      quay.io/else/api:$WEB_TAG\n",
+        "services:\n  api:\n    image: >-\n      quay.io/else/api:${WEB_TAG}\n",
+        'services:\n  api:\n    image: "quay.io/else/api:\\x24{WEB_TAG}"\n',
+        "x-api: &i quay.io/else/api:$WEB_TAG\nservices:\n  api:\n    image: *i\n",
+        "services:\n  a:\n    image: &j quay.io/else/api:$WEB_TAG\n  b:\n    image: *j\n",
+    ],
+)
+def test_however_another_image_is_laid_out_its_variable_is_not_written(
+    stage: Stage, tmp_path: Path, other: str
+) -> None:
+    stage.push("acme/web", "1.4.2", "1.4.3")
+    image = f"{stage.host}/acme/web"
+    files = {
+        **policy("web", image),
+        "shop/compose.yaml": COMPOSE.format(image=image),
+        "shop/compose.override.yaml": other,
+        "shop/.env": ENV,
+    }
+    stage.commit(files)
+    outcome = stage.outcomes()["web"]
+    assert (outcome.status, outcome.reason.code) == (Status.HELD, "site/sources-differ")
+    assert text_of(stage, "shop/.env") == ENV
+    folder = tmp_path / "files"
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    # `check` reads every file, `once` those that may matter: they must agree.
+    assert outcome.reason in [finding.reason for finding in check(folder, Scope()).findings]
+    assert may_give("shop/compose.override.yaml", other.encode())
 
 
 def test_a_variable_without_a_version_of_its_own_holds(stage: Stage) -> None:

@@ -194,7 +194,7 @@ SPLIT = {
     "a digest that a merge brings": Row(
         "x: &x {digest: 'sha256:OLD'}\n"
         "image: {<<: *x, repository: ghcr.io/acme/web, tag: 1.4.2}\n",
-        held="site/digest-merged",
+        held="site/digest-beside",
     ),
     "a digest among parameters": Row(
         "parameters:\n- {name: image.tag, value: 1.4.2}\n"
