@@ -1,4 +1,4 @@
-"""Keys: what stands beside a key that holds a version: `fooImage` beside `fooTag`, `repository` beside `tag`."""
+"""Keys: which keys stand beside one that holds a version, as `fooImage` beside `fooTag`."""
 
 from __future__ import annotations
 
