@@ -190,10 +190,12 @@ def edits(runs: int) -> Iterator[Row]:
         site = _site(text)
         assert site is not None
         edit = Edit(site, "1.0.1", None)
-        assert rewrite(text.text, [edit], text.file) == text.text.replace(":1.0.0", ":1.0.1").replace(
-            "tag: 1.0.0", "tag: 1.0.1"
+        assert rewrite(text.text, [edit], text.file, located=True) == text.text.replace(
+            ":1.0.0", ":1.0.1"
+        ).replace("tag: 1.0.0", "tag: 1.0.1")
+        pair = _pair(
+            runs, lambda text=text, edit=edit: rewrite(text.text, [edit], text.file, located=True), text
         )
-        pair = _pair(runs, lambda text=text, edit=edit: rewrite(text.text, [edit], text.file), text)
         yield Row(text, pair, READINGS, None)
 
 
@@ -206,7 +208,7 @@ def large(runs: int) -> Iterator[Row]:
         def work(text: Text = text) -> None:
             found = _site(text)
             if found is not None and found.held is None:
-                rewrite(text.text, [Edit(found, "1.0.1", None)], text.file)
+                rewrite(text.text, [Edit(found, "1.0.1", None)], text.file, located=True)
 
         yield Row(text, _pair(runs, work, text), None, LARGE_SECONDS, refused)
 
