@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import islice
 
 from automator.core.claims import Claims, Ledger
+from automator.core.fields import parse_field
 from automator.core.history import FileChange, FileVersion
 from automator.core.joining import Joiner
 from automator.core.policy import InvalidWorkload, PolicySet, Workload, parse_policies
@@ -37,6 +38,7 @@ SEARCHED = 200
 
 
 _WORD = re.compile(rb"[A-Za-z0-9_.-]+")
+_WORD_TEXT = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True)
@@ -430,8 +432,8 @@ class Index:
         return found
 
     def _names_field(self, data: bytes) -> bool:
-        """Whether the last key of a `where.field` stands somewhere in a file."""
-        return any(re.split(r"[.\[]", field)[-1].strip("]'\"").encode() in data for field in self._fields)
+        """Whether a file may hold the field of a `where.field`, by the last word of its path."""
+        return any(word in data for word in _field_words(self._fields))
 
     def _names_marker(self, data: bytes) -> bool:
         return b"$imagepolicy" in data and any(name in data for name in self._markers)
@@ -441,6 +443,17 @@ class Index:
         if not policies.broken and all(w.repository is not None for w in policies.workloads):
             return policies
         return with_last_valid(policies, lambda path: self.earlier.texts(commit, path))
+
+
+@lru_cache(maxsize=16)
+def _field_words(fields: tuple[str, ...]) -> tuple[bytes, ...]:
+    """For each written path the last key, or value of a `[key=value]`, that a file with the field must
+    spell out; nothing (which stands in every file) where all are indexes, or could be spelled otherwise."""
+    words = []
+    for steps in filter(None, map(parse_field, fields)):
+        said = (step.key if step.value is None else step.value for step in reversed(steps) if not step.inside)
+        words.append(next(filter(_WORD_TEXT.fullmatch, said), "").encode())
+    return tuple(words)
 
 
 @contextmanager

@@ -47,9 +47,25 @@ class Scope:
         if path.startswith(self.policies.rstrip("/") + "/") or name in NEVER_WRITTEN:
             return False
         hidden = folder.startswith(".") or "/." in folder
-        if hidden and not _matches(tuple(p for p in self.write if p.startswith(".")), path):
+        if hidden and not self._opens(folder, path):
             return False
         return _matches(self.write, path) and not _matches(self.ignore, path)
+
+    def _opens(self, folder: str, path: str) -> bool:
+        """Whether a pattern of `write` that spells out a name with a leading `.` covers a hidden folder.
+
+        A pattern that ends in such a name (`.github`, `**/.env`) may mean a file of any folder, so it
+        has to match the folder itself.
+        """
+        inside = tuple(p for p in self.write if any(map(_is_hidden, p.split("/")[:-1])))
+        whole = tuple(p for p in self.write if _is_hidden(p.split("/")[-1]))
+        return _matches(inside, path) or _matches(whole, f"{folder}/-")
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a segment of a pattern names what begins with `.`; `.` and `..` name nothing."""
+    name = name.removeprefix("!")
+    return name.startswith(".") and name not in (".", "..")
 
 
 def _matches(patterns: tuple[str, ...], path: str) -> bool:
