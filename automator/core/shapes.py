@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Map
+from typing import NamedTuple
 
 from automator.core import charts, compose, embedded, variables
 from automator.core.fields import Link
@@ -124,6 +126,15 @@ def _apart(general: list[Found], special: list[Found]) -> list[Found]:
     return [place for place in general if not any(map(is_taken, place.pieces))]
 
 
+class _Look(NamedTuple):
+    """A mapping that was looked at."""
+
+    node: Mapping
+    digests: tuple[Scalar | Alias, ...]
+    repeated: frozenset[int]
+    """Starts of the values whose key stands more than once."""
+
+
 class _Walk:
     """One pass over a document."""
 
@@ -134,8 +145,7 @@ class _Walk:
         self._kustomization = kustomization
         self.overrides: dict[int, list[frozenset[str]]] = {}
         """Starts of merged mappings -> keys that stand beside `<<` where they are merged."""
-        self._hashes: tuple[Mapping, tuple[Scalar | Alias, ...]] | None = None
-        """The mapping that was last looked at for digests, and those it has."""
+        self._looked: _Look | None = None
         self._owner = Owner()
         self._depth = 0
 
@@ -487,21 +497,24 @@ class _Walk:
     ) -> None:
         pieces = [self._on_one_line(piece) for piece in pieces]
         apart = self._document.templated and pieces[0].piece == "reference"
-        if isinstance(node, Mapping) and not apart and not _all_differ(node):
-            keys = {piece.link.step for piece in pieces}
-            keys |= {key.value for key, value in node.pairs if isinstance(key, Scalar) and value in names}
-            if sum(isinstance(key, Scalar) and key.value in keys for key, _ in node.pairs) > len(keys):
+        if isinstance(node, Mapping) and not apart:
+            starts = {piece.node.start for piece in pieces} | {name.start for name in names}
+            if not starts.isdisjoint(self._look(node).repeated):
                 spelled = spelled._replace(doubt="site/duplicate-key")
-        if isinstance(node, Mapping) and others(self._digests(node), pieces):
+        if isinstance(node, Mapping) and others(self._look(node).digests, pieces):
             spelled = spelled._replace(doubt=spelled.doubt or "site/digest-beside")
         in_images = link is not None and link.parent is not None and link.parent.step == "images"
         container = None if in_images else container_of(node, link)
         self.found.append(Found(spelled, tuple(pieces), names, self._owner, container))
 
-    def _digests(self, node: Mapping) -> tuple[Scalar | Alias, ...]:
-        if self._hashes is None or self._hashes[0] is not node:
-            self._hashes = (node, digests_of(node))
-        return self._hashes[1]
+    def _look(self, node: Mapping) -> _Look:
+        """What must be known of a mapping for each image in it, found out once."""
+        if self._looked is None or self._looked.node is not node:
+            counts = Counter(key.value for key, _ in node.pairs if isinstance(key, Scalar))
+            twice = {key for key, count in counts.items() if count > 1}
+            repeated = {v.start for k, v in node.pairs if isinstance(k, Scalar) and k.value in twice}
+            self._looked = _Look(node, digests_of(node), frozenset(repeated))
+        return self._looked
 
     def _on_one_line(self, piece: Piece) -> Piece:
         """A piece in a block scalar as the characters on its line."""
@@ -523,11 +536,6 @@ def _lookup_in(node: Mapping, link: Link | None) -> Lookup:
         return None if value is None else (value, Link(link, key, node))
 
     return lookup
-
-
-def _all_differ(node: Mapping) -> bool:
-    """Whether no key of a large mapping stands twice, as far as that is known."""
-    return node.by_key is not None and len(node.by_key) == len(node.pairs)
 
 
 def _digestsbeside_key(key: str) -> tuple[str, ...]:
