@@ -260,6 +260,12 @@ CODES: dict[str, Code] = _table(
         "A value with `${…}` or `{{ … }}` is made elsewhere; a literal written here would break that.",
     ),
     Code(
+        "site/range",
+        "{field} (line {line}) is a chart's version, where {tag} would be read as a range",
+        "release a version of three parts",
+        "Helm and Argo CD take `1.10` for any 1.10.x, so that what runs would not be what was released.",
+    ),
+    Code(
         "site/no-digest-here",
         "{field} (line {line}) is a chart's version, which takes no digest",
         "set the tag alone (`pin: tag`), or use an OCIRepository, which has a key for the digest",

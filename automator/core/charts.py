@@ -254,6 +254,11 @@ def _version(node: Mapping, link: Link | None, key: str, *, tags: bool = False) 
     return Piece("version", value, Link(link, key, node))
 
 
+def is_exact(text: str) -> bool:
+    """Whether a text under the key of a chart's version is one version, and no range of them."""
+    return _EXACT.fullmatch(text) is not None or _is_tag(text)
+
+
 def _is_tag(text: str) -> bool:
     version = read_version(text)
     return version is not None and version.doubt is None and text != "HEAD" and _RANGE.fullmatch(text) is None

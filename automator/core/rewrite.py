@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from automator.core.charts import is_exact
 from automator.core.found import SETTING
 from automator.core.proof import Splice, verify
 from automator.core.reference import DIGEST, TAG
@@ -83,6 +84,8 @@ def _check(edit: Edit) -> None:
         )
     if edit.pin and any(part.piece == "version" for part in site.parts):
         raise ManifestError(reason("site/no-digest-here", field=site.field, line=site.line))
+    if any(part.piece == "version" for part in site.parts) and not is_exact(edit.tag):
+        raise ManifestError(reason("site/range", field=site.field, line=site.line, tag=edit.tag))
     keyed = any(part.piece == "digest" for part in site.parts)
     if edit.digest is None and (edit.pin or (site.digest is not None and (keyed or not edit.unpin))):
         raise ManifestError(reason("site/digest-unknown", field=site.field, line=site.line, tag=edit.tag))

@@ -385,6 +385,7 @@ class _Walk:
                     repeated.update({name} & values.keys())
                     values[name] = (value, Link(Link(link, index, node), key, item))
                     break
+        split = len(self.found)
         for name, (value, way) in values.items():
             stem, dot, leaf = name.rpartition(".")
             beside = beside_key(leaf)

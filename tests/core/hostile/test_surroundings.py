@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from parts.hostile import Row, check, table
 
+from automator import set_image
+from automator.core.site import locate
+
 W = "ghcr.io/acme/web"
 HASH = "ab" * 32
 
@@ -178,3 +181,16 @@ def test_templates(row: Row, layout: str) -> None:
 @table({**PATTERNS, **NUMBERS, **HASHED})
 def test_patterns_numbers_and_hashes(row: Row, layout: str) -> None:
     check(row, layout)
+
+
+def test_a_pinned_parameter_is_one_image() -> None:
+    digest = f"sha256:{HASH}"
+    text = f'p:\n- {{name: image.repository, value: {W}}}\n- {{name: image.tag, value: "v1.4.2@{digest}"}}\n'
+    (site,) = locate(text, "x.yaml").sites
+    assert (str(site.repository), site.tag, site.digest, site.held) == (W, "v1.4.2", digest, None)
+
+
+def test_a_chart_never_gets_a_version_that_reads_as_a_range() -> None:
+    text = "dependencies:\n- {name: web, version: 1.4.2, repository: 'oci://ghcr.io/acme'}\napiVersion: v2\n"
+    setting = set_image(text, image="oci://ghcr.io/acme/web", to="1.10", path="Chart.yaml")
+    assert (setting.text, [why.code for why in setting.held]) == (text, ["site/range"])
