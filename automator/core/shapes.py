@@ -26,6 +26,7 @@ from automator.core.found import (
     container_of,
     content,
     digests_of,
+    is_digest,
     merge_sources,
     merged,
     others,
@@ -403,11 +404,10 @@ class _Walk:
             self._named(lookup, pieces, beside, node, link, under=is_image_key(stem.rpartition(".")[2]))
             if any(repeats.startswith(stem + dot) for repeats in repeated):
                 self._doubt_since(count, "site/duplicate-key")
-        hashes = [
-            v
-            for name, (v, _) in values.items()
-            if name[-6:].lower().endswith(("digest", "sha", "hash", "sha256"))
-        ]
+        # `v1.4.2@sha256:…` is the version of the name beside it, not an image called v1.4.2.
+        taken = {piece.node.start for place in self.found[split:] for piece in place.pieces}
+        self.found[before:split] = [p for p in self.found[before:split] if p.start not in taken]
+        hashes = [value for name, (value, _) in values.items() if is_digest(name, value)]
         places = [at for at in range(before, len(self.found)) if self.found[at].spelled.doubt is None]
         for at in places if hashes else ():
             if others((h for h in hashes if isinstance(h, (Scalar, Alias))), self.found[at].pieces):
