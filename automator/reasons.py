@@ -304,7 +304,7 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "site/sha-key",
-        "{field} (line {line}) has a bare hash in `sha` beside its tag",
+        "{field} (line {line}) has a hash without its algorithm beside its tag",
         "remove `sha`, or pin with `digest` or `tag@sha256:…`",
         "A new tag beside the old hash would leave a stale pin, and a bare hash is not written by automator.",
     ),

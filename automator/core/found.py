@@ -168,6 +168,8 @@ def combine(pieces: Iterable[Piece], node: Mapping | Sequence) -> Spelled | None
         version = read_version(text)
         if version is None:
             return None
+        if piece.piece == "digest" and (version.digest, version.doubt) == (None, None):
+            version = version._replace(tag=None, doubt="site/sha-key")  # a hash without its algorithm
         tag, digest = tag or version.tag, version.digest or digest
         doubt = doubt or version.doubt
     if isinstance(node, Mapping) and any(HEX64.fullmatch(content(node.get(k)) or "") for k in BARE_HASHES):

@@ -70,6 +70,11 @@ DIGESTS = {
         f'{{{{ $v := "1.4.2" }}}}\nimage: {W}:{{{{ $v }}}}\ndigest: sha256:OLD\n',
         held="site/digest-beside",
     ),
+    "a digest without its algorithm": Row(
+        f"images:\n- name: {W}\n  newTag: 1.4.2\n  digest: {HASH}\n",
+        path="kustomization.yaml",
+        held="site/sha-key",
+    ),
     "a digest in what is no YAML": Row(
         f"}}{{ {{{{ x }}}}\nimage:\n  repository: {W}\n  tag: 1.4.2\n  digest: sha256:OLD\n",
         held="site/digest-beside",
