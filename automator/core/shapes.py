@@ -211,8 +211,11 @@ class _Walk:
                     continue
                 if name in tags or name[-6:].lower() == "digest":
                     continue
+                hint = _hinted(node, link, name)
+                if name == "name" and not hint:  # what a thing is called is no place to write to
+                    continue
                 if isinstance(value, Scalar) and name not in _NO_REFERENCES:
-                    self._other(value, Link(link, name, node), hint=_hinted(node, link, name))
+                    self._other(value, Link(link, name, node), hint=hint)
             elif name == "images" and isinstance(value, Sequence):
                 self._images(value, Link(link, name, node))
             elif name == "volumes" and isinstance(value, Sequence):
@@ -556,6 +559,10 @@ def _hinted(node: Mapping, link: Link | None, key: str) -> bool:
             return True
         if name is not None and name[-5:].lower() == "image":
             return True
+    elif link is not None and (
+        link.step == "from" or (link.parent is not None and link.parent.step == "images")
+    ):
+        return True
     return under_image(link)
 
 

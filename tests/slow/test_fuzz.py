@@ -246,8 +246,8 @@ def test_rewriting_writes_what_was_asked_or_says_why_not() -> None:
             again = locate(after, name)
             assert again.trouble is None
             at = [s for s in again.sites if (s.document, s.field) == (site.document, site.field)]
-            if not at and name == ".env":
-                continue  # there a variable counts by its value, too: `AG=1e3` says nothing of a version
+            if not at and (name == ".env" or (site.tag or "") in site.field):
+                continue  # `AG=1e3` says nothing of a version; a path may go by a name that holds one
             assert at
             if site.tag is not None:
                 assert tag in [s.tag for s in at]

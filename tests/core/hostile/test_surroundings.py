@@ -151,6 +151,14 @@ PATTERNS = {
     "a variable behind": Row(f"args: ['--img={W}:1.4.2-${{ARCH}}']\n"),
 }
 
+NAMES = {
+    "a container called like an image": Row(
+        f"kind: Pod\nspec:\n  containers:\n  - {{name: '{W}:1.4.2', image: 'ghcr.io/acme/api:1.0.0'}}\n"
+    ),
+    "an image stream": Row(f"spec:\n  from:\n    kind: DockerImage\n    name: {W}:«1.4.2→1.4.3»\n"),
+    "a list of images": Row(f"images:\n- name: {W}:«1.4.2→1.4.3»\n"),
+}
+
 NUMBERS = {
     "a number that ends in a zero": Row(f'repository: {W}\ntag: «1.9→"2.0"»\n', to="2.0"),
     "the same in JSON": Row(f'{{"repository": "{W}", "tag": «1.9→"2.0"»}}\n', to="2.0"),
@@ -183,7 +191,7 @@ def test_templates(row: Row, layout: str) -> None:
     check(row, layout)
 
 
-@table({**PATTERNS, **NUMBERS, **HASHED})
+@table({**PATTERNS, **NAMES, **NUMBERS, **HASHED})
 def test_patterns_numbers_and_hashes(row: Row, layout: str) -> None:
     check(row, layout)
 
