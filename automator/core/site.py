@@ -99,10 +99,10 @@ class FileSites:
     """What it says of sites in other files."""
 
 
-_GATE = re.compile(
-    rb"[tT]ag[\"']?[ \t]*[:=]|TAG[\"']?[ \t]*[:=]|digest[\"']?[ \t]*:|oci:|docker://|@sha256:|renovate:"
-    rb"|/[\w.-]*:\w"
-)
+_KEYED = re.compile(rb"(?:[tT]ag|TAG|digest)[\"']?[ \t]*[:=]")
+_REFERENCE = re.compile(rb"/[\w.-]*:\w")
+_SURE_WORDS = (b"mage", b"MAGE", b"@sha256:", b"oci:", b"docker://", b"renovate:")
+_KEY_WORDS = (b"tag", b"Tag", b"TAG", b"digest")
 LONGEST_RING = 200
 """Places that may share one value; above it they are held."""
 _WORDS = ("$imagepolicy", "renovate:", ":=")
@@ -115,7 +115,12 @@ def may_hold_sites(data: bytes) -> bool:
 
     Sites that only a `where.field` names are not covered.
     """
-    return b"mage" in data or b"MAGE" in data or _GATE.search(data) is not None
+    # Plain words first: they are found many times faster than patterns.
+    return (
+        any(word in data for word in _SURE_WORDS)
+        or (any(word in data for word in _KEY_WORDS) and _KEYED.search(data) is not None)
+        or _REFERENCE.search(data) is not None
+    )
 
 
 def locate(text: str, name: str, fields: tuple[str, ...] = ()) -> FileSites:

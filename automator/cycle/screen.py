@@ -7,17 +7,17 @@ import re
 from automator.core.dotenv import is_dotenv
 from automator.core.site import may_hold_sites
 
-_ELSEWHERE = re.compile(rb"HelmRepository|targetRevision")
+_ELSEWHERE = (b"HelmRepository", b"targetRevision")
 """Words beside versions of charts, which `may_hold_sites` does not look for."""
 _HELM_REPOSITORY = re.compile(rb"kind[\"']?[ \t]*:[ \t]*[\"']?HelmRepository")
 _URL = re.compile(rb"\burl[\"']?[ \t]*:")
-_DOLLAR = re.compile(rb"\$|\\(?:x24|u0024|U00000024)")
+_ESCAPED_DOLLAR = re.compile(rb"\\(?:x24|u0024|U00000024)")
 """The sign before a variable, as YAML and JSON may spell it."""
 
 
 def may_hold(path: str, data: bytes) -> bool:
     """Whether a file can hold a site, or what a site elsewhere awaits."""
-    return may_hold_sites(data) or is_dotenv(path) or _ELSEWHERE.search(data) is not None
+    return may_hold_sites(data) or is_dotenv(path) or any(word in data for word in _ELSEWHERE)
 
 
 def may_give(path: str, data: bytes) -> bool:
@@ -31,5 +31,5 @@ def may_give(path: str, data: bytes) -> bool:
             and _URL.search(data) is not None
         )
         # Where the variable stands is for the parser to say: YAML has many ways to lay out a value.
-        or (b"services" in data and _DOLLAR.search(data) is not None)
+        or (b"services" in data and (b"$" in data or _ESCAPED_DOLLAR.search(data) is not None))
     )
