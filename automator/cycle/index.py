@@ -33,6 +33,8 @@ NO_TEXT = "\0"
 """What a policy file that is no text, or no file, counts as: it is as broken as one that does not parse."""
 LOOKED_OVER = 300
 """Files that name no watched image and are looked at for faults when the head has moved."""
+MANY_CHANGED = 20
+"""Files of one head, from which on others are looked over too: reading those costs a process of its own."""
 SEARCHED = 200
 """Files that cannot be read and whose past is searched, when the head has moved."""
 
@@ -398,10 +400,12 @@ class Index:
 
     def _look_over(self, changed: Collection[str] | None) -> None:
         """Look at some of the files that do not matter, so that their faults are told too: at all of them
-        in a small config repo; in a large one at those that changed and as many others, so that a head
-        costs no more than what it brought."""
-        limit = LOOKED_OVER if changed is None else 2 * len(changed)
+        in a small config repo; in a large one at those that changed and, with a larger change, at as many
+        others, so that a head costs no more than what it brought."""
         first = [path for path in changed or () if path in self._unread]
+        limit = LOOKED_OVER if changed is None else len(first)
+        if changed is not None and len(changed) >= MANY_CHANGED:
+            limit = 2 * len(changed)
         paths = islice(dict.fromkeys((*first, *islice(self._unread, limit))), limit)
         some = {path: self._unread[path] for path in paths}
         for path, data in self._blobs_of(some):
