@@ -513,6 +513,108 @@ CODES: dict[str, Code] = _table(
         "ends.",
     ),
     Code(
+        "guard/freeze",
+        "frozen until {until}: {reason}",
+        "remove `freeze` at {place}",
+        "A person stopped this policy file, or the whole config repo (`_freeze.yaml`); nothing is released "
+        "until the freeze is removed or ends.",
+    ),
+    Code(
+        "guard/step",
+        "{tag} is more than a {step} step from {current}",
+        "widen `step`, or set a version in between by hand",
+        "`step` limits how far one release may jump: `patch` keeps major and minor number, `minor` the "
+        "major number.",
+    ),
+    Code(
+        "guard/step-unknown",
+        "how far {tag} is from {current} cannot be told, and `step` is {step}",
+        "set the site to a version that the policy can order, or remove `step`",
+        "`step` compares with the current version; one that is no semantic version (`latest`, a commit SHA) "
+        "gives nothing to compare with.",
+    ),
+    Code(
+        "guard/min-age",
+        "{tag} is {age} old; min_age {min_age}; eligible at {at}",
+        "wait, or name the version under `urgent`",
+        "`min_age` counts from the time at which automator first saw this digest under this tag, not from "
+        "the build: build times can be made up. A tag that is pushed again begins anew.",
+    ),
+    Code(
+        "guard/unseen",
+        "{tag} was not looked at: the clock of a newer version runs already",
+        "wait for the newer version, or name this one under `urgent`",
+        "A version's age counts from when it is first looked at. While a newer version is waiting for its "
+        "age, older ones that were never looked at are not asked for.",
+    ),
+    Code(
+        "guard/platforms",
+        "{tag} of {image} is not there for {missing} (it is for: {there})",
+        "push the missing platforms under the tag, or change `platforms`",
+        "Every platform that the policy lists must be in what the registry serves for the tag. In the "
+        "first hour after a tag was seen this is asked again in each cycle, since builds push one platform "
+        "after the other.",
+    ),
+    Code(
+        "guard/window",
+        "{tag} waits for its window: {window} is in the way; it opens {opens}",
+        "wait, or name the version under `urgent`; the windows stand at {place}",
+        "`windows` say when releases may happen. A denied time beats an allowed one; where times are "
+        "allowed, one of them must be open.",
+    ),
+    Code(
+        "guard/rejected-digest",
+        "{tag} is the digest {digest} now, which a person refused (`reject`)",
+        "push the tag again, or remove the digest from `reject`",
+        "`reject` names digests as well as versions; what a tag stands for is refused with the digest.",
+    ),
+    Code(
+        "follow/elsewhere",
+        "`follow` is about the tag {followed}, and {place} is at {current}",
+        "set the site to {followed}, or change the policy",
+        "A followed tag moves only sites that are at that tag; every other version was written on purpose.",
+    ),
+    Code(
+        "current/followed",
+        "{current} is what the registry serves for {followed}",
+        "nothing to do",
+        "The followed tag and the sites have the same digest.",
+    ),
+    Code(
+        "current/moved-digest",
+        "at {current}, but the registry serves {digest} for that tag of {image} now",
+        "push a new tag for a new image; to go with a moving tag use `follow`",
+        "A tag was pushed again after its digest was written into the config repo. That is no release: "
+        "what runs stays what was released, until a newer tag comes.",
+    ),
+    Code(
+        "history/digest-left",
+        "{tag} is the digest {digest} again, which the site held before and no longer does",
+        "list the digest under `accept` ({place}) if it is wanted again",
+        "Under `follow` a digest that a site held and left is never taken again by itself: somebody moved "
+        "away from it.",
+    ),
+    Code(
+        "group/member-stops",
+        "group {group}: {member} stops {tag}: {why}",
+        "see {member}; `automator explain {stopped_by}` explains the reason",
+        "The members of a group move together or not at all: one that is held, waiting or failed holds all.",
+    ),
+    Code(
+        "group/no-common",
+        "group {group}: no newer version is there for every member; {tag} is not",
+        "push the version for the others too, or give the members groups of their own",
+        "With `match: version` all members go to one version, so it must pass the filters and the range of "
+        "every one of them, and be below the current version of none.",
+    ),
+    Code(
+        "facts/too-many-candidates",
+        "{limit} newer tags of {image} were looked up, and none passes the guards",
+        "narrow the tags with `glob`, `regex` or `semver`, or raise max_lookups",
+        "Guards such as `platforms` need to look at a tag. Looking up more than `max_lookups` in one cycle "
+        "would spend the registry's budget.",
+    ),
+    Code(
         "facts/too-many",
         "{count} build times of {image} would have to be looked up; the limit is {limit}",
         "narrow the tags with `glob` or `regex`, or raise max_lookups",
@@ -730,6 +832,49 @@ CODES: dict[str, Code] = _table(
         "no policy file names a workload",
         "write a policy: see `policies/` in the documentation",
         "Without a policy there is nothing to watch and nothing is ever changed.",
+    ),
+    # -- init ---------------------------------------------------------------------------------------
+    Code(
+        "init/bad-host",
+        "{host} is no registry host",
+        "give the host as images have it, such as registry.example.com:5000",
+        "`--insecure` takes the host that stands in image references, in lower case, with its port.",
+    ),
+    Code(
+        "init/bad-url",
+        "the URL cannot be used: it has a user or password in it",
+        "give the URL alone; `credentials` in the config name the file of the password",
+        "A URL never carries a password: the config, command lines and logs would show it.",
+    ),
+    Code(
+        "init/not-root",
+        "{path} is only a part of the checkout {root}",
+        "run `automator init {root}`",
+        "Policies stand in a folder at the top of the config repo.",
+    ),
+    Code(
+        "init/broken-policies",
+        "the policies that there are have an error: {problem}",
+        "run `automator check` and mend what it says, then run `init` again",
+        "What a broken policy covers cannot be known, so nothing is proposed beside it.",
+    ),
+    Code(
+        "init/no-images",
+        "no file in {place} names an image",
+        "name the folder or URL of the config repo; `automator images` shows what is found",
+        "Policies are proposed for the images that the config repo's files name.",
+    ),
+    Code(
+        "init/exists",
+        "{file} exists, and nothing was written",
+        "move it away, choose another folder with --to, or overwrite it with --force",
+        "`init` overwrites nothing unless it is told to, and never follows a symbolic link.",
+    ),
+    Code(
+        "init/not-written",
+        "{file} cannot be written: {problem}",
+        "check the folder, its permissions and the room on the disk",
+        "The files of `init` are written beside those that there are.",
     ),
     # -- setting an image by hand, or in a pipeline ------------------------------------------------------
     Code(
@@ -1188,6 +1333,20 @@ CODES: dict[str, Code] = _table(
         "Two keys of the workload contradict each other, or one has no effect beside the other.",
     ),
     Code(
+        "policy/group-differs",
+        "{place}: group {group}: {problem} for {other} ({other_place})",
+        "let all members say the same, or give them groups of their own",
+        "The members of a group move together, so they must agree on `match`, and with `match: version` on "
+        "the order by which versions are compared. Until they do, all of them are held.",
+    ),
+    Code(
+        "policy/no-upstream",
+        "{place}: `after` names {missing}, and there is none in this config repo",
+        "mend the name; a workload of another config repo is written `repo/name`",
+        "A version can only prove itself in a workload that exists. The workload is held rather than "
+        "released without its proof.",
+    ),
+    Code(
         "policy/unreachable",
         '{place}: {key}: no version lies in "{text}"',
         "mend the range",
@@ -1206,6 +1365,174 @@ CODES: dict[str, Code] = _table(
         "write `*` for every version, or name numbers",
         "In the range language of Flux and Helm `^*` is exactly 0.0.0, `<=*` is below 0.1.0, `>*` "
         "above 0.0.0, `<*` below 0.0.0 and `!=*` all but 0.0.0. A warning only.",
+    ),
+    # -- guard rails ------------------------------------------------------------------------------------------
+    Code(
+        "rule/violated",
+        "{place}: {found}, but {rule} ({rule_place}) wants {wanted}",
+        "write what the rule wants; who answers for the rule can change it",
+        "Rules are guard rails, written in the daemon's config and in `policies/_rules.yaml`. A workload can be "
+        "stricter than a rule, never laxer: one that says something against a rule is held.",
+    ),
+    # -- windows ---------------------------------------------------------------------------------------------
+    Code(
+        "window/invalid",
+        '"{window}" is no window: {problem}',
+        'write it as `{{allow: "0 9 * * 1-5", for: 8h, zone: Europe/Berlin}}`, or with `deny`',
+        "A window opens at each start that its five cron fields name on the clocks of its zone (UTC where "
+        "none is named), and lasts `for` so long, at most 31 days. Zones are named as in the tz database.",
+    ),
+    # -- promotion -------------------------------------------------------------------------------------------
+    Code(
+        "guard/soak",
+        "{version} has been in {upstream} for {held} of {soak}; eligible at {at}",
+        "wait, or let `urgent` name the version in the policy",
+        "`after` takes a version only when the workload upstream has held exactly it, tag and digest, "
+        "without a break for `soak`. Leaving and coming back begins the soak anew.",
+    ),
+    Code(
+        "guard/soak-ended",
+        "{version} was in {upstream} for {longest} of {soak} and is there no longer",
+        "wait for what {upstream} holds now, or let it hold {version} again",
+        "The workload upstream moved on before the soak was over. A stay that was long enough counts also "
+        "afterwards; this one was not.",
+    ),
+    Code(
+        "guard/after-never",
+        "{upstream} never held {version}@{digest}",
+        "let {upstream} have it first",
+        "`after` takes only what the workload upstream has held, tag and digest both: another image under "
+        "the same tag is another version.",
+    ),
+    Code(
+        "guard/after-rejected",
+        "{version} was rejected in {upstream}",
+        "wait for a newer version, or accept it in {upstream}",
+        "What people turned away upstream is turned away downstream too, even where another upstream has "
+        "held it long enough.",
+    ),
+    Code(
+        "guard/after-unverified",
+        "{version} is in {upstream}, but its checks there have not passed",
+        "see the outcome of {upstream}",
+        "Time spent upstream counts only once the checks that `verify` names there have passed.",
+    ),
+    Code(
+        "guard/after-unknown",
+        "whether {upstream} has held {version}, and kept it, is not known",
+        "see whether {upstream} has a policy, and whether its history can be read",
+        "`after` needs the history of the workload upstream. While that is not known, nothing goes on: it "
+        "may have been rejected there.",
+    ),
+    # -- what will surprise ---------------------------------------------------------------------------------
+    Code(
+        "lint/no-tag",
+        "the policy of {workload} takes none of the {count} tags of {image}: {most}",
+        "compare the policy with `automator tags {image}`",
+        "`check --online` asked the registry. With this policy nothing that is there now could be released.",
+    ),
+    Code(
+        "lint/no-list",
+        "{image} could not be asked for its tags: {problem}",
+        "{next}",
+        "`check --online` asks each registry for the tags of the images that policies watch. What depends on "
+        "this list was not looked at.",
+    ),
+    Code(
+        "lint/number-version",
+        "{rule} reads a bare number such as {example} as a version, far above all others",
+        "leave such tags out with `glob` or `regex`, or give the range an upper bound",
+        "Build dates (`20231005`) and commit hashes that happen to be digits count as major versions where "
+        "versions of fewer than three numbers are read, and the first of them wins for ever.",
+    ),
+    Code(
+        "lint/commit-order",
+        "order {order} compares commit hashes ({example}), whose order is not that of time",
+        "use `order: newest`, or put a build number or a time into the tag and order by that",
+        "Hashes compare like dice. Versions would move back and forth, and most builds would never be released.",
+    ),
+    Code(
+        "lint/variant",
+        "{tag} is a pre-release of {base} to semver, and not its variant {suffix}",
+        'write `glob: "{{key}}-{suffix}"`, so that only this variant is taken and its version is compared',
+        "Behind a hyphen, semver reads how finished a version is. Such a tag counts as older than the one "
+        "without the suffix, is taken only where pre-releases are, and compares with every other suffix.",
+    ),
+    Code(
+        "lint/upper-prerelease",
+        '"{text}" admits {admitted}, a pre-release of the version at which it ends',
+        'write "{fixed}"',
+        "Pre-releases come before their version, so `<2` does not keep them out once the range takes "
+        "pre-releases at all. `<2.0.0-0` does.",
+    ),
+    Code(
+        "lint/window-never",
+        "the windows are never open: nothing can ever be released",
+        "mend the times, or remove the window that denies them",
+        "Deny beats allow, and nothing is left of what is allowed.",
+    ),
+    Code(
+        "lint/after-circle",
+        "`after` goes in a circle: {circle}",
+        "remove one `after` of the circle",
+        "Each workload of the circle waits for a version that another one of it held before, so none ever "
+        "takes a new one. Workloads of a group move together and count as one.",
+    ),
+    Code(
+        "lint/group-alone",
+        "{workload} is the only member of the group {group}",
+        "check the name of the group, or remove `group`",
+        "A group of one moves like a workload without a group; often one of the names is misspelt.",
+    ),
+    Code(
+        "lint/group-apart",
+        "the members of the group {group} can never move together: {problem}",
+        "give the members ranges, tags and windows that meet",
+        "A group moves to versions that every member takes, at times when every member may.",
+    ),
+    Code(
+        "lint/no-effect",
+        "`{key}` has no effect: {problem}",
+        "correct or remove it",
+        "What stands there changes nothing, and so probably is not what was meant.",
+    ),
+    Code(
+        "lint/excludes-all",
+        '`exclude` leaves nothing: "{glob}" matches every tag that could be taken',
+        "make the glob narrower",
+        "No tag can pass both the pattern of the workload and this exclusion.",
+    ),
+    Code(
+        "lint/urgent-outside",
+        "`urgent` names {version}, which this policy never takes: {problem}",
+        "correct the version, or widen the policy",
+        "`urgent` goes past waiting times and windows, never past filters and range.",
+    ),
+    Code(
+        "lint/ended",
+        "this {what} ended at {until}",
+        "remove it",
+        "The stop has ended by itself and no longer does anything.",
+    ),
+    Code(
+        "lint/unowned",
+        "no policy owns {site} ({image})",
+        "give it a workload, or leave it to people",
+        "`check --coverage` names every image of the config repo that nobody releases.",
+    ),
+    Code(
+        "lint/overridden",
+        "{overlay} sets the image of {site}: what {workload} writes has no effect there",
+        "let {workload} own {overlay} too, or remove the image from the overlay",
+        "A Kustomization replaces the images of what it includes. A release in the base would not reach what "
+        "the overlay describes.",
+    ),
+    Code(
+        "lint/second-writer",
+        "{writer} also writes at {site}: {how}",
+        "{stop}",
+        "Another bot's config covers a site that a workload owns. Two writers with different rules undo each "
+        "other's commits.",
     ),
     # -- edits of policy files -----------------------------------------------------------------------------
     Code(
@@ -1302,6 +1629,18 @@ CODES: dict[str, Code] = _table(
         'it matches "{glob}", which `exclude` names',
         "change `exclude` if it should be taken",
         "Tags that a glob of `exclude` matches are never taken.",
+    ),
+    Code(
+        "tag/rejected",
+        "a person refused it (`reject`)",
+        "nothing to do",
+        "The policy lists this exact version under `reject`. Other spellings of the version are meant too.",
+    ),
+    Code(
+        "tag/not-followed",
+        "only {followed} is followed",
+        "nothing to do",
+        "Under `follow` one moving tag is watched, and no other is ever taken.",
     ),
     Code(
         "tag/unreadable",

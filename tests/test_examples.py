@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from automator.core.policy import Workload, parse_policies
-from automator.core.policyfile import HoldKeys, WhereKeys, WorkloadKeys
+from automator.core.policykeys import HoldKeys, WhereKeys, WorkloadKeys
 from automator.core.rule import Candidate
 
 FOLDER = Path(__file__).parents[1] / "policies"

@@ -144,7 +144,7 @@ def _cycle(
     located = Located(store, name, locator_version())
     index = Index(checkout, Scope(repo.policies, repo.write, repo.ignore), Earlier(checkout, reach), located)
     facts = FactFinder(checkout, index, observer, reach)
-    decider = Decider(facts, observer, Limits(repo.max_lookups), repo.max_releases_per_cycle)
+    decider = Decider(facts, observer, Limits(repo.max_lookups), repo.max_releases_per_cycle, config.rails)
     author = Identity(repo.author.name, repo.author.email)
     publisher = Publisher(checkout, author, observer.first_seen, templates(config))
     return Cycle(

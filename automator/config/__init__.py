@@ -17,6 +17,7 @@ from automator.config.sections import (
     RegistryCredentials,
     RepoConfig,
     RepoCredentials,
+    RuleConfig,
     parse_address,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "RegistryCredentials",
     "RepoConfig",
     "RepoCredentials",
+    "RuleConfig",
     "config_file",
     "load",
     "parse_address",

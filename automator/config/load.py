@@ -13,11 +13,15 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
-from automator.config.sections import PREFIX, Config, RepoConfig
+from automator.config.sections import PREFIX, Config, FlawedRules, RepoConfig
+from automator.core.guardrails import Flaw
+from automator.core.policykeys import NOT_YET
 from automator.errors import ConfigError
 from automator.reasons import Reason, reason
 
 DEFAULT_FILE = "config.toml"
+
+_Location = tuple[str | int, ...]
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/]+:")
 _USERINFO = re.compile(r"://\S*@")
@@ -52,6 +56,8 @@ def load(path: Path | None, environ: Mapping[str, str], *, require_repos: bool =
         raise ConfigError(reason("config/no-repos", file=file))
     folder = (file.parent if file is not None else Path()).absolute()
     anchored: Config = _anchored(config, folder)
+    in_file = file is not None and "rules" not in variables
+    anchored._origin = file.name if file is not None and in_file else f"the environment ({PREFIX}RULES)"
     return anchored
 
 
@@ -98,7 +104,8 @@ def _validated(
     try:
         config = Config(**_merged({k: v for k, v in table.items() if not k.startswith("_")}, variables))
     except ValidationError as error:
-        strange += [_problem(detail, where, variables) for detail in error.errors()]
+        for detail in error.errors():
+            strange += _problems(detail, where, variables)
     if not strange:
         return config
     failure = ConfigError(strange[0])
@@ -120,33 +127,51 @@ def _unknown_variables(environ: Mapping[str, str]) -> list[Reason]:
     # Only nested names: a Kubernetes Service called "automator" puts AUTOMATOR_PORT and the like
     # into every pod of its namespace.
     names = [n for n in environ if n.upper().startswith(PREFIX) and "__" in n]
-    return [
-        _unknown(f"the environment ({name})", (section,))
-        for name in sorted(names)
-        if (section := name[len(PREFIX) :].partition("__")[0].lower()) not in Config.model_fields
-    ]
+    strange = []
+    for name in sorted(names):
+        section, where = name[len(PREFIX) :].partition("__")[0].lower(), f"the environment ({name})"
+        if section not in Config.model_fields:
+            strange.append(_unknown(where, (section,)))
+        elif section == "rules":  # a list has no names below it
+            hint = f"all rules stand in {PREFIX}RULES together, as JSON"
+            strange.append(reason("config/unknown-key", file=where, key=name, hint=hint))
+    return strange
 
 
-def _problem(detail: Any, where: str, variables: Mapping[str, Any]) -> Reason:
-    location: tuple[str, ...] = tuple(str(part) for part in detail["loc"])
-    if _stands_in(variables, location):
-        where = f"the environment ({PREFIX}{'__'.join(location).upper()})"
+def _problems(detail: Any, where: str, variables: Mapping[str, Any]) -> Iterator[Reason]:
+    """What one finding of the models is about: usually one key."""
+    error = detail.get("ctx", {}).get("error")
+    if isinstance(error, FlawedRules):
+        variable = _variable(variables, ("rules",))
+        yield from (_flaw(flaw, variable or where) for flaw in error.flaws)
+        return
+    where = _variable(variables, detail["loc"]) or where
     if detail["type"] == "extra_forbidden":
-        return _unknown(where, location)
-    return reason(
+        yield _unknown(where, detail["loc"])
+        return
+    yield reason(
         "config/key",
         file=where,
-        key=_key(location) or "the config",
-        expected=_expected(detail, location),
+        key=_key(detail["loc"]) or "the config",
+        expected=_expected(detail, detail["loc"]),
         found=_found(detail),
     )
 
 
-def _unknown(where: str, location: tuple[str, ...]) -> Reason:
+def _flaw(flaw: Flaw, where: str) -> Reason:
+    if flaw.unsupported is not None:
+        return reason("policy/unsupported-key", place=where, key=flaw.unsupported)
+    return reason("config/key", file=where, key=flaw.key, expected=flaw.expected, found=flaw.found)
+
+
+def _unknown(where: str, location: _Location) -> Reason:
+    key, name = _key(location), str(location[-1])
+    if location[0] == "rules" and name in NOT_YET:
+        return reason("policy/unsupported-key", place=where, key=key)
     known = _keys_beside(location)
-    near = difflib.get_close_matches(location[-1], known, n=1)
+    near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-    return reason("config/unknown-key", file=where, key=_key(location), hint=hint)
+    return reason("config/unknown-key", file=where, key=key, hint=hint)
 
 
 _EXPECTED = {
@@ -164,7 +189,7 @@ _EXPECTED = {
 }
 
 
-def _expected(detail: Any, location: tuple[str, ...]) -> str:
+def _expected(detail: Any, location: _Location) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     match kind:
         case "value_error":
@@ -189,39 +214,49 @@ def _found(detail: Any) -> str:
     return _USERINFO.sub("://***@", json.dumps(value, default=str, ensure_ascii=False))
 
 
-def _key(location: tuple[str, ...]) -> str:
-    return ".".join(part if re.fullmatch(r"[\w-]+", part) else f'"{part}"' for part in location)
-
-
-def _stands_in(variables: Any, location: tuple[str, ...]) -> bool:
+def _key(location: _Location) -> str:
+    """`repos.shop.url`, `rules[0].images[1]`."""
+    key = ""
     for part in location:
+        name = part if isinstance(part, int) or re.fullmatch(r"[\w-]+", part) else f'"{part}"'
+        key += f"[{name}]" if isinstance(part, int) else f".{name}"
+    return key.removeprefix(".")
+
+
+def _variable(variables: Any, location: _Location) -> str | None:
+    """The variable that said what stands at a location, or within which it stands."""
+    walked: list[str] = []
+    for part in location:
+        if isinstance(variables, str):
+            break
         if not isinstance(variables, Mapping) or part not in variables:
-            return False
+            return None
+        walked.append(str(part))
         variables = variables[part]
-    return bool(location)
+    return f"the environment ({PREFIX}{'__'.join(walked).upper()})" if walked else None
 
 
-def _sentence(location: tuple[str, ...]) -> str:
+def _sentence(location: _Location) -> str:
     model = _model_at(location[:-1])
-    described = model.model_fields[location[-1]].description if model is not None else None
+    described = model.model_fields[str(location[-1])].description if model is not None else None
     return described or "a value"
 
 
-def _keys_beside(location: tuple[str, ...]) -> list[str]:
+def _keys_beside(location: _Location) -> list[str]:
     model = _model_at(location[:-1])
     return sorted(model.model_fields) if model is not None else []
 
 
-def _model_at(location: tuple[str, ...]) -> type[BaseModel] | None:
+def _model_at(location: _Location) -> type[BaseModel] | None:
     here: type[BaseModel] = Config
     parts = iter(location)
     for part in parts:
-        field = here.model_fields.get(part)
+        field = here.model_fields.get(str(part))
         below = next(models_in(field.annotation), None) if field is not None else None
         if field is None or below is None:
             return None
-        if get_origin(field.annotation) is dict:
-            next(parts, None)  # the name of a config repo or a host
+        if get_origin(field.annotation) in (dict, tuple):
+            next(parts, None)  # the name of a config repo or a host, the number of a rule
         here = below
     return here
 

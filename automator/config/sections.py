@@ -9,10 +9,21 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from automator.core.duration import parse_duration
+from automator.core.guardrails import Flaw, parse_rails
+from automator.core.policykeys import RuleKeys
+from automator.core.rail import Rail
 
 PREFIX = "AUTOMATOR_"
 
@@ -65,6 +76,25 @@ def _globs(value: object) -> object:
     return value
 
 
+def _some(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("at least one entry")
+    return value
+
+
+def _tables(value: object) -> object:
+    # An environment variable is one text: JSON.
+    expected = 'tables that each begin with [[rules]], or JSON such as [{"forbid": ["urgent"]}]'
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise ValueError(expected) from None
+    if not isinstance(value, list | tuple):
+        raise ValueError(expected)
+    return value
+
+
 def _address(value: object) -> object:
     if isinstance(value, str):
         parse_address(value)
@@ -95,6 +125,7 @@ Duration = Annotated[timedelta, BeforeValidator(_positive)]
 Globs = Annotated[tuple[str, ...], BeforeValidator(_globs)]
 Listen = Annotated[str, BeforeValidator(_address)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
+Texts = Annotated[tuple[str, ...], AfterValidator(_some)]
 
 
 class Section(BaseModel):
@@ -291,6 +322,62 @@ class CommitConfig(Section):
     )
 
 
+class RuleConfig(Section):
+    """[[rules]]: one guard rail, with the keys that rules have in `_rules.yaml`."""
+
+    name: str | None = Field(
+        default=None, min_length=1, description="What it is called in sentences.", examples=["production"]
+    )
+    paths: Texts | None = Field(
+        default=None,
+        description="About workloads with a site in these files, as gitignore-style globs.",
+        examples=[["clusters/production/**"]],
+    )
+    owners: Texts | None = Field(
+        default=None, description="About workloads of these owners.", examples=[["team-shop"]]
+    )
+    environments: Texts | None = Field(
+        default=None, description="About workloads of these environments.", examples=[["production"]]
+    )
+    registries: Texts | None = Field(
+        default=None,
+        description="The only registry hosts that images and their tags may come from.",
+        examples=[["ghcr.io", "registry.example.com:5000"]],
+    )
+    images: Texts | None = Field(
+        default=None,
+        description="Globs of the only image repositories; * is any text.",
+        examples=[["ghcr.io/acme/*"]],
+    )
+    require: Texts | None = Field(
+        default=None, description="Keys that every policy must set.", examples=[["owner"]]
+    )
+    forbid: Texts | None = Field(
+        default=None, description="Keys that no policy may set.", examples=[["urgent", "downgrade"]]
+    )
+    platforms: Texts | None = Field(
+        default=None, description="Platforms that every image must have.", examples=[["linux/amd64"]]
+    )
+    min_age: str | None = Field(
+        default=None,
+        description="Smallest min_age; it holds where a policy names none.",
+        examples=["30m"],
+    )
+    step: Literal["patch", "minor", "major"] | None = Field(
+        default=None,
+        description="Largest step; it holds where a policy names none.",
+        examples=["minor"],
+    )
+
+
+class FlawedRules(ValueError):
+    """Rules whose values have the right types, and cannot be used."""
+
+    def __init__(self, flaws: tuple[Flaw, ...]) -> None:
+        super().__init__("; ".join(f"{flaw.expected} for {flaw.key}" for flaw in flaws))
+        self.flaws = flaws
+
+
 class Config(BaseSettings):
     """The whole config. Made by `load`; made directly, it takes its arguments and nothing else."""
 
@@ -321,6 +408,14 @@ class Config(BaseSettings):
     )
     log: LogConfig = Field(default=LogConfig(), description="The log, on standard error.")
     commit: CommitConfig = Field(default=CommitConfig(), description="Words of the commits.")
+    rules: Annotated[tuple[RuleConfig, ...], BeforeValidator(_tables)] = Field(
+        default=(),
+        description="Guard rails for the policies of every config repo, one table each. Without paths, "
+        "owners and environments a rule is about every workload, with several about those that fit all.",
+    )
+
+    _origin: str = PrivateAttr(default="the config")
+    """Where `rules` are written, for people."""
 
     @classmethod
     def settings_customise_sources(
@@ -343,11 +438,27 @@ class Config(BaseSettings):
                 raise ValueError(f'a lower-case host such as "docker.io" for registries."{host}"')
         return self
 
+    @model_validator(mode="after")
+    def _usable_rules(self) -> Config:
+        _, flaws = self._parsed_rules()
+        if flaws:
+            raise FlawedRules(flaws)
+        return self
+
+    def _parsed_rules(self) -> tuple[tuple[Rail, ...], tuple[Flaw, ...]]:
+        rules = [RuleKeys(**rule.model_dump(mode="json")) for rule in self.rules]
+        return parse_rails(rules, self._origin, lambda number: f"{self._origin}: rules[{number}]")
+
+    @property
+    def rails(self) -> tuple[Rail, ...]:
+        """The guard rails of `rules`, for every config repo."""
+        return self._parsed_rules()[0]
+
     def interval(self, repo: str) -> timedelta:
         """Time from one cycle of this config repo to the next."""
         return self.repos[repo].interval or self.daemon.interval
 
     def fingerprint(self, repo: str) -> str:
         """Changes whenever a setting that bears on this config repo's releases changes."""
-        told = [self.repos[repo].model_dump(mode="json"), self.commit.model_dump(mode="json")]
+        told = [part.model_dump(mode="json") for part in (self.repos[repo], self.commit, *self.rules)]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -2,20 +2,28 @@
 
 `decide` is pure. It returns a decision, or the facts it still needs, cheapest first; the cycle
 fetches just those and asks again ("could not be had" is a fact too). `core.explain` asks the same
-rules what became of every tag, so the two cannot disagree.
+rules what became of every tag, so the two cannot disagree. `core.together` decides groups.
 
 The order of the rules is DESIGN.md section 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from automator.core import guards
+from automator.core.facts import Facts as Facts
+from automator.core.facts import Limits as Limits
+from automator.core.facts import Need as Need
+from automator.core.facts import Sighting as Sighting
+from automator.core.facts import SiteKey as SiteKey
+from automator.core.facts import Unavailable as Unavailable
+from automator.core.facts import site_key as site_key
+from automator.core.guards import Stop, young
 from automator.core.history import (
-    Rank,
     Rejection,
     SiteHistory,
     Writer,
@@ -25,57 +33,19 @@ from automator.core.history import (
     turned_away,
     undated,
 )
-from automator.core.policy import Candidate, Workload
+from automator.core.policy import Candidate, Dropped, Hold, Workload
 from automator.core.reference import Image, TagList, value_text
 from automator.core.site import Site
+from automator.core.standing import (
+    Current,
+    built_rank,
+    current_of,
+    ranking,
+    site_rank,
+)
+from automator.core.standing import differing as differing
+from automator.core.standing import shown_current as shown_current
 from automator.reasons import Reason, Status, reason
-
-SiteKey = tuple[str, int, str]
-
-
-def site_key(site: Site) -> SiteKey:
-    """A site's identity within a config repo: file, document, field."""
-    return (site.file, site.document, site.field)
-
-
-@dataclass(frozen=True, slots=True)
-class Unavailable:
-    """A fact that could not be had, and why."""
-
-    reason: Reason
-    waiting: bool = False
-    """True where the answer is only late; False where asking failed."""
-
-    @property
-    def status(self) -> Status:
-        return Status.WAITING if self.waiting else Status.FAILED
-
-    @property
-    def gone(self) -> bool:
-        """The registry answered that there is no such thing: an answer, not a failure."""
-        return self.reason.code == "registry/not-found"
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known so far, for one workload."""
-
-    built: Mapping[str, datetime | Unavailable | None] = field(default_factory=dict)
-    """Build time by tag; None where the image does not say."""
-    images: Mapping[str, Image | Unavailable] = field(default_factory=dict)
-    """What the registry serves for a tag, asked in this cycle."""
-    histories: Mapping[SiteKey, SiteHistory | Unavailable] = field(default_factory=dict)
-    withdrawn: frozenset[str] = frozenset()
-    """Tags whose releases the branch was rewound past."""
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """The facts a decision still lacks."""
-
-    built: tuple[str, ...] = ()
-    images: tuple[str, ...] = ()
-    histories: tuple[Site, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +58,22 @@ class Release:
     tag: str
     image: Image
     sites: tuple[Site, ...]
-    """Sites that are raised; the others are at the target already."""
+    """Sites that are moved; the others are at the target already."""
     count: int
     """Tags the choice was made from."""
+    down: bool = False
+    """Whether it moves to an older version, as `downgrade` permits."""
+    together: str | None = None
+    """Group whose releases are made in one commit."""
 
     @property
     def target(self) -> str:
         return value_text(self.tag, self.image.digest)
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it is the version that need not wait."""
+        return guards.is_urgent(self.workload, self.tag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +90,6 @@ class Stay:
 Decision = Release | Stay
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds from the daemon's config."""
-
-    lookups: int = 200
-    """Build times looked up at most for one workload in one cycle."""
-
-
 def decide(
     workload: Workload,
     sites: tuple[Site, ...],
@@ -129,49 +100,77 @@ def decide(
 ) -> Decision | Need:
     """Decide one workload, or name the facts that are missing.
 
-    The result does not depend on the order of the tags or on duplicates.
+    The result does not depend on the order of the tags or on duplicates. Under `follow` no tag list is
+    looked at.
     """
-    ground = _ground(workload, sites, tags, facts, now)
-    if not isinstance(ground, _Ground):
-        return ground
-    ranked = _rank(ground, facts, limits)
-    if not isinstance(ranked, _Ranked):
-        return ranked
-    return _choose(ground, ranked, facts)
+    ground = prepare(workload, sites, tags, facts, now, limits)
+    return choose(ground, facts, now, limits) if isinstance(ground, Ground) else ground
 
 
 # -- step 1: may anything happen at all? ----------------------------------------------------
 
 
-class _Ground(NamedTuple):
+class Ranked(NamedTuple):
+    """A candidate with its place in the order."""
+
+    rank: Any
+    tag: str
+    key: str
+
+
+class Ground(NamedTuple):
+    """What a choice is made from."""
+
     workload: Workload
     sites: tuple[Site, ...]
-    tags: TagList
+    listed: int
+    """Tags in the list."""
+    current: Current
+    shown: str
+    """The current version as trailers write it."""
+    candidates: tuple[Ranked, ...]
+    """Tags that filters and range accept, best first."""
+    gone: Stay | None = None
+    """Under `order: newest`: a tag is listed whose manifest, and so its date, is missing."""
 
 
-def _ground(
+def prepare(
     workload: Workload,
     sites: tuple[Site, ...],
     tags: TagList | Unavailable,
     facts: Facts,
     now: datetime,
-) -> _Ground | Decision | Need:
+    limits: Limits,
+) -> Ground | Decision | Need:
+    """Everything before the choice of a version: holds, sites, tags, order."""
     shown = shown_current(workload, sites, facts)
     if not sites:
         return Stay(Status.HELD, reason("site/none", workload=workload.name, image=workload.repository))
-    hold = workload.hold
-    if hold is not None and (hold.until is None or now < hold.until):
-        until = "a person removes it" if hold.until is None else f"{hold.until:%Y-%m-%d %H:%M} UTC"
-        place = workload.place
-        why = reason("guard/hold", changes_at=hold.until, reason=hold.reason, until=until, place=place)
-        return Stay(Status.HELD, why, shown)
+    stop = stopped_by_person(workload, now)
+    if stop is not None:
+        return Stay(Status.HELD, stop, shown)
     for site in sites:
         if site.held is not None:
             return Stay(Status.HELD, site.held, shown)
+    if workload.rule.followed is not None:
+        return _follow(workload, sites, workload.rule.followed, facts, now)
     if isinstance(tags, Unavailable):
         return Stay(tags.status, tags.reason, shown)
-    differing = _differ(workload, sites, facts)
-    return _Ground(workload, sites, tags) if differing is None else differing
+    differing = None if workload.align else _differ(workload, sites, facts)
+    return _rank(workload, sites, tags, facts, limits) if differing is None else differing
+
+
+def stopped_by_person(workload: Workload, now: datetime) -> Reason | None:
+    """The hold or freeze that stops a workload; of several the one that lasts longest."""
+    found: list[tuple[Hold, str]] = [(hold, "guard/freeze") for hold in workload.freezes if hold.stops(now)]
+    if workload.hold is not None and workload.hold.stops(now):
+        found.append((workload.hold, "guard/hold"))
+    if not found:
+        return None
+    last = max(found, key=lambda item: (item[0].until is None, item[0].until or now, item[1]))
+    hold, code = last
+    until = "a person removes it" if hold.until is None else f"{hold.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return reason(code, changes_at=hold.until, reason=hold.reason, until=until, place=hold.place)
 
 
 def _differ(workload: Workload, sites: tuple[Site, ...], facts: Facts) -> Decision | Need | None:
@@ -187,51 +186,42 @@ def _differ(workload: Workload, sites: tuple[Site, ...], facts: Facts) -> Decisi
     return Stay(Status.HELD, differing(workload, first, other), shown_current(workload, sites, facts))
 
 
-def differing(workload: Workload, first: Site, other: Site) -> Reason:
-    """Two sites of one workload at different versions, with the sentence that mends it."""
-    return reason(
-        "site/differ",
-        first=f"{first.file}:{first.line}",
-        first_version=first.tag,
-        other=f"{other.file}:{other.line}",
-        other_version=other.tag,
-        place=workload.place,
-    )
-
-
 # -- step 2: the tags that pass, in order ----------------------------------------------------
 
 
-class _Ranked(NamedTuple):
-    current_rank: Any
-    """None where the current version cannot be ordered and any version may be taken."""
-    candidates: tuple[tuple[Any, str], ...]
-    """(rank, tag), best first."""
+def _rank(
+    workload: Workload, sites: tuple[Site, ...], tags: TagList, facts: Facts, limits: Limits
+) -> Ground | Decision | Need:
+    listed = set(tags.tags)
+    accepted = [c for c in map(workload.rule.judge, listed) if isinstance(c, Candidate)]
     gone: Stay | None = None
-    """Under `order: newest`: a tag is listed whose manifest, and so its date, is missing."""
-
-
-def _rank(ground: _Ground, facts: Facts, limits: Limits) -> _Ranked | Decision | Need:
-    workload, sites, tags = ground
-    accepted = [c for c in map(workload.rule.judge, set(tags.tags)) if isinstance(c, Candidate)]
     if workload.rule.order == "newest":
-        ranked = _rank_by_build_time(ground, accepted, facts, limits)
-        if not isinstance(ranked, _Ranked):
-            return ranked
+        dated = _dated(workload, sites, accepted, facts, limits)
+        if not isinstance(dated, _Dated):
+            return dated
+        ordered, gone = dated
     else:
-        ordered = sorted(((c.rank, c.tag) for c in accepted), reverse=True)
-        ranked = _Ranked(current_of(workload, sites, facts).rank, tuple(ordered))
-    if ranked.current_rank is None:
+        ordered = [Ranked(c.rank, c.tag, c.key) for c in accepted]
+    ordered.sort(key=lambda c: (c.rank, c.tag), reverse=True)
+    current = current_of(workload, sites, facts)
+    shown = shown_current(workload, sites, facts) or ""
+    ground = Ground(workload, sites, len(listed), current, shown, tuple(ordered), gone)
+    if current.rank is None:
         stop = _unorderable_current(ground, facts)
         if stop is not None:
             return stop
-    return ranked
+    return ground
 
 
-def _rank_by_build_time(
-    ground: _Ground, accepted: list[Candidate], facts: Facts, limits: Limits
-) -> _Ranked | Decision | Need:
-    workload, sites, _ = ground
+class _Dated(NamedTuple):
+    ordered: list[Ranked]
+    gone: Stay | None
+
+
+def _dated(
+    workload: Workload, sites: tuple[Site, ...], accepted: list[Candidate], facts: Facts, limits: Limits
+) -> _Dated | Decision | Need:
+    """The candidates with their build times, under `order: newest`."""
     current = {site.tag for site in sites if site.tag is not None}
     wanted = {c.tag for c in accepted} | current
     unknown = tuple(sorted(wanted - facts.built.keys()))
@@ -252,46 +242,18 @@ def _rank_by_build_time(
         if isinstance(built, Unavailable) and not built.gone:
             # Without this date the newest cannot be known: no decision from a partial answer.
             return Stay(built.status, built.reason, shown)
-    dated = [(rank, c.tag) for c in accepted if (rank := built_rank(facts.built[c.tag])) is not None]
+    dated = [
+        Ranked(rank, c.tag, c.key) for c in accepted if (rank := built_rank(facts.built[c.tag])) is not None
+    ]
     missing = max((c.tag for c in accepted if isinstance(facts.built[c.tag], Unavailable)), default=None)
     gone = None
     if missing is not None:
         why = reason("tag/gone", tag=missing, image=workload.repository)
         gone = Stay(Status.WAITING, why, shown, missing)
-    return _Ranked(current_of(workload, sites, facts).rank, tuple(sorted(dated, reverse=True)), gone)
+    return _Dated(dated, gone)
 
 
-def built_rank(built: datetime | Unavailable | None) -> Any:
-    """A build time as a rank under `order: newest`; None where it is not known."""
-    return built if isinstance(built, datetime) else None
-
-
-class Current(NamedTuple):
-    """The workload's present version."""
-
-    tag: str | None
-    rank: Any
-
-
-def current_of(workload: Workload, sites: tuple[Site, ...], facts: Facts) -> Current:
-    """The highest of the sites' versions, and its rank; rank None where none can be ordered."""
-    ranked = [(rank, site.tag) for site in sites if (rank := site_rank(workload, site, facts)) is not None]
-    if not ranked:
-        return Current(sites[0].tag if sites else None, None)
-    rank, tag = max(ranked, key=lambda item: (item[0], item[1] or ""))
-    return Current(tag, rank)
-
-
-def site_rank(workload: Workload, site: Site, facts: Facts) -> Any:
-    """Rank of what a site holds; None where the policy's order cannot tell."""
-    if site.tag is None:
-        return None
-    if workload.rule.order == "newest":
-        return built_rank(facts.built.get(site.tag))
-    return workload.rule.rank(site.tag)
-
-
-def _floor(ground: _Ground, facts: Facts) -> Any:
+def _floor(ground: Ground, facts: Facts) -> Any:
     """Rank of the newest version that stood where an unorderable one stands now: not to be fallen below."""
     rank = ranking(ground.workload, facts)
     found = []
@@ -303,7 +265,7 @@ def _floor(ground: _Ground, facts: Facts) -> Any:
     return max((r for r in found if r is not None), default=None)
 
 
-def _unorderable_current(ground: _Ground, facts: Facts) -> Decision | Need | None:
+def _unorderable_current(ground: Ground, facts: Facts) -> Decision | Need | None:
     """`latest` or a SHA: any version may be taken, unless a person wrote it after a release of ours."""
     histories = _histories(ground.sites, facts)
     if not isinstance(histories, tuple):
@@ -325,47 +287,125 @@ def _unorderable_current(ground: _Ground, facts: Facts) -> Decision | Need | Non
 # -- step 3: from the best downwards ---------------------------------------------------------
 
 
-def _choose(ground: _Ground, ranked: _Ranked, facts: Facts) -> Decision | Need:
-    workload, sites, tags = ground
-    floor = _floor(ground, facts) if ranked.current_rank is None else None
-    newer = [
-        (rank, tag)
-        for rank, tag in ranked.candidates
-        if (floor is None or rank >= floor) and (ranked.current_rank is None or rank > ranked.current_rank)
-    ]
-    if not newer:
-        return ranked.gone or _nothing_newer(ground, ranked, facts)
-    shown = shown_current(workload, sites, facts)
+def newer(ground: Ground, facts: Facts) -> tuple[Ranked, ...]:
+    """The candidates that the workload may move to, best first: newer ones, and with `downgrade` older
+    ones where the policy itself excludes the current version."""
+    current = ground.current.rank
+    if current is None:
+        floor = _floor(ground, facts)
+        return tuple(c for c in ground.candidates if floor is None or c.rank >= floor)
+    if excludes_current(ground.workload, ground.current) and ground.workload.downgrade:
+        return tuple(c for c in ground.candidates if c.rank != current)
+    return tuple(c for c in ground.candidates if c.rank > current)
+
+
+_EXCLUDED = frozenset(
+    {"tag/glob", "tag/regex", "tag/excluded", "tag/rejected", "tag/range", "tag/prerelease"}
+)
+
+
+def excludes_current(workload: Workload, current: Current) -> bool:
+    """Whether filters or range refuse the current version; that it is not in the list says nothing."""
+    judged = None if current.tag is None else workload.rule.judge(current.tag)
+    return isinstance(judged, Dropped) and judged.code in _EXCLUDED
+
+
+def choose(ground: Ground, facts: Facts, now: datetime, limits: Limits) -> Decision | Need:
+    """The best version that every guard lets through."""
+    workload = ground.workload
+    open_to = newer(ground, facts)
+    if not open_to:
+        return _nothing_newer(ground, facts)
+    refused = people(ground, facts)
+    if not callable(refused):
+        return refused
+    stops: list[tuple[Ranked, Stop]] = []
+    clock_runs = False
+    asked = 0
+    for candidate in open_to:
+        why = refused(candidate)
+        if why is not None:
+            stops.append((candidate, Stop(Status.HELD, why)))
+            continue
+        tag = candidate.tag
+        if clock_runs and _must_be_seen(workload, tag, facts):
+            stops.append((candidate, Stop(Status.WAITING, reason("guard/unseen", tag=tag))))
+            continue
+        answer = guards.passes(workload, ground.current, tag, facts, now)
+        if isinstance(answer, Need):
+            if asked >= limits.lookups:
+                why = reason("facts/too-many-candidates", limit=limits.lookups, image=workload.repository)
+                return Stay(Status.HELD, why, ground.shown, tag)
+            return answer
+        asked += tag in facts.images
+        if isinstance(answer, Image):
+            return release(ground, candidate, answer, facts)
+        if answer.is_final:
+            return Stay(answer.status, answer.reason, ground.shown, tag)
+        clock_runs = clock_runs or answer.reason.code == "guard/min-age"
+        stops.append((candidate, answer))
+    return _stopped(ground, stops)
+
+
+def _must_be_seen(workload: Workload, tag: str, facts: Facts) -> bool:
+    """Whether looking at a tag could only start its clock, below a version whose clock runs already."""
+    return tag not in facts.seen and not guards.is_urgent(workload, tag)
+
+
+def _stopped(ground: Ground, stops: list[tuple[Ranked, Stop]]) -> Stay:
+    """What stops every version that is newer: the stop that ends first by itself; else the best one's."""
+    timed = [item for item in stops if item[1].reason.changes_at is not None]
+    if timed:
+        candidate, stop = min(timed, key=lambda item: (item[1].reason.changes_at, stops.index(item)))
+    else:
+        candidate, stop = stops[0]
+    # A manifest that is missing is being pushed, or will be; a person's no stays.
+    return Stay(stop.status, stop.reason, ground.shown, candidate.tag)
+
+
+Refusal = Callable[[Ranked], Reason | None]
+
+
+def people(ground: Ground, facts: Facts) -> Refusal | Need | Stay:
+    """What people turned away, as a test of candidates; else what is missing to know it."""
+    workload = ground.workload
     rejection = _rejection(ground, facts)
     if isinstance(rejection, (Need, Stay)):
         return rejection
+    return refusal(workload, rejection, facts)
+
+
+def refusal(workload: Workload, rejection: Rejection | None, facts: Facts) -> Refusal:
+    """The test of candidates for a rejection, past releases that were withdrawn, and `accept`."""
     rank_of = ranking(workload, facts)
     withdrawn = max((r for tag in facts.withdrawn if (r := rank_of(tag)) is not None), default=None)
-    stopped: Reason | None = None
-    for rank, tag in newer:
-        if rejection is not None and rejection.rejects(rank):
-            stopped = stopped or rejection.reason
-            continue
-        if tag in facts.withdrawn or (withdrawn is not None and rank <= withdrawn):
-            stopped = stopped or reason("history/rewound", tag=tag)
-            continue
-        image = facts.images.get(tag)
-        if image is None:
-            return Need(images=(tag,))
-        if isinstance(image, Unavailable):
-            if not image.gone:
-                return Stay(image.status, image.reason, shown, tag)
-            stopped = stopped or reason("tag/gone", tag=tag, image=workload.repository)
-            continue
-        raised = tuple(s for s in sites if _is_below(workload, s, rank, tag, image, facts))
-        if not raised:  # sites that are written by digest alone, and have this one
-            why = reason("current/newest", current=tag, count=len(set(tags.tags)), rule=workload.rule.text)
-            return Stay(Status.CURRENT, why, shown)
-        return Release(workload, shown or "", tag, image, raised, len(set(tags.tags)))
-    assert stopped is not None
-    # A manifest that is missing is being pushed, or will be; a person's no stays.
-    status = Status.WAITING if stopped.code == "tag/gone" else Status.HELD
-    return Stay(status, stopped, shown, newer[0][1])
+
+    def refused(candidate: Ranked) -> Reason | None:
+        if workload.rule.names(workload.accept, candidate.tag):
+            return None
+        if rejection is not None and rejection.rejects(candidate.rank):
+            return rejection.reason
+        if candidate.tag in facts.withdrawn or (withdrawn is not None and candidate.rank <= withdrawn):
+            return reason("history/rewound", tag=candidate.tag)
+        return None
+
+    return refused
+
+
+def release(ground: Ground, candidate: Ranked, image: Image, facts: Facts) -> Decision:
+    """The move to a version that passed; the workload is current where no site is elsewhere."""
+    workload, rank = ground.workload, candidate.rank
+    down = ground.current.rank is not None and rank < ground.current.rank
+    moved = tuple(
+        site
+        for site in ground.sites
+        if _is_below(workload, site, rank, candidate.tag, image, facts)
+        or (down and site.tag is not None and excludes_current(workload, Current(site.tag, None)))
+    )
+    if not moved:  # sites that are written by digest alone, and have this one
+        why = reason("current/newest", current=candidate.tag, count=ground.listed, rule=workload.rule.text)
+        return Stay(Status.CURRENT, why, ground.shown)
+    return Release(workload, ground.shown, candidate.tag, image, moved, ground.listed, down)
 
 
 def _is_below(workload: Workload, site: Site, rank: Any, tag: str, image: Image, facts: Facts) -> bool:
@@ -375,20 +415,76 @@ def _is_below(workload: Workload, site: Site, rank: Any, tag: str, image: Image,
     return site.tag != tag if own is None else bool(own < rank)
 
 
-def _nothing_newer(ground: _Ground, ranked: _Ranked, facts: Facts) -> Decision:
-    workload, sites, tags = ground
-    shown = shown_current(workload, sites, facts)
-    rule, count = workload.rule, len(set(tags.tags))
-    current = current_of(workload, sites, facts).tag
-    if current is not None and isinstance(rule.judge(current), Candidate):
-        why = reason("current/newest", current=current, count=count, rule=rule.text)
-        return Stay(Status.CURRENT, why, shown)
-    if not ranked.candidates:
-        why = reason("tag/none", image=workload.repository, count=count, rule=rule.text)
+def _nothing_newer(ground: Ground, facts: Facts) -> Decision | Need:
+    workload, current, shown = ground.workload, ground.current.tag, ground.shown
+    if ground.gone is not None:
+        return ground.gone
+    if current is not None and isinstance(workload.rule.judge(current), Candidate):
+        return _current(ground, current, facts)
+    if not ground.candidates:
+        why = reason("tag/none", image=workload.listed, count=ground.listed, rule=workload.rule.text)
     else:
-        best = ranked.candidates[0][1]
-        why = reason("current/outside", current=shown, rule=rule.text, best=best, place=workload.place)
+        best = ground.candidates[0].tag
+        why = reason(
+            "current/outside", current=shown, rule=workload.rule.text, best=best, place=workload.place
+        )
     return Stay(Status.HELD, why, shown)
+
+
+def _current(ground: Ground, tag: str, facts: Facts) -> Decision | Need:
+    """At the newest version; where a digest is pinned, whether the registry still serves it is told."""
+    workload = ground.workload
+    pinned = {site.digest for site in ground.sites if site.tag == tag and site.digest is not None}
+    if pinned:
+        image = facts.images.get(tag)
+        if image is None:
+            return Need(images=(tag,))
+        if isinstance(image, Image) and image.digest not in pinned:
+            why = reason("current/moved-digest", current=tag, digest=image.digest, image=workload.repository)
+            return Stay(Status.CURRENT, why, ground.shown)
+    why = reason("current/newest", current=tag, count=ground.listed, rule=workload.rule.text)
+    return Stay(Status.CURRENT, why, ground.shown)
+
+
+# -- a followed tag ---------------------------------------------------------------------------
+
+
+def _follow(
+    workload: Workload, sites: tuple[Site, ...], tag: str, facts: Facts, now: datetime
+) -> Decision | Need:
+    """A moving tag: the sites at it get the digest that the registry serves, unless people or guards
+    are against it."""
+    at_tag = tuple(site for site in sites if site.tag == tag)
+    if not at_tag:
+        place = f"{sites[0].file}:{sites[0].line}"
+        why = reason(
+            "follow/elsewhere", followed=tag, place=place, current=sites[0].tag or sites[0].digest or ""
+        )
+        return Stay(Status.HELD, why, value_text(sites[0].tag, sites[0].digest))
+    shown = value_text(at_tag[0].tag, at_tag[0].digest)
+    current = Current(tag, None)
+    image = facts.images.get(tag)
+    if isinstance(image, Image) and all(site.digest == image.digest for site in at_tag):
+        return Stay(Status.CURRENT, reason("current/followed", current=shown, followed=tag), shown)
+    seen = young(workload, tag, facts, now)
+    if seen is not None and image is None:
+        # The digest under a moving tag must be looked at each time: it may be another one by now.
+        return Need(images=(tag,))
+    answer = guards.passes(workload, current, tag, facts, now)
+    if isinstance(answer, Need):
+        return answer
+    if isinstance(answer, Stop):
+        return Stay(answer.status, answer.reason, shown, tag)
+    moved = tuple(site for site in at_tag if site.digest != answer.digest)
+    histories = _histories(moved, facts)
+    if not isinstance(histories, tuple):
+        return histories
+    for history in histories:
+        earlier = next((v for v in history.held[1:] if v.digest == answer.digest), None)
+        if earlier is not None and answer.digest not in workload.accept:
+            why = reason("history/digest-left", tag=tag, digest=answer.digest, place=workload.place)
+            return Stay(Status.HELD, why, shown, tag)
+    return Release(workload, shown, tag, answer, moved, 1)
 
 
 # -- history ---------------------------------------------------------------------------------
@@ -407,9 +503,9 @@ def _histories(sites: tuple[Site, ...], facts: Facts) -> tuple[SiteHistory, ...]
     return tuple(found)
 
 
-def _rejection(ground: _Ground, facts: Facts) -> Rejection | Need | Stay | None:
+def _rejection(ground: Ground, facts: Facts) -> Rejection | Need | Stay | None:
     """What people turned away at any site binds the workload (DESIGN section 8)."""
-    workload, sites, _ = ground
+    workload, sites = ground.workload, ground.sites
     histories = _histories(sites, facts)
     if not isinstance(histories, tuple):
         return histories
@@ -417,28 +513,12 @@ def _rejection(ground: _Ground, facts: Facts) -> Rejection | Need | Stay | None:
         lacking = sorted({tag for h in histories for tag in undated(h, facts.built)})
         if lacking:
             return Need(built=tuple(lacking))
-    return combine(
-        tuple(
-            turned_away(history, site_rank(workload, site, facts), ranking(workload, facts))
-            for site, history in zip(sites, histories, strict=True)
-        )
-    )
+    return combine(rejections(workload, sites, facts))
 
 
-def ranking(workload: Workload, facts: Facts) -> Rank:
-    """Tag -> rank in the policy's present order, for history's marks."""
-    if workload.rule.order == "newest":
-        return lambda tag: built_rank(facts.built.get(tag))
-    return workload.rule.rank
-
-
-# -- telling -----------------------------------------------------------------------------------
-
-
-def shown_current(workload: Workload, sites: tuple[Site, ...], facts: Facts) -> str | None:
-    """The current version as trailers write it: of the highest site, digest included."""
-    if not sites:
-        return None
-    current = current_of(workload, sites, facts).tag
-    site = next((site for site in sites if site.tag == current), sites[0])
-    return value_text(site.tag, site.digest)
+def rejections(workload: Workload, sites: tuple[Site, ...], facts: Facts) -> Iterator[Rejection | None]:
+    """What people turned away at each site whose history is known."""
+    for site in sites:
+        history = facts.histories.get(site_key(site))
+        if isinstance(history, SiteHistory):
+            yield turned_away(history, site_rank(workload, site, facts), ranking(workload, facts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]{{1,9}}){unit})?" for unit in _UNITS), re.ASCII)
@@ -45,3 +45,10 @@ def format_age(age: timedelta) -> str:
     word, size = next(((w, s) for w, s in _WORDS if seconds >= s), _WORDS[-1])
     count = seconds // size
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def format_moment(at: datetime, now: datetime) -> str:
+    """A moment as people say it: `10:42 UTC`, with the date where it is another day than `now`."""
+    at, now = at.astimezone(UTC), now.astimezone(UTC)
+    day = "" if at.date() == now.date() else f"{at:%Y-%m-%d} "
+    return f"{day}{at:%H:%M}{f':{at:%S}' if at.second else ''} UTC"

@@ -5,95 +5,38 @@ What cannot be used is kept as an `InvalidWorkload`, so that it still holds what
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 
-from pathspec import GitIgnoreSpec
 from pydantic import ValidationError
 
-from automator.core.pattern import Expression, Glob, Shape
-from automator.core.policyfile import Entry, HoldKeys, WhereKeys, WorkloadKeys, read_policy_file
+from automator.core.guardrails import read_rails
+from automator.core.policycompile import bad_path, compile_entry, compile_hold, where_of
+from automator.core.policyfile import Entry, read_policy_file, read_reserved_file
+from automator.core.policykeys import FreezeFileKeys, WhereKeys
 from automator.core.policyvalues import Place as Place
 from automator.core.policyvalues import Problem
-from automator.core.reference import Repository, parse_reference, parse_repository
-from automator.core.rule import ORDERS, Rule
+from automator.core.rail import Rail
+from automator.core.reference import Repository, parse_reference
 from automator.core.rule import Candidate as Candidate
 from automator.core.rule import Dropped as Dropped
-from automator.core.version import Constraint
-from automator.errors import AutomatorError, PolicyError
-from automator.reasons import Reason, one_line, reason
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """Which sites a workload owns; all empty means every site of its repository."""
-
-    paths: tuple[str, ...] = ()
-    """gitignore-style globs."""
-    kind: str | None = None
-    namespace: str | None = None
-    name: str | None = None
-    container: str | None = None
-    field: str | None = None
-    marker: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A person's stop: nothing is released until it ends."""
-
-    reason: str
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """One valid entry of a policy file."""
-
-    name: str
-    repository: Repository
-    where: Where
-    rule: Rule
-    pin: str
-    """`tag` or `digest`."""
-    hold: Hold | None
-    place: Place
-    owner: str | None = None
-    environment: str | None = None
-    description: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class InvalidWorkload:
-    """An entry that cannot be used: it keeps its claims, and is held with the reason."""
-
-    name: str
-    repository: Repository | None
-    """None where the image itself could not be read: then it claims nothing."""
-    where: Where
-    reason: Reason
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class PolicySet:
-    """All policies of a config repo at one commit."""
-
-    workloads: tuple[Workload | InvalidWorkload, ...]
-    problems: tuple[Problem, ...]
-    """Every error found, in file and line order; includes those of invalid workloads and of files
-    that do not parse at all."""
-    broken: tuple[str, ...]
-    """Files that do not parse: their workloads are held as of their last valid version in Git."""
-    warnings: tuple[Problem, ...] = ()
-    """What is valid but perhaps not meant, in file and line order."""
+from automator.core.workload import Group as Group
+from automator.core.workload import Guards as Guards
+from automator.core.workload import Hold as Hold
+from automator.core.workload import InvalidWorkload as InvalidWorkload
+from automator.core.workload import PolicySet as PolicySet
+from automator.core.workload import Urgent as Urgent
+from automator.core.workload import Where as Where
+from automator.core.workload import Workload as Workload
+from automator.errors import AutomatorError
+from automator.reasons import Reason, reason
 
 
 # -- reading ------------------------------------------------------------------------------------------
 
-_HOLD_EVERYTHING = frozenset({"_freeze", "_rules"})
+FREEZE = ("_freeze.yaml", "_freeze.yml")
+RULES = ("_rules.yaml", "_rules.yml")
+
+_Found = Workload | InvalidWorkload
 
 
 def parse_policies(files: Mapping[str, str]) -> PolicySet:
@@ -102,34 +45,175 @@ def parse_policies(files: Mapping[str, str]) -> PolicySet:
 
     Every sentence in `problems` and `warnings` begins with its place.
     """
-    entries: list[Entry] = []
-    problems: list[Problem] = []
-    warnings: list[Problem] = []
-    broken: list[str] = []
-    stop: Problem | None = None
+    reading = _Reading()
     for file in sorted(files):
+        reading.read(file, files[file])
+    workloads = _agreed(reading.workloads(), reading.problems)
+    return PolicySet(
+        tuple(_upstream_known(workloads, reading.problems)),
+        _in_order(reading.problems),
+        tuple(reading.broken),
+        _in_order(reading.warnings),
+        tuple(reading.rails),
+    )
+
+
+class _Reading:
+    """What has been read so far of the policy files of a commit."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self.broken: list[str] = []
+        self.rails: list[Rail] = []
+        self._entries: list[Entry] = []
+        self._freezes: list[Hold] = []
+        self._stop: Problem | None = None
+        """Why nothing at all may be released: a file that stops or limits everything cannot be read."""
+
+    def read(self, file: str, text: str) -> None:
+        """Read one file."""
         name = file.rpartition("/")[2]
-        if name.startswith("_"):
+        if name in FREEZE:
+            self._read_freeze(file, text)
+        elif name in RULES:
+            self._read_rails(file, text)
+        elif name.startswith("_"):
             place = Place(file, 1)
-            problems.append((place, reason("policy/reserved-file", place=place, file=name)))
-            if name.partition(".")[0] in _HOLD_EVERYTHING:
-                stop = stop or problems[-1]
-            continue
-        read = read_policy_file(file, files[file])
-        entries += read.entries
-        problems += read.problems
-        broken += [file] if read.broken else []
-    places: dict[str, list[Place]] = {}
-    for entry in entries:
-        places.setdefault(entry.name, []).append(entry.place)
-    workloads: list[Workload | InvalidWorkload] = []
-    for entry in entries:
-        found = [*entry.problems, *_name_taken(entry, places[entry.name])]
-        problems += found
-        if stop is not None:
-            found.append(stop)
-        workloads.append(_workload(entry, found, problems, warnings))
-    return PolicySet(tuple(workloads), _in_order(problems), tuple(broken), _in_order(warnings))
+            self.problems.append((place, reason("policy/reserved-file", place=place, file=name)))
+            if name.partition(".")[0] in ("_freeze", "_rules"):
+                self._stop = self._stop or self.problems[-1]
+        else:
+            found = read_policy_file(file, text)
+            self._entries += found.entries
+            self.problems += found.problems
+            self.broken += [file] if found.broken else []
+
+    def _read_freeze(self, file: str, text: str) -> None:
+        keys, problems, places = read_reserved_file(file, text, FreezeFileKeys)
+        found = list(problems)
+        if keys is not None:
+            hold, problem = compile_hold(keys.freeze, ("freeze",), places, Place(file, 1))
+            self._freezes += [] if hold is None else [hold]
+            found += [] if problem is None else [problem]
+        self.problems += found
+        if found:  # a broken freeze freezes
+            self._stop = self._stop or found[0]
+
+    def _read_rails(self, file: str, text: str) -> None:
+        rails, problems = read_rails(file, text)
+        self.rails += rails
+        self.problems += problems
+        if problems:  # nothing goes past rules that cannot be read
+            self._stop = self._stop or problems[0]
+
+    def workloads(self) -> list[_Found]:
+        """Every entry as a workload, or as one that holds what it claims."""
+        places: dict[str, list[Place]] = {}
+        for entry in self._entries:
+            places.setdefault(entry.name, []).append(entry.place)
+        return [self._workload(entry, places[entry.name]) for entry in self._entries]
+
+    def _workload(self, entry: Entry, places: list[Place]) -> _Found:
+        found = [*entry.problems, *_name_taken(entry, places)]
+        freezes = list(self._freezes)
+        if entry.freeze is not None:
+            hold, problem = compile_hold(entry.freeze, ("freeze",), entry.places, entry.place)
+            freezes += [] if hold is None else [hold]
+            found += [] if problem is None else [problem]
+        self.problems += found
+        if self._stop is not None:
+            found.append(self._stop)
+        if entry.keys is not None and not found:
+            compiled = compile_entry(entry, entry.keys, tuple(freezes))
+            self.warnings += compiled.warnings
+            if compiled.workload is not None:
+                return compiled.workload
+            self.problems += compiled.problems
+            found += compiled.problems
+        return _invalid(entry, found[0][1])
+
+
+def _invalid(entry: Entry, why: Reason) -> InvalidWorkload:
+    repository, where = _claims(entry)
+    group = entry.raw.get("group")
+    name = group.get("name") if isinstance(group, dict) else group
+    return InvalidWorkload(
+        entry.name, repository, where, why, entry.place, name if isinstance(name, str) else None
+    )
+
+
+def _spoiled(workload: Workload, problem: Problem, problems: list[Problem]) -> InvalidWorkload:
+    """A valid entry that what stands elsewhere makes useless."""
+    problems.append(problem)
+    group = None if workload.group is None else workload.group.name
+    return InvalidWorkload(
+        workload.name, workload.repository, workload.where, problem[1], workload.place, group
+    )
+
+
+def _agreed(workloads: Sequence[_Found], problems: list[Problem]) -> list[_Found]:
+    """The workloads; those of a group whose members do not speak of one thing become invalid."""
+    groups: dict[str, list[Workload]] = {}
+    for workload in workloads:
+        if isinstance(workload, Workload) and workload.group is not None:
+            groups.setdefault(workload.group.name, []).append(workload)
+    quarrels: dict[str, tuple[Workload, str]] = {}
+    for name, members in groups.items():
+        first = members[0]
+        for member in members[1:]:
+            if member.group != first.group:
+                quarrels[name] = (first, "`match` differs")
+            elif first.group is not None and first.group.match == "version":
+                if _comparable(member) != _comparable(first):
+                    quarrels.setdefault(name, (first, "versions are ordered otherwise"))
+    result: list[_Found] = []
+    for workload in workloads:
+        group = workload.group if isinstance(workload, Workload) else None
+        if isinstance(workload, Workload) and group is not None and group.name in quarrels:
+            other, what = quarrels[group.name]
+            other = other if other is not workload else groups[group.name][-1]
+            place = workload.place_of("group")
+            why = reason(
+                "policy/group-differs",
+                place=place,
+                group=group.name,
+                problem=what,
+                other=other.name,
+                other_place=other.place_of("group"),
+            )
+            result.append(_spoiled(workload, (place, why), problems))
+        else:
+            result.append(workload)
+    return result
+
+
+def _comparable(workload: Workload) -> str:
+    return workload.rule.order
+
+
+def _upstream_known(workloads: Sequence[_Found], problems: list[Problem]) -> list[_Found]:
+    """The workloads; those that come after one that is nowhere become invalid."""
+    names = {workload.name for workload in workloads}
+    groups = {w.group.name for w in workloads if isinstance(w, Workload) and w.group is not None}
+    groups |= {w.group for w in workloads if isinstance(w, InvalidWorkload) and w.group is not None}
+    result: list[_Found] = []
+    for workload in workloads:
+        after = workload.guards.after if isinstance(workload, Workload) else None
+        if isinstance(workload, Workload) and after is not None:
+            # What is in another config repo (`staging/web`) cannot be seen from here.
+            missing = [
+                f"workload {name}" for name in after.upstreams if "/" not in name and name not in names
+            ]
+            if after.group is not None and "/" not in after.group and after.group not in groups:
+                missing.append(f"group {after.group}")
+            if missing:
+                place = workload.place_of("after")
+                why = reason("policy/no-upstream", place=place, missing=missing[0])
+                result.append(_spoiled(workload, (place, why), problems))
+                continue
+        result.append(workload)
+    return result
 
 
 def _in_order(found: list[Problem]) -> tuple[Problem, ...]:
@@ -147,22 +231,6 @@ def _name_taken(entry: Entry, places: list[Place]) -> list[Problem]:
     ]
 
 
-def _workload(
-    entry: Entry, found: list[Problem], problems: list[Problem], warnings: list[Problem]
-) -> Workload | InvalidWorkload:
-    """Compile an entry, adding what is wrong or odd to the lists."""
-    if entry.keys is not None and not found:
-        compiler = _Compiler(entry, entry.keys)
-        compiled = compiler.workload()
-        warnings += compiler.warnings
-        if compiled is not None:
-            return compiled
-        problems += compiler.problems
-        found = compiler.problems
-    repository, where = _claims(entry)
-    return InvalidWorkload(entry.name, repository, where, found[0][1], entry.place)
-
-
 def _claims(entry: Entry) -> tuple[Repository | None, Where]:
     """What an invalid entry claims, as far as it can be read; a `where` that cannot be read claims
     every site of the repository, since an error must never free a site for another workload."""
@@ -174,233 +242,6 @@ def _claims(entry: Entry) -> tuple[Repository | None, Where]:
         return repository, Where()
     try:
         keys = WhereKeys.model_validate(entry.raw["where"]) if "where" in entry.raw else None
-        return repository, Where() if _bad_path(keys) else _where(keys)
+        return repository, where_of(keys) if keys is None or not bad_path(keys.paths) else Where()
     except ValidationError:
         return repository, Where()
-
-
-def _where(keys: WhereKeys | None) -> Where:
-    if keys is None:
-        return Where()
-    return Where(
-        tuple(keys.paths or ()), keys.kind, keys.namespace, keys.name, keys.container, keys.field, keys.marker
-    )
-
-
-def _bad_path(keys: WhereKeys | None) -> tuple[int, str] | None:
-    """Index of the first path pattern that is none, and what is wrong with it."""
-    for i, path in enumerate((keys and keys.paths) or ()):
-        try:
-            GitIgnoreSpec.from_lines([path])
-        except ValueError as error:
-            return i, str(error)
-        if not path.strip() or path.startswith("#"):
-            return i, "it is empty or a comment, and matches nothing"
-    return None
-
-
-class _Compiler:
-    """Makes one workload of a well-formed entry, collecting everything that is wrong with it."""
-
-    def __init__(self, entry: Entry, keys: WorkloadKeys) -> None:
-        self._entry = entry
-        self._keys = keys
-        self.problems: list[Problem] = []
-        self.warnings: list[Problem] = []
-
-    def workload(self) -> Workload | None:
-        """The workload, or None with `problems` filled."""
-        keys = self._keys
-        repository = self._repository()
-        self._check_where()
-        rule = self._rule()
-        hold = self._hold(keys.hold)
-        if self.problems or repository is None or rule is None:
-            return None
-        return Workload(
-            name=self._entry.name,
-            repository=repository,
-            where=_where(keys.where),
-            rule=rule,
-            pin=keys.pin or "tag",
-            hold=hold,
-            place=self._entry.place,
-            owner=keys.owner,
-            environment=keys.environment,
-            description=keys.description,
-        )
-
-    # -- what and where
-
-    def _repository(self) -> Repository | None:
-        if self._keys.image is None:
-            self._problem("image", "policy/missing-key", expected="the image repository to watch")
-            return None
-        try:
-            return parse_repository(self._keys.image)
-        except AutomatorError as error:
-            self._invalid("image", error)
-            return None
-
-    def _check_where(self) -> None:
-        where = self._keys.where
-        if where is None:
-            return
-        if not where.model_fields_set:
-            self._problem(
-                "where",
-                "policy/invalid-value",
-                problem="it is empty",
-                hint="name `paths`, `kind`, `name` …, or remove `where` to own every site of the image",
-            )
-        if bad := _bad_path(where):
-            self._problem(
-                f"where.paths[{bad[0]}]",
-                "policy/invalid-value",
-                problem=bad[1],
-                hint="write gitignore-style globs such as `apps/shop/**`",
-            )
-
-    # -- which tags
-
-    def _rule(self) -> Rule | None:
-        keys = self._keys
-        order = self._order()
-        if order is None:
-            return None
-        lenient = order == "semver" and keys.versions == "lenient"
-        rule = Rule(
-            order,
-            one_line(_rule_text(keys, order)),
-            self._matcher(ORDERS["lenient" if lenient else order].shape),
-            tuple(self._excluded()),
-            self._constraint(),
-            lenient,
-            keys.prereleases or "range",
-        )
-        return None if self.problems else rule
-
-    def _order(self) -> str | None:
-        """The order that holds; None with a problem where the keys contradict each other or say nothing."""
-        keys = self._keys
-        if keys.glob is not None and keys.regex is not None:
-            self._problem("regex", "policy/conflict", problem="`glob` and `regex` cannot both be given")
-            return None
-        if keys.semver is None:
-            for key in ("versions", "prereleases"):
-                if key in self._entry.own:
-                    self._problem(key, "policy/conflict", problem="it has no effect without `semver`")
-        if keys.semver is not None:
-            if keys.order not in (None, "version"):
-                problem = f"`semver` orders by version, which is not `order: {keys.order}`"
-                self._problem("order", "policy/conflict", problem=problem)
-                return None
-            return "semver"
-        if keys.order is not None:
-            return keys.order
-        if keys.glob is not None or keys.regex is not None:
-            expected = "`glob` and `regex` say which tags, `order` or `semver` which of them is the newest"
-            self._problem("order", "policy/missing-key", expected=expected)
-            return None
-        place = self._entry.place
-        label = f"workloads.{self._entry.name}"
-        self.problems.append((place, reason("policy/no-choice", place=place, key=label)))
-        return None
-
-    def _matcher(self, shape: Shape) -> Glob | Expression | None:
-        keys = self._keys
-        try:
-            if keys.glob is not None:
-                glob = Glob.parse(keys.glob, shape)
-                if glob.ambiguous:
-                    self._warn("glob", "policy/ambiguous-glob", text=glob.text)
-                return glob
-            return None if keys.regex is None else Expression.parse(keys.regex)
-        except PolicyError as error:
-            self._invalid("regex" if keys.glob is None else "glob", error)
-            return None
-
-    def _excluded(self) -> Iterator[Glob]:
-        for i, text in enumerate(self._keys.exclude or ()):
-            try:
-                if "{key}" in text:
-                    raise PolicyError(
-                        reason("pattern/invalid", text=text, problem="`exclude` has no `{key}`")
-                    )
-                yield Glob.parse(text)
-            except PolicyError as error:
-                self._invalid(f"exclude[{i}]", error)
-
-    def _constraint(self) -> Constraint | None:
-        text = self._keys.semver
-        if text is None:
-            return None
-        try:
-            constraint = Constraint.parse(text)
-        except AutomatorError as error:
-            self._invalid("semver", error)
-            return None
-        if constraint.empty:
-            self._problem("semver", "policy/unreachable", text=text)
-        for comparator in dict.fromkeys(constraint.oddities):
-            self._warn("semver", "policy/odd-range", comparator=comparator, text=text)
-        return constraint
-
-    # -- stop
-
-    def _hold(self, keys: HoldKeys | None) -> Hold | None:
-        if keys is None:
-            return None
-        until = None if keys.until is None else parse_time(keys.until)
-        if keys.until is not None and until is None:
-            self._problem(
-                "hold.until",
-                "policy/invalid-value",
-                problem=f'"{keys.until}" is no RFC 3339 time',
-                hint="write a time with its zone, such as 2026-12-01T09:00:00Z",
-            )
-        return Hold(one_line(keys.reason), until)
-
-    # -- problems
-
-    def _problem(self, key: str, code: str, **params: str) -> None:
-        self.problems.append(self._say(key, code, params))
-
-    def _warn(self, key: str, code: str, **params: str) -> None:
-        self.warnings.append(self._say(key, code, params))
-
-    def _invalid(self, key: str, error: AutomatorError) -> None:
-        why = error.reason
-        self._problem(key, "policy/invalid-value", problem=why.sentence, hint=why.next_step)
-
-    def _say(self, key: str, code: str, params: Mapping[str, str]) -> Problem:
-        path = [int(part) if part.isdigit() else part for part in re.split(r"[.\[\]]+", key) if part]
-        place = self._entry.place_of(*path)
-        return place, reason(code, changes_at=None, place=place, key=self._entry.label(key), **params)
-
-
-def _rule_text(keys: WorkloadKeys, order: str) -> str:
-    parts = [] if keys.glob is None else [f'glob "{keys.glob}"']
-    parts += [] if keys.regex is None else [f'regex "{keys.regex}"']
-    parts += [f"order {order}"] if keys.semver is None else [f'semver "{keys.semver}"']
-    if keys.semver is not None:
-        parts += [] if keys.versions in (None, "strict") else [f"versions {keys.versions}"]
-        parts += [] if keys.prereleases in (None, "range") else [f"prereleases {keys.prereleases}"]
-    parts += ["without " + " ".join(f'"{glob}"' for glob in keys.exclude)] if keys.exclude else []
-    return ", ".join(parts)
-
-
-_RFC3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})",
-    re.ASCII,
-)
-
-
-def parse_time(text: str) -> datetime | None:
-    """An RFC 3339 time (date, time to the second, zone), or None."""
-    if _RFC3339.fullmatch(text) is None:
-        return None
-    try:
-        return datetime.fromisoformat(text.upper())
-    except ValueError:
-        return None

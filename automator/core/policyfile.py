@@ -10,93 +10,17 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from automator.core import yamltext
+from automator.core.policykeys import NESTED, NOT_YET, FileKeys, HoldKeys, WorkloadKeys, key_names
 from automator.core.policyvalues import MAX_VALUES, Path, Place, Problem, Reader, TooLarge
 from automator.errors import ManifestError
 from automator.reasons import one_line, reason
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
-NOT_YET = frozenset(
-    {
-        *("tags_from", "reject", "follow"),
-        *("min_age", "step", "platforms", "windows", "signed_by", "after", "verify", "on_failure"),
-        *("group", "deliver", "pull_request"),
-        *("accept", "downgrade", "align", "urgent"),
-    }
-)
-"""Keys of the policy language that this version cannot honour."""
-
-
-# -- the schema ---------------------------------------------------------------------------------------
-
-_Text = str | None
-_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class WhereKeys(BaseModel):
-    """`where`: which sites a workload owns."""
-
-    model_config = _STRICT
-
-    paths: list[str] | None = Field(None, min_length=1, description="gitignore-style globs of files")
-    kind: _Text = Field(None, min_length=1, description="kind of the same document")
-    namespace: _Text = Field(None, min_length=1, description="metadata.namespace of the same document")
-    name: _Text = Field(None, min_length=1, description="metadata.name of the same document")
-    container: _Text = Field(None, min_length=1, description="name of the container")
-    field: _Text = Field(None, min_length=1, description="path to one scalar, `server.image.tag`")
-    marker: _Text = Field(None, min_length=1, description="name of a Flux image policy in a comment")
-
-
-class HoldKeys(BaseModel):
-    """`hold`: a person's stop."""
-
-    model_config = _STRICT
-
-    reason: str = Field(min_length=1, description="why nothing is released")
-    until: _Text = Field(None, description="RFC 3339 time at which the hold ends by itself")
-
-
-class WorkloadKeys(BaseModel):
-    """A workload, or the `defaults` of a file."""
-
-    model_config = _STRICT
-
-    image: _Text = Field(None, description="image repository to watch, in any usual spelling")
-    where: WhereKeys | None = Field(None, description="which sites it owns")
-    glob: _Text = Field(None, description="only tags of this form; `{key}` is compared")
-    regex: _Text = Field(
-        None, description="only tags that this RE2 expression covers; `(?P<key>…)` is compared"
-    )
-    exclude: list[str] | None = Field(None, description="globs of tags never taken")
-    semver: _Text = Field(None, description="version range as in Flux and Helm")
-    versions: Literal["strict", "lenient"] | None = Field(
-        None, description="three numbers wanted, or one to three"
-    )
-    prereleases: Literal["range", "never", "allow", "only"] | None = Field(
-        None, description="which pre-releases are taken"
-    )
-    order: Literal["version", "numeric", "alphabetical", "newest"] | None = Field(
-        None, description="how tags are compared, without `semver`"
-    )
-    pin: Literal["tag", "digest"] | None = Field(None, description="what is written into the site")
-    hold: HoldKeys | None = Field(None, description="stop: nothing is released")
-    owner: _Text = Field(None, description="who answers for it")
-    environment: _Text = Field(None, description="where it runs")
-    description: _Text = Field(None, description="what it is")
-
-
-class FileKeys(BaseModel):
-    """A whole policy file; `automator schema` prints this."""
-
-    model_config = _STRICT
-
-    version: Literal[1] = Field(description="version of the policy language")
-    defaults: WorkloadKeys | None = Field(None, description="inherited by every workload of the file")
-    workloads: dict[str, WorkloadKeys] = Field(description="by name, unique in the config repo")
 
 
 # -- a file, read -------------------------------------------------------------------------------------
@@ -117,6 +41,8 @@ class Entry:
     """What could be read, for the claims of an invalid workload."""
     problems: tuple[Problem, ...]
     """Its own, then those of its file."""
+    freeze: HoldKeys | None
+    """The stop of its file."""
     places: Mapping[Path, Place] = field(repr=False)
 
     def place_of(self, *path: str | int) -> Place:
@@ -145,24 +71,24 @@ class PolicyFile(NamedTuple):
     """Whether even the list of workloads could not be read."""
 
 
+Keys = TypeVar("Keys", bound=BaseModel)
+
+
+class Reserved(NamedTuple, Generic[Keys]):
+    """What a file with a name of ours holds (`_freeze.yaml`, `_rules.yaml`)."""
+
+    keys: Keys | None
+    """None where something is wrong with it."""
+    problems: tuple[Problem, ...]
+    places: Mapping[Path, Place]
+
+
 def read_policy_file(file: str, text: str) -> PolicyFile:
     """Read the text of one policy file. Never raises: what is wrong is in `problems`."""
-    try:
-        documents = yamltext.parse(text)
-    except ManifestError as error:
-        return _broken(file, dict(error.reason.params).get("line", "1"), error.reason.sentence)
-    if len(documents) > 1:
-        return _broken(file, documents[1].line, "holds several YAML documents, and one is expected")
-    root = documents[0].root if documents else None
-    if not isinstance(root, yamltext.Mapping):
-        return _broken(file, 1, "holds no mapping with `version` and `workloads`")
-    reader = Reader(file)
-    try:
-        top = reader.read_top(root)
-    except TooLarge:
-        return _broken(
-            file, 1, f"has more than {MAX_VALUES} values, aliases counted as often as they are used"
-        )
+    opened = _opened(file, text, "`version` and `workloads`")
+    if not isinstance(opened, _Opened):
+        return PolicyFile((), (opened,), broken=True)
+    reader, top = opened
     if not isinstance(top.get("workloads"), dict):
         if "workloads" in top:
             problem = reader.wrong_type(("workloads",), "a mapping of workloads by name")
@@ -172,24 +98,75 @@ def read_policy_file(file: str, text: str) -> PolicyFile:
     return _entries(reader, top)
 
 
-def _broken(file: str, line: str | int, problem: str) -> PolicyFile:
+def read_reserved_file(file: str, text: str, model: type[Keys]) -> Reserved[Keys]:
+    """Read the text of a file with a name of ours by its own schema. Never raises."""
+    names = key_names(model)
+    opened = _opened(file, text, " and ".join(f"`{name}`" for name in names))
+    if not isinstance(opened, _Opened):
+        return Reserved(None, (opened,), {})
+    reader, top = opened
+    problems = [*reader.problems_under(None), *reader.problems_under(("workloads",))]
+    problems += _version_problems(reader, top)
+    keys = None
+    try:
+        keys = model.model_validate(top)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        problems += [
+            _translate(reader, (), dict(detail), names) for detail in details if detail["loc"] != ("version",)
+        ]
+    problems = list(dict.fromkeys(problems))
+    return Reserved(None if problems else keys, tuple(problems), reader.places)
+
+
+class _Opened(NamedTuple):
+    reader: Reader
+    top: dict[str, Any]
+
+
+def _opened(file: str, text: str, expected: str) -> _Opened | Problem:
+    """The values of a file that is one YAML mapping, or why it is none."""
+    try:
+        documents = yamltext.parse(text)
+    except ManifestError as error:
+        return _broken(file, dict(error.reason.params).get("line", "1"), error.reason.sentence)
+    if len(documents) > 1:
+        return _broken(file, documents[1].line, "holds several YAML documents, and one is expected")
+    root = documents[0].root if documents else None
+    if not isinstance(root, yamltext.Mapping):
+        return _broken(file, 1, f"holds no mapping with {expected}")
+    reader = Reader(file)
+    try:
+        return _Opened(reader, reader.read_top(root))
+    except TooLarge:
+        return _broken(
+            file, 1, f"has more than {MAX_VALUES} values, aliases counted as often as they are used"
+        )
+
+
+def _broken(file: str, line: str | int, problem: str) -> Problem:
     place = Place(file, int(line))
-    return PolicyFile((), ((place, reason("policy/unparsable", place=place, problem=problem)),), broken=True)
+    return place, reason("policy/unparsable", place=place, problem=problem)
 
 
 def _entries(reader: Reader, top: dict[str, Any]) -> PolicyFile:
-    defaults, problems = _check(reader, top.get("defaults", {}), ("defaults",))
+    defaults, problems = _check(reader, top.get("defaults", {}), ("defaults",), WorkloadKeys)
+    freeze: HoldKeys | None = None
+    freeze_problems: list[Problem] = []
+    if "freeze" in top:
+        freeze, freeze_problems = _check(reader, top["freeze"], ("freeze",), HoldKeys)
     problems = [
         *reader.problems_under(None),
         *_version_problems(reader, top),
-        *(_unknown(reader, (key,), ("version", "defaults", "workloads")) for key in top if key not in _TOP),
+        *(_unknown(reader, (key,), _TOP) for key in top if key not in _TOP),
         *reader.problems_under(("defaults",)),
         *problems,
+        *freeze_problems,
     ]
     inherited = top.get("defaults") if isinstance(top.get("defaults"), dict) else {}
     entries = []
     for name, path, place, raw in reader.workloads:
-        keys, own_problems = _check(reader, raw, path)
+        keys, own_problems = _check(reader, raw, path, WorkloadKeys)
         if NAME.fullmatch(name) is None:
             hint = "begin a name with a letter or digit, and go on with those, `.`, `_` or `-`"
             bad_name = "it is no name for a workload"
@@ -197,7 +174,7 @@ def _entries(reader: Reader, top: dict[str, Any]) -> PolicyFile:
         own_problems = [*reader.problems_under(path), *own_problems]
         merged = None
         if keys is not None and defaults is not None and not own_problems and not problems:
-            merged = defaults.model_copy(update={k: getattr(keys, k) for k in keys.model_fields_set})
+            merged = _over(defaults, keys)
         written = raw if isinstance(raw, dict) else {}
         entries.append(
             Entry(
@@ -208,13 +185,28 @@ def _entries(reader: Reader, top: dict[str, Any]) -> PolicyFile:
                 frozenset(written),
                 {**(inherited or {}), **written},
                 (*own_problems, *problems),
+                freeze,
                 reader.places,
             )
         )
     return PolicyFile(tuple(entries), tuple(problems), broken=False)
 
 
-_TOP = frozenset({"version", "defaults", "workloads"})
+_CHOICE = frozenset({"glob", "regex", "exclude", "semver", "versions", "prereleases", "order", "step"})
+
+
+def _over(defaults: WorkloadKeys, keys: WorkloadKeys) -> WorkloadKeys:
+    """A workload's own keys over the defaults. `follow` and a choice of versions exclude each other, so
+    the one that a workload names itself replaces the other that it inherits."""
+    own = {key: getattr(keys, key) for key in keys.model_fields_set}
+    if keys.follow is not None:
+        own = {**dict.fromkeys(_CHOICE - own.keys()), **own}
+    elif _CHOICE & own.keys():
+        own = {"follow": None, **own}
+    return defaults.model_copy(update=own)
+
+
+_TOP = key_names(FileKeys)
 
 
 def _version_problems(reader: Reader, top: dict[str, Any]) -> Iterator[Problem]:
@@ -232,12 +224,14 @@ def _version_problems(reader: Reader, top: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
-def _check(reader: Reader, raw: Any, path: Path) -> tuple[WorkloadKeys | None, list[Problem]]:
-    """The keys of a workload against the schema."""
+def _check(reader: Reader, raw: Any, path: Path, model: type[Keys]) -> tuple[Keys | None, list[Problem]]:
+    """What stands at a path against its schema."""
     try:
-        return WorkloadKeys.model_validate(raw), []
+        return model.model_validate(raw), []
     except ValidationError as error:
-        return None, [_translate(reader, path, dict(detail)) for detail in error.errors(include_url=False)]
+        names = key_names(model)
+        found = [_translate(reader, path, dict(detail), names) for detail in error.errors(include_url=False)]
+        return None, list(dict.fromkeys(found))
 
 
 _EXPECTED = {
@@ -247,18 +241,28 @@ _EXPECTED = {
     "model_attributes_type": "a mapping",
     "too_short": "at least one entry",
     "string_too_short": "text that is not empty",
+    "bool_type": "true or false",
+}
+_MISSING = {
+    "reason": "say why, in a few words",
+    "for": "say how long it lasts, such as 8h",
+    "name": "say which group, the same word for every member",
+    "version": "say which version",
+    "freeze": "say why nothing is released: `freeze: {reason: …}`",
+    "rules": "a list of guard rails",
 }
 
 
-def _translate(reader: Reader, base: Path, detail: dict[str, Any]) -> Problem:
-    """A finding of the schema as one of our reasons."""
+def _translate(reader: Reader, base: Path, detail: dict[str, Any], names: tuple[str, ...]) -> Problem:
+    """A finding of the schema, whose keys are `names`, as one of our reasons."""
     path: Path = (*base, *detail["loc"])
     kind = detail["type"]
     if kind == "extra_forbidden":
-        known: Any = {1: WorkloadKeys, 2: {"where": WhereKeys, "hold": HoldKeys}.get(str(detail["loc"][0]))}
-        return _unknown(reader, path, known[len(detail["loc"])].model_fields)
+        words = [part for part in path if isinstance(part, str)]
+        inside = NESTED.get(words[-2]) if len(words) > 1 and len(detail["loc"]) > 1 else None
+        return _unknown(reader, path, names if inside is None else key_names(inside))
     if kind == "missing":
-        return reader.missing(path, "say why, in a few words")
+        return reader.missing(path, _MISSING[str(path[-1])])
     if kind == "literal_error":
         return reader.wrong_type(path, str(detail["ctx"]["expected"]).replace("'", "`"))
     return reader.wrong_type(path, _EXPECTED.get(kind, one_line(detail["msg"])))
@@ -266,7 +270,7 @@ def _translate(reader: Reader, base: Path, detail: dict[str, Any]) -> Problem:
 
 def _unknown(reader: Reader, path: Path, known: Any) -> Problem:
     name = str(path[-1])
-    if (path[0] != "workloads" or len(path) == 3) and (name in NOT_YET or name == "freeze"):
+    if (path[0] != "workloads" or len(path) == 3) and name in NOT_YET:
         return reader.problem(path, "policy/unsupported-key")
     close = difflib.get_close_matches(name, list(known), 1)
     names = ", ".join(f"`{key}`" for key in known)

@@ -81,6 +81,8 @@ class Image:
     """Label `org.opencontainers.image.source`."""
     revision: str | None = None
     """Label `org.opencontainers.image.revision`."""
+    platforms: tuple[str, ...] | None = None
+    """`linux/amd64`, `linux/arm/v7` …, sorted; None where nobody looked, empty where nothing is told."""
 
 
 def value_text(tag: str | None, digest: str | None, *, prefix: bool = False) -> str:

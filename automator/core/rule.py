@@ -60,6 +60,7 @@ ORDERS = {
     "numeric": Order(version.numeric_rank, "a whole number", pattern.NUMBER),
     "alphabetical": Order(version.alphabetical_rank, "text", pattern.TEXT),
     "newest": Order(version.alphabetical_rank, "text", pattern.TEXT),
+    "follow": Order(version.alphabetical_rank, "text", pattern.TEXT),
 }
 
 _ATTACHED = re.compile(
@@ -73,7 +74,7 @@ class Rule:
     """Filters, range and order of a workload, compiled."""
 
     order: str
-    """semver, version, numeric, alphabetical or newest."""
+    """semver, version, numeric, alphabetical, newest or follow."""
     text: str
     """For people: `semver ">=1.4 <2"`, `glob "main-*-{key}", order numeric`."""
     matcher: Glob | Expression | None = None
@@ -81,6 +82,10 @@ class Rule:
     constraint: Constraint | None = None
     lenient: bool = False
     prereleases: str = "range"
+    reject: tuple[str, ...] = ()
+    """Exact versions, or digests, that are refused."""
+    followed: str | None = None
+    """Under `follow`, the one tag."""
 
     def judge(self, tag: str) -> Candidate | Dropped:
         """Whether this tag may be taken, and its rank. Never raises."""
@@ -88,6 +93,8 @@ class Rule:
             return Dropped(tag, "tag/grammar", ())
         if _ATTACHED.fullmatch(tag):
             return Dropped(tag, "tag/shape", ())
+        if self.followed is not None and tag != self.followed:
+            return Dropped(tag, "tag/not-followed", (("followed", self.followed),))
         key = tag if self.matcher is None else self.matcher.key(tag)
         if key is None:
             return self._mismatch(tag)
@@ -96,12 +103,14 @@ class Rule:
                 return Dropped(tag, "tag/excluded", (("glob", glob.text),))
         how = self._how
         rank = how.rank(key)
+        if self.reject and self._rejected(tag, key, rank):
+            return Dropped(tag, "tag/rejected", ())
         if rank is None:
             return Dropped(tag, "tag/unreadable", (("key", key), ("wanted", how.wanted)))
         refused = None if self.constraint is None else self._outside(self.constraint, rank)
         if refused is not None:
             return Dropped(tag, *refused)
-        return Candidate(tag, key, None if self.order == "newest" else rank)
+        return Candidate(tag, key, None if self.order in ("newest", "follow") else rank)
 
     def rank(self, tag: str) -> Any | None:
         """Rank of a tag for comparing, without asking whether it passes range, `exclude` or
@@ -110,12 +119,26 @@ class Rule:
 
         A tag that the glob or expression does not match is read whole under semver: `1.26.0` is above
         `1.25.5-alpine` whatever `{key}-alpine` says, and nothing may move backwards unseen."""
-        if self.order == "newest" or TAG.fullmatch(tag) is None:
+        if self.order in ("newest", "follow") or TAG.fullmatch(tag) is None:
             return None
         key = tag if self.matcher is None else self.matcher.key(tag)
         if key is None and self.order != "semver":
             return None
         return self._how.rank(tag if key is None else key)
+
+    def names(self, versions: tuple[str, ...], tag: str, digest: str | None = None) -> bool:
+        """Whether a list of exact versions names this tag: by its text, the text of its key, or its
+        digest."""
+        if not versions:
+            return False
+        key = tag if self.matcher is None else self.matcher.key(tag)
+        return tag in versions or digest in versions or key in versions
+
+    def _rejected(self, tag: str, key: str, rank: Rank | None) -> bool:
+        """Whether a person refused this version, under whatever spelling (`1.4.3`, `v1.4.3`)."""
+        if tag in self.reject or key in self.reject:
+            return True
+        return rank is not None and any(self._how.rank(text) == rank for text in self.reject)
 
     def _mismatch(self, tag: str) -> Dropped:
         if isinstance(self.matcher, Glob):

@@ -6,30 +6,46 @@ that cost (manifests, history) are made for no more workloads than one cycle may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
-from automator.core.decide import (
-    Decision,
-    Limits,
-    Need,
-    Release,
-    Stay,
-    decide,
-    shown_current,
-)
-from automator.core.explain import Verdict, explain
-from automator.core.policy import InvalidWorkload, Workload
-from automator.core.reference import Repository, TagList
+from automator.core.decide import Limits, Need, Release, Stay, decide, shown_current
+from automator.core.explain import Question, Verdict, explain
+from automator.core.guardrails import bind
+from automator.core.policy import Group, InvalidWorkload, Workload
+from automator.core.rail import Rail
+from automator.core.reference import TagList
 from automator.core.report import Outcome
+from automator.core.site import Site
+from automator.core.together import Answers, Member, decide_group, unshared
 from automator.cycle.facts import FactFinder
-from automator.cycle.index import Snapshot
-from automator.cycle.observe import Observer
+from automator.cycle.index import Snapshot, group_of
+from automator.cycle.observe import Looked, Observer
 from automator.reasons import Reason, Status, reason
 
 READING_HISTORY = reason("history/reading")
 UNSETTLED = (Status.RELEASED, Status.WAITING, Status.FAILED)
+
+
+class _Unit(NamedTuple):
+    """What is decided as one, and moves in one commit."""
+
+    group: Group | None
+    members: tuple[Workload, ...]
+    blocked: Mapping[str, Reason]
+    """Members that cannot be decided, and why."""
+
+    def has(self, name: str) -> bool:
+        """Whether a workload belongs to it."""
+        return name in self.blocked or any(member.name == name for member in self.members)
+
+
+def _waits_for_its_time(outcome: Outcome) -> bool:
+    """Whether nothing but time, or news that is noticed anyway, can change an outcome."""
+    why = outcome.reason
+    return why.changes_at is not None and why.code.partition("/")[0] in ("guard", "group")
 
 
 @dataclass
@@ -40,6 +56,9 @@ class Decider:
     observer: Observer
     limits: Limits
     max_releases: int
+    """Most commits of one cycle."""
+    rails: tuple[Rail, ...] = ()
+    """The guard rails of the daemon's config."""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     news: int = 0
     """Counts outcomes recorded, so that a cycle without any can reuse its last report."""
@@ -49,13 +68,14 @@ class Decider:
     """An outcome was recorded of a workload whose policy is gone meanwhile: shown once."""
     _snapshot: Snapshot | None = None
 
-    def notice(
-        self, snapshot: Snapshot, changed: Iterable[Repository], now: datetime, *, rewound: bool
-    ) -> None:
+    def notice(self, snapshot: Snapshot, looked: Looked, now: datetime, *, rewound: bool) -> None:
         """Take in what was observed: which workloads must be decided anew."""
         self._open.update(self._moved(snapshot, rewound))
-        for repository in changed:
+        for repository in looked.changed:
             self._open.update(snapshot.by_repository.get(repository, ()))
+        for repository in looked.due if snapshot.followers else ():
+            # A followed tag moves without a word in the tag list: its digest is asked for at each turn.
+            self._open.update(snapshot.followers.get(repository, ()))
         self._open.update(name for name, at in self._timers.items() if at <= now)
         if snapshot is not self._snapshot or self._gone:
             self._snapshot = snapshot
@@ -69,30 +89,26 @@ class Decider:
     def decide(
         self,
         now: datetime,
-        selected: Callable[[Workload | InvalidWorkload], bool],
+        selected: Collection[str] | None,
         stopped: Callable[[Release], Reason | None],
         reading: Callable[[], None],
     ) -> tuple[Release, ...]:
-        """Decide every selected workload that is open; returns the releases, in order of name.
+        """Decide every selected workload (all where None) that is open; returns the releases, in order
+        of name.
 
         `stopped` says why a release may not be tried now; `reading` is called before history is
         fetched, which may take long.
         """
-        assert self._snapshot is not None
-        undecided = []
-        for name in sorted(self._open):
-            entry = self._snapshot.workloads[name]
-            if not selected(entry):
-                continue
-            problem = self._problem(self._snapshot, entry)
-            if problem is not None:
-                self._settle(entry, Stay(Status.HELD, problem))
-            elif isinstance(entry, Workload):
-                undecided.append(entry)
-        releases: list[Release] = []
+        undecided: list[_Unit] = []
+        for unit in self._units(selected):
+            for name, why in unit.blocked.items():
+                self._settle(self.snapshot.workloads[name], Stay(Status.HELD, why))
+            if unit.members:
+                undecided.append(unit)
+        releases: list[tuple[Release, ...]] = []
         while undecided:
             undecided = self._round(undecided, releases, now, stopped, reading)
-        return tuple(sorted(releases, key=lambda r: r.workload.name))
+        return tuple(sorted((r for unit in releases for r in unit), key=lambda r: r.workload.name))
 
     def settle(self, release: Release, status: Status, why: Reason, commit: str | None = None) -> None:
         """Record what became of a release."""
@@ -102,69 +118,150 @@ class Decider:
     def verdicts(self, name: str, now: datetime) -> tuple[Verdict, ...]:
         """What became of every tag of a workload that was decided before; empty where its tags
         could not be listed."""
-        assert self._snapshot is not None
-        entry = self._snapshot.workloads[name]
-        tags = None if isinstance(entry, InvalidWorkload) else self.observer.tags(entry.repository)
-        if isinstance(entry, InvalidWorkload) or not isinstance(tags, TagList):
+        (unit,) = (unit for unit in self._units({name}, all_of_them=True) if unit.has(name))
+        member = next((m for m in self._members(unit) if m.workload.name == name), None)
+        if member is None:
             return ()
-        sites = self._snapshot.claims.sites.get(name, ())
-        known = self.facts.known(entry, sites)
-        decision = decide(entry, sites, tags, known, now, self.limits)
-        return explain(entry, sites, tags, known, None if isinstance(decision, Need) else decision)
+        workload, sites, tags, facts = member
+        if workload.rule.followed is not None:
+            tags = TagList(workload.repository, (workload.rule.followed,), now, "")
+        if not isinstance(tags, TagList):
+            return ()
+        answer = self._answers(unit, now).get(name)
+        decision = None if isinstance(answer, Need) else answer
+        stops = (
+            {} if unit.group is None else unshared(unit.group, self._members(unit), name, now, self.limits)
+        )
+        return explain(Question(workload, sites, facts, now, decision, stops), tags)
 
     # -- one round -----------------------------------------------------------------------------
 
+    @property
+    def snapshot(self) -> Snapshot:
+        """The config repo as it was noticed last."""
+        assert self._snapshot is not None
+        return self._snapshot
+
+    def _units(self, selected: Collection[str] | None, *, all_of_them: bool = False) -> Iterable[_Unit]:
+        """What is decided as one: a workload, or all members of a group of which one is open."""
+        wanted = self._open if selected is None else self._open.intersection(selected)
+        names = set(selected or ()) if all_of_them else wanted
+        done: set[str] = set()
+        for name in sorted(names):
+            if name in done:
+                continue
+            group = group_of(self.snapshot.workloads[name])
+            together = (name,) if group is None else self.snapshot.groups[group]
+            done.update(together)
+            yield self._unit(together)
+
+    def _unit(self, names: Iterable[str]) -> _Unit:
+        members: list[Workload] = []
+        blocked: dict[str, Reason] = {}
+        for name in names:
+            entry = self.snapshot.workloads[name]
+            found = self._bound(entry)
+            if isinstance(found, Workload):
+                members.append(found)
+            else:
+                blocked[name] = found
+        return _Unit(next((m.group for m in members), None), tuple(members), blocked)
+
+    def _bound(self, entry: Workload | InvalidWorkload) -> Workload | Reason:
+        """The workload under the guard rails, or why it cannot be decided."""
+        if isinstance(entry, InvalidWorkload):
+            return entry.reason
+        problem = self.snapshot.claims.problems.get(entry.name)
+        if problem is not None:
+            return problem
+        rails = (*self.rails, *self.snapshot.policies.rails)
+        return bind(entry, {site.file for site in self._sites(entry.name)}, rails) if rails else entry
+
     def _round(
         self,
-        undecided: list[Workload],
-        releases: list[Release],
+        undecided: list[_Unit],
+        releases: list[tuple[Release, ...]],
         now: datetime,
         stopped: Callable[[Release], Reason | None],
         reading: Callable[[], None],
-    ) -> list[Workload]:
+    ) -> list[_Unit]:
         """Ask each once; fetch what they need; returns those to be asked again."""
-        needs: list[tuple[Workload, Need]] = []
-        for workload in undecided:
-            answer = self._ask(workload, now)
-            if isinstance(answer, Need):
-                needs.append((workload, answer))
-            elif isinstance(answer, Release):
-                why = stopped(answer)
-                if why is not None:  # one that is not tried takes nobody's place
-                    self._settle(workload, Stay(Status.FAILED, why, answer.current, answer.tag))
-                elif len(releases) < self.max_releases:
-                    releases.append(answer)
-                else:
-                    self._settle(workload, self._over_limit(answer.current, answer.tag))
+        needs: list[tuple[_Unit, Mapping[str, Need]]] = []
+        for unit in undecided:
+            answers = self._answers(unit, now)
+            lacking = {name: need for name, need in answers.items() if isinstance(need, Need)}
+            if lacking:
+                needs.append((unit, lacking))
             else:
-                self._settle(workload, answer)
+                self._take(unit, answers, releases, stopped)
         room = self.max_releases - len(releases)
-        costly = [w for w, need in needs if need.images or need.histories]
+        costly = [unit for unit, need in needs if any(n.images or n.histories for n in need.values())]
         if room <= 0:
-            for workload in costly:
-                self._settle(workload, self._over_limit(self._shown(workload), "a newer version"))
-            needs = [(w, need) for w, need in needs if w not in costly]
-        asked_now = [(w, n) for w, n in needs if n.built or w in costly[:room]]
-        self._fetch(asked_now, reading)
-        return [workload for workload, _ in needs]
+            for unit in costly:
+                for workload in unit.members:
+                    stay = self._over_limit(self._shown(workload), "a newer version")
+                    self._settle(workload, stay)
+            needs = [(unit, need) for unit, need in needs if unit not in costly]
+        asked_now = [
+            (unit, need)
+            for unit, need in needs
+            if any(n.built for n in need.values()) or unit in costly[:room]
+        ]
+        self._fetch(asked_now, now, reading)
+        return [unit for unit, _ in needs]
 
-    def _ask(self, workload: Workload, now: datetime) -> Decision | Need:
-        assert self._snapshot is not None
-        sites = self._snapshot.claims.sites.get(workload.name, ())
-        tags = self.observer.tags(workload.repository)
-        known = self.facts.known(workload, sites)
-        return decide(workload, sites, tags, known, now, self.limits)
+    def _take(
+        self,
+        unit: _Unit,
+        answers: Answers,
+        releases: list[tuple[Release, ...]],
+        stopped: Callable[[Release], Reason | None],
+    ) -> None:
+        """Settle what stays; keep what moves, unless it was refused before or there are enough."""
+        moves = tuple(answer for answer in answers.values() if isinstance(answer, Release))
+        why = next((found for move in moves if (found := stopped(move)) is not None), None)
+        for workload in unit.members:
+            answer = answers[workload.name]
+            if isinstance(answer, Stay):
+                self._settle(workload, answer)
+            elif isinstance(answer, Release) and why is not None:
+                # One that is not tried takes nobody's place.
+                self._settle(workload, Stay(Status.FAILED, why, answer.current, answer.tag))
+            elif isinstance(answer, Release) and len(releases) >= self.max_releases:
+                self._settle(workload, self._over_limit(answer.current, answer.tag))
+        if moves and why is None and len(releases) < self.max_releases:
+            releases.append(moves)
 
-    def _fetch(self, needs: list[tuple[Workload, Need]], reading: Callable[[], None]) -> None:
-        histories = tuple({site: None for _, need in needs for site in need.histories})
+    def _answers(self, unit: _Unit, now: datetime) -> Answers:
+        members = self._members(unit)
+        if unit.group is not None:
+            return decide_group(unit.group, members, unit.blocked, now, self.limits)
+        return {m.workload.name: decide(*m, now, self.limits) for m in members}
+
+    def _members(self, unit: _Unit) -> list[Member]:
+        return [
+            Member(
+                w, self._sites(w.name), self.observer.tags(w.listed), self.facts.known(w, self._sites(w.name))
+            )
+            for w in unit.members
+        ]
+
+    def _sites(self, name: str) -> tuple[Site, ...]:
+        return self.snapshot.claims.sites.get(name, ())
+
+    def _fetch(
+        self, needs: list[tuple[_Unit, Mapping[str, Need]]], now: datetime, reading: Callable[[], None]
+    ) -> None:
+        single = [(w, found[w.name]) for unit, found in needs for w in unit.members if w.name in found]
+        histories = tuple({site: None for _, need in single for site in need.histories})
         if histories and self.facts.must_fetch_history(histories):
-            for workload, need in needs:
+            for workload, need in single:
                 if need.histories:
                     self._settle(workload, Stay(Status.WAITING, READING_HISTORY, self._shown(workload)))
             reading()
         if histories:
             self.facts.read_histories(histories)
-        self.facts.look_up([(w.repository, need) for w, need in needs if need.built or need.images])
+        self.facts.look_up([(w.repository, need) for w, need in single if need.built or need.images], now)
 
     # -- what is open --------------------------------------------------------------------------
 
@@ -172,23 +269,22 @@ class Decider:
         old = self._snapshot
         if old is snapshot:
             return ()
-        if old is None or rewound:
+        if old is None or rewound or old.policies.rails != snapshot.policies.rails:
             return snapshot.workloads
         was, now = old.claims, snapshot.claims
         same = old.policies is snapshot.policies
-        return [
+        moved = {
             name
             for name, entry in snapshot.workloads.items()
             if (not same and old.workloads.get(name) != entry)
             or was.sites.get(name, ()) != now.sites.get(name, ())
             or was.problems.get(name) != now.problems.get(name)
-        ]
-
-    @staticmethod
-    def _problem(snapshot: Snapshot, entry: Workload | InvalidWorkload) -> Reason | None:
-        if isinstance(entry, InvalidWorkload):
-            return entry.reason
-        return snapshot.claims.problems.get(entry.name)
+        }
+        if not same:  # who left a group, or joined it, changes it for all the others
+            for group in old.groups.keys() | snapshot.groups.keys():
+                if old.groups.get(group) != snapshot.groups.get(group):
+                    moved.update(snapshot.groups.get(group, ()))
+        return moved
 
     # -- outcomes --------------------------------------------------------------------------------
 
@@ -196,8 +292,7 @@ class Decider:
         return Stay(Status.WAITING, reason("waiting/limit", after=after, limit=self.max_releases), current)
 
     def _shown(self, workload: Workload) -> str | None:
-        assert self._snapshot is not None
-        sites = self._snapshot.claims.sites.get(workload.name, ())
+        sites = self._sites(workload.name)
         return shown_current(workload, sites, self.facts.known(workload, sites))
 
     def _settle(self, entry: Workload | InvalidWorkload, stay: Stay) -> None:
@@ -211,10 +306,9 @@ class Decider:
         if self.outcomes.get(name) != outcome:
             self.outcomes[name] = outcome
             self.news += 1
-        assert self._snapshot is not None
-        if name not in self._snapshot.workloads:
+        if name not in self.snapshot.workloads:
             self._gone = True
-        elif outcome.status in UNSETTLED:
+        elif outcome.status in UNSETTLED and not _waits_for_its_time(outcome):
             self._open.add(name)
         else:
             self._open.discard(name)
@@ -232,8 +326,7 @@ class Decider:
         target: str | None,
         commit: str | None,
     ) -> Outcome:
-        assert self._snapshot is not None
-        sites = self._snapshot.claims.sites.get(entry.name, ())
+        sites = self._sites(entry.name)
         about = (entry.owner, entry.environment) if isinstance(entry, Workload) else (None, None)
         return Outcome(
             workload=entry.name,

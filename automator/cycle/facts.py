@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from automator.core.decide import Facts, Need, SiteKey, Unavailable, site_key
+from automator.core.facts import Facts, Need, Sighting, SiteKey, Unavailable, site_key
+from automator.core.guards import upstream_names
 from automator.core.history import FileVersion, SiteHistory, enough, site_history
 from automator.core.policy import Workload
 from automator.core.reference import Image, Repository
@@ -31,6 +33,8 @@ class FactFinder:
     reach: Reach
     withdrawn: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Tags of each image whose releases the branch was rewound past."""
+    _seen: dict[Repository, dict[str, Sighting]] = field(default_factory=dict)
+    """Of repositories whose workloads ask for it: what is remembered of each tag's digest."""
     _images: dict[Repository, dict[str, Image | Unavailable]] = field(default_factory=dict)
     _looks: dict[Repository, dict[str, Image | Unavailable]] = field(default_factory=dict)
     _files: dict[str, _FileHistory] = field(default_factory=dict)
@@ -42,6 +46,7 @@ class FactFinder:
         """A cycle begins: what registries serve may have changed."""
         self._images.clear()
         self._looks.clear()
+        self._seen.clear()
         self._fetch_failed = None
 
     def forget(self) -> None:
@@ -62,11 +67,26 @@ class FactFinder:
             if history is not None:
                 histories[site_key(site)] = history
         built = {tag: look.built if isinstance(look, Image) else look for tag, look in looks.items()}
-        withdrawn = self.withdrawn.get(str(repository), frozenset())
-        return Facts(built, self._images.get(repository, {}), histories, withdrawn)
+        guards = workload.guards
+        seen: Mapping[str, Sighting] = {}
+        if guards.min_age is not None or guards.platforms:
+            if repository not in self._seen:
+                self._seen[repository] = dict(self.observer.memory.sightings(repository))
+            seen = self._seen[repository]
+        # What upstream workloads held is read from history by a later version: until then it is unknown.
+        upstreams = dict.fromkeys(() if guards.after is None else upstream_names(guards.after))
+        return Facts(
+            built=built,
+            images=self._images.get(repository, {}),
+            histories=histories,
+            withdrawn=self.withdrawn.get(str(repository), frozenset()),
+            seen=seen,
+            upstreams=upstreams,
+        )
 
-    def look_up(self, needs: Iterable[tuple[Repository, Need]]) -> None:
-        """Ask registries for what is needed, all at once; what cannot be had becomes a fact too."""
+    def look_up(self, needs: Iterable[tuple[Repository, Need]], now: datetime) -> None:
+        """Ask registries for what is needed, all at once; what cannot be had becomes a fact too, and what
+        digest is seen under a tag is remembered."""
         looks: dict[tuple[Repository, str], None] = {}
         images: dict[tuple[Repository, str], None] = {}
         for repository, need in needs:
@@ -76,6 +96,9 @@ class FactFinder:
             self._looks.setdefault(repository, {})[tag] = answer
         for (repository, tag), answer in self.observer.images(list(images)).items():
             self._images.setdefault(repository, {})[tag] = answer
+            if isinstance(answer, Image):
+                sighting = self.observer.memory.sight(repository, tag, answer.digest, now)
+                self._seen.setdefault(repository, {})[tag] = sighting
             if tag in self._looks.get(repository, {}):
                 # A tag that was pushed again is as old as what the registry serves for it now.
                 self._looks[repository][tag] = answer

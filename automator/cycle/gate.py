@@ -1,44 +1,40 @@
-"""The gate: what `check` finds in a plain folder of policies and manifests, without network.
+"""The gate: what `check` finds in a plain folder of policies and manifests.
 
-It reads the folder through the same index as a cycle reads a commit, so it cannot judge otherwise.
+It reads the folder through the same index as a cycle reads a commit, so it cannot judge otherwise. No
+network, but for the tag lists of `--online`, which the caller brings the way to ask for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 
-from automator.core.deadmarkers import FluxPolicy, Survey, flux_policies, is_known, survey
 from automator.core.decide import differing
+from automator.core.lint import lint, together
+from automator.core.lintset import lint_set
 from automator.core.policy import InvalidWorkload, Place, Workload
+from automator.core.reference import Repository
 from automator.core.site import Site
-from automator.core.yamltext import Document, parse
 from automator.cycle.earlier import Earlier
+from automator.cycle.findings import Finding as Finding
+from automator.cycle.findings import Shower
 from automator.cycle.index import Index, Snapshot
-from automator.cycle.source import BLOB_LIMIT, Scope, decode
+from automator.cycle.source import Scope
+from automator.cycle.surroundings import Surroundings
 from automator.edges.checkout import Entry, FileLog, TreeChange
 from automator.edges.folder import FolderSource
-from automator.errors import ManifestError
+from automator.errors import RegistryError
 from automator.reasons import Reason, reason
 
-_MARKER_WORDS = (b"$imagepolicy", b"automator:", b"ImagePolicy")
+ASKED_AT_ONCE = 8
+"""Repositories that `--online` asks for their tags at the same time."""
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that `check` has to say."""
-
-    error: bool
-    """True: it cannot work. False: it will surprise."""
-    place: str
-    """`file:line`, or the file."""
-    reason: Reason
-
-    @property
-    def level(self) -> str:
-        return "error" if self.error else "warning"
+Ask = Callable[[Repository], Collection[str]]
+"""The tags of a repository. Raises RegistryError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +44,8 @@ class Verdict:
     workloads: int
     sites: int
     findings: tuple[Finding, ...]
+    files: tuple[str, ...] = ()
+    """The policy files."""
 
     @property
     def errors(self) -> int:
@@ -63,9 +61,12 @@ class _Folder:
 
     def __init__(self, root: Path) -> None:
         self._files = FolderSource(root)
+        self._entries: dict[str, Entry] | None = None
 
     def tree(self, commit: str) -> Mapping[str, Entry]:
-        return {path: Entry(mode, path) for path, mode in self._files.modes().items()}
+        if self._entries is None:
+            self._entries = {path: Entry(mode, path) for path, mode in self._files.modes().items()}
+        return self._entries
 
     def changes(self, old: str, new: str) -> tuple[TreeChange, ...]:
         return ()
@@ -77,129 +78,144 @@ class _Folder:
         return FileLog((), complete=True)
 
 
-def check(root: Path, scope: Scope) -> Verdict:
+def check(
+    root: Path,
+    scope: Scope,
+    *,
+    now: datetime | None = None,
+    coverage: bool = False,
+    ask: Ask | None = None,
+) -> Verdict:
     """Judge the policies and manifests below a folder.
+
+    What has ended or never opens is told as of `now`, if that is given; sites that no policy owns with
+    `coverage`; what needs a registry's tags where there is a way to `ask` for them.
 
     Raises UsageError where `root` is no folder.
     """
     folder = _Folder(root)
     snapshot = Index(folder, scope, Earlier(folder), thorough=True).move_to("folder")
-    markers = _Markers(snapshot)
-    markers.read(folder, scope)
-    found = [*_policy_findings(snapshot), *_file_findings(snapshot), *markers.findings()]
-    found += _site_findings(snapshot, markers)
+    around = Surroundings(snapshot, folder, scope)
+    found = [*_policy_findings(snapshot), *_file_findings(snapshot), *around.marker_findings()]
+    found += _site_findings(snapshot, around)
+    lists, silent = _ask(snapshot, ask)
+    found += [*silent, *_lints(snapshot, now, lists)]
+    if coverage:
+        found += _unowned(snapshot)
     claimed = sum(len(sites) for sites in snapshot.claims.sites.values())
-    found.sort(key=lambda f: (not f.error, _in_file_order(f.place), f.reason.code))
-    return Verdict(len(snapshot.workloads), claimed, tuple(dict.fromkeys(found)))
+    shown = Shower(folder).shown(dict.fromkeys(found))
+    shown.sort(key=lambda f: (not f.error, f.file, f.line or 0, f.reason.code))
+    files = tuple(sorted(filter(scope.is_policy, folder.tree("folder"))))
+    return Verdict(len(snapshot.workloads), claimed, tuple(shown), files)
 
 
-def _in_file_order(place: str) -> tuple[str, int]:
-    file, _, line = place.rpartition(":")
-    return (file, int(line)) if line.isdecimal() else (place, 0)
+def _at(error: bool, place: Place | str, why: Reason, near: str = "") -> Finding:
+    if isinstance(place, str):
+        return Finding(error, place, None, why, near)
+    return Finding(error, place.file, place.line, why, near)
 
 
-class _Markers:
-    """What the markers of a folder's files say, in files that hold any."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._sites: dict[str, list[Site]] = {}
-        claims = snapshot.claims
-        for site in (*chain.from_iterable(claims.sites.values()), *claims.unowned):
-            self._sites.setdefault(site.file, []).append(site)
-        self._surveys: dict[str, Survey] = {}
-        self._declared: list[FluxPolicy] = []
-
-    def read(self, folder: _Folder, scope: Scope) -> None:
-        """Look at every file that speaks of a policy of Flux or of a workload."""
-        entries = folder.tree("folder").items()
-        paths = [path for path, entry in entries if entry.is_file and scope.is_manifest(path)]
-        for path, data in folder.blobs(paths, limit=BLOB_LIMIT):
-            if data is None or not any(word in data for word in _MARKER_WORDS):
-                continue
-            try:
-                text = decode(data)
-            except ManifestError:
-                continue
-            documents = _documents(text)
-            self._declared.extend(flux_policies(documents or ()))
-            self._surveys[path] = survey(text, documents, self._sites.get(path, ()))
-
-    def findings(self) -> Iterator[Finding]:
-        """Markers that cannot work, and those of a policy that nobody declares."""
-        for path, found in self._surveys.items():
-            dead = {line for line, _ in found.dead}
-            for line, why in found.dead:
-                yield Finding(False, str(Place(path, line)), why)
-            for line, policy in found.policies:
-                if self._declared and line not in dead and not is_known(policy, self._declared):
-                    why = reason("marker/unknown-policy", line=line, policy=policy)
-                    yield Finding(False, str(Place(path, line)), why)
-
-    def is_live(self, site: Site) -> bool:
-        """Whether Flux sees the marker at a site."""
-        found = self._surveys.get(site.file)
-        lines = {site.line - 1, site.line}
-        return found is not None and lines.isdisjoint(line for line, _ in found.dead)
-
-    def missing(self, workload: Workload) -> Reason | None:
-        """Why a workload that looks for a marker has no site, if no file has that marker."""
-        wanted = workload.where.marker
-        named = {policy for found in self._surveys.values() for _, policy in found.policies}
-        if wanted is None or wanted in named or wanted in {name.partition(":")[2] for name in named}:
-            return None
-        return reason("marker/none", marker=wanted, workload=workload.name)
-
-
-def _documents(text: str) -> tuple[Document, ...] | None:
-    try:
-        return parse(text)
-    except ManifestError:
-        return None
-
-
-def _no_site(workload: Workload) -> Reason:
-    return reason("site/none", workload=workload.name, image=workload.repository)
+# -- what is wrong with policies and files ---------------------------------------------------------------
 
 
 def _policy_findings(snapshot: Snapshot) -> Iterator[Finding]:
     for place, why in snapshot.policies.problems:
-        yield Finding(True, str(place), why)
+        yield _at(True, place, why)
     for place, why in snapshot.policies.warnings:
-        yield Finding(False, str(place), why)
+        yield _at(False, place, why)
     told = {why for _, why in snapshot.policies.problems}
     for entry in snapshot.policies.workloads:
         if isinstance(entry, InvalidWorkload) and entry.reason not in told:
-            yield Finding(True, str(entry.place), entry.reason)
+            yield _at(True, entry.place, entry.reason)
     if not snapshot.workloads and not snapshot.policies.problems:
-        yield Finding(False, "policies", reason("policy/none"))
+        yield _at(False, "policies", reason("policy/none"))
 
 
 def _file_findings(snapshot: Snapshot) -> Iterator[Finding]:
     for path, why in snapshot.troubles.items():
-        yield Finding(False, path, why)
+        yield _at(False, path, why)
 
 
-def _site_findings(snapshot: Snapshot, markers: _Markers) -> Iterator[Finding]:
+# -- sites -------------------------------------------------------------------------------------------------
+
+
+def _site_findings(snapshot: Snapshot, around: Surroundings) -> Iterator[Finding]:
     claims = snapshot.claims
+    labels = {site.label: site for site in claims.unowned}
     for name, why in claims.problems.items():
-        yield Finding(True, str(snapshot.workloads[name].place), why)
+        yield _at(True, snapshot.workloads[name].place, why)
     for why in claims.warnings:
-        yield Finding(False, "manifests", why)
+        site = labels.get(dict(why.params).get("site", ""))
+        yield _at(False, "manifests" if site is None else Place(site.file, site.line), why)
     for entry in snapshot.policies.workloads:
         if isinstance(entry, Workload) and entry.name not in claims.problems:
-            yield from _workload_findings(entry, claims.sites.get(entry.name, ()), markers)
+            yield from _workload_findings(entry, claims.sites.get(entry.name, ()), around)
 
 
-def _workload_findings(workload: Workload, sites: tuple[Site, ...], markers: _Markers) -> Iterator[Finding]:
+def _workload_findings(
+    workload: Workload, sites: tuple[Site, ...], around: Surroundings
+) -> Iterator[Finding]:
     if not sites:
-        yield Finding(False, str(workload.place), markers.missing(workload) or _no_site(workload))
+        missing = reason("site/none", workload=workload.name, image=workload.repository)
+        yield _at(False, workload.place, around.missing_marker(workload) or missing, workload.name)
         return
     for site in sites:
-        place = str(Place(site.file, site.line))
-        if site.held is not None:
-            yield Finding(False, place, site.held)
-        if site.marker is not None and markers.is_live(site):
-            yield Finding(False, place, reason("marker/shared", site=site.label, marker=site.marker))
+        reasons = [] if site.held is None else [site.held]
+        for why in (*reasons, *around.of_site(workload, site)):
+            yield _at(False, Place(site.file, site.line), why, site.tag or site.written)
     other = next((site for site in sites if site.tag != sites[0].tag), None)
-    if other is not None:
-        yield Finding(False, str(workload.place), differing(workload, sites[0], other))
+    if other is not None and not workload.align:
+        yield _at(False, workload.place, differing(workload, sites[0], other), workload.name)
+
+
+def _unowned(snapshot: Snapshot) -> Iterator[Finding]:
+    for site in snapshot.claims.unowned:
+        if site.repository is not None:
+            why = reason("lint/unowned", site=site.label, image=site.repository)
+            yield _at(False, Place(site.file, site.line), why, site.tag or site.written)
+
+
+# -- what will surprise --------------------------------------------------------------------------------------
+
+
+def _valid(snapshot: Snapshot) -> tuple[Workload, ...]:
+    return tuple(w for w in snapshot.policies.workloads if isinstance(w, Workload))
+
+
+def _lints(
+    snapshot: Snapshot, now: datetime | None, lists: Mapping[Repository, Collection[str]]
+) -> Iterator[Finding]:
+    if now is None:
+        return
+    workloads = _valid(snapshot)
+    sites = snapshot.claims.sites
+    each = (lint(w, sites.get(w.name, ()), now, lists.get(w.listed)) for w in workloads)
+    for one in together(tuple(chain.from_iterable(each)), workloads):
+        yield _at(False, one.place, one.reason, one.near)
+    for told in lint_set(snapshot.policies.workloads, now, lists):
+        yield _at(False, told.place, told.reason, told.near)
+
+
+def _ask(
+    snapshot: Snapshot, ask: Ask | None
+) -> tuple[dict[Repository, Collection[str]], tuple[Finding, ...]]:
+    """The tags of every watched repository, each asked for once, and what could not be had."""
+    if ask is None:
+        return {}, ()
+    first: dict[Repository, Workload] = {}
+    for workload in _valid(snapshot):
+        first.setdefault(workload.listed, workload)
+    lists: dict[Repository, Collection[str]] = {}
+    silent: list[Finding] = []
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+        asked = {repository: pool.submit(ask, repository) for repository in first}
+        for repository, answer in asked.items():
+            try:
+                lists[repository] = answer.result()
+            except RegistryError as error:
+                why = error.reason
+                told = reason("lint/no-list", image=repository, problem=why.sentence, next=why.next_step)
+                workload = first[repository]
+                key = "image" if workload.tags_from is None else "tags_from"
+                silent.append(_at(False, workload.place_of(key), told))
+    return lists, tuple(silent)

@@ -72,12 +72,42 @@ class Snapshot:
 
     @cached_property
     def by_repository(self) -> dict[Repository, tuple[str, ...]]:
-        """Valid workloads with sites, by the repository they watch."""
+        """Valid workloads with sites, by the repository whose tags they watch."""
+        return self._watchers(lambda w: w.rule.followed is None)
+
+    @cached_property
+    def followers(self) -> dict[Repository, tuple[str, ...]]:
+        """Valid workloads with sites that follow one tag, by its repository."""
+        return self._watchers(lambda w: w.rule.followed is not None)
+
+    @cached_property
+    def watched(self) -> dict[Repository, bool]:
+        """Repositories that are looked at; true for those whose tags are listed."""
+        return {**dict.fromkeys(self.followers, False), **dict.fromkeys(self.by_repository, True)}
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Names of the members of each group, invalid ones too."""
+        found: dict[str, list[str]] = {}
+        for w in self.policies.workloads:
+            name = group_of(w)
+            if name is not None:
+                found.setdefault(name, []).append(w.name)
+        return {group: tuple(sorted(set(names))) for group, names in found.items()}
+
+    def _watchers(self, wanted: Callable[[Workload], bool]) -> dict[Repository, tuple[str, ...]]:
         found: dict[Repository, list[str]] = {}
         for w in self.policies.workloads:
-            if isinstance(w, Workload) and self.claims.sites.get(w.name):
-                found.setdefault(w.repository, []).append(w.name)
+            if isinstance(w, Workload) and wanted(w) and self.claims.sites.get(w.name):
+                found.setdefault(w.listed, []).append(w.name)
         return {repository: tuple(names) for repository, names in found.items()}
+
+
+def group_of(entry: Workload | InvalidWorkload) -> str | None:
+    """Name of the group that an entry is a member of."""
+    if isinstance(entry, InvalidWorkload):
+        return entry.group
+    return None if entry.group is None else entry.group.name
 
 
 @dataclass

@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from automator.core.decide import Unavailable
+from automator.core.facts import Sighting, Unavailable
 from automator.core.reference import Image, Repository, TagList
 from automator.edges.registry import RateLimited
 from automator.errors import RegistryError
@@ -41,6 +41,17 @@ class Memory(Protocol):
     def images(self, repository: Repository) -> Mapping[str, Image]: ...
     def save_image(self, repository: Repository, tag: str, image: Image) -> None: ...
     def first_seen(self, repository: Repository, tag: str) -> datetime | None: ...
+    def sightings(self, repository: Repository) -> Mapping[str, Sighting]: ...
+    def sight(self, repository: Repository, tag: str, digest: str, now: datetime) -> Sighting: ...
+
+
+class Looked(NamedTuple):
+    """What a look at the registries brought."""
+
+    changed: set[Repository]
+    """Repositories whose tag list changed."""
+    due: Collection[Repository]
+    """Repositories that had their turn."""
 
 
 @dataclass
@@ -60,7 +71,7 @@ class Observer:
     _asked_at: dict[Repository, datetime] = field(default_factory=dict)
     _just_seen: Seen = field(default_factory=dict)
     """Looked up in this cycle: not asked for twice. A late thread writes into its own cycle's."""
-    _watched: Collection[Repository] = ()
+    _watched: Mapping[Repository, bool] = field(default_factory=dict)
     """The very collection that was looked at last: most cycles pass it again, and then nothing is due
     before `_next_due`."""
     _next_due: datetime | None = None
@@ -69,29 +80,31 @@ class Observer:
 
     def look(
         self,
-        repositories: Collection[Repository],
+        repositories: Mapping[Repository, bool],
         named: Collection[Repository],
         now: datetime,
         *,
         all_due: bool,
-    ) -> set[Repository]:
-        """Ask for the tag lists that are due, named ones first; returns those whose list changed."""
+    ) -> Looked:
+        """Ask for the tag lists that are due, named ones first. A repository that is false in
+        `repositories` has its turn, but nobody needs its list."""
         self._now = now
         self._just_seen = {}
         same = repositories is self._watched and not (named or all_due)
         if same and self._next_due is not None and now < self._next_due:
-            return set()
+            return Looked(set(), ())
         due = [r for r in repositories if all_due or r in named or self._is_due(r, now)]
         due.sort(key=lambda r: r not in named)
-        answers = self._ask("tags", [(r, "") for r in due], lambda r, _: self.registry.tags(r, now=now))
+        listed = [(r, "") for r in due if repositories[r]]
+        answers = self._ask("tags", listed, lambda r, _: self.registry.tags(r, now=now))
         changed = set()
+        self._asked_at.update(dict.fromkeys(due, now))
         for (repository, _), answer in answers.items():
-            self._asked_at[repository] = now
             if self._take(repository, answer):
                 changed.add(repository)
         self._watched = repositories
         self._next_due = min((self._due_at(r) for r in repositories), default=now)
-        return changed
+        return Looked(changed, due)
 
     def tags(self, repository: Repository) -> TagList | Unavailable:
         """The last answer: a complete list, or why there is none."""
@@ -159,7 +172,9 @@ class Observer:
         if just_seen is not None:
             return just_seen
         known = self.memory.image(repository, tag)
-        if known is not None and self.registry.digest(repository, tag) == known.digest:
+        # What was looked up before platforms were kept is looked up once more.
+        is_whole = known is not None and known.platforms is not None
+        if known is not None and is_whole and self.registry.digest(repository, tag) == known.digest:
             return known
         return self._look_up(repository, tag, seen)
 

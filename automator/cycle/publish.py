@@ -6,7 +6,7 @@ refuses fails. A lost race publishes nothing: the cycle decides again on the new
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
@@ -21,14 +21,15 @@ from automator.core.site import Site
 from automator.cycle.index import Index
 from automator.edges.checkout import Checkout, Identity, Landed, Lost, Refused
 from automator.errors import CheckoutError, ManifestError
-from automator.reasons import Reason
+from automator.reasons import Reason, reason
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A release whose new texts are proven, ready to be committed."""
+    """One commit to be: its releases, whose new texts are proven."""
 
-    release: Release
+    releases: tuple[Release, ...]
+    """One, or all members of a group that move."""
     patches: tuple[Patch, ...]
 
 
@@ -46,41 +47,86 @@ class Published:
     """The server stopped answering: what is in neither list has not landed as far as is known."""
 
 
-def rewrite_all(
-    index: Index, releases: Iterable[Release]
-) -> tuple[tuple[Rewritten, ...], tuple[tuple[Release, Reason], ...]]:
-    """New texts for every release, each on top of the ones before it; and what is held instead.
+Held = tuple[Release, Reason]
 
-    A release is rewritten in all its files or in none.
+
+def rewrite_all(index: Index, releases: Iterable[Release]) -> tuple[tuple[Rewritten, ...], tuple[Held, ...]]:
+    """New texts for every commit, each on top of the ones before it; and what is held instead.
+
+    A release is rewritten in all its files or in none, a group in all its members or in none.
     """
     releases = tuple(releases)
     texts = index.texts({site.file for release in releases for site in release.sites})
     done: list[Rewritten] = []
-    held: list[tuple[Release, Reason]] = []
+    held: list[Held] = []
     edited: set[str] = set()
-    for release in releases:
+    for batch in batches(releases):
         try:
-            patches = _patches(release, texts, edited)
-        except ManifestError as error:
-            held.append((release, error.reason))
+            patches = _patches(batch, texts, edited)
+        except _Unwritable as error:
+            held += [(release, error.told(release)) for release in batch]
             continue
         texts.update({patch.file: patch.after for patch in patches})
         edited.update(patch.file for patch in patches)
-        done.append(Rewritten(release, patches))
+        done.append(Rewritten(batch, patches))
     return tuple(done), tuple(held)
 
 
-def _patches(release: Release, texts: Mapping[str, str], edited: Collection[str]) -> tuple[Patch, ...]:
-    """The edits of a release in texts of which some were `edited` since their sites were located."""
-    by_file: dict[str, list[Edit]] = {}
-    pin = release.workload.pin == "digest"
-    for site in release.sites:
-        by_file.setdefault(site.file, []).append(Edit(site, release.tag, release.image.digest, pin))
+def batches(releases: Iterable[Release]) -> tuple[tuple[Release, ...], ...]:
+    """The releases of each commit: one, or those of a group together."""
+    found: dict[tuple[str, str], list[Release]] = {}
+    for release in releases:
+        alone = ("workload", release.workload.name)
+        found.setdefault(alone if release.together is None else ("group", release.together), []).append(
+            release
+        )
+    return tuple(map(tuple, found.values()))
+
+
+class _Unwritable(Exception):
+    """A release of a commit that cannot be written exactly, so that none of the commit is."""
+
+    def __init__(self, culprit: Release, why: Reason) -> None:
+        super().__init__(why.sentence)
+        self._culprit, self._why = culprit, why
+
+    def told(self, release: Release) -> Reason:
+        """Why this release of the commit is held."""
+        if release is self._culprit:
+            return self._why
+        return reason(
+            "group/member-stops",
+            group=release.together,
+            member=self._culprit.workload.name,
+            tag=release.tag,
+            why=self._why.sentence,
+            stopped_by=self._why.code,
+        )
+
+
+def _patches(
+    releases: Sequence[Release], texts: Mapping[str, str], edited: Collection[str]
+) -> tuple[Patch, ...]:
+    """The edits of a commit in texts of which some were `edited` since their sites were located.
+
+    Raises _Unwritable.
+    """
+    texts, edited = dict(texts), set(edited)
     patches: list[Patch] = []
-    for file, edits in by_file.items():
-        before = texts[file]
-        after = rewrite(before, edits, PurePosixPath(file).name, located=file not in edited)
-        patches.append(Patch(release.workload.name, file, before, after))
+    for release in releases:
+        by_file: dict[str, list[Edit]] = {}
+        pin = release.workload.pin == "digest"
+        for site in release.sites:
+            by_file.setdefault(site.file, []).append(Edit(site, release.tag, release.image.digest, pin))
+        for file, edits in by_file.items():
+            before = texts[file]
+            try:
+                after = rewrite(before, edits, PurePosixPath(file).name, located=file not in edited)
+            except ManifestError as error:
+                raise _Unwritable(release, error.reason) from error
+            patches.append(Patch(release.workload.name, file, before, after))
+            texts[file] = after
+            edited.add(file)
     return tuple(patches)
 
 
@@ -107,22 +153,22 @@ class Publisher:
         except CheckoutError as error:
             return Published(error=error.reason)
         if isinstance(answer, Landed):
-            landed = zip((item.release for item in rewritten), commits, strict=True)
-            return Published(landed=tuple(landed))
+            pairs = zip(rewritten, commits, strict=True)
+            return Published(landed=tuple((r, commit) for item, commit in pairs for r in item.releases))
         if isinstance(answer, Lost):
             return Published(lost=True)
         if len(rewritten) == 1:
-            return Published(refused=((rewritten[0].release, answer.words),))
+            return Published(refused=tuple((r, answer.words) for r in rewritten[0].releases))
         return self._one_by_one(base, rewritten, now)
 
     def _one_by_one(self, base: str, rewritten: Sequence[Rewritten], now: datetime) -> Published:
         """Each release by itself, on top of those that landed and without those that did not."""
         tip = base
-        texts = {patch.file: patch.before for item in reversed(rewritten) for patch in item.patches}
+        texts = {patch.file: patch.before for item in reversed(rewritten) for patch in reversed(item.patches)}
         landed: list[tuple[Release, str]] = []
         refused: list[tuple[Release, str]] = []
         for item in rewritten:
-            alone = Rewritten(item.release, _patches(item.release, texts, texts))
+            alone = Rewritten(item.releases, _patches(item.releases, texts, texts))
             try:
                 (commit,) = self.checkout.commit(tip, [self._draft(alone, now)], when=now, author=self.author)
                 answer = self._push(commit, tip)
@@ -131,9 +177,9 @@ class Publisher:
             if isinstance(answer, Landed):
                 tip = commit
                 texts.update({patch.file: patch.after for patch in alone.patches})
-                landed.append((item.release, commit))
+                landed += [(release, commit) for release in item.releases]
             elif isinstance(answer, Refused):
-                refused.append((item.release, answer.words))
+                refused += [(release, answer.words) for release in item.releases]
             else:
                 return Published(tuple(landed), tuple(refused), lost=True)
         return Published(tuple(landed), tuple(refused))
@@ -150,38 +196,54 @@ class Publisher:
             raise
 
     def _draft(self, item: Rewritten, now: datetime) -> Draft:
-        files = tuple((patch.file, patch.after.encode()) for patch in item.patches)
-        seen = self.first_seen(item.release.workload.repository, item.release.tag)
-        return Draft(message(item.release, None if seen is None else now - seen, self.templates), files)
+        # A file that two members of a group write is written as the last one leaves it.
+        files = {patch.file: patch.after.encode() for patch in item.patches}
+        first = item.releases[0]
+        seen = self.first_seen(first.workload.listed, first.tag)
+        text = message(item.releases, None if seen is None else now - seen, self.templates)
+        return Draft(text, tuple(files.items()))
 
 
-def message(release: Release, seen: timedelta | None, templates: Templates | None) -> str:
-    """The commit message of a release: subject, body and trailers (DESIGN section 7).
+def message(releases: Sequence[Release], seen: timedelta | None, templates: Templates | None) -> str:
+    """The message of a commit: subject, body and trailers (DESIGN section 7), with a block for each
+    release.
 
-    `seen` is how long ago its tag was first listed.
+    `seen` is how long ago the first one's tag was first listed.
     """
-    workload, image = release.workload, release.image
-    members = tuple(
-        Member(
-            workload=workload.name,
-            image=str(workload.repository),
-            before=before,
-            after=release.target,
-            sites=tuple(site.label for site in release.sites if _version(site) == before),
-            built=image.built,
-            source=source_link(image.source, image.revision),
-            policy=workload.place.file,
-        )
-        # Sites that were behind move from another version: each claim is exactly true.
-        for before in dict.fromkeys((release.current, *map(_version, release.sites)))
-        if any(_version(site) == before for site in release.sites)
-    )
-    why = f"newest in {workload.rule.text} of {release.count} tags"
+    first = releases[0]
+    members = tuple(member for release in releases for member in _members(release))
+    count = f" of {first.count} tags" if first.workload.rule.followed is None else ""
+    why = f"newest in {first.workload.rule.text}{count}"
+    if first.workload.rule.followed is not None:
+        why = f"new digest of {first.tag}, {first.workload.rule.text}"
+    if first.down:
+        why = f"the policy excludes {first.current.partition('@')[0]} and permits a downgrade: {why}"
     if seen is not None and seen >= timedelta(minutes=1):
         why += f", seen {format_age(seen)} ago"
+    urgent = [r.workload.urgent.reason for r in releases if r.is_urgent and r.workload.urgent is not None]
+    record = ReleaseRecord("release", members, reason=f"urgent: {urgent[0]}" if urgent else None)
     # The templates were tried when the config was read; one that fails all the same costs its words only.
-    text, _ = compose_or_default(ReleaseRecord("release", members), why=why, templates=templates)
+    text, _ = compose_or_default(record, why=why, templates=templates)
     return text
+
+
+def _members(release: Release) -> Iterator[Member]:
+    """The blocks of one release; sites that were behind move from another version: each claim is exactly
+    true."""
+    workload, image = release.workload, release.image
+    for before in dict.fromkeys((release.current, *map(_version, release.sites))):
+        sites = tuple(site.label for site in release.sites if _version(site) == before)
+        if sites:
+            yield Member(
+                workload=workload.name,
+                image=str(workload.repository),
+                before=before,
+                after=release.target,
+                sites=sites,
+                built=image.built,
+                source=source_link(image.source, image.revision),
+                policy=workload.place.file,
+            )
 
 
 def _version(site: Site) -> str:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -20,7 +20,7 @@ from automator.cycle.decisions import Decider
 from automator.cycle.facts import FactFinder
 from automator.cycle.index import Index, Snapshot
 from automator.cycle.logbook import LogLine, releases
-from automator.cycle.observe import Observer
+from automator.cycle.observe import Looked, Observer
 from automator.cycle.publish import Published, Publisher, Rewritten, rewrite_all
 from automator.cycle.withdrawals import Withdrawals
 from automator.edges.checkout import Checkout
@@ -56,6 +56,16 @@ class Trigger:
     @property
     def partial(self) -> bool:
         return bool(self.workloads or self.owners)
+
+
+def selection(snapshot: Snapshot, trigger: Trigger) -> frozenset[str]:
+    """Names of the workloads that a cycle is about: with a member of a group all the others, since they
+    move together or not at all."""
+    names = {name for name, entry in snapshot.workloads.items() if trigger.selects(entry)}
+    for members in snapshot.groups.values():
+        if not names.isdisjoint(members):
+            names.update(members)
+    return frozenset(names)
 
 
 class Refusals(Protocol):
@@ -161,21 +171,23 @@ class Cycle:
         self.withdrawals.settle(tip, lost, snapshot.held_tags)
         self.facts.withdrawn = self.withdrawals.tags(snapshot.held_tags)
         rewound = lost is not None
-        changed: set[Repository] = set()
+        looked = Looked(set(), ())
         if not again:
             self.facts.begin()
             watched = self._watched(snapshot, trigger)
-            changed = self.observer.look(watched, trigger.named, now, all_due=trigger.all_due)
-        self.decider.notice(snapshot, changed, now, rewound=rewound)
+            looked = self.observer.look(watched, trigger.named, now, all_due=trigger.all_due)
+        self.decider.notice(snapshot, looked, now, rewound=rewound)
         return snapshot
 
     @staticmethod
-    def _watched(snapshot: Snapshot, trigger: Trigger) -> Collection[Repository]:
-        watched = snapshot.by_repository
+    def _watched(snapshot: Snapshot, trigger: Trigger) -> Mapping[Repository, bool]:
         if not trigger.partial:
-            return watched
-        entries = snapshot.workloads
-        return [r for r, names in watched.items() if any(trigger.selects(entries[n]) for n in names)]
+            return snapshot.watched
+        selected = selection(snapshot, trigger)
+        found: dict[Repository, bool] = {}
+        for watchers, listed in ((snapshot.followers, False), (snapshot.by_repository, True)):
+            found.update((r, listed) for r, names in watchers.items() if not selected.isdisjoint(names))
+        return found
 
     def _decide(
         self,
@@ -193,7 +205,8 @@ class Cycle:
         def stopped(release: Release) -> Reason | None:
             return self._stopped(release, snapshot.commit, now)
 
-        return self.decider.decide(now, trigger.selects, stopped, reading)
+        selected = selection(snapshot, trigger) if trigger.partial else None
+        return self.decider.decide(now, selected, stopped, reading)
 
     def _rewrite(self, releases: tuple[Release, ...]) -> tuple[Rewritten, ...]:
         """New texts, proven; a release that cannot be written exactly is held."""
@@ -203,8 +216,7 @@ class Cycle:
         return rewritten
 
     def _plan(self, rewritten: tuple[Rewritten, ...]) -> None:
-        for item in rewritten:
-            release = item.release
+        for release in (release for item in rewritten for release in item.releases):
             why = reason("waiting/planned", before=short_text(release.current), after=release.tag)
             self.decider.settle(release, Status.WAITING, why)
 
@@ -222,7 +234,8 @@ class Cycle:
             key = self._question(release, snapshot.commit)
             self.refusals.save_refusal(self.repo, release.workload.name, key, words, now)
             self.decider.settle(release, Status.FAILED, _refused(release, words, now))
-        for release in (item.release for item in rewritten if item.release.workload.name not in done):
+        every = (release for item in rewritten for release in item.releases)
+        for release in (release for release in every if release.workload.name not in done):
             if published.lost:
                 why = reason("push/lost-race", after=release.tag, tries=TRIES)
                 self.decider.settle(release, Status.WAITING, why)

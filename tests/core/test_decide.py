@@ -21,7 +21,7 @@ from automator.core.decide import (
     decide,
     site_key,
 )
-from automator.core.explain import explain
+from automator.core.explain import Question, explain
 from automator.core.history import FileChange, FileVersion, SiteHistory, site_history
 from automator.core.policy import Workload, parse_policies
 from automator.core.reference import Image, TagList
@@ -305,7 +305,7 @@ def test_explain_tells_of_every_tag_newest_first_what_became_of_it() -> None:
     tags = listed("1.4.1", "1.4.2", "1.4.3", "1.4.4", "1.4.5", "2.0.0", "edge")
     known = facts(owned, *tags.tags)
     decision = settled(policy, owned, tags, known)
-    verdicts = explain(policy, owned, tags, known, decision)
+    verdicts = explain(Question(policy, owned, known, NOW, decision), tags)
     assert [(v.tag, v.reason.code, v.kept) for v in verdicts] == [
         ("2.0.0", "tag/range", False),
         ("1.4.5", "tag/chosen", True),
@@ -395,7 +395,7 @@ def test_law_a_tag_that_the_policy_refuses_changes_nothing(
 def test_law_explain_agrees_with_the_decision(tags: list[str], current: str, before: list[str]) -> None:
     policy, owned, decision = _decided(tags, current, before)
     known = facts(owned, *tags, histories={"apps/0.yaml": past(owned[0], *before)})
-    verdicts = explain(policy, owned, listed(*tags), known, decision)
+    verdicts = explain(Question(policy, owned, known, NOW, decision), listed(*tags))
     assert sorted(v.tag for v in verdicts) == sorted(set(tags))
     chosen = [v.tag for v in verdicts if v.reason.code == "tag/chosen"]
     assert chosen == ([decision.tag] if isinstance(decision, Release) else [])

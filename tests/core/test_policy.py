@@ -22,7 +22,7 @@ from automator.core.policy import (
     Workload,
     parse_policies,
 )
-from automator.core.policyfile import NOT_YET
+from automator.core.policykeys import NOT_YET
 from automator.core.reference import Repository
 from automator.core.rule import Rule
 from automator.errors import PolicyError
@@ -494,7 +494,7 @@ def test_aliases_cannot_exhaust_the_reader() -> None:
     assert "values" in policies.problems[0][1].sentence
 
 
-@pytest.mark.parametrize(("name", "holds"), [("_freeze", True), ("_rules", True), ("_notes", False)])
+@pytest.mark.parametrize(("name", "holds"), [("_freeze", True), ("_notes", False)])
 def test_reserved_files_are_never_passed_over_in_silence(name: str, holds: bool) -> None:
     text = "version: 1\nworkloads:\n  web: {image: ghcr.io/acme/web, semver: '1.x'}\n"
     policies = read(text, **{name: "freeze: {reason: audit}"})
@@ -503,6 +503,34 @@ def test_reserved_files_are_never_passed_over_in_silence(name: str, holds: bool)
     ]
     (workload,) = policies.workloads
     assert isinstance(workload, InvalidWorkload) is holds
+
+
+def test_rules_are_read_from_files_of_their_own() -> None:
+    text = "version: 1\nworkloads:\n  web: {image: ghcr.io/acme/web, semver: '1.x'}\n"
+    policies = read(text, _rules="version: 1\nrules:\n  - forbid: [urgent]\n")
+    assert policies.problems == ()
+    assert [(rail.place, rail.forbid) for rail in policies.rails] == [("policies/_rules.yaml:3", ("urgent",))]
+    assert isinstance(policies.workloads[0], Workload)
+
+
+@pytest.mark.parametrize(
+    ("name", "rules", "line", "code"),
+    [
+        ("policies/_rules.yaml", "rules: [{forbid: [urgent]}]\n", 1, "policy/missing-key"),
+        ("policies/_rules.yml", "version: 1\nrules:\n  - forbdi: [urgent]\n", 3, "policy/unknown-key"),
+        ("policies/team/_rules.yaml", "version: 1\nrules:\n  - min_age: x\n", 3, "policy/invalid-value"),
+        ("policies/_rules.yaml", "{", 1, "policy/unparsable"),
+        ("policies/_rules.json", "{}", 1, "policy/reserved-file"),
+    ],
+)
+def test_rules_that_cannot_be_read_hold_everything(name: str, rules: str, line: int, code: str) -> None:
+    text = "version: 1\nworkloads:\n  web: {image: ghcr.io/acme/web, semver: '1.x'}\n"
+    policies = parse_policies({"policies/shop.yaml": text, name: rules})
+    assert [(str(place), why.code) for place, why in policies.problems] == [(f"{name}:{line}", code)]
+    (workload,) = policies.workloads
+    assert isinstance(workload, InvalidWorkload)
+    assert workload.repository == WEB
+    assert workload.reason == policies.problems[0][1]
 
 
 def test_odd_ranges_are_warned_of() -> None:

@@ -124,7 +124,7 @@ class RegistryClient:
             return self._manifest(exchange, repository, tag)[0]
 
     def image(self, repository: Repository, tag: str) -> Image:
-        """Digest, build time and labels of `tag`. Raises RegistryError.
+        """Digest, build time, labels and platforms of `tag`. Raises RegistryError.
 
         Two requests for an image; one for an index whose annotations tell the build time, else
         three: of several platforms linux/amd64 is asked, or the first that is there.
@@ -132,7 +132,7 @@ class RegistryClient:
         with call(self._hosts, repository, self._tokens) as exchange:
             digest, manifest = self._manifest(exchange, repository, tag)
             told = self._described(exchange, repository, manifest)
-        return Image(digest, told.built, told.source, told.revision)
+        return Image(digest, told.built, told.source, told.revision, told.platforms or ())
 
     # -- tag lists ------------------------------------------------------------------------------
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from automator.core.reference import DIGEST, TAG
 
@@ -48,10 +49,15 @@ class Descriptions:
     built: datetime | None = None
     source: str | None = None
     revision: str | None = None
+    platforms: tuple[str, ...] | None = None
+    """`linux/amd64` …, sorted; None where it does not say."""
 
     def filled_from(self, other: Descriptions) -> Descriptions:
         return Descriptions(
-            self.built or other.built, self.source or other.source, self.revision or other.revision
+            self.built or other.built,
+            self.source or other.source,
+            self.revision or other.revision,
+            other.platforms if self.platforms is None else self.platforms,
         )
 
 
@@ -94,7 +100,10 @@ def read_manifest(manifest: Any) -> Manifest:
         raise Malformed("it is of schema 1, which no longer counts")
     described = _described(manifest.get("annotations"))
     if isinstance(manifest.get("manifests"), list):
-        return Manifest(described, children=_children(manifest["manifests"]))
+        children = _children(manifest["manifests"])
+        told = sorted({child.platform for child in children if child.platform is not None})
+        described = replace(described, platforms=tuple(told) or None)
+        return Manifest(described, children=tuple(child.digest for child in children))
     config = manifest.get("config")
     if not isinstance(config, dict):
         raise Malformed("neither `manifests` nor `config` in it")
@@ -112,7 +121,9 @@ def read_config(config: Any) -> Descriptions:
         raise Malformed("it is no JSON object")
     inner = config.get("config")
     labels = _described(inner.get("Labels") if isinstance(inner, dict) else None)
-    return Descriptions(_moment(config.get("created")), labels.source, labels.revision)
+    platform = _platform(config)
+    platforms = None if platform is None else (platform,)
+    return Descriptions(_moment(config.get("created")), labels.source, labels.revision, platforms)
 
 
 def digest_of(body: bytes, like: str | None = None) -> str:
@@ -121,8 +132,25 @@ def digest_of(body: bytes, like: str | None = None) -> str:
     return f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
 
 
-def _children(entries: list[Any]) -> tuple[str, ...]:
-    """Digests of an index's images, linux/amd64 first, else in the index's order."""
+class _Child(NamedTuple):
+    digest: str
+    platform: str | None
+
+
+_PLATFORM_PART = re.compile(r"[a-z0-9._-]{1,40}", re.ASCII)
+
+
+def _platform(described: Mapping[Any, Any]) -> str | None:
+    """`linux/arm/v7`, as an entry of an index or an image config says it; None where it does not."""
+    parts = [described.get("os"), described.get("architecture"), described.get("variant")]
+    told = [part for part in parts[: 3 if parts[2] else 2] if isinstance(part, str)]
+    if len(told) < 2 or not all(map(_PLATFORM_PART.fullmatch, told)) or told[0] == "unknown":
+        return None
+    return "/".join(told)
+
+
+def _children(entries: list[Any]) -> list[_Child]:
+    """An index's images, linux/amd64 first, else in the index's order."""
     images = []
     for entry in entries:
         if not isinstance(entry, dict):
@@ -135,8 +163,8 @@ def _children(entries: list[Any]) -> tuple[str, ...]:
         if platform.get("os") == "unknown" or "vnd.docker.reference.type" in notes:
             continue  # BuildKit's attestations
         usual = (platform.get("os"), platform.get("architecture")) == ("linux", "amd64")
-        images.append((not usual, digest))
-    return tuple(digest for _, digest in sorted(images, key=lambda i: i[0]))
+        images.append((not usual, _Child(digest, _platform(platform))))
+    return [child for _, child in sorted(images, key=lambda i: i[0])]
 
 
 def _described(annotations: object) -> Descriptions:

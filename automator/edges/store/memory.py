@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
+from automator.core.facts import Sighting
 from automator.core.reference import Image, Repository, TagList
 from automator.core.report import Outcome, Report
 from automator.edges.store.opening import DATABASE, begun_again, copied, is_damage, locked, opened, unusable
@@ -20,6 +21,7 @@ from automator.edges.store.sitetable import KeptSites, drop_sites, read_sites, s
 from automator.reasons import Reason, reason
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_IMAGE = "image.digest, built, source, image.revision, names"
 
 T = TypeVar("T")
 
@@ -143,7 +145,7 @@ class Store:
     def image(self, repository: Repository, tag: str) -> Image | None:
         """What was found when this tag was looked up, or None if it never was."""
         row = self._row(
-            "SELECT image.digest, built, source, image.revision FROM look JOIN image USING (digest)"
+            f"SELECT {_IMAGE} FROM look JOIN image USING (digest) LEFT JOIN platform USING (digest)"
             " WHERE repository = ? AND tag = ?",
             str(repository),
             tag,
@@ -153,7 +155,7 @@ class Store:
     def images(self, repository: Repository) -> dict[str, Image]:
         """Every tag of a repository that was looked up, with what was found."""
         query = (
-            "SELECT tag, image.digest, built, source, image.revision FROM look JOIN image USING (digest)"
+            f"SELECT tag, {_IMAGE} FROM look JOIN image USING (digest) LEFT JOIN platform USING (digest)"
             " WHERE repository = ?"
         )
         rows = self._run(lambda connection: connection.execute(query, (str(repository),)).fetchall())
@@ -161,7 +163,8 @@ class Store:
 
     def image_by_digest(self, digest: str) -> Image | None:
         """What is known of a digest, whatever tag it was found under; kept for ever."""
-        row = self._row("SELECT digest, built, source, revision FROM image WHERE digest = ?", digest)
+        query = f"SELECT {_IMAGE} FROM image LEFT JOIN platform USING (digest) WHERE image.digest = ?"
+        row = self._row(query, digest)
         return None if row is None else _image(row)
 
     def save_image(self, repository: Repository, tag: str, image: Image) -> None:
@@ -177,8 +180,37 @@ class Store:
             connection.execute(
                 "INSERT OR REPLACE INTO look VALUES (?, ?, ?)", (str(repository), tag, image.digest)
             )
+            if image.platforms is not None:
+                connection.execute(
+                    "INSERT OR REPLACE INTO platform VALUES (?, ?)",
+                    (image.digest, " ".join(image.platforms)),
+                )
 
         self._write(save)
+
+    # -- sightings -------------------------------------------------------------------------------
+
+    def sightings(self, repository: Repository) -> dict[str, Sighting]:
+        """Of every tag that was looked at: the digest last seen under it, and since when."""
+        query = "SELECT tag, digest, since FROM sighting WHERE repository = ?"
+        rows = self._run(lambda connection: connection.execute(query, (str(repository),)).fetchall())
+        return {str(tag): Sighting(str(digest), _time(since)) for tag, digest, since in rows}
+
+    def sight(self, repository: Repository, tag: str, digest: str, now: datetime) -> Sighting:
+        """Note the digest that is under a tag now; returns since when it is. Another digest, even one
+        that stood there before, begins anew."""
+        known = self._row(
+            "SELECT digest, since FROM sighting WHERE repository = ? AND tag = ?", str(repository), tag
+        )
+        if known is not None and known[0] == digest:
+            return Sighting(digest, _time(known[1]))
+        self._write(
+            lambda connection: connection.execute(
+                "INSERT OR REPLACE INTO sighting VALUES (?, ?, ?, ?)",
+                (str(repository), tag, digest, _micros(now)),
+            )
+        )
+        return Sighting(digest, now)
 
     # -- reports ---------------------------------------------------------------------------------
 
@@ -359,5 +391,6 @@ def _unpacked(packed: bytes) -> str | None:
 
 
 def _image(row: Sequence[Any]) -> Image:
-    digest, built, source, revision = row
-    return Image(digest, None if built is None else _time(built), source, revision)
+    digest, built, source, revision, platforms = row
+    told = None if platforms is None else tuple(platforms.split())
+    return Image(digest, None if built is None else _time(built), source, revision, told)

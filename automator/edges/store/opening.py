@@ -67,6 +67,17 @@ CREATE TABLE note (
 ) WITHOUT ROWID;
 """
 _LATER_TABLES = """
+CREATE TABLE IF NOT EXISTS sighting (   -- since when a digest stands under a tag: cannot be made again
+    repository TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (repository, tag)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS platform (   -- what an image is made for
+    digest TEXT PRIMARY KEY,
+    names TEXT NOT NULL                 -- between spaces
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sites (  -- what was found in blobs: made again whenever it is missing
     repo TEXT NOT NULL,
     blob TEXT NOT NULL,

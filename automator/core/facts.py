@@ -1,0 +1,81 @@
+"""Facts: what a decision knows of tags, digests and sites, and what it still needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from automator.core.history import SiteHistory
+from automator.core.promotion import Upstream
+from automator.core.reference import Image
+from automator.core.site import Site
+from automator.reasons import Reason, Status
+
+SiteKey = tuple[str, int, str]
+
+
+def site_key(site: Site) -> SiteKey:
+    """A site's identity within a config repo: file, document, field."""
+    return (site.file, site.document, site.field)
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """A fact that could not be had, and why."""
+
+    reason: Reason
+    waiting: bool = False
+    """True where the answer is only late; False where asking failed."""
+
+    @property
+    def status(self) -> Status:
+        return Status.WAITING if self.waiting else Status.FAILED
+
+    @property
+    def gone(self) -> bool:
+        """The registry answered that there is no such thing: an answer, not a failure."""
+        return self.reason.code == "registry/not-found"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """The digest that was last seen under a tag, and when it was first seen there."""
+
+    digest: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known so far, for one workload."""
+
+    built: Mapping[str, datetime | Unavailable | None] = field(default_factory=dict)
+    """Build time by tag; None where the image does not say."""
+    images: Mapping[str, Image | Unavailable] = field(default_factory=dict)
+    """What the registry serves for a tag, asked in this cycle."""
+    histories: Mapping[SiteKey, SiteHistory | Unavailable] = field(default_factory=dict)
+    withdrawn: frozenset[str] = frozenset()
+    """Tags whose releases the branch was rewound past."""
+    seen: Mapping[str, Sighting] = field(default_factory=dict)
+    """By tag; kept over restarts, and read only for workloads whose guards ask for it."""
+    upstreams: Mapping[str, Upstream | None] = field(default_factory=dict)
+    """What the workloads named by `after` held, by name; None where that cannot be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The facts a decision still lacks."""
+
+    built: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    histories: tuple[Site, ...] = ()
+    upstreams: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds from the daemon's config."""
+
+    lookups: int = 200
+    """Tags looked up at most for one workload in one cycle."""

@@ -1,0 +1,162 @@
+"""Guards: the one predicate over a version that filters, range and people let through.
+
+`decide`, groups and `explain` all ask `passes`. Guards are asked cheapest first: what the version says
+itself, what is remembered, what the registry serves now, what happened elsewhere, and the time.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from automator.core.duration import format_age, format_duration, format_moment
+from automator.core.facts import Facts, Need, Unavailable
+from automator.core.policy import Workload
+from automator.core.promotion import After, promoted
+from automator.core.reference import Image
+from automator.core.standing import Current
+from automator.core.windows import state
+from automator.reasons import Reason, Status, reason
+
+STILL_PUSHED = timedelta(hours=1)
+"""How long what an image lacks may still be on its way: builds push one platform after the other."""
+
+
+class Stop(NamedTuple):
+    """Why a version may not be taken now."""
+
+    status: Status
+    reason: Reason
+    is_final: bool = False
+    """Whether no other version may be taken either: without an answer nobody knows which is the best."""
+
+
+_STEPS = {"patch": 2, "minor": 1, "major": 0}
+"""How many of the three numbers must stay."""
+
+
+def step_stop(workload: Workload, current: Current, tag: str) -> Stop | None:
+    """Whether `step` forbids the jump from the current version; needs no fact."""
+    step = workload.guards.step
+    if step is None:
+        return None
+    if current.rank is None:
+        why = reason("guard/step-unknown", tag=tag, current=current.tag or "nothing", step=step)
+        return Stop(Status.HELD, why)
+    kept = _STEPS[step]
+    rank = workload.rule.rank(tag)
+    if rank is not None and rank[:kept] == current.rank[:kept]:
+        return None
+    return Stop(Status.HELD, reason("guard/step", tag=tag, current=current.tag, step=step))
+
+
+def is_urgent(workload: Workload, tag: str) -> bool:
+    """Whether this is the version that does not wait."""
+    return workload.urgent is not None and workload.rule.names((workload.urgent.version,), tag)
+
+
+def young(workload: Workload, tag: str, facts: Facts, now: datetime) -> Stop | None:
+    """Whether what is remembered of a tag tells already that it is too young."""
+    min_age, seen = workload.guards.min_age, facts.seen.get(tag)
+    if min_age is None or seen is None or is_urgent(workload, tag) or now - seen.since >= min_age:
+        return None
+    return Stop(Status.WAITING, _too_young(tag, seen.since, min_age, now))
+
+
+def passes(
+    workload: Workload, current: Current, tag: str, facts: Facts, now: datetime
+) -> Image | Stop | Need:
+    """What the registry serves for a version that every guard lets through; else the first guard that
+    does not, or the facts that are missing."""
+    stop = step_stop(workload, current, tag) or young(workload, tag, facts, now)
+    if stop is not None:
+        return stop
+    image = facts.images.get(tag)
+    if image is None:
+        return Need(images=(tag,))
+    if isinstance(image, Unavailable):
+        if not image.gone:
+            return Stop(image.status, image.reason, is_final=True)
+        return Stop(Status.WAITING, reason("tag/gone", tag=tag, image=workload.repository))
+    found = _digest_stop(workload, tag, image, facts, now) or _promotion(workload, tag, image, facts, now)
+    if found is not None:
+        return found
+    return _closed(workload, tag, now) or image
+
+
+def _digest_stop(workload: Workload, tag: str, image: Image, facts: Facts, now: datetime) -> Stop | None:
+    """The guards that speak of one digest alone."""
+    if workload.rule.names(workload.rule.reject, tag, image.digest):
+        return Stop(Status.HELD, reason("guard/rejected-digest", tag=tag, digest=image.digest))
+    seen = facts.seen.get(tag)
+    since = seen.since if seen is not None and seen.digest == image.digest else now
+    min_age = workload.guards.min_age
+    if min_age is not None and now - since < min_age and not is_urgent(workload, tag):
+        return Stop(Status.WAITING, _too_young(tag, since, min_age, now))
+    lacking = [p for p in workload.guards.platforms if not _has(image, p)]
+    if not lacking:
+        return None
+    # A registry is asked again soon for what may still be pushed, and then only when the list changes.
+    status = Status.WAITING if now - since < STILL_PUSHED else Status.HELD
+    there = ", ".join(image.platforms or ()) or "none that is told"
+    return Stop(
+        status,
+        reason(
+            "guard/platforms", tag=tag, missing=", ".join(lacking), image=workload.repository, there=there
+        ),
+    )
+
+
+def _has(image: Image, platform: str) -> bool:
+    """Whether an image is made for a platform; a variant counts where it is asked for, and v8 is what
+    arm64 means anyway."""
+    wanted = platform.removesuffix("/v8") if platform.endswith("arm64/v8") else platform
+    return any(p == wanted or p.startswith(f"{wanted}/") for p in image.platforms or ())
+
+
+def _promotion(workload: Workload, tag: str, image: Image, facts: Facts, now: datetime) -> Stop | Need | None:
+    after = workload.guards.after
+    if after is None:
+        return None
+    missing = tuple(name for name in upstream_names(after) if name not in facts.upstreams)
+    if missing:
+        return Need(upstreams=missing)
+    why = promoted(tag, image.digest, after, facts.upstreams, now, urgent=is_urgent(workload, tag))
+    if why is None:
+        return None
+    return Stop(Status.HELD if why.changes_at is None else Status.WAITING, why)
+
+
+def upstream_names(after: After) -> tuple[str, ...]:
+    """What `after` asks about: workloads, or a group."""
+    return after.upstreams or (() if after.group is None else (after.group,))
+
+
+def _closed(workload: Workload, tag: str, now: datetime) -> Stop | None:
+    if not workload.guards.windows or is_urgent(workload, tag):
+        return None
+    found = state(workload.guards.windows, now)
+    if found.open:
+        return None
+    opens = "never" if found.changes_at is None else f"at {format_moment(found.changes_at, now)}"
+    why = reason(
+        "guard/window",
+        changes_at=found.changes_at,
+        tag=tag,
+        window=found.window or "no window",
+        opens=opens,
+        place=workload.place_of("windows"),
+    )
+    return Stop(Status.HELD if found.changes_at is None else Status.WAITING, why)
+
+
+def _too_young(tag: str, since: datetime, min_age: timedelta, now: datetime) -> Reason:
+    at = since + min_age
+    return reason(
+        "guard/min-age",
+        changes_at=at,
+        tag=tag,
+        age=format_age(now - since),
+        min_age=format_duration(min_age),
+        at=format_moment(at, now),
+    )
