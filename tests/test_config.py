@@ -275,7 +275,7 @@ def example() -> dict[tuple[str, ...], tuple[str, Any]]:
         else:
             table = tomllib.loads(live)
             path: tuple[str, ...] = ()
-            while live.startswith("[") and table:
+            while live.startswith("[") and table not in ({}, [{}]):
                 (name, table), *_ = table.items()
                 path += ("*",) if path in {("repos",), ("registries",)} else (name,)
             if live.startswith("["):

@@ -97,13 +97,14 @@ def decide(
     facts: Facts,
     now: datetime,
     limits: Limits = Limits(),
+    judged: Judged | None = None,
 ) -> Decision | Need:
     """Decide one workload, or name the facts that are missing.
 
     The result does not depend on the order of the tags or on duplicates. Under `follow` no tag list is
-    looked at.
+    looked at. `judged` saves judging the same tags anew each time the same is asked.
     """
-    ground = prepare(workload, sites, tags, facts, now, limits)
+    ground = prepare(workload, sites, tags, facts, now, limits, judged)
     return choose(ground, facts, now, limits) if isinstance(ground, Ground) else ground
 
 
@@ -114,6 +115,7 @@ class Ranked(NamedTuple):
     """A candidate with its place in the order."""
 
     rank: Any
+    """None under orders that compare something else than the tag."""
     tag: str
     key: str
 
@@ -141,6 +143,7 @@ def prepare(
     facts: Facts,
     now: datetime,
     limits: Limits,
+    judged: Judged | None = None,
 ) -> Ground | Decision | Need:
     """Everything before the choice of a version: holds, sites, tags, order."""
     shown = shown_current(workload, sites, facts)
@@ -157,7 +160,9 @@ def prepare(
     if isinstance(tags, Unavailable):
         return Stay(tags.status, tags.reason, shown)
     differing = None if workload.align else _differ(workload, sites, facts)
-    return _rank(workload, sites, tags, facts, limits) if differing is None else differing
+    if differing is not None:
+        return differing
+    return _rank(workload, sites, judged or judge(workload, tags), facts, limits)
 
 
 def stopped_by_person(workload: Workload, now: datetime) -> Reason | None:
@@ -169,7 +174,9 @@ def stopped_by_person(workload: Workload, now: datetime) -> Reason | None:
         return None
     last = max(found, key=lambda item: (item[0].until is None, item[0].until or now, item[1]))
     hold, code = last
-    until = "a person removes it" if hold.until is None else f"{hold.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    until = (
+        "a person removes it" if hold.until is None else f"{hold.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    )
     return reason(code, changes_at=hold.until, reason=hold.reason, until=until, place=hold.place)
 
 
@@ -189,23 +196,38 @@ def _differ(workload: Workload, sites: tuple[Site, ...], facts: Facts) -> Decisi
 # -- step 2: the tags that pass, in order ----------------------------------------------------
 
 
-def _rank(
-    workload: Workload, sites: tuple[Site, ...], tags: TagList, facts: Facts, limits: Limits
-) -> Ground | Decision | Need:
+class Judged(NamedTuple):
+    """What a workload's rule says of a tag list, before any fact is known."""
+
+    listed: int
+    """Tags in the list, each once."""
+    accepted: tuple[Ranked, ...]
+    """Best first; in no order under `order: newest`."""
+
+
+def judge(workload: Workload, tags: TagList) -> Judged:
+    """Ask the rule of a workload about every tag."""
     listed = set(tags.tags)
-    accepted = [c for c in map(workload.rule.judge, listed) if isinstance(c, Candidate)]
-    gone: Stay | None = None
+    accepted = [
+        Ranked(c.rank, c.tag, c.key) for c in map(workload.rule.judge, listed) if type(c) is Candidate
+    ]
+    if workload.rule.order != "newest":
+        accepted.sort(reverse=True)
+    return Judged(len(listed), tuple(accepted))
+
+
+def _rank(
+    workload: Workload, sites: tuple[Site, ...], judged: Judged, facts: Facts, limits: Limits
+) -> Ground | Decision | Need:
+    ordered, gone = judged.accepted, None
     if workload.rule.order == "newest":
-        dated = _dated(workload, sites, accepted, facts, limits)
+        dated = _dated(workload, sites, judged.accepted, facts, limits)
         if not isinstance(dated, _Dated):
             return dated
         ordered, gone = dated
-    else:
-        ordered = [Ranked(c.rank, c.tag, c.key) for c in accepted]
-    ordered.sort(key=lambda c: (c.rank, c.tag), reverse=True)
     current = current_of(workload, sites, facts)
     shown = shown_current(workload, sites, facts) or ""
-    ground = Ground(workload, sites, len(listed), current, shown, tuple(ordered), gone)
+    ground = Ground(workload, sites, judged.listed, current, shown, ordered, gone)
     if current.rank is None:
         stop = _unorderable_current(ground, facts)
         if stop is not None:
@@ -214,12 +236,12 @@ def _rank(
 
 
 class _Dated(NamedTuple):
-    ordered: list[Ranked]
+    ordered: tuple[Ranked, ...]
     gone: Stay | None
 
 
 def _dated(
-    workload: Workload, sites: tuple[Site, ...], accepted: list[Candidate], facts: Facts, limits: Limits
+    workload: Workload, sites: tuple[Site, ...], accepted: tuple[Ranked, ...], facts: Facts, limits: Limits
 ) -> _Dated | Decision | Need:
     """The candidates with their build times, under `order: newest`."""
     current = {site.tag for site in sites if site.tag is not None}
@@ -250,7 +272,8 @@ def _dated(
     if missing is not None:
         why = reason("tag/gone", tag=missing, image=workload.repository)
         gone = Stay(Status.WAITING, why, shown, missing)
-    return _Dated(dated, gone)
+    dated.sort(reverse=True)
+    return _Dated(tuple(dated), gone)
 
 
 def _floor(ground: Ground, facts: Facts) -> Any:

@@ -31,21 +31,18 @@ class Stop(NamedTuple):
     """Whether no other version may be taken either: without an answer nobody knows which is the best."""
 
 
-_STEPS = {"patch": 2, "minor": 1, "major": 0}
-"""How many of the three numbers must stay."""
-
-
 def step_stop(workload: Workload, current: Current, tag: str) -> Stop | None:
     """Whether `step` forbids the jump from the current version; needs no fact."""
     step = workload.guards.step
     if step is None:
         return None
-    if current.rank is None:
+    here = None if current.tag is None else workload.rule.version(current.tag)
+    there = workload.rule.version(tag)
+    if here is None or there is None:
         why = reason("guard/step-unknown", tag=tag, current=current.tag or "nothing", step=step)
         return Stop(Status.HELD, why)
-    kept = _STEPS[step]
-    rank = workload.rule.rank(tag)
-    if rank is not None and rank[:kept] == current.rank[:kept]:
+    same_major = here.major == there.major
+    if step == "major" or (same_major and (step == "minor" or here.minor == there.minor)):
         return None
     return Stop(Status.HELD, reason("guard/step", tag=tag, current=current.tag, step=step))
 

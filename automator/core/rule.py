@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import semver
+
 from automator.core import pattern, version
 from automator.core.pattern import Expression, Glob, Shape
 from automator.core.reference import TAG
@@ -67,6 +69,7 @@ _ATTACHED = re.compile(
     r"sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{128})(?:[._-].*)?|.*\.(?:sig|att|sbom)", re.ASCII
 )
 """Tags of cosign (`sha256-….sig`) and of the OCI referrers fallback (`sha256-…`)."""
+_ENDINGS = (".sig", ".att", ".sbom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Rule:
         """Whether this tag may be taken, and its rank. Never raises."""
         if TAG.fullmatch(tag) is None:
             return Dropped(tag, "tag/grammar", ())
-        if _ATTACHED.fullmatch(tag):
+        if (tag.startswith("sha") or tag.endswith(_ENDINGS)) and _ATTACHED.fullmatch(tag):
             return Dropped(tag, "tag/shape", ())
         if self.followed is not None and tag != self.followed:
             return Dropped(tag, "tag/not-followed", (("followed", self.followed),))
@@ -140,6 +143,14 @@ class Rule:
             return True
         return rank is not None and any(self._how.rank(text) == rank for text in self.reject)
 
+    def version(self, tag: str) -> semver.Version | None:
+        """The semantic version that a tag's key spells; None under other orders, and for a tag whose key
+        is none."""
+        if self.order != "semver":
+            return None
+        key = tag if self.matcher is None else self.matcher.key(tag)
+        return version.parse_semver(tag if key is None else key, lenient=self.lenient)
+
     def _mismatch(self, tag: str) -> Dropped:
         if isinstance(self.matcher, Glob):
             return Dropped(tag, "tag/glob", (("glob", self.matcher.text),))
@@ -153,12 +164,10 @@ class Rule:
         """Code and parameters of the refusal by range or pre-release rule; None if it passes both."""
         if not constraint.allows_rank(rank, prereleases=True):
             return "tag/range", (("range", constraint.text),)
-        is_pre = version.is_prerelease(rank)
-        taken = {
-            "range": not is_pre or constraint.allows_rank(rank),
-            "never": not is_pre,
-            "allow": True,
-            "only": is_pre,
-        }[self.prereleases]
-        what = "a pre-release" if is_pre else "no pre-release"
+        if not version.is_prerelease(rank):
+            taken, what = self.prereleases != "only", "no pre-release"
+        elif self.prereleases == "range":
+            taken, what = constraint.allows_rank(rank), "a pre-release"
+        else:
+            taken, what = self.prereleases != "never", "a pre-release"
         return None if taken else ("tag/prerelease", (("what", what), ("mode", self.prereleases)))

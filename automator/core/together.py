@@ -16,6 +16,7 @@ from automator.core.decide import (
     Decision,
     Facts,
     Ground,
+    Judged,
     Limits,
     Need,
     Ranked,
@@ -44,6 +45,7 @@ class Member(NamedTuple):
     sites: tuple[Site, ...]
     tags: TagList | Unavailable
     facts: Facts
+    judged: Judged | None = None
 
 
 Answers = Mapping[str, Decision | Need]
@@ -72,7 +74,7 @@ def _each_its_own(
     group: Group, members: Sequence[Member], blocked: Mapping[str, Reason], now: datetime, limits: Limits
 ) -> Answers:
     found: dict[str, Decision | Need] = {
-        m.workload.name: decide(m.workload, m.sites, m.tags, m.facts, now, limits) for m in members
+        m.workload.name: decide(m.workload, m.sites, m.tags, m.facts, now, limits, m.judged) for m in members
     }
     needs = _needs(found)
     if needs:
@@ -86,7 +88,7 @@ def _one_version(
     group: Group, members: Sequence[Member], blocked: Mapping[str, Reason], now: datetime, limits: Limits
 ) -> Answers:
     found: dict[str, Ground | Decision | Need] = {
-        m.workload.name: prepare(m.workload, m.sites, m.tags, m.facts, now, limits) for m in members
+        m.workload.name: prepare(m.workload, m.sites, m.tags, m.facts, now, limits, m.judged) for m in members
     }
     needs = _needs(found)
     if needs:
@@ -207,7 +209,9 @@ def unshared(
     if group.match == "any":
         return {}
     facts = {m.workload.name: m.facts for m in members}
-    found = {m.workload.name: prepare(m.workload, m.sites, m.tags, m.facts, now, limits) for m in members}
+    found = {
+        m.workload.name: prepare(m.workload, m.sites, m.tags, m.facts, now, limits, m.judged) for m in members
+    }
     grounds = {n: ground for n, ground in found.items() if isinstance(ground, Ground)}
     if name not in grounds:
         return {}

@@ -163,11 +163,11 @@ class _Group:
 
     def __contains__(self, rank: object) -> bool:
         assert isinstance(rank, tuple)
-        return (
-            rank in self.within
-            and not any(rank in gap for gap in self.without)
-            and (not self.without_minor or (rank[0], rank[1], rank[3]) not in self.without_minor)
-        )
+        if rank not in self.within:
+            return False
+        if self.without and any(rank in gap for gap in self.without):
+            return False
+        return not self.without_minor or (rank[0], rank[1], rank[3]) not in self.without_minor
 
     @property
     def empty(self) -> bool:
@@ -214,9 +214,11 @@ class Constraint:
 
     def allows_rank(self, rank: Rank, prereleases: bool = False) -> bool:
         """`allows` for the rank of a version."""
-        if prereleases or rank[3] == _RELEASE:
-            return any(rank in group for group in self._groups)
-        return any(group.names_prerelease and rank in group for group in self._groups)
+        anyway = prereleases or rank[3] == _RELEASE
+        for group in self._groups:
+            if (anyway or group.names_prerelease) and rank in group:
+                return True
+        return False
 
     @property
     def empty(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from automator.core.decide import Limits, Need, Release, Stay, decide, shown_current
+from automator.core.decide import Judged, Limits, Need, Release, Stay, decide, judge, shown_current
 from automator.core.explain import Question, Verdict, explain
 from automator.core.guardrails import bind
 from automator.core.policy import Group, InvalidWorkload, Workload
@@ -62,6 +62,8 @@ class Decider:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     news: int = 0
     """Counts outcomes recorded, so that a cycle without any can reuse its last report."""
+    _judged: dict[str, Judged] = field(default_factory=dict)
+    """Of workloads that are being decided: their tags are judged once, however often facts are missing."""
     _open: set[str] = field(default_factory=set)
     _timers: dict[str, datetime] = field(default_factory=dict)
     _gone: bool = False
@@ -100,6 +102,7 @@ class Decider:
         fetched, which may take long.
         """
         undecided: list[_Unit] = []
+        self._judged.clear()
         for unit in self._units(selected):
             for name, why in unit.blocked.items():
                 self._settle(self.snapshot.workloads[name], Stay(Status.HELD, why))
@@ -118,11 +121,12 @@ class Decider:
     def verdicts(self, name: str, now: datetime) -> tuple[Verdict, ...]:
         """What became of every tag of a workload that was decided before; empty where its tags
         could not be listed."""
+        self._judged.clear()
         (unit,) = (unit for unit in self._units({name}, all_of_them=True) if unit.has(name))
         member = next((m for m in self._members(unit) if m.workload.name == name), None)
         if member is None:
             return ()
-        workload, sites, tags, facts = member
+        workload, sites, tags, facts, _ = member
         if workload.rule.followed is not None:
             tags = TagList(workload.repository, (workload.rule.followed,), now, "")
         if not isinstance(tags, TagList):
@@ -235,16 +239,24 @@ class Decider:
     def _answers(self, unit: _Unit, now: datetime) -> Answers:
         members = self._members(unit)
         if unit.group is not None:
-            return decide_group(unit.group, members, unit.blocked, now, self.limits)
-        return {m.workload.name: decide(*m, now, self.limits) for m in members}
+            answers = decide_group(unit.group, members, unit.blocked, now, self.limits)
+        else:
+            (one,) = members
+            workload, sites, tags, facts, judged = one
+            answers = {workload.name: decide(workload, sites, tags, facts, now, self.limits, judged)}
+        if not any(isinstance(answer, Need) for answer in answers.values()):
+            for member in unit.members:
+                self._judged.pop(member.name, None)
+        return answers
 
     def _members(self, unit: _Unit) -> list[Member]:
-        return [
-            Member(
-                w, self._sites(w.name), self.observer.tags(w.listed), self.facts.known(w, self._sites(w.name))
-            )
-            for w in unit.members
-        ]
+        return [self._member(workload) for workload in unit.members]
+
+    def _member(self, workload: Workload) -> Member:
+        name, sites, tags = workload.name, self._sites(workload.name), self.observer.tags(workload.listed)
+        if isinstance(tags, TagList) and workload.rule.followed is None and name not in self._judged:
+            self._judged[name] = judge(workload, tags)
+        return Member(workload, sites, tags, self.facts.known(workload, sites), self._judged.get(name))
 
     def _sites(self, name: str) -> tuple[Site, ...]:
         return self.snapshot.claims.sites.get(name, ())

@@ -519,7 +519,7 @@ def test_rules_are_read_from_files_of_their_own() -> None:
         ("policies/_rules.yaml", "rules: [{forbid: [urgent]}]\n", 1, "policy/missing-key"),
         ("policies/_rules.yml", "version: 1\nrules:\n  - forbdi: [urgent]\n", 3, "policy/unknown-key"),
         ("policies/team/_rules.yaml", "version: 1\nrules:\n  - min_age: x\n", 3, "policy/invalid-value"),
-        ("policies/_rules.yaml", "{", 1, "policy/unparsable"),
+        ("policies/_rules.yaml", "- forbid: [urgent]\n", 1, "policy/unparsable"),
         ("policies/_rules.json", "{}", 1, "policy/reserved-file"),
     ],
 )
