@@ -11,6 +11,7 @@ import string
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 
 LINE_LIMIT = 200
 
@@ -64,7 +65,10 @@ def one_line(text: object, limit: int = LINE_LIMIT) -> str:
     Registry answers, file contents and server words are untrusted: this is what they pass before
     they reach a log, an error or a commit.
     """
-    flat = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    whole = str(text)
+    if not whole.isprintable():
+        whole = "".join(c if c.isprintable() else " " for c in whole)
+    flat = " ".join(whole.split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
@@ -74,11 +78,16 @@ def reason(code: str, *, changes_at: datetime | None = None, **params: object) -
     Raises KeyError for an unknown code, or for parameters other than the ones the code's
     templates use: both are bugs, and the suite makes every reason once.
     """
-    row = CODES[code]
-    wanted = _fields(row.sentence) | _fields(row.next_step)
+    wanted = _parameters(code)
     if wanted != params.keys():
         raise KeyError(f"reason {code} takes {sorted(wanted)}, not {sorted(params)}")
     return Reason(code, tuple((k, one_line(v, 400)) for k, v in params.items()), changes_at)
+
+
+@cache
+def _parameters(code: str) -> frozenset[str]:
+    row = CODES[code]
+    return frozenset(_fields(row.sentence) | _fields(row.next_step))
 
 
 def _fields(template: str) -> set[str]:
@@ -557,7 +566,7 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "guard/window",
-        "{tag} waits for its window: {window} is in the way; it opens {opens}",
+        "{tag} waits for its time: now is {side} `{window}`; it may be released {opens}",
         "wait, or name the version under `urgent`; the windows stand at {place}",
         "`windows` say when releases may happen. A denied time beats an allowed one; where times are "
         "allowed, one of them must be open.",
@@ -822,6 +831,43 @@ CODES: dict[str, Code] = _table(
         "The code given to `explain` is not in the table of reasons; codes look like `guard/hold`.",
     ),
     Code(
+        "usage/test-bench",
+        "--tags-file, --policy, --at and --current belong together",
+        "give at least `--tags-file FILE --policy FILE`",
+        "The test bench of `explain` needs a list of tags and a policy; it asks neither config nor registry.",
+    ),
+    Code(
+        "usage/tags-file",
+        "{place}: {problem}",
+        "write a tag on each line, then `seen=TIME`, `built=TIME`, `digest=sha256:…`, `platforms=a,b` as needed",
+        "A tags file lists what a registry could answer, to try a policy on it. `automator tags IMAGE` "
+        "prints such a list.",
+    ),
+    Code(
+        "usage/current",
+        '"{current}" is no current version',
+        "give a tag such as 1.4.2, or `1.4.2@sha256:…`",
+        "The test bench puts this version where the workload's site would be.",
+    ),
+    Code(
+        "usage/time",
+        '"{text}" is no time',
+        "write a time with its zone, such as 2026-12-01T09:00:00Z",
+        "Times are RFC 3339: date, time to the second, zone.",
+    ),
+    Code(
+        "usage/which-workload",
+        'the policies have no workload "{name}"; there are: {known}',
+        "name one of them",
+        "A policy file may hold many workloads; the test bench tries one.",
+    ),
+    Code(
+        "usage/file",
+        "{file} cannot be read: {problem}",
+        "check the path and its permissions",
+        "The file is needed for what was asked.",
+    ),
+    Code(
         "usage/unknown-repo",
         "the config has no repo named {name}; it has {known}",
         "use one of the names under [repos] in the config",
@@ -875,6 +921,26 @@ CODES: dict[str, Code] = _table(
         "{file} cannot be written: {problem}",
         "check the folder, its permissions and the room on the disk",
         "The files of `init` are written beside those that there are.",
+    ),
+    # -- import -------------------------------------------------------------------------------------
+    Code(
+        "import/nothing",
+        "nothing of {tool} was found in {path}",
+        "name the folder that holds its settings, or look at another tool's name",
+        "The importer reads settings in manifests of a checkout; what exists only in a cluster has to be "
+        "written to files first, with `kubectl get … -o yaml` for instance.",
+    ),
+    Code(
+        "import/exists",
+        "{file} exists, and nothing was written",
+        "move it away, choose another folder with --to, or overwrite it with --force",
+        "An import overwrites nothing unless it is told to, and never follows a symbolic link.",
+    ),
+    Code(
+        "import/not-written",
+        "{file} cannot be written: {problem}",
+        "check the folder, its permissions and the room on the disk",
+        "The policies of an import are written to files of their own.",
     ),
     # -- setting an image by hand, or in a pipeline ------------------------------------------------------
     Code(
@@ -1366,13 +1432,13 @@ CODES: dict[str, Code] = _table(
         "In the range language of Flux and Helm `^*` is exactly 0.0.0, `<=*` is below 0.1.0, `>*` "
         "above 0.0.0, `<*` below 0.0.0 and `!=*` all but 0.0.0. A warning only.",
     ),
-    # -- guard rails ------------------------------------------------------------------------------------------
+    # -- guard rails ------------------------------------------------------------------------------------
     Code(
         "rule/violated",
         "{place}: {found}, but {rule} ({rule_place}) wants {wanted}",
         "write what the rule wants; who answers for the rule can change it",
-        "Rules are guard rails, written in the daemon's config and in `policies/_rules.yaml`. A workload can be "
-        "stricter than a rule, never laxer: one that says something against a rule is held.",
+        "Rules are guard rails, written in the daemon's config and in `policies/_rules.yaml`. A workload can "
+        "be stricter than a rule, never laxer: one that says something against a rule is held.",
     ),
     # -- windows ---------------------------------------------------------------------------------------------
     Code(
@@ -1427,7 +1493,7 @@ CODES: dict[str, Code] = _table(
     # -- what will surprise ---------------------------------------------------------------------------------
     Code(
         "lint/no-tag",
-        "the policy of {workload} takes none of the {count} tags of {image}: {most}",
+        "the policy of {workload} takes no tag of {image} ({count} there): {most}",
         "compare the policy with `automator tags {image}`",
         "`check --online` asked the registry. With this policy nothing that is there now could be released.",
     ),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from automator.cli.checking import check
 from automator.cli.files import images, set_
+from automator.cli.importing import import_
 from automator.cli.options import Globals, counted, global_options, selection
+from automator.cli.schema import schema
+from automator.cli.starting import init
 from automator.errors import UsageError
 from automator.reasons import CODES, Reason, Status, reason
 
@@ -21,9 +23,7 @@ if TYPE_CHECKING:
     from automator.app import App
     from automator.config import Config
     from automator.core.report import Outcome, Report
-    from automator.cycle.gate import Finding
     from automator.cycle.run import Cycle
-    from automator.cycle.source import Scope
 
 FAILED = 1
 
@@ -117,48 +117,6 @@ def _print_diff(report: Report) -> None:
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path), default=".")
-@click.option("--strict", is_flag=True, help="Warnings fail too.")
-@click.option("--policies", metavar="FOLDER", help="Folder of the policy files; else the config's.")
-@click.option(
-    "--repo", "-r", metavar="NAME", help="Config repo whose settings count; needed if there are many."
-)
-@global_options
-@pass_globals
-def check(told: Globals, path: Path, strict: bool, policies: str | None, repo: str | None) -> int:
-    """Judge the policies and manifests of a plain checkout; no network, no Git.
-
-    PATH is the folder of the config repo's files. Errors (exit 1) are what cannot work; warnings
-    what will surprise.
-    """
-    from automator.cli.render import print_json, print_table, reason_json
-    from automator.cycle.gate import check as judge
-
-    verdict = judge(path, _scope(told, repo, policies))
-    if told.json:
-        findings = [
-            {"level": f.level, "place": f.place, "reason": reason_json(f.reason)} for f in verdict.findings
-        ]
-        print_json({"workloads": verdict.workloads, "sites": verdict.sites, "findings": findings})
-    else:
-        rows = [(f.level, f.place, _without_place(f)) for f in verdict.findings]
-        if rows:
-            print_table(("level", "place", "finding"), rows, state=0)
-        found = counted(verdict.workloads, "workload"), counted(verdict.sites, "site")
-        judged = counted(verdict.errors, "error"), counted(verdict.warnings, "warning")
-        click.echo(f"{', '.join(found)}: {', '.join(judged)}")
-    return FAILED if verdict.errors or (strict and verdict.warnings) else 0
-
-
-def _without_place(finding: Finding) -> str:
-    """What was found and what to do, without the place that stands beside it."""
-    sentence = finding.reason.sentence
-    for joint in (": ", " "):
-        sentence = sentence.removeprefix(f"{finding.place}{joint}")
-    return f"{sentence}; {finding.reason.next_step}"
-
-
-@click.command()
 @selection
 @global_options
 @pass_globals
@@ -190,13 +148,50 @@ def status(told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owne
 
 
 @click.command()
-@click.argument("subject", metavar="WORKLOAD|CODE")
+@click.argument("subject", metavar="WORKLOAD|CODE", required=False)
 @click.option("--all", "every", is_flag=True, help="Every tag; else the newest 20.")
 @click.option("--repo", "-r", multiple=True, metavar="NAME", help="Only this config repo.")
+@click.option(
+    "--tags-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Offline: judge the tags in this file (a tag on a line, then seen=TIME built=TIME …).",
+)
+@click.option(
+    "--policy",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="With --tags-file: the policy file, or the folder of policies.",
+)
+@click.option(
+    "--at", metavar="TIME", help="With --tags-file: the moment, such as 2026-12-01T09:00:00Z; else now."
+)
+@click.option("--current", metavar="TAG", help="With --tags-file: the current version; else none.")
 @global_options
 @pass_globals
-def explain(told: Globals, subject: str, every: bool, repo: tuple[str, ...]) -> int:
-    """Tell why a workload is where it is, tag by tag; or what a reason code means."""
+def explain(
+    told: Globals,
+    subject: str | None,
+    every: bool,
+    repo: tuple[str, ...],
+    tags_file: Path | None,
+    policy: tuple[Path, ...],
+    at: str | None,
+    current: str | None,
+) -> int:
+    """Tell why a workload is where it is, tag by tag; or what a reason code means.
+
+    With --tags-file and --policy it needs neither config nor network: a policy's test bench.
+    """
+    if tags_file is not None and policy:
+        from automator.cli.trying import try_out
+
+        return try_out(told, subject, policy, tags_file, at, current, every=every)
+    if tags_file is not None or policy or at is not None or current is not None:
+        raise UsageError(reason("usage/test-bench"))
+    if subject is None:
+        raise click.UsageError("Missing argument 'WORKLOAD|CODE'.")
     if subject in CODES:
         return _explain_code(told, subject)
     _refuse_misspelt_code(told, subject)
@@ -335,7 +330,10 @@ def demo(told: Globals, keep: bool) -> int:
     return tour(told.again, keep=keep)
 
 
-COMMANDS = (run, once, plan, check, status, explain, tags, log, set_, images, health, demo)
+COMMANDS = (
+    *(run, once, plan, check, status, explain, tags, log),
+    *(set_, images, schema, health, init, import_, demo),
+)
 
 
 # -- what commands share ---------------------------------------------------------------------------
@@ -378,23 +376,3 @@ def _remember(app: App, cycle: Cycle, report: Report) -> None:
 
 def _failed(report: Report, shown: Sequence[Outcome]) -> bool:
     return report.error is not None or any(o.status is Status.FAILED for o in shown)
-
-
-def _scope(told: Globals, repo: str | None, policies: str | None) -> Scope:
-    """What `check` may read: the config's settings for the repo, or the defaults without a config."""
-    from automator.cli.choice import unknown_repo
-    from automator.config import config_file
-    from automator.cycle.source import Scope
-
-    scope = Scope()
-    if repo is not None or config_file(told.config, os.environ) is not None:
-        config = told.load(require_repos=False)
-        if repo is not None and repo not in config.repos:
-            raise unknown_repo(repo, config.repos)
-        chosen = repo or (next(iter(config.repos)) if len(config.repos) == 1 else None)
-        if chosen is not None:
-            settings = config.repos[chosen]
-            scope = Scope(settings.policies, settings.write, settings.ignore)
-        elif config.repos:
-            raise UsageError(reason("usage/which-repo", known=", ".join(sorted(config.repos))))
-    return scope if policies is None else replace(scope, policies=policies.strip("/"))

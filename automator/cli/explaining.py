@@ -44,7 +44,9 @@ def print_explanation(repo: str, outcome: Outcome, verdicts: Sequence[Verdict], 
     if not shown:
         return
     click.echo("")
-    rows_of = [(v.tag, v.key, "kept" if v.kept else "dropped", v.reason.sentence) for v in shown]
-    print_table(("tag", "key", "verdict", "reason"), rows_of, state=2)
+    rows_of = [
+        (v.tag, v.key, "kept" if v.kept else "dropped", v.reason.code, v.reason.sentence) for v in shown
+    ]
+    print_table(("tag", "key", "verdict", "rule", "reason"), rows_of, state=2)
     if len(verdicts) > len(shown):
         click.echo(f"… {len(verdicts) - len(shown)} more tags; --all shows them")

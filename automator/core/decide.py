@@ -9,12 +9,14 @@ The order of the rules is DESIGN.md section 5.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from automator.core import guards
+from automator.core.facts import DEFAULT_LIMITS as DEFAULT_LIMITS
 from automator.core.facts import Facts as Facts
 from automator.core.facts import Limits as Limits
 from automator.core.facts import Need as Need
@@ -96,7 +98,7 @@ def decide(
     tags: TagList | Unavailable,
     facts: Facts,
     now: datetime,
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
     judged: Judged | None = None,
 ) -> Decision | Need:
     """Decide one workload, or name the facts that are missing.
@@ -313,13 +315,15 @@ def _unorderable_current(ground: Ground, facts: Facts) -> Decision | Need | None
 def newer(ground: Ground, facts: Facts) -> tuple[Ranked, ...]:
     """The candidates that the workload may move to, best first: newer ones, and with `downgrade` older
     ones where the policy itself excludes the current version."""
-    current = ground.current.rank
+    current, best_first = ground.current.rank, ground.candidates
     if current is None:
         floor = _floor(ground, facts)
-        return tuple(c for c in ground.candidates if floor is None or c.rank >= floor)
+        if floor is None:
+            return best_first
+        return best_first[: bisect_left(best_first, True, key=lambda c: bool(c.rank < floor))]
     if excludes_current(ground.workload, ground.current) and ground.workload.downgrade:
         return tuple(c for c in ground.candidates if c.rank != current)
-    return tuple(c for c in ground.candidates if c.rank > current)
+    return best_first[: bisect_left(best_first, True, key=lambda c: bool(c.rank <= current))]
 
 
 _EXCLUDED = frozenset(
@@ -352,8 +356,9 @@ def choose(ground: Ground, facts: Facts, now: datetime, limits: Limits) -> Decis
             continue
         tag = candidate.tag
         if clock_runs and _must_be_seen(workload, tag, facts):
-            stops.append((candidate, Stop(Status.WAITING, reason("guard/unseen", tag=tag))))
             continue
+        if stops and guards.is_too_far(workload, ground.current.rank, candidate.rank):
+            continue  # of those that no time lets through, only the best is told
         answer = guards.passes(workload, ground.current, tag, facts, now)
         if isinstance(answer, Need):
             if asked >= limits.lookups:

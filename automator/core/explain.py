@@ -59,7 +59,7 @@ def explain(question: Question, tags: TagList) -> tuple[Verdict, ...]:
     for item in judged:
         if isinstance(item, Dropped):
             rank = None if rule.order == "newest" else rule.rank(item.tag)
-            rows.append((_sort_key(rank, item.tag), Verdict(item.tag, None, item.reason, False)))
+            rows.append((_sort_key(rank, item.tag), Verdict(item.tag, item.key, item.reason, False)))
             continue
         rank = built_rank(facts.built.get(item.tag)) if rule.order == "newest" else item.rank
         rows.append((_sort_key(rank, item.tag), _verdict(question, item, rank, current, refused)))

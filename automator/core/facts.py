@@ -79,3 +79,6 @@ class Limits:
 
     lookups: int = 200
     """Tags looked up at most for one workload in one cycle."""
+
+
+DEFAULT_LIMITS = Limits()

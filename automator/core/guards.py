@@ -15,6 +15,7 @@ from automator.core.policy import Workload
 from automator.core.promotion import After, promoted
 from automator.core.reference import Image
 from automator.core.standing import Current
+from automator.core.version import Rank
 from automator.core.windows import state
 from automator.reasons import Reason, Status, reason
 
@@ -33,18 +34,26 @@ class Stop(NamedTuple):
 
 def step_stop(workload: Workload, current: Current, tag: str) -> Stop | None:
     """Whether `step` forbids the jump from the current version; needs no fact."""
+    here = None if current.tag is None else workload.rule.rank(current.tag)
+    there = workload.rule.rank(tag)
+    if not is_too_far(workload, here, there):
+        return None
+    step = workload.guards.step
+    if workload.rule.order != "semver" or here is None or there is None:
+        why = reason("guard/step-unknown", tag=tag, current=current.tag or "nothing", step=step)
+    else:
+        why = reason("guard/step", tag=tag, current=current.tag, step=step)
+    return Stop(Status.HELD, why)
+
+
+def is_too_far(workload: Workload, here: Rank | None, there: Rank | None) -> bool:
+    """Whether `step` forbids the jump between versions of these ranks, or nobody can tell how far it is."""
     step = workload.guards.step
     if step is None:
-        return None
-    here = None if current.tag is None else workload.rule.version(current.tag)
-    there = workload.rule.version(tag)
-    if here is None or there is None:
-        why = reason("guard/step-unknown", tag=tag, current=current.tag or "nothing", step=step)
-        return Stop(Status.HELD, why)
-    same_major = here.major == there.major
-    if step == "major" or (same_major and (step == "minor" or here.minor == there.minor)):
-        return None
-    return Stop(Status.HELD, reason("guard/step", tag=tag, current=current.tag, step=step))
+        return False
+    if workload.rule.order != "semver" or here is None or there is None:
+        return True
+    return step != "major" and (here[0] != there[0] or (step == "patch" and here[1] != there[1]))
 
 
 def is_urgent(workload: Workload, tag: str) -> bool:
@@ -140,7 +149,8 @@ def _closed(workload: Workload, tag: str, now: datetime) -> Stop | None:
         "guard/window",
         changes_at=found.changes_at,
         tag=tag,
-        window=found.window or "no window",
+        window=found.window or "every window",
+        side="inside" if found.window is not None and found.window.kind == "deny" else "outside",
         opens=opens,
         place=workload.place_of("windows"),
     )

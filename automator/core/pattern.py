@@ -117,8 +117,7 @@ class Glob:
         if self._typed is not None:
             if not (tag.startswith(self._before) and tag.endswith(self._after)):
                 return None
-            match = self._typed.fullmatch(tag) or self._untyped.fullmatch(tag)
-            return None if match is None else match[1]
+            return _captured(self._typed, tag, 1) or _captured(self._untyped, tag, 1)
         if "{key}" not in self.text:
             return tag if tag == self.text else None
         if len(tag) <= len(self._before) + len(self._after):
@@ -134,7 +133,7 @@ class Expression:
 
     text: str
     _compiled: Any = field(compare=False, repr=False)
-    _group: int | str
+    _group: int
 
     @staticmethod
     def parse(text: str) -> Expression:
@@ -145,12 +144,21 @@ class Expression:
         if len(text) > MAX_PATTERN:
             _refuse(text, f"it has {len(text)} characters, and {MAX_PATTERN} are the most that are read")
         compiled = _compile(text, text)
-        return Expression(text, compiled, "key" if "key" in compiled.groupindex else 0)
+        return Expression(text, compiled, compiled.groupindex.get("key", 0))
 
     def key(self, tag: str) -> str | None:
         """The part of `tag` that is compared; None where it does not match, or matches without its key."""
-        match = self._compiled.fullmatch(tag)
-        return None if match is None else match[self._group] or None
+        return _captured(self._compiled, tag, self._group)
+
+
+def _captured(compiled: Any, tag: str, group: int) -> str | None:
+    """What a group of an expression captures of the whole tag; None for nothing."""
+    # As bytes: re2 counts characters anew in every text that it is given as one.
+    match = compiled.fullmatch(tag.encode())
+    if match is None:
+        return None
+    captured: bytes | None = match[group]
+    return captured.decode() if captured else None
 
 
 def _tokens(text: str) -> Iterator[str]:

@@ -30,7 +30,6 @@ from automator.core.workload import Workload as Workload
 from automator.errors import AutomatorError
 from automator.reasons import Reason, reason
 
-
 # -- reading ------------------------------------------------------------------------------------------
 
 FREEZE = ("_freeze.yaml", "_freeze.yml")
@@ -154,25 +153,24 @@ def _spoiled(workload: Workload, problem: Problem, problems: list[Problem]) -> I
 
 def _agreed(workloads: Sequence[_Found], problems: list[Problem]) -> list[_Found]:
     """The workloads; those of a group whose members do not speak of one thing become invalid."""
-    groups: dict[str, list[Workload]] = {}
+    groups: dict[str, list[tuple[Workload, Group]]] = {}
     for workload in workloads:
         if isinstance(workload, Workload) and workload.group is not None:
-            groups.setdefault(workload.group.name, []).append(workload)
+            groups.setdefault(workload.group.name, []).append((workload, workload.group))
     quarrels: dict[str, tuple[Workload, str]] = {}
     for name, members in groups.items():
-        first = members[0]
-        for member in members[1:]:
-            if member.group != first.group:
+        first, said = members[0]
+        for member, says in members[1:]:
+            if says != said:
                 quarrels[name] = (first, "`match` differs")
-            elif first.group is not None and first.group.match == "version":
-                if _comparable(member) != _comparable(first):
-                    quarrels.setdefault(name, (first, "versions are ordered otherwise"))
+            elif said.match == "version" and member.rule.order != first.rule.order:
+                quarrels.setdefault(name, (first, "versions are ordered otherwise"))
     result: list[_Found] = []
     for workload in workloads:
         group = workload.group if isinstance(workload, Workload) else None
         if isinstance(workload, Workload) and group is not None and group.name in quarrels:
             other, what = quarrels[group.name]
-            other = other if other is not workload else groups[group.name][-1]
+            other = other if other is not workload else groups[group.name][-1][0]
             place = workload.place_of("group")
             why = reason(
                 "policy/group-differs",
@@ -186,10 +184,6 @@ def _agreed(workloads: Sequence[_Found], problems: list[Problem]) -> list[_Found
         else:
             result.append(workload)
     return result
-
-
-def _comparable(workload: Workload) -> str:
-    return workload.rule.order
 
 
 def _upstream_known(workloads: Sequence[_Found], problems: list[Problem]) -> list[_Found]:

@@ -36,6 +36,8 @@ class Dropped(NamedTuple):
     tag: str
     code: str
     params: tuple[tuple[str, str], ...]
+    key: str | None = None
+    """The part that is ordered; None where the tag has none."""
 
     @property
     def reason(self) -> Reason:
@@ -103,16 +105,16 @@ class Rule:
             return self._mismatch(tag)
         for glob in self.exclude:
             if glob.key(tag) is not None:
-                return Dropped(tag, "tag/excluded", (("glob", glob.text),))
+                return Dropped(tag, "tag/excluded", (("glob", glob.text),), key)
         how = self._how
         rank = how.rank(key)
         if self.reject and self._rejected(tag, key, rank):
-            return Dropped(tag, "tag/rejected", ())
+            return Dropped(tag, "tag/rejected", (), key)
         if rank is None:
-            return Dropped(tag, "tag/unreadable", (("key", key), ("wanted", how.wanted)))
+            return Dropped(tag, "tag/unreadable", (("key", key), ("wanted", how.wanted)), key)
         refused = None if self.constraint is None else self._outside(self.constraint, rank)
         if refused is not None:
-            return Dropped(tag, *refused)
+            return Dropped(tag, *refused, key)
         return Candidate(tag, key, None if self.order in ("newest", "follow") else rank)
 
     def rank(self, tag: str) -> Any | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from automator.core import guards
 from automator.core.decide import (
+    DEFAULT_LIMITS,
     Decision,
     Facts,
     Ground,
@@ -56,7 +57,7 @@ def decide_group(
     members: Sequence[Member],
     blocked: Mapping[str, Reason],
     now: datetime,
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Answers:
     """Decide the members of a group: what is decided for each, or, for some, the facts that are missing;
     then none is decided yet.

@@ -23,6 +23,8 @@ Rank = tuple[Any, ...]
 a pre-release is (0, identifiers…) and a release (1,), so that releases come after their pre-releases."""
 
 LARGEST_NUMBER = 2**64 - 1
+_LONG = len(str(LARGEST_NUMBER))
+"""Characters that a text has at least if a number in it is larger."""
 MAX_RANGE = 1000
 
 _RELEASE = (1,)
@@ -51,7 +53,7 @@ def semver_rank(text: str, *, lenient: bool = False) -> Rank | None:
     if patch is None and not lenient:
         return None
     numbers = (int(major), int(minor or 0), int(patch or 0))
-    if max(numbers) > LARGEST_NUMBER:
+    if len(text) >= _LONG and max(numbers) > LARGEST_NUMBER:
         return None
     if pre is None:
         return (*numbers, _RELEASE)
@@ -146,8 +148,7 @@ class _Interval(NamedTuple):
     low: Rank | None
     high: Rank | None
 
-    def __contains__(self, rank: object) -> bool:
-        assert isinstance(rank, tuple)
+    def __contains__(self, rank: Any) -> bool:
         return (self.low is None or self.low <= rank) and (self.high is None or rank < self.high)
 
 
@@ -161,9 +162,9 @@ class _Group:
     """`!=1.2`: (major, minor, pre-release), any patch."""
     names_prerelease: bool
 
-    def __contains__(self, rank: object) -> bool:
-        assert isinstance(rank, tuple)
-        if rank not in self.within:
+    def __contains__(self, rank: Rank) -> bool:
+        low, high = self.within
+        if not ((low is None or low <= rank) and (high is None or rank < high)):
             return False
         if self.without and any(rank in gap for gap in self.without):
             return False
@@ -215,7 +216,7 @@ class Constraint:
     def allows_rank(self, rank: Rank, prereleases: bool = False) -> bool:
         """`allows` for the rank of a version."""
         anyway = prereleases or rank[3] == _RELEASE
-        for group in self._groups:
+        for group in self._groups:  # noqa: SIM110 - asked of every tag
             if (anyway or group.names_prerelease) and rank in group:
                 return True
         return False

@@ -36,7 +36,7 @@ from cronsim import CronSim, CronSimError
 
 from automator.core.duration import format_duration
 from automator.errors import PolicyError
-from automator.reasons import reason
+from automator.reasons import one_line, reason
 
 LONGEST = timedelta(days=31)
 HORIZON = timedelta(days=5 * 366)
@@ -78,7 +78,7 @@ class Window:
         problem = _cron_problem(cron) or _duration_problem(duration) or _zone_problem(zone)
         window = Window(kind, cron, duration, zone)
         if problem:
-            raise PolicyError(reason("window/invalid", window=window, problem=problem))
+            raise PolicyError(reason("window/invalid", window=one_line(window), problem=problem))
         return window
 
     def __str__(self) -> str:
@@ -307,8 +307,9 @@ def _zone_problem(zone: str) -> str | None:
             pass
         else:
             return None
-    hint = _zone_meant(zone)
-    return f'"{zone}" is no time zone that is known here' + (f"; did you mean {hint}?" if hint else "")
+    meant = _zone_meant(zone)
+    hint = f"; did you mean {meant}?" if meant else ""
+    return f'"{one_line(zone, 60)}" is no time zone that is known here{hint}'
 
 
 def _zone_meant(zone: str) -> str | None:

@@ -1,0 +1,413 @@
+"""`init`: from a config repo to its first policies and config, none of which it overwrites."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from automator.cli.options import Globals, counted, global_options
+from automator.errors import CheckoutError, UsageError
+from automator.reasons import Reason, one_line, reason
+
+if TYPE_CHECKING:
+    from automator.config import Config
+    from automator.core.proposal import Listing, Proposal
+    from automator.core.reference import Repository
+    from automator.cycle.source import Scope
+    from automator.cycle.survey import Survey
+
+FAILED = 1
+BRANCHES = ("main", "master")
+"""Tried where a URL is given without a branch."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/\s]+@[^/\s]+:|[^/\s]+\.[^/\s]+:", re.ASCII)
+_NO_NAME = re.compile(r"[^a-z0-9]+", re.ASCII)
+_HOST = re.compile(r"(?:[a-z0-9]+(?:[.-]+[a-z0-9]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.ASCII)
+
+pass_globals = click.make_pass_decorator(Globals, ensure=True)
+
+
+@click.command()
+@click.argument("place", metavar="[PATH|URL]", default=".")
+@click.option("--offline", is_flag=True, help="Ask no registry; propose from the tags in the files alone.")
+@click.option("--force", is_flag=True, help="Overwrite files that there are.")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where the policies are written; else the policies folder of PATH, or `policies` here for a URL.",
+)
+@click.option("--insecure", multiple=True, metavar="HOST", help="A registry that speaks plain http.")
+@click.option("--branch", metavar="NAME", help="Branch of the URL; else main, or master.")
+@global_options
+@pass_globals
+def init(
+    told: Globals,
+    place: str,
+    offline: bool,
+    force: bool,
+    to: Path | None,
+    insecure: tuple[str, ...],
+    branch: str | None,
+) -> int:
+    """Write a config and first policies for the images of a config repo.
+
+    PATH is a checkout of the config repo, URL a Git URL; else the current folder. One workload is
+    proposed for each image that no policy covers yet: it stays below the next major version, and with the
+    same variant. What cannot be told from the tags is written out, and held with the question. Nothing
+    is pushed or committed, and no file overwritten.
+
+    \b
+        automator init shop-config
+        automator init https://git.example.com/acme/shop-config.git --to drafts
+    """
+    for host in insecure:
+        if _HOST.fullmatch(host) is None:
+            raise UsageError(reason("init/bad-host", host=host))
+    start = _start(told, insecure)
+    where = _at_url(start, place, branch) if _is_remote(place) else _at_path(start, Path(place))
+    folder = to or where.policies
+    proposal = _proposal(start, where, offline=offline, folder=folder)
+    files = {folder / name: text for name, text in _texts(proposal).items()}
+    config = None if start.file.exists() and not force else _config_text(where, insecure)
+    if not where.images:
+        raise UsageError(reason("init/no-images", place=place))
+    _write({**files, **({} if config is None else {start.file: config})}, force=force)
+    outcome = _Outcome(start, where, proposal, folder, tuple(files), config is not None, place)
+    outcome.print_json() if told.json else outcome.print()
+    return 0
+
+
+# -- where from ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """The config that there is, or will be."""
+
+    file: Path
+    config: Config
+
+
+def _start(told: Globals, insecure: tuple[str, ...]) -> _Start:
+    from automator.config import Config, config_file, load
+    from automator.config.load import DEFAULT_FILE
+    from automator.config.sections import RegistryConfig
+
+    file = config_file(told.config, os.environ) or Path(DEFAULT_FILE)
+    if file.exists():
+        config = load(file, os.environ, require_repos=False)
+    else:
+        config = Config(state=file.absolute().parent / "state")
+    hosts = {host: config.registries.get(host, RegistryConfig()) for host in insecure}
+    opened = {host: known.model_copy(update={"insecure": True}) for host, known in hosts.items()}
+    return _Start(file, config.model_copy(update={"registries": {**config.registries, **opened}}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """A config repo, surveyed."""
+
+    name: str
+    """What the config calls it."""
+    url: str | None
+    branch: str
+    survey: Survey
+    policies: Path
+    """Folder that policies are written to, unless another one is named."""
+    root: Path | None
+    """The checkout; None for a URL."""
+
+    @property
+    def images(self) -> bool:
+        """Whether any image is written in it."""
+        claims = self.survey.snapshot.claims
+        return bool(claims.unowned) or any(claims.sites.values())
+
+
+def _is_remote(place: str) -> bool:
+    path = Path(place)
+    if path.exists():
+        return (path / "HEAD").is_file() and (path / "objects").is_dir()  # a bare repository
+    return _URL.match(place) is not None
+
+
+def _known(config: Config, url: str | None) -> str | None:
+    """Name of the config repo with this URL in the config that there is."""
+    return next((name for name, repo in config.repos.items() if url is not None and repo.url == url), None)
+
+
+def _scope(config: Config, name: str | None) -> Scope:
+    from automator.cycle.source import Scope
+
+    if name is None:
+        return Scope()
+    repo = config.repos[name]
+    return Scope(repo.policies, repo.write, repo.ignore)
+
+
+def _at_path(start: _Start, path: Path) -> _Where:
+    from automator.cycle.survey import survey_folder
+    from automator.edges.checkout.work import Origin, origin_of
+
+    found = origin_of(path) if path.is_dir() else None
+    origin = found or Origin(path.absolute(), None, "main")
+    if found is not None and found.root != path.resolve():
+        raise UsageError(reason("init/not-root", path=path, root=found.root))
+    url = origin.url or (str(origin.root) if found is not None else None)
+    known = _known(start.config, url)
+    scope = _scope(start.config, known)
+    survey = survey_folder(path, scope)
+    name = known or _repo_name(origin.url or str(origin.root))
+    return _Where(name, url, origin.branch, survey, path / scope.policies, path)
+
+
+def _at_url(start: _Start, place: str, branch: str | None) -> _Where:
+    from automator.app import App
+
+    url = str(Path(place).absolute()) if Path(place).exists() else place
+    known = _known(start.config, url)
+    if known is not None and branch is None:
+        with App.open(start.config, exclusive=False, repos=(known,)) as app:
+            return _cloned(start, known, app)
+    branches = BRANCHES if branch is None else (branch,)
+    for number, one in enumerate(branches, 1):
+        try:
+            return _first_clone(start, url, one)
+        except CheckoutError as error:
+            if error.reason.code != "git/no-branch" or number == len(branches):
+                raise
+    raise AssertionError("a branch was found, or an error raised")
+
+
+def _first_clone(start: _Start, url: str, branch: str) -> _Where:
+    from automator.app import App
+    from automator.config import Config, RepoConfig
+    from automator.errors import ConfigError
+
+    name = _repo_name(url)
+    try:
+        repo = RepoConfig(url=url, branch=branch)
+    except ValueError:  # as pydantic says it: a URL with a password in it
+        raise ConfigError(reason("init/bad-url")) from None
+    config = Config(state=start.config.state, repos={name: repo}, registries=start.config.registries)
+    with App.open(config, exclusive=False) as app:
+        return _cloned(_Start(start.file, config), name, app)
+
+
+def _cloned(start: _Start, name: str, app: Any) -> _Where:
+    from automator.cycle.survey import survey_branch
+
+    repo = start.config.repos[name]
+    scope = _scope(start.config, name)
+    survey = survey_branch(app.cycles[name].checkout, scope)
+    return _Where(name, repo.url, repo.branch, survey, Path(scope.policies), None)
+
+
+def _repo_name(url: str) -> str:
+    """The last word of a URL, as the config may call a config repo."""
+    last = re.split(r"[/:]", url.rstrip("/").removesuffix(".git"))[-1]
+    return _NO_NAME.sub("-", last.lower()).strip("-") or "config"
+
+
+# -- what to write ---------------------------------------------------------------------------------
+
+
+def _proposal(start: _Start, where: _Where, *, offline: bool, folder: Path) -> Proposal:
+    """Raises UsageError where the policies that there are have errors."""
+    from automator.core.proposal import propose, repositories
+
+    snapshot, claims = where.survey.snapshot, where.survey.snapshot.claims
+    if snapshot.policies.problems:
+        _, why = snapshot.policies.problems[0]
+        raise UsageError(reason("init/broken-policies", problem=why.sentence))
+    wanted = repositories(claims.unowned)
+    listings = {} if offline else _asked(start, wanted)
+    return propose(
+        claims.unowned,
+        listings,
+        owned=[site for sites in claims.sites.values() for site in sites],
+        names=[workload.name for workload in snapshot.policies.workloads],
+        files=where.survey.policy_files if folder == where.policies else (),
+    )
+
+
+def _asked(start: _Start, wanted: Sequence[Repository]) -> dict[Repository, Listing]:
+    from automator.app import registry_client, utc_now
+    from automator.cycle.survey import ask_registries
+
+    if sys.stderr.isatty():
+        click.echo(f"asking for the tags of {counted(len(wanted), 'image')} …", err=True)
+    client = registry_client(start.config)
+    try:
+        return ask_registries(wanted, lambda one: client.tags(one, now=utc_now()).tags, failed=_warn)
+    finally:
+        client.close()
+
+
+def _warn(why: Reason) -> None:
+    click.echo(click.style("warning: ", fg="yellow") + f"{why.sentence}; {why.next_step}", err=True)
+
+
+def _texts(proposal: Proposal) -> dict[str, str]:
+    from automator.core.policytext import policy_text
+    from automator.core.proposal import header
+
+    return {
+        name: policy_text(drafts, header=header(drafts)) for name, drafts in proposal.files.items() if drafts
+    }
+
+
+_CONFIG = """\
+# The config of the automator daemon, begun by `automator init`. Everything else has a default: see
+# config.example.toml. Secrets are paths of files, never the secrets themselves.
+state = "state"                     # clones and one SQLite file, beside this file; all that matters is in Git
+
+"""
+_HTTPS = """\
+# A token that may push to the branch, in a file; read at each use.
+#credentials = { username = "automator", password_file = "/run/secrets/git-token" }
+"""
+_SSH = """\
+# A deploy key that may push, and the server's host keys; else what ssh finds by itself.
+#credentials = { ssh_key_file = "/run/secrets/deploy-key", known_hosts_file = "/etc/automator/known_hosts" }
+"""
+
+
+def _config_text(where: _Where, insecure: tuple[str, ...]) -> str:
+    hosts = "".join(
+        f"\n[registries.{_toml(host)}]\ninsecure = true                     # plain http\n"
+        for host in insecure
+    )
+    name = where.name if re.fullmatch(r"[a-z0-9-]+", where.name) else _toml(where.name)
+    if where.url is None:
+        example = "https://git.example.com/acme/config.git"
+        comment = "# The folder is no checkout: say where the config repo is, and take the # away.\n"
+        return f'{_CONFIG}{comment}#[repos.{name}]\n#url = "{example}"\n#branch = "main"\n{hosts}'
+    repo = f"[repos.{name}]\nurl = {_toml(where.url)}\nbranch = {_toml(where.branch)}\n"
+    if where.url.startswith(("https:", "http:")):
+        repo += _HTTPS
+    elif _URL.match(where.url) and not where.url.startswith("file:"):
+        repo += _SSH
+    if where.root is not None and where.url == str(where.root.resolve()):
+        repo += "# The checkout has no remote. Give the URL of one, and take this line away:\n"
+        repo += 'mode = "observe"\n'
+    else:
+        repo += '#mode = "observe"                    # everything but the push\n'
+    return f"{_CONFIG}{repo}{hosts}"
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def _write(files: Mapping[Path, str], *, force: bool) -> None:
+    """Write all files, or none where one of them exists. Raises UsageError."""
+    for file in files:
+        if file.is_symlink() or (file.exists() and not force):
+            raise UsageError(reason("init/exists", file=file))
+    begun: list[Path] = []
+    try:
+        for file, text in files.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("w" if force else "x", encoding="utf-8", newline="\n") as stream:
+                begun.append(file)
+                stream.write(text)
+    except OSError as error:
+        for file in () if force else begun:
+            with suppress(OSError):
+                file.unlink()
+        problem = error.strerror or type(error).__name__
+        raise UsageError(reason("init/not-written", file=error.filename or file, problem=problem)) from error
+
+
+# -- telling ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of an `init`."""
+
+    start: _Start
+    where: _Where
+    proposal: Proposal
+    folder: Path
+    files: tuple[Path, ...]
+    configured: bool
+    """Whether the config was written."""
+    place: str
+
+    def print(self) -> None:
+        """For people: what was written, what was left out, what to do next."""
+        from automator.cli.render import print_table
+
+        for file, drafts in zip(self.files, self.proposal.files.values(), strict=True):
+            held = sum("hold" in draft.keys for draft in drafts)
+            note = f", {held} of them held until you decide" if held else ""
+            click.echo(f"wrote {file}: {counted(len(drafts), 'workload')}{note}")
+        if self.configured:
+            click.echo(
+                f"wrote {self.start.file}: {self.where.name} at {self.where.url or 'an address to give'}"
+            )
+        elif self.where.url is not None and _known(self.start.config, self.where.url) is None:
+            click.echo(f"kept {self.start.file}; it names no config repo at {self.where.url}: add one")
+        if not self.files:
+            click.echo("nothing new: every image that can have a policy has one")
+        if self.proposal.left:
+            click.echo("left out:")
+            rows = [(f"{s.file}:{s.line}", _image(s), one_line(why)) for s, why in self.proposal.left]
+            print_table(("place", "image", "why"), rows)
+        for sentence in self._next():
+            click.echo(sentence)
+
+    def _next(self) -> tuple[str, ...]:
+        if not self.files:
+            return ()
+        root = self.where.root
+        if root is None:
+            return (
+                f"next: read {self.folder}, commit its files to policies/ of the config repo, and push;",
+                "      then `automator plan` shows what would be released",
+            )
+        git = "git" if self.place == "." else f"git -C {shlex.quote(self.place)}"
+        if self.folder != self.where.policies:
+            return (f"next: read {self.folder}, and move its files to {self.where.policies}",)
+        added = shlex.quote(str(self.folder.relative_to(root)))
+        return (
+            f'next: {git} add {added} && {git} commit -m "Policies of automator" && {git} push',
+            "      automator plan",
+        )
+
+    def print_json(self) -> None:
+        """For programs."""
+        from automator.cli.render import print_json
+
+        workloads = [
+            {"name": draft.name, "file": str(self.folder / name), "keys": dict(draft.keys)}
+            for name, drafts in self.proposal.files.items()
+            for draft in drafts
+        ]
+        left = [
+            {"file": site.file, "line": site.line, "image": _image(site), "why": why}
+            for site, why in self.proposal.left
+        ]
+        written = [str(file) for file in self.files] + ([str(self.start.file)] if self.configured else [])
+        print_json({"written": written, "workloads": workloads, "left": left})
+
+
+def _image(site: Any) -> str:
+    tag = f":{site.tag}" if site.tag else ""
+    return one_line(f"{site.written}{tag}") or "(templated)"

@@ -1,0 +1,147 @@
+"""`explain --tags-file`: a policy's test bench, offline."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from parts.world import PROGRAM, Completed
+
+POLICY = """\
+version: 1
+workloads:
+  web:
+    image: ghcr.io/acme/web
+    semver: ">=1.4 <2"
+    min_age: 30m
+    platforms: [linux/amd64]
+    windows: [{allow: "0 9 * * 1-5", for: 8h, zone: Europe/Berlin}]
+"""
+TAGS = """\
+# what the registry could answer
+1.4.2
+1.4.3 seen=2026-11-20T10:12:00Z
+1.4.4 platforms=linux/arm64
+1.5.0-rc.1
+2.0.0
+latest   # moving
+"""
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Path:
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "tags.txt").write_text(TAGS)
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> Completed:
+    done = subprocess.run(
+        [PROGRAM, "explain", *arguments],
+        cwd=folder,
+        env={"PATH": "/nowhere", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+def explain(folder: Path, *more: str, at: str = "2026-11-20T10:24:00Z") -> Completed:
+    return run(folder, "--tags-file", "tags.txt", "--policy", "policy.yaml", "--at", at, *more)
+
+
+def test_what_stops_a_version_and_until_when_is_told_without_registry_and_config(bench: Path) -> None:
+    told = json.loads(explain(bench, "--current", "1.4.2", "-o", "json").out)[0]
+    assert (told["status"], told["target"]) == ("waiting", "1.4.3")
+    assert told["reason"]["sentence"] == "1.4.3 is 12 minutes old; min_age 30m; eligible at 10:42 UTC"
+    assert told["reason"]["changes_at"] == "2026-11-20T10:42:00Z"
+    assert [(row["tag"], row["key"], row["kept"], row["reason"]["code"]) for row in told["tags"]] == [
+        ("2.0.0", "2.0.0", False, "tag/range"),
+        ("1.5.0-rc.1", "1.5.0-rc.1", False, "tag/prerelease"),
+        ("1.4.4", "1.4.4", False, "guard/platforms"),
+        ("1.4.3", "1.4.3", False, "guard/min-age"),
+        ("1.4.2", "1.4.2", True, "tag/current"),
+        ("latest", "latest", False, "tag/unreadable"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("at", "code"),
+    [
+        ("2026-11-20T10:41:59Z", "guard/min-age"),
+        ("2026-11-20T10:42:00Z", "waiting/planned"),
+        ("2026-11-20T15:59:59Z", "waiting/planned"),
+        ("2026-11-20T16:00:00Z", "guard/window"),  # 17:00 in Berlin
+        ("2026-11-23T08:00:00Z", "waiting/planned"),
+    ],
+)
+def test_the_moment_decides(bench: Path, at: str, code: str) -> None:
+    told = json.loads(explain(bench, "--current", "1.4.2", "-o", "json", at=at).out)[0]
+    assert told["reason"]["code"] == code
+
+
+def test_without_a_current_version_it_is_an_adoption(bench: Path) -> None:
+    told = json.loads(explain(bench, "-o", "json", at="2026-11-20T11:00:00Z").out)[0]
+    assert (told["current"], told["target"]) == (None, "1.4.3")
+    assert told["reason"]["sentence"].startswith("nothing -> 1.4.3")
+
+
+def test_people_read_a_table(bench: Path) -> None:
+    out = explain(bench, "web", "--current", "1.4.2").out
+    assert "because     1.4.3 is 12 minutes old; min_age 30m; eligible at 10:42 UTC  [guard/min-age]" in out
+    assert [line.split()[:4] for line in out.splitlines() if line.startswith("1.4.2")] == [
+        ["1.4.2", "1.4.2", "kept", "tag/current"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tags", "place"),
+    [
+        ("1.0.0\n-x\n", "tags.txt:2"),
+        ("1.0.0 seen=yesterday\n", "tags.txt:1"),
+        ("1.0.0 age=3d\n", "tags.txt:1"),
+        ("1.0.0 digest=sha256:12\n", "tags.txt:1"),
+    ],
+)
+def test_a_wrong_line_is_named(bench: Path, tags: str, place: str) -> None:
+    (bench / "tags.txt").write_text(tags)
+    done = explain(bench)
+    assert done.code == 2
+    assert place in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("api",), 'no workload "api"; there are: web'),
+        (("--current", "a b"), '"a b" is no current version'),
+        (("--at", "noon"), '"noon" is no time'),
+        (("--policy", "none.yaml"), "none.yaml cannot be read"),
+    ],
+)
+def test_wrong_use_is_one_sentence(bench: Path, more: tuple[str, ...], words: str) -> None:
+    done = explain(bench, *more)
+    assert (done.code, words in done.err) == (2, True), done.err
+
+
+def test_options_of_the_bench_belong_together(bench: Path) -> None:
+    done = run(bench, "web", "--tags-file", "tags.txt")
+    assert (done.code, "belong together" in done.err) == (2, True)
+
+
+def test_an_invalid_policy_says_what_is_wrong(bench: Path) -> None:
+    (bench / "policy.yaml").write_text(POLICY.replace("30m", "soon"))
+    done = explain(bench)
+    assert done.code == 2
+    assert 'workloads.web.min_age: "soon" is not a duration' in done.err
+
+
+def test_rules_beside_the_policy_bind_it(bench: Path) -> None:
+    (bench / "_rules.yaml").write_text("version: 1\nrules: [{min_age: 2h}]\n")
+    done = explain(bench, "--policy", "_rules.yaml")
+    assert (done.code, "min_age" in done.err) == (2, True)
