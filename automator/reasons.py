@@ -550,13 +550,6 @@ CODES: dict[str, Code] = _table(
         "the build: build times can be made up. A tag that is pushed again begins anew.",
     ),
     Code(
-        "guard/unseen",
-        "{tag} was not looked at: the clock of a newer version runs already",
-        "wait for the newer version, or name this one under `urgent`",
-        "A version's age counts from when it is first looked at. While a newer version is waiting for its "
-        "age, older ones that were never looked at are not asked for.",
-    ),
-    Code(
         "guard/platforms",
         "{tag} of {image} is not there for {missing} (it is for: {there})",
         "push the missing platforms under the tag, or change `platforms`",
@@ -829,6 +822,13 @@ CODES: dict[str, Code] = _table(
         "there is no reason code {name}; {known}",
         "copy the code as `explain` or the log shows it",
         "The code given to `explain` is not in the table of reasons; codes look like `guard/hold`.",
+    ),
+    Code(
+        "state/ages-began",
+        "the state folder is new since {at}, so `min_age` counts from then for: {workloads}",
+        "keep the state folder over restarts; a version that must not wait is named under `urgent`",
+        "When a digest was first seen under a tag is remembered in the state folder and nowhere else. Without "
+        "it every version counts as new; nothing is released too early, but everything later.",
     ),
     Code(
         "usage/test-bench",

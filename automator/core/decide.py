@@ -355,7 +355,7 @@ def choose(ground: Ground, facts: Facts, now: datetime, limits: Limits) -> Decis
             stops.append((candidate, Stop(Status.HELD, why)))
             continue
         tag = candidate.tag
-        if clock_runs and _must_be_seen(workload, tag, facts):
+        if clock_runs and must_be_seen(workload, tag, facts):
             continue
         if stops and guards.is_too_far(workload, ground.current.rank, candidate.rank):
             continue  # of those that no time lets through, only the best is told
@@ -375,7 +375,7 @@ def choose(ground: Ground, facts: Facts, now: datetime, limits: Limits) -> Decis
     return _stopped(ground, stops)
 
 
-def _must_be_seen(workload: Workload, tag: str, facts: Facts) -> bool:
+def must_be_seen(workload: Workload, tag: str, facts: Facts) -> bool:
     """Whether looking at a tag could only start its clock, below a version whose clock runs already."""
     return tag not in facts.seen and not guards.is_urgent(workload, tag)
 

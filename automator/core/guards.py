@@ -34,20 +34,22 @@ class Stop(NamedTuple):
 
 def step_stop(workload: Workload, current: Current, tag: str) -> Stop | None:
     """Whether `step` forbids the jump from the current version; needs no fact."""
-    here = None if current.tag is None else workload.rule.rank(current.tag)
-    there = workload.rule.rank(tag)
-    if not is_too_far(workload, here, there):
-        return None
     step = workload.guards.step
-    if workload.rule.order != "semver" or here is None or there is None:
+    if step is None:
+        return None
+    here = None if current.tag is None else workload.rule.version(current.tag)
+    there = workload.rule.version(tag)
+    if here is None or there is None:
         why = reason("guard/step-unknown", tag=tag, current=current.tag or "nothing", step=step)
-    else:
-        why = reason("guard/step", tag=tag, current=current.tag, step=step)
-    return Stop(Status.HELD, why)
+        return Stop(Status.HELD, why)
+    if not is_too_far(workload, here.to_tuple(), there.to_tuple()):
+        return None
+    return Stop(Status.HELD, reason("guard/step", tag=tag, current=current.tag, step=step))
 
 
 def is_too_far(workload: Workload, here: Rank | None, there: Rank | None) -> bool:
     """Whether `step` forbids the jump between versions of these ranks, or nobody can tell how far it is."""
+    # By ranks, which candidates have: most candidates of a long list are asked about.
     step = workload.guards.step
     if step is None:
         return False

@@ -27,6 +27,7 @@ from automator.core.workload import PolicySet as PolicySet
 from automator.core.workload import Urgent as Urgent
 from automator.core.workload import Where as Where
 from automator.core.workload import Workload as Workload
+from automator.core.workload import group_of as group_of
 from automator.errors import AutomatorError
 from automator.reasons import Reason, reason
 

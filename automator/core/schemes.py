@@ -123,7 +123,7 @@ def _loosened(text: str, asked: _Asked) -> str:
     differ, all else is the variant, and stays."""
     loose, before = "", ""
     for part in _SEPARATED.split(text):
-        counted = before.lower() in _BUILD_WORDS and part.isdecimal()
+        counted = before.lower() in _BUILD_WORDS and part.isdecimal() and len(part) not in asked.hash_lengths
         loose += _DIGITS if counted else _loose_part(part, asked)
         before = before if part in "-_." else part
     return loose
@@ -174,7 +174,8 @@ _MORE = re.compile(r"(?<![A-Za-z0-9.])v?[0-9]+(?:\.[0-9]+){3,}(?!\.?[0-9]|[A-Za-
 _TWO = re.compile(r"(?<![A-Za-z0-9.])v?[0-9]+\.[0-9]+(?!\.?[0-9]|[A-Za-z])", re.ASCII)
 _ONE = re.compile(r"(?<![A-Za-z0-9.])v?[0-9]+(?!\.?[0-9]|[A-Za-z])", re.ASCII)
 _DAY = re.compile(
-    r"(?<![0-9])20[0-9]{2}-[01][0-9]-[0-3][0-9](?:[T_.-][0-9]{2}[-_.]?[0-9]{2}(?:[-_.]?[0-9]{2})?Z?)?(?![0-9])",
+    r"(?<![0-9])(?:20[0-9]{2}-[01][0-9]-[0-3][0-9](?:[T_.-][0-9]{2}[-_.]?[0-9]{2}(?:[-_.]?[0-9]{2})?Z?)?"
+    r"|20[0-9]{2}[01][0-9][0-3][0-9][T_-][0-9]{6}Z?)(?![0-9])",
     re.ASCII,
 )
 _PRERELEASE = re.compile(
@@ -237,9 +238,9 @@ def _counted(after: str, asked: _Asked) -> re.Match[str] | None:
 
 
 def _both_spellings(asked: _Asked) -> bool:
-    """Whether the registry has versions with `v` and without."""
-    spelled = {tag.startswith("v") for tag in asked.tags or () if _THREE.fullmatch(tag)}
-    return len(spelled) == 2
+    """Whether the registry has a version both with `v` and without: then the spelling stays."""
+    found = {tag for tag in asked.tags or () if _THREE.fullmatch(tag)}
+    return any(f"v{tag}" in found for tag in found)
 
 
 def _next_major(version: str, parts: int) -> tuple[str, str]:
@@ -348,7 +349,7 @@ def _one_number(asked: _Asked) -> Choice | None:
     digits = split.key.removeprefix("v")
     counts = _BUILDS.match(split.before) is not None or any(map(_is_hash, _parts(split.before)))
     year = 1990 <= int(digits) < 2100
-    bare = not split.before and not any(map(_is_hash, _parts(split.after)))
+    bare = not split.before and split.after[:1] != "." and not any(map(_is_hash, _parts(split.after)))
     if _moves(split, asked) or (bare and not counts and (len(digits) < 3 or year)):
         why = f"the newest of its versions; if {digits} is a build number, use `order: numeric`"
         return _follow(asked.tag, why)

@@ -27,6 +27,7 @@ from automator.core.decide import (
     Unavailable,
     choose,
     decide,
+    must_be_seen,
     newer,
     people,
     prepare,
@@ -121,84 +122,132 @@ def _one_version(
             settled[name] = _waits_for(group, moving[name], stopping, blocked)
         return settled
     tests = {name: answer for name, answer in refusals.items() if callable(answer)}
-    return _together(group, grounds, tests, facts, settled, now)
+    return _together(_Open(group, grounds, tests, facts, now, limits), settled)
 
 
-def _together(
-    group: Group,
-    grounds: Mapping[str, Ground],
-    refusals: Mapping[str, Refusal],
-    facts: Mapping[str, Facts],
-    settled: dict[str, Decision | Need],
-    now: datetime,
-) -> Answers:
-    """The best version that all members share and whose guards all let it through."""
-    first_stops: dict[str, tuple[str, Stop]] = {}
-    timed: list[tuple[datetime, str, str, Stop]] = []
-    for version in shared(grounds, facts):
-        answers: dict[str, Image | Stop | Need] = {}
+class _Open(NamedTuple):
+    """A group of which some members may move, as far as they themselves and people are concerned."""
+
+    group: Group
+    grounds: Mapping[str, Ground]
+    refusals: Mapping[str, Refusal]
+    """What people turned away, for each member that moves."""
+    facts: Mapping[str, Facts]
+    now: datetime
+    limits: Limits
+
+    def answers(self, version: Mapping[str, Ranked]) -> dict[str, Image | Stop | Need]:
+        """What becomes of a version for each member that would move to it."""
+        found: dict[str, Image | Stop | Need] = {}
         for name, candidate in version.items():
-            why = refusals[name](candidate)
-            if why is not None:
-                answers[name] = Stop(Status.HELD, why)
-            else:
-                answers[name] = guards.passes(
-                    grounds[name].workload, grounds[name].current, candidate.tag, facts[name], now
-                )
-        needs = _needs(answers)
-        if needs:
-            return needs
+            ground, why = self.grounds[name], self.refusals[name](candidate)
+            found[name] = (
+                guards.passes(ground.workload, ground.current, candidate.tag, self.facts[name], self.now)
+                if why is None
+                else Stop(Status.HELD, why)
+            )
+        return found
+
+    def unseen(self, version: Mapping[str, Ranked]) -> dict[str, Stop]:
+        """The members at which looking could only start another clock."""
+        return {
+            name: Stop(Status.WAITING, reason("guard/unseen", tag=candidate.tag))
+            for name, candidate in version.items()
+            if self.grounds[name].workload.guards.min_age is not None
+            and must_be_seen(self.grounds[name].workload, candidate.tag, self.facts[name])
+        }
+
+    def was_looked_up(self, version: Mapping[str, Ranked]) -> bool:
+        """Whether a registry was asked about a version in this cycle."""
+        return any(candidate.tag in self.facts[name].images for name, candidate in version.items())
+
+
+class _Stopped(NamedTuple):
+    """A version that some members cannot go to now, and why."""
+
+    version: Mapping[str, Ranked]
+    stops: Mapping[str, Stop]
+
+    @property
+    def ends(self) -> tuple[datetime, str] | None:
+        """When the last of its stops ends by itself, and at which member; None where one does not."""
+        times = [(stop.reason.changes_at, name) for name, stop in self.stops.items()]
+        ends = [(at, name) for at, name in times if at is not None]
+        return max(ends) if len(ends) == len(times) else None
+
+
+def _together(open_to: _Open, settled: Mapping[str, Decision | Need]) -> Answers:
+    """The best version that all members share and whose guards all let it through."""
+    group, grounds, facts = open_to.group, open_to.grounds, open_to.facts
+    stopped: list[_Stopped] = []
+    clock_runs = False
+    looked_up = 0
+    for version in shared(grounds, facts):
+        unseen = open_to.unseen(version) if clock_runs else {}
+        if unseen:
+            stopped.append(_Stopped(version, unseen))
+            continue
+        answers = open_to.answers(version)
         stops = {name: stop for name, stop in answers.items() if isinstance(stop, Stop)}
+        passing = {name: stop for name, stop in stops.items() if not stop.is_final}
+        needs = _needs(answers)
+        if needs and all(stop.reason.changes_at is not None for stop in passing.values()):
+            if looked_up < open_to.limits.lookups:
+                return needs
+            stops = {name: _too_many(grounds[name], open_to.limits) for name in needs}
+            return {**settled, **_none_passed(open_to, [_Stopped(version, stops)])}
         if not stops:
-            releases = {
-                name: release(grounds[name], version[name], image, facts[name])
-                for name, image in answers.items()
-                if isinstance(image, Image)
+            images = {name: image for name, image in answers.items() if isinstance(image, Image)}
+            moves = {
+                name: release(grounds[name], version[name], i, facts[name]) for name, i in images.items()
             }
-            return {
-                **settled,
-                **_current_at(grounds, version, releases),
-                **{
-                    n: replace(r, together=group.name) if isinstance(r, Release) else r
-                    for n, r in releases.items()
-                },
-            }
-        for name, stop in stops.items():
-            first_stops.setdefault(name, (version[name].tag, stop))
-            if stop.reason.changes_at is not None:
-                timed.append((stop.reason.changes_at, name, version[name].tag, stop))
-        if any(stop.is_final for stop in stops.values()):
-            break
-    return {**settled, **_none_passed(group, grounds, refusals, first_stops, timed, facts)}
+            return {**settled, **_current_at(grounds, version, moves), **_joined(group, moves)}
+        looked_up += open_to.was_looked_up(version)
+        if not passing:  # without an answer nobody knows which version is the best
+            return {**settled, **_none_passed(open_to, [_Stopped(version, stops)])}
+        stopped.append(_Stopped(version, passing))
+        ages = any(stop.reason.code == "guard/min-age" for stop in passing.values())
+        clock_runs = clock_runs or (ages and stopped[-1].ends is not None)
+    return {**settled, **_none_passed(open_to, stopped)}
 
 
-def _none_passed(
-    group: Group,
-    grounds: Mapping[str, Ground],
-    moving: Mapping[str, Any],
-    first_stops: Mapping[str, tuple[str, Stop]],
-    timed: list[tuple[datetime, str, str, Stop]],
-    facts: Mapping[str, Facts],
-) -> dict[str, Decision]:
+def _joined(group: Group, moves: Mapping[str, Decision]) -> dict[str, Decision]:
+    return {
+        name: replace(move, together=group.name) if isinstance(move, Release) else move
+        for name, move in moves.items()
+    }
+
+
+def _too_many(ground: Ground, limits: Limits) -> Stop:
+    why = reason("facts/too-many-candidates", limit=limits.lookups, image=ground.workload.repository)
+    return Stop(Status.HELD, why, is_final=True)
+
+
+def _none_passed(open_to: _Open, stopped: Sequence[_Stopped]) -> dict[str, Decision]:
     """Every member that could move stays: by a guard of its own, or for the sake of another member."""
+    group, grounds = open_to.group, open_to.grounds
     outcome: dict[str, Decision] = {}
-    if not first_stops:
-        for name in moving:
-            ground = grounds[name]
-            best = newer(ground, facts[name])[0].tag
+    if not stopped:
+        for name in open_to.refusals:
+            best = newer(grounds[name], open_to.facts[name])[0].tag
             why = reason("group/no-common", group=group.name, tag=best)
-            outcome[name] = Stay(Status.HELD, why, ground.shown, best)
+            outcome[name] = Stay(Status.HELD, why, grounds[name].shown, best)
         return outcome
-    if timed:  # what ends by itself first
-        _, who, tag, stop = min(timed, key=lambda item: item[:3])
+    timed = [(found.ends, i) for i, found in enumerate(stopped) if found.ends is not None]
+    if timed:  # the version that may go first by itself, and the member that is last to let it
+        (_, who), i = min(timed)
+        version, stops = stopped[i]
     else:
-        who, (tag, stop) = min(first_stops.items())
-    for name in moving:
+        version, stops = stopped[0]
+        who = min(stops)
+    stop = stops[who]
+    for name in open_to.refusals:
         ground = grounds[name]
+        tag = version[name].tag if name in version else newer(ground, open_to.facts[name])[0].tag
         if name == who:
             outcome[name] = Stay(stop.status, stop.reason, ground.shown, tag)
         else:
-            outcome[name] = _member_stops(group, ground, who, stop.reason, stop.status)
+            outcome[name] = _member_stops(group, ground, tag, who, stop.reason, stop.status)
     return outcome
 
 
@@ -303,13 +352,12 @@ def _waits_for(
     group: Group, ground: Ground, stopping: Mapping[str, Stay], blocked: Mapping[str, Reason]
 ) -> Stay:
     who, why, status = _culprit(stopping, blocked)
-    return _member_stops(group, ground, who, why, status)
+    return _member_stops(group, ground, ground.candidates[0].tag, who, why, status)
 
 
-def _member_stops(group: Group, ground: Ground, who: str, why: Reason, status: Status) -> Stay:
-    best = ground.candidates[0].tag
+def _member_stops(group: Group, ground: Ground, tag: str, who: str, why: Reason, status: Status) -> Stay:
     held = Status.WAITING if status is Status.WAITING else Status.HELD
-    return Stay(held, _for_its_sake(group, who, why, best), ground.shown, best)
+    return Stay(held, _for_its_sake(group, who, why, tag), ground.shown, tag)
 
 
 def _culprit(stopping: Mapping[str, Stay], blocked: Mapping[str, Reason]) -> tuple[str, Reason, Status]:

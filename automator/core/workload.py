@@ -121,6 +121,13 @@ class InvalidWorkload:
     """Name of the group that it holds together with itself."""
 
 
+def group_of(entry: Workload | InvalidWorkload) -> str | None:
+    """Name of the group that an entry is a member of."""
+    if isinstance(entry, InvalidWorkload):
+        return entry.group
+    return None if entry.group is None else entry.group.name
+
+
 @dataclass(frozen=True, slots=True)
 class PolicySet:
     """All policies of a config repo at one commit."""

@@ -14,14 +14,14 @@ from typing import NamedTuple
 from automator.core.decide import Judged, Limits, Need, Release, Stay, decide, judge, shown_current
 from automator.core.explain import Question, Verdict, explain
 from automator.core.guardrails import bind
-from automator.core.policy import Group, InvalidWorkload, Workload
+from automator.core.policy import Group, InvalidWorkload, Workload, group_of
 from automator.core.rail import Rail
 from automator.core.reference import TagList
 from automator.core.report import Outcome
 from automator.core.site import Site
 from automator.core.together import Answers, Member, decide_group, unshared
 from automator.cycle.facts import FactFinder
-from automator.cycle.index import Snapshot, group_of
+from automator.cycle.index import Snapshot
 from automator.cycle.observe import Looked, Observer
 from automator.reasons import Reason, Status, reason
 

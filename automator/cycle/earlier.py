@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from automator.core.policy import InvalidWorkload, Place, PolicySet, Workload, parse_policies
+from automator.core.policy import InvalidWorkload, Place, PolicySet, Workload, group_of, parse_policies
 from automator.core.site import FileSites, Site
 from automator.cycle.reach import Reach
 from automator.cycle.source import BLOB_LIMIT, Source, decode
@@ -111,4 +111,6 @@ def with_last_valid(policies: PolicySet, earlier: Callable[[str], Iterable[str]]
 def _stopped(workload: Workload | InvalidWorkload, path: str) -> InvalidWorkload:
     why = reason("policy/broken-file", file=path)
     place = Place(path, workload.place.line)
-    return InvalidWorkload(workload.name, workload.repository, workload.where, why, place)
+    return InvalidWorkload(
+        workload.name, workload.repository, workload.where, why, place, group_of(workload)
+    )

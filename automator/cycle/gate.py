@@ -14,9 +14,11 @@ from itertools import chain
 from pathlib import Path
 
 from automator.core.decide import differing
+from automator.core.guardrails import bind
 from automator.core.lint import lint, together
 from automator.core.lintset import lint_set
 from automator.core.policy import InvalidWorkload, Place, Workload
+from automator.core.rail import Rail
 from automator.core.reference import Repository
 from automator.core.site import Site
 from automator.cycle.earlier import Earlier
@@ -85,8 +87,9 @@ def check(
     now: datetime | None = None,
     coverage: bool = False,
     ask: Ask | None = None,
+    rails: Sequence[Rail] = (),
 ) -> Verdict:
-    """Judge the policies and manifests below a folder.
+    """Judge the policies and manifests below a folder, under its own guard rails and further ones.
 
     What has ended or never opens is told as of `now`, if that is given; sites that no policy owns with
     `coverage`; what needs a registry's tags where there is a way to `ask` for them.
@@ -98,6 +101,7 @@ def check(
     around = Surroundings(snapshot, folder, scope)
     found = [*_policy_findings(snapshot), *_file_findings(snapshot), *around.marker_findings()]
     found += _site_findings(snapshot, around)
+    found += _violations(snapshot, rails)
     lists, silent = _ask(snapshot, ask)
     found += [*silent, *_lints(snapshot, now, lists)]
     if coverage:
@@ -134,6 +138,17 @@ def _policy_findings(snapshot: Snapshot) -> Iterator[Finding]:
 def _file_findings(snapshot: Snapshot) -> Iterator[Finding]:
     for path, why in snapshot.troubles.items():
         yield _at(False, path, why)
+
+
+def _violations(snapshot: Snapshot, rails: Sequence[Rail]) -> Iterator[Finding]:
+    """What workloads say against a rule, the first of each."""
+    rails = (*rails, *snapshot.policies.rails)
+    for workload in _valid(snapshot) if rails else ():
+        files = {site.file for site in snapshot.claims.sites.get(workload.name, ())}
+        bound = bind(workload, files, rails)
+        if isinstance(bound, Reason):
+            file, _, line = dict(bound.params)["place"].rpartition(":")
+            yield _at(True, Place(file, int(line)), bound)
 
 
 # -- sites -------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from automator.core.claims import Claims, Ledger
 from automator.core.fields import parse_field
 from automator.core.history import FileChange, FileVersion
 from automator.core.joining import Joiner
-from automator.core.policy import InvalidWorkload, PolicySet, Workload, parse_policies
+from automator.core.policy import InvalidWorkload, PolicySet, Workload, group_of, parse_policies
 from automator.core.reference import Repository
 from automator.core.site import FileSites, Site, locate
 from automator.core.sources import Source as Given
@@ -101,13 +101,6 @@ class Snapshot:
             if isinstance(w, Workload) and wanted(w) and self.claims.sites.get(w.name):
                 found.setdefault(w.listed, []).append(w.name)
         return {repository: tuple(names) for repository, names in found.items()}
-
-
-def group_of(entry: Workload | InvalidWorkload) -> str | None:
-    """Name of the group that an entry is a member of."""
-    if isinstance(entry, InvalidWorkload):
-        return entry.group
-    return None if entry.group is None else entry.group.name
 
 
 @dataclass

@@ -29,6 +29,8 @@ from automator.reasons import Reason, Status, reason
 
 TRIES = 5
 """Lost races after which a cycle leaves its releases to the next one."""
+JUST_BEGUN = timedelta(minutes=10)
+"""After the beginning of a state folder: tags that were listed by then were there before."""
 REFUSAL_LASTS = timedelta(hours=1)
 
 
@@ -95,6 +97,7 @@ class Cycle:
     """`observe`: everything but the push."""
     _outcomes: tuple[Outcome, ...] = ()
     _news: int = 0
+    _ages: tuple[Reason, ...] = ()
 
     def run(
         self, trigger: Trigger, *, push: bool = True, interim: Callable[[Report], None] | None = None
@@ -259,6 +262,7 @@ class Cycle:
         if self._news != self.decider.news:
             self._news = self.decider.news
             self._outcomes = tuple(outcome for _, outcome in sorted(self.decider.outcomes.items()))
+            self._ages = self._restarted_ages(started)
         snapshot = self.index.snapshot
         return Report(
             repo=self.repo,
@@ -268,10 +272,29 @@ class Cycle:
             head=None if snapshot is None else snapshot.commit,
             pushed=landed[-1][1] if landed else None,
             outcomes=self._outcomes,
-            warnings=() if snapshot is None else snapshot.warnings,
+            warnings=() if snapshot is None else (*self._ages, *snapshot.warnings),
             error=error,
             patches=tuple(patch for item in rewritten for patch in item.patches),
         )
+
+    def _restarted_ages(self, now: datetime) -> tuple[Reason, ...]:
+        """A warning where `min_age` counts anew only since the state folder is new: first-seen times are
+        the one thing that no other place remembers."""
+        if self.index.snapshot is None:
+            return ()
+        memory, workloads = self.observer.memory, self.index.snapshot.workloads
+        began = memory.began(now)
+        names = []
+        for outcome in self._outcomes:
+            entry = workloads.get(outcome.workload)
+            if outcome.reason.code == "guard/min-age" and isinstance(entry, Workload):
+                first = memory.first_seen(entry.listed, outcome.target or "")
+                if first is None or first <= began + JUST_BEGUN:
+                    names.append(outcome.workload)
+        if not names:
+            return ()
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        return (reason("state/ages-began", at=f"{began:%Y-%m-%d %H:%M} UTC", workloads=shown),)
 
     def _stopped(self, release: Release, head: str, now: datetime) -> Reason | None:
         """A refused release is tried again when its target, the head or the config changes, or after

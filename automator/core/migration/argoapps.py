@@ -278,9 +278,12 @@ def _of_updater(
     namespace = text_at(spec, "namespace") or updater.source.namespace
     refs = items_at(spec, "applicationRefs")
     matches: dict[int, list[App]] = {}
+    described: set[int] = set()
+    """Refs that name an Application here, though another one may describe it more closely."""
     for app in apps:
         same = not namespace or app.source.namespace in ("", namespace)
         scores = [(_score(ref, app), -i, i) for i, ref in enumerate(refs) if same]
+        described |= {i for score, _, i in scores if score is not None}
         best = max((score for score in scores if score[0] is not None), default=None, key=lambda s: s[:2])
         if best is not None:
             matches.setdefault(best[2], []).append(app)
@@ -290,7 +293,7 @@ def _of_updater(
         images = items_at(ref, "images") or items_at(spec, "images")
         watched = tuple(_watched(image, ref, spec, settings) for image in images)
         pattern = text_at(ref, "namePattern") or ""
-        if not matches.get(i):
+        if i not in described:
             left.append(
                 note(
                     updater.source,

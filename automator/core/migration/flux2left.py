@@ -41,7 +41,7 @@ def leave_repository(one: KubeObject, left: Left) -> None:
         (
             text_at(spec, "interval"),
             f"`interval: {one_line(text_at(spec, 'interval') or '', 20)}`: "
-            f"without `interval` under {table} in config.toml each cycle lists the tags",
+            f"`interval` under {table} is the least time between two listings, else each cycle lists",
         ),
     ):
         if present:

@@ -351,7 +351,7 @@ def _versions(work: Work, settings: Settings, current: str) -> None:
 
 def _glob(work: Work, pattern: str, current: str) -> None:
     """`glob:`: the greatest text; here the greatest number, where the current tag shows that it is one."""
-    if not pattern or ":" in pattern or _IN_GLOB.fullmatch(pattern) is None:
+    if _IN_GLOB.fullmatch(pattern) is None:
         _nothing(work, f"no tag matches `glob:{one_line(pattern, 60)}`")
         return
     tidy = re.sub(r"\*+", "*", pattern)

@@ -188,6 +188,16 @@ class Store:
 
         self._write(save)
 
+    # -- age -------------------------------------------------------------------------------------
+
+    def began(self, now: datetime) -> datetime:
+        """Since when this memory is kept: whatever was there before counts as seen first then."""
+        kept = self.get("state", "began")
+        if kept is None:
+            self.put("state", "began", str(_micros(now)).encode())
+            return now
+        return _time(int(kept))
+
     # -- sightings -------------------------------------------------------------------------------
 
     def sightings(self, repository: Repository) -> dict[str, Sighting]:
