@@ -32,11 +32,12 @@ FENCES = {
     "apprise": {"automator.edges.notify"},
     "apscheduler": {"automator.daemon"},
     "click": {"automator.cli", "automator.demo"},
+    "cronsim": {"automator.core.windows"},
     "docker": {"automator.edges.registry", "automator.edges.engine"},
     "git": {"automator.edges.checkout"},
     "http.server": {"automator.demo"},
     "jinja2": {"automator.core.release", "automator.edges.web"},
-    "pathspec": {"automator.core.policy", "automator.core.claims"},
+    "pathspec": {"automator.core.policycompile", "automator.core.guardrails", "automator.core.claims"},
     "prometheus_client": {"automator.edges.metrics"},
     "pydantic_settings": {"automator.config"},
     "re2": {"automator.core.pattern"},
@@ -50,6 +51,7 @@ FENCES = {
     "subprocess": {"automator.edges.checkout", "automator.edges.checks"},
     "urllib3": {"automator.edges.http", "automator.edges.registry"},
     "uvicorn": {"automator.edges.web"},
+    "zoneinfo": {"automator.core.windows"},
 }
 
 
