@@ -294,12 +294,8 @@ def _of_updater(
         watched = tuple(_watched(image, ref, spec, settings) for image in images)
         pattern = text_at(ref, "namePattern") or ""
         if i not in described:
-            left.append(
-                note(
-                    updater.source,
-                    f'no file here has an Application that "{pattern}" names: `where` is yours',
-                )
-            )
+            sentence = f'no file here has an Application that "{pattern}" names: `where` is yours'
+            left.append(note(updater.source, sentence))
             if watched:
                 yield Order(updater.source, None, watched, write_back)
         for app in matches.get(i, ()):

@@ -165,9 +165,7 @@ def _allowed(work: Work, allow: str | None) -> str | None:
     if parts is None or not _is_go(parts):
         work.hold(f"Image Updater took nothing: `allow-tags: {one_line(allow, 100)}` is no filter")
         return None
-    # A group that is called `key` by chance would be what is compared here.
-    named = "".join("(" if part.name == "key" else part.text for part in parts)
-    covering = expressions.covering(named)
+    covering = expressions.covering(pattern)
     if covering is None:
         work.hold(f"`allow-tags` cannot be written as a `regex` of {MAX_PATTERN} characters here (AR-10)")
     return None if covering in (None, ".*?.*") else covering

@@ -412,8 +412,7 @@ def _expression(work: Work, kind: str, pattern: str, current: str) -> None:
     elif "compare" in names and kind == "regexp":
         regex = None
     else:
-        # A group that is called `key` by chance would be what is compared here.
-        regex = expressions.covering("".join("(" if part.name == "key" else part.text for part in parts))
+        regex = expressions.covering(pattern)
     if regex is None:
         _nothing(work, f"`{kind}:{one_line(pattern, 100)}` is too long for a `regex` here")
         return
