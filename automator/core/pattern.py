@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn
+from functools import lru_cache
+from typing import Any, NoReturn
 
 import re2
 
@@ -24,7 +25,8 @@ _MAX_PAIRS = 5000
 _TOKEN = re.compile(r"(?P<star>\*+)|(?P<key>\{key\})|(?P<literal>[A-Za-z0-9._-]+)", re.ASCII)
 
 
-class Shape(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
     """What a key of some order looks like: an expression, and the same as an automaton."""
 
     expression: str
@@ -91,6 +93,7 @@ class Glob:
     they can, and the key as much as it can."""
 
     @staticmethod
+    @lru_cache(maxsize=4096)
     def parse(text: str, shape: Shape = TEXT) -> Glob:
         """Compile a glob whose key has this shape.
 
@@ -136,6 +139,7 @@ class Expression:
     _group: int
 
     @staticmethod
+    @lru_cache(maxsize=4096)
     def parse(text: str) -> Expression:
         """Compile an expression.
 

@@ -198,6 +198,8 @@ _CHOICE = frozenset({"glob", "regex", "exclude", "semver", "versions", "prerelea
 def _over(defaults: WorkloadKeys, keys: WorkloadKeys) -> WorkloadKeys:
     """A workload's own keys over the defaults. `follow` and a choice of versions exclude each other, so
     the one that a workload names itself replaces the other that it inherits."""
+    if not defaults.model_fields_set:
+        return keys
     own = {key: getattr(keys, key) for key in keys.model_fields_set}
     if keys.follow is not None:
         own = {**dict.fromkeys(_CHOICE - own.keys()), **own}

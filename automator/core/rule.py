@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import semver
-
 from automator.core import pattern, version
 from automator.core.pattern import Expression, Glob, Shape
 from automator.core.reference import TAG
@@ -145,7 +143,7 @@ class Rule:
             return True
         return rank is not None and any(self._how.rank(text) == rank for text in self.reject)
 
-    def version(self, tag: str) -> semver.Version | None:
+    def version(self, tag: str) -> version.SemVer | None:
         """The semantic version that a tag's key spells; None under other orders, and for a tag whose key
         is none."""
         if self.order != "semver":

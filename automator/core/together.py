@@ -148,14 +148,13 @@ class _Open(NamedTuple):
             )
         return found
 
-    def unseen(self, version: Mapping[str, Ranked]) -> dict[str, Stop]:
-        """The members at which looking could only start another clock."""
-        return {
-            name: Stop(Status.WAITING, reason("guard/unseen", tag=candidate.tag))
-            for name, candidate in version.items()
-            if self.grounds[name].workload.guards.min_age is not None
+    def must_be_seen(self, version: Mapping[str, Ranked]) -> bool:
+        """Whether looking at a version could only start another clock."""
+        return any(
+            self.grounds[name].workload.guards.min_age is not None
             and must_be_seen(self.grounds[name].workload, candidate.tag, self.facts[name])
-        }
+            for name, candidate in version.items()
+        )
 
     def was_looked_up(self, version: Mapping[str, Ranked]) -> bool:
         """Whether a registry was asked about a version in this cycle."""
@@ -183,9 +182,7 @@ def _together(open_to: _Open, settled: Mapping[str, Decision | Need]) -> Answers
     clock_runs = False
     looked_up = 0
     for version in shared(grounds, facts):
-        unseen = open_to.unseen(version) if clock_runs else {}
-        if unseen:
-            stopped.append(_Stopped(version, unseen))
+        if clock_runs and open_to.must_be_seen(version):
             continue
         answers = open_to.answers(version)
         stops = {name: stop for name, stop in answers.items() if isinstance(stop, Stop)}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 import semver
@@ -18,6 +19,7 @@ import semver
 from automator.errors import InvalidConstraint
 from automator.reasons import reason
 
+SemVer = semver.Version
 Rank = tuple[Any, ...]
 """Compares with ranks of the same order only. For semver: (major, minor, patch, pre-release), where
 a pre-release is (0, identifiers…) and a release (1,), so that releases come after their pre-releases."""
@@ -186,6 +188,7 @@ class Constraint:
     """Comparators that mean something else than they seem to (`^*`, `<=*`, …)."""
 
     @staticmethod
+    @lru_cache(maxsize=4096)
     def parse(text: str) -> Constraint:
         """Compile a range in the grammar of Masterminds/semver v3.
 

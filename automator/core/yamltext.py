@@ -188,7 +188,7 @@ def parse(text: str, original: str = "") -> tuple[Document, ...]:
     body = text[offset:] if offset else text
     if limit == MAX_CHARACTERS:
         try:
-            return tuple(_Composer(text, offset, c_events(body).__next__, original).documents())
+            return _composed(text, offset, body, original)
         except (YAMLError, *_SCANNER_FAULTS) as error:
             if getattr(error, "problem", None) != _COLON_IN_FLOW or len(text) > MAX_PURE_CHARACTERS:
                 raise ManifestError(_unparsable(error)) from error
@@ -196,6 +196,15 @@ def parse(text: str, original: str = "") -> tuple[Document, ...]:
         return tuple(_Composer(text, offset, pure_events(body).__next__, original).documents())
     except (YAMLError, *_SCANNER_FAULTS) as error:
         raise ManifestError(_unparsable(error)) from error
+
+
+def _composed(text: str, offset: int, body: str, original: str) -> tuple[Document, ...]:
+    """The documents as the C scanner reads them."""
+    parser = CParser(body)
+    try:
+        return tuple(_Composer(text, offset, parser.get_event, original).documents())
+    finally:
+        parser.dispose()
 
 
 def c_events(body: str) -> Iterator[Any]:
