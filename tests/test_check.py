@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from parts.world import Completed, World, deployment
+from parts.registry import HostileServer, Received, Reply
+from parts.world import Completed, EmbeddedWorld, World, deployment
+
+from automator.demo import tour
 
 IMAGE = "registry.example.com/acme/web"
 POLICY = f'version: 1\nworkloads:\n  web:\n    image: {IMAGE}\n    semver: ">=1.0 <2"\n'
@@ -93,18 +96,23 @@ def test_policy_errors_name_file_line_and_key(folder: Folder) -> None:
     )
     done = folder.check()
     assert done.code == 1
-    assert [line.split()[:2] for line in done.out.splitlines()[1:-1]] == [
-        ["error", "policies/wrong.yaml:5"],
-        ["error", "policies/wrong.yaml:8"],
-        ["error", "policies/wrong.yaml:11"],
-        ["error", "policies/wrong.yaml:12"],
-        ["error", "policies/yaml.yaml:3"],
+    told = [line.split()[1].split(":")[:2] for line in done.out.splitlines() if line.startswith("error: ")]
+    assert told == [
+        ["policies/wrong.yaml", "5"],
+        ["policies/wrong.yaml", "8"],
+        ["policies/wrong.yaml", "11"],
+        ["policies/wrong.yaml", "12"],
+        ["policies/yaml.yaml", "3"],
     ]
-    assert (
-        'workloads.number.semver is the number 1.10 to YAML, expected text; put it in quotes: "1.10"'
-        in done.out
+    assert done.out.startswith(
+        "error: policies/wrong.yaml:5:13: workloads.number.semver is the number 1.10 to YAML, expected text"
+        "  [policy/unquoted]\n"
+        "  5 |     semver: 1.10\n"
+        "    |             ^^^^\n"
+        '  next: put it in quotes: "1.10"\n'
     )
-    assert "workloads.unknown.semvr is no key of a policy file; did you mean `semver`?" in done.out
+    assert "workloads.unknown.semvr is no key of a policy file  [policy/unknown-key]\n" in done.out
+    assert "  next: did you mean `semver`?\n" in done.out
 
 
 def test_two_claims_on_one_site_are_an_error_for_both(folder: Folder) -> None:
@@ -210,6 +218,18 @@ def test_a_policy_that_asks_for_a_marker_nobody_wrote_is_told_so(folder: Folder)
     assert folder.findings() == [("warning", "apps/at.yaml:1", "marker/shared")]
 
 
+def test_the_demo_has_nothing_to_warn_of(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    host = "127.0.0.1:5000"
+    folder.write(
+        {
+            "policies/shop.yaml": tour.POLICY.format(host=host),
+            "apps/web.yaml": tour.DEPLOYMENT.format(host=host),
+        }
+    )
+    assert folder.findings("--coverage") == []
+
+
 def test_a_folder_without_policies_is_named(folder: Folder) -> None:
     assert folder.findings("--policies", "rules") == [("warning", "policies", "policy/none")]
 
@@ -231,3 +251,92 @@ def test_settings_of_the_config_count(folder: Folder) -> None:
     assert done.code == 2
     assert "the config has several repos (other, shop)" in done.err
     assert folder.check("--config", "../config.toml", "--repo", "shop").code == 0
+
+
+def test_rules_of_the_config_count(folder: Folder) -> None:
+    folder.write({"../config.toml": '[[rules]]\nrequire = ["owner"]\n'})
+    done = folder.check("--config", "../config.toml")
+    assert done.code == 1
+    assert done.out.startswith("error: policies/shop.yaml:3:")
+    assert "[rule/violated]" in done.out
+
+
+# -- what will surprise -------------------------------------------------------------------------------
+
+
+def test_warnings_of_policies_fail_only_when_asked_to(folder: Folder) -> None:
+    folder.write({"policies/shop.yaml": POLICY.replace(">=1.0 <2", ">=1.0.0-0 <2")})
+    assert folder.findings() == [("warning", "policies/shop.yaml:5", "lint/upper-prerelease")]
+    assert folder.check().code == 0
+    done = folder.check("--strict")
+    assert done.code == 1
+    assert done.out.endswith("1 workload, 1 site: 0 errors, 1 warning; --strict: warnings fail\n")
+
+
+def test_coverage_is_told_only_when_asked_for(folder: Folder) -> None:
+    folder.write({"apps/api.yaml": deployment("registry.example.com/acme/api:1.0.0")})
+    assert folder.findings() == []
+    assert folder.findings("--coverage") == [("warning", "apps/api.yaml:13", "lint/unowned")]
+
+
+ONLINE = "version: 1\nworkloads:\n"
+
+
+def online(world: World, *options: str, **ranges: str) -> Completed:
+    """`check --online` of a folder with workloads of these ranges."""
+    root = world.root / "checkout"
+    (root / "policies").mkdir(parents=True, exist_ok=True)
+    (root / "apps").mkdir(exist_ok=True)
+    told = "".join(
+        f"  {name}:\n    image: {world.image(name)}\n    semver: '{wanted}'\n"
+        for name, wanted in ranges.items()
+    )
+    (root / "policies/shop.yaml").write_text(ONLINE + told)
+    for name in ranges:
+        (root / f"apps/{name}.yaml").write_text(deployment(world.image(name, "1.0.0")))
+    return world.run("check", "checkout", "--config", str(world.config), "--online", *options)
+
+
+def test_online_judges_by_the_tags_that_there_are(tmp_path: Path) -> None:
+    with EmbeddedWorld(tmp_path) as world:
+        world.push("web", "1.0.0", "1.1.0")
+        world.push("api", "1.0.0")
+        done = online(world, web=">=1.0", api=">=2.0", gone=">=1.0").fine()
+    lines = done.out.splitlines()
+    image = world.image("api")
+    assert (
+        f"warning: policies/shop.yaml:6:3: the policy of api takes no tag of {image} (1 there): "
+        'for 1.0.0, it lies outside ">=2.0"  [lint/no-tag]'
+    ) in lines
+    (silent,) = [line for line in lines if line.endswith("[lint/no-list]")]
+    assert silent.startswith(f"warning: policies/shop.yaml:10:12: {world.image('gone')} could not be asked")
+    assert lines[-1] == "3 workloads, 3 sites: 0 errors, 2 warnings"
+
+
+def test_online_asks_each_repository_once(tmp_path: Path) -> None:
+    def behave(asked: Received) -> Reply:
+        if asked.path.endswith("/tags/list"):
+            return Reply(body=b'{"name": "acme/web", "tags": ["1.0.0"]}')
+        return Reply()
+
+    with HostileServer(behave) as server:
+        world = World(tmp_path, server.host)
+        root = tmp_path / "checkout/policies"
+        root.mkdir(parents=True)
+        (root / "shop.yaml").write_text(
+            "version: 1\ndefaults:\n"
+            f"  image: {world.image('web')}\n  semver: '>=1.0'\nworkloads:\n"
+            "  a: {where: {paths: [a]}}\n  b: {where: {paths: [b]}}\n"
+        )
+        done = world.run("check", "checkout", "--config", str(world.config), "--online")
+        assert done.code == 0
+        assert [path for path in server.paths() if "tags" in path] == ["GET /v2/acme/web/tags/list"]
+    assert "lint/no" not in done.out
+
+
+def test_without_online_no_registry_is_asked(tmp_path: Path) -> None:
+    with HostileServer(lambda _: Reply(status=500)) as server:
+        world = World(tmp_path, server.host)
+        assert "--online" in online(world, "--help", web=">=1.0").out
+        done = world.run("check", "checkout", "--config", str(world.config))
+        assert (done.code, server.received) == (0, [])

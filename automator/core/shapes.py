@@ -58,6 +58,7 @@ _NO_REFERENCES = frozenset(
      "description", "summary", "title", "comment", "message", "displayName")
 )  # fmt: skip
 """Keys whose values may look like a reference and are none, or only speak of one."""
+IMAGE_UPDATER = "argocd-image-updater.argoproj.io/"
 _DEEPEST = 2
 """Documents inside documents that are looked into."""
 
@@ -84,6 +85,17 @@ def find(
     for special in (charts.find(document, name, sources), compose.find(document, text)):
         found = [*_apart(found, special), *special]
     return sorted(found, key=lambda place: place.start)
+
+
+def _not_images(root: Mapping, kind: str | None) -> frozenset[str]:
+    """Keys of a document under which nothing is an image that runs."""
+    if kind is None:
+        return frozenset()
+    version = root.get("apiVersion")
+    # What Argo CD Image Updater calls an image is a name with a constraint in the place of the tag.
+    if kind == "ImageUpdater" and isinstance(version, Scalar) and version.value.startswith(IMAGE_UPDATER):
+        return NOT_IMAGES | {"spec"}
+    return NOT_IMAGES
 
 
 def _settled(place: Found, text: str) -> Found:
@@ -171,7 +183,7 @@ class _Walk:
             for index, item in enumerate(items.items):
                 self.resource(item, Link(into, index, items))
         else:
-            self._mapping(root, link, NOT_IMAGES if owner.kind is not None else frozenset())
+            self._mapping(root, link, _not_images(root, owner.kind))
         if self._depth:
             self._owner = outer
 

@@ -46,6 +46,11 @@ NONE = {
         "    - uses: acme/web/sub@v3\n",
         image="acme/web", to="v4",
     ),
+    "the constraint of an image that Argo CD Image Updater watches": Row(
+        "apiVersion: argocd-image-updater.argoproj.io/v1alpha1\nkind: ImageUpdater\nspec:\n"
+        "  applicationRefs:\n  - images:\n    - {alias: web, imageName: 'acme/web:1.x'}\n",
+        image="acme/web", to="1.4.3",
+    ),
     "an orb of CircleCI": Row("orbs:\n  web: acme/web@1.4.2\n", image="acme/web"),
     "a query of a remote base": Row(
         "resources:\n- https://github.com/acme/web?ref=1.4.2\n"

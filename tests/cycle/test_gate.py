@@ -1,0 +1,345 @@
+"""What other files of a folder say of a workload's sites: overlays, other bots, images nobody owns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from parts.world import deployment
+
+from automator.cycle.gate import check
+from automator.cycle.source import Scope
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+IMAGE = "ghcr.io/acme/web"
+POLICY = f'version: 1\nworkloads:\n  web:\n    image: {IMAGE}\n    semver: ">=1.0 <2"\n'
+IN_BASE = POLICY + '    where: {paths: ["base/**"]}\n'
+
+Files = Mapping[str, str]
+
+
+def told(folder: Path, files: Files, *, coverage: bool = False) -> list[tuple[str, str]]:
+    """Place and code of every finding."""
+    for name, text in {"policies/shop.yaml": POLICY, **files}.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    verdict = check(folder, Scope(), now=NOW, coverage=coverage)
+    return [(finding.place, finding.reason.code) for finding in verdict.findings]
+
+
+# -- overlays -----------------------------------------------------------------------------------------
+
+BASE = {
+    "policies/shop.yaml": IN_BASE,
+    "base/web.yaml": deployment(f"{IMAGE}:1.0.0"),
+    "base/kustomization.yaml": "resources: [web.yaml]\n",
+}
+RENAMES = f"images: [{{name: {IMAGE}, newName: m.example/w}}]\n"
+PINS = f"images:\n- name: {IMAGE}\n  newTag: 1.1.0\n"
+OVERRIDDEN = [("base/web.yaml:13", "lint/overridden")]
+PRODUCTION = f'  web-prod:\n    image: {IMAGE}\n    semver: "1.0.x"\n    where: {{paths: ["prod/**"]}}\n'
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"prod/kustomization.yaml": f"resources: [../base]\n{PINS}"},
+        {"prod/kustomization.yaml": f"bases: ['../base/']\n{PINS}"},
+        {"prod/kustomization.yaml": f"resources: [../base/web.yaml]\n{PINS}"},
+        {"apps/prod/kustomization.yml": f"resources: [../../base]\n{PINS.replace('newTag', 'digest')}"},
+        # two folders further out
+        {
+            "mid/kustomization.yaml": "resources: [../base]\n",
+            "prod/kustomization.yaml": f"resources: [../mid]\n{PINS}",
+        },
+        # renamed on the way
+        {
+            "mid/kustomization.yaml": f"resources: [../base]\n{RENAMES}",
+            "prod/kustomization.yaml": "resources: [../mid]\nimages: [{name: m.example/w, newTag: 1.1.0}]\n",
+        },
+        # by a component
+        {
+            "pin/kustomization.yaml": f"kind: Component\n{PINS}",
+            "prod/kustomization.yaml": "resources: [../base]\ncomponents: [../pin]\n",
+        },
+        # in another repository's name, so that no workload owns it
+        {
+            "policies/shop.yaml": POLICY,
+            "prod/kustomization.yaml": f"resources: [../base]\n{PINS}  newName: mirror.example/web\n",
+        },
+        # every overlay has a policy of its own: nothing takes what the base says
+        {
+            "policies/shop.yaml": IN_BASE + PRODUCTION,
+            "prod/kustomization.yaml": f"resources: [../base]\n{PINS.replace('1.1.0', '1.0.1')}",
+        },
+    ],
+)
+def test_an_overlay_that_sets_the_image_is_named(tmp_path: Path, files: Files) -> None:
+    assert told(tmp_path, {**BASE, **files}) == OVERRIDDEN
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"prod/kustomization.yaml": f"resources: [../other]\n{PINS}"},
+        {"prod/kustomization.yaml": f"resources: [../base]\n{PINS.replace('/web', '/api')}"},
+        # only the name is set: the tag of the base counts
+        {"prod/kustomization.yaml": f"resources: [../base]\n{RENAMES}"},
+        # renamed before: the name of the base is no longer there
+        {
+            "mid/kustomization.yaml": f"resources: [../base]\n{RENAMES}",
+            "prod/kustomization.yaml": f"resources: [../mid]\n{PINS}",
+        },
+        # the workload owns both
+        {
+            "policies/shop.yaml": POLICY,
+            "prod/kustomization.yaml": f"resources: [../base]\n{PINS.replace('1.1.0', '1.0.0')}",
+        },
+        # production has its own policy, and staging takes what the base says
+        {
+            "policies/shop.yaml": IN_BASE + PRODUCTION,
+            "prod/kustomization.yaml": f"resources: [../base]\n{PINS.replace('1.1.0', '1.0.1')}",
+            "staging/kustomization.yaml": "resources: [../base]\n",
+        },
+        # a circle of Kustomizations is no overlay of anything
+        {
+            "prod/kustomization.yaml": "resources: [../more]\n",
+            "more/kustomization.yaml": "resources: [../prod, https://example.com/base]\n",
+        },
+    ],
+)
+def test_what_overrides_nothing_is_not_named(tmp_path: Path, files: Files) -> None:
+    assert told(tmp_path, {**BASE, **files}) == []
+
+
+def test_an_image_set_in_a_kustomization_may_be_set_again_further_out(tmp_path: Path) -> None:
+    files = {
+        "policies/shop.yaml": IN_BASE,
+        "base/kustomization.yaml": "images:\n- name: web\n"
+        f"  newName: {IMAGE}\n  newTag: 1.0.0\nresources: [web.yaml]\n",
+    }
+    outer = f"resources: [../base]\n{PINS}"
+    assert told(tmp_path / "a", {**files, "prod/kustomization.yaml": outer}) == [
+        ("base/kustomization.yaml:4", "lint/overridden")
+    ]
+    other = outer.replace(IMAGE, "web")
+    assert told(tmp_path / "b", {**files, "prod/kustomization.yaml": other}) == []
+
+
+# -- other bots ---------------------------------------------------------------------------------------
+
+WEB = {"apps/web.yaml": deployment(f"{IMAGE}:1.0.0")}
+VALUES = {"apps/values.yaml": f"image:\n  repository: {IMAGE}\n  tag: 1.0.0\n"}
+KUBERNETES = '"kubernetes": {"managerFilePatterns": ["/^apps/.+\\\\.yaml$/"]}'
+UPDATES = "version: 2\nupdates:\n- package-ecosystem: docker\n  directory: /apps\n"
+APPLICATION = (
+    "kind: Application\nmetadata:\n  name: web\n  annotations:\n"
+    f"    argocd-image-updater.argoproj.io/image-list: web={IMAGE}:~1.0\n"
+    "    argocd-image-updater.argoproj.io/write-back-method: git:secret:argocd/git\n"
+    "spec: {source: {repoURL: https://example.com/r, path: apps}}\n"
+)
+TARGET = "    argocd-image-updater.argoproj.io/write-back-target: "
+UPDATER = (
+    "kind: ImageUpdater\nmetadata: {name: all}\nspec:\n  writeBackConfig: {method: git}\n"
+    f"  applicationRefs:\n  - namePattern: we*\n    images: [{{alias: web, imageName: {IMAGE}}}]\n"
+)
+PLAIN_APPLICATION = "kind: Application\nmetadata: {name: web}\nspec: {source: {path: apps}}\n"
+
+WRITTEN_TOO: dict[str, Files] = {
+    "kubernetes manager": {**WEB, "renovate.json": f"{{{KUBERNETES}}}"},
+    "older spelling": {**WEB, ".renovaterc": '{"kubernetes": {"fileMatch": ["apps/.+\\\\.yaml$"]}}'},
+    "JSON5": {
+        **WEB,
+        ".github/renovate.json5": "// ours\n{\n\textends: ['config:recommended'], /* all */\n"
+        "\tkubernetes: { managerFilePatterns: ['apps/**/*.yaml', 'apps/*.yaml',], },\n}\n",
+    },
+    "values without a word": {**VALUES, "renovate.json": "{}"},
+    "Kustomization without a word": {
+        "apps/kustomization.yaml": f"images: [{{name: {IMAGE}, newTag: 1.0.0}}]\n",
+        "renovate.json": '{"enabledManagers": ["kustomize"]}',
+    },
+    "only major versions are off": {
+        **VALUES,
+        "renovate.json": '{"packageRules": [{"matchUpdateTypes": ["major"], "enabled": false}]}',
+    },
+    "another image is off": {
+        **VALUES,
+        "renovate.json": '{"packageRules": [{"matchPackageNames": ["ghcr.io/acme/api"], "enabled": false}]}',
+    },
+    "off and on again": {
+        **VALUES,
+        "renovate.json": '{"packageRules": [{"matchManagers": ["helm-values"], "enabled": false},'
+        ' {"matchFileNames": ["apps/**"], "enabled": true}]}',
+    },
+    "custom manager": {
+        **WEB,
+        "renovate.json": '{"customManagers": [{"customType": "regex", "datasourceTemplate": "docker",'
+        ' "managerFilePatterns": ["apps/*.yaml"]}]}',
+    },
+    "Dependabot": {**WEB, ".github/dependabot.yml": UPDATES},
+    "Dependabot by pattern": {
+        **WEB,
+        ".github/dependabot.yaml": UPDATES.replace("directory: /apps", 'directories: ["/ap*"]'),
+    },
+    "Dependabot ignores some updates": {
+        **WEB,
+        ".github/dependabot.yml": UPDATES
+        + "  ignore: [{dependency-name: '*', update-types: ['version-update:semver-major']}]\n",
+    },
+    "Keel": {
+        "apps/web.yaml": deployment(f"{IMAGE}:1.0.0").replace(
+            "  name: web\n", "  name: web\n  annotations: {keel.sh/policy: minor}\n"
+        )
+    },
+    "Argo CD": {**WEB, "argo/web.yaml": APPLICATION},
+    "Argo CD in a Kustomization": {
+        "apps/kustomization.yaml": f"images: [{{name: {IMAGE}, newTag: 1.0.0}}]\n",
+        "argo/web.yaml": APPLICATION.replace("spec:", f"{TARGET}kustomization\nspec:"),
+    },
+    "Argo CD in values": {
+        **VALUES,
+        "argo/web.yaml": APPLICATION.replace("spec:", f'{TARGET}"helmvalues:/apps/values.yaml"\nspec:'),
+    },
+    "Argo CD by a resource": {**WEB, "argo/web.yaml": f"{PLAIN_APPLICATION}---\n{UPDATER}"},
+}
+
+ALONE: dict[str, Files] = {
+    "no file pattern": {**WEB, "renovate.json": "{}"},
+    "other files": {**WEB, "renovate.json": f"{{{KUBERNETES.replace('apps', 'infra')}}}"},
+    "off": {**VALUES, "renovate.json": '{"enabled": false}'},
+    "manager off": {**VALUES, "renovate.json": '{"helm-values": {"enabled": false}}'},
+    "other managers": {**VALUES, "renovate.json": '{"enabledManagers": ["npm"]}'},
+    "file ignored": {**VALUES, "renovate.json": '{"ignorePaths": ["apps/**"]}'},
+    "other files included": {**VALUES, "renovate.json": '{"includePaths": ["infra/**"]}'},
+    "image ignored": {**VALUES, "renovate.json": f'{{"ignoreDeps": ["{IMAGE}"]}}'},
+    "image off": {
+        **VALUES,
+        "renovate.json": '{"packageRules": [{"matchPackageNames": ["ghcr.io/acme/**"], "enabled": false}]}',
+    },
+    "off by something not known here": {
+        **VALUES,
+        "renovate.json": '{"packageRules": [{"matchJsonata": ["x"], "enabled": false}]}',
+    },
+    "tag alone": {
+        "apps/values.yaml": f"image:\n  repository: {IMAGE}\n  tag: 1.0.0\n",
+        "renovate.json": f'{{"enabledManagers": ["kubernetes"], {KUBERNETES}}}',
+    },
+    "custom manager of something else": {
+        **WEB,
+        "renovate.json": '{"customManagers": [{"customType": "regex", "datasourceTemplate": "npm",'
+        ' "managerFilePatterns": ["apps/*.yaml"]}]}',
+    },
+    "broken config": {**VALUES, "renovate.json": "{"},
+    "broken pattern": {**WEB, "renovate.json": '{"kubernetes": {"managerFilePatterns": ["/(/"]}}'},
+    "elsewhere": {**VALUES, "infra/renovate.json": "{}"},
+    "other folder": {**WEB, ".github/dependabot.yml": UPDATES.replace("/apps", "/")},
+    "other ecosystem": {**WEB, ".github/dependabot.yml": UPDATES.replace("docker", "npm")},
+    "no pull requests": {**WEB, ".github/dependabot.yml": f"{UPDATES}  open-pull-requests-limit: 0\n"},
+    "Dependabot ignores it": {
+        **WEB,
+        ".github/dependabot.yml": f"{UPDATES}  ignore: [{{dependency-name: acme/*}}]\n",
+    },
+    "broken Dependabot": {**WEB, ".github/dependabot.yml": "updates: ["},
+    "Keel off": {
+        "apps/web.yaml": deployment(f"{IMAGE}:1.0.0").replace(
+            "  name: web\n", "  name: web\n  annotations: {keel.sh/policy: never}\n"
+        )
+    },
+    "Keel elsewhere": {
+        "apps/web.yaml": deployment(f"{IMAGE}:1.0.0")
+        + "---\nkind: Deployment\nmetadata:\n  name: other\n  labels: {keel.sh/policy: all}\n"
+    },
+    "Argo CD without Git": {**WEB, "argo/web.yaml": APPLICATION.replace("git:secret:argocd/git", "argocd")},
+    "Argo CD, another image": {**WEB, "argo/web.yaml": APPLICATION.replace(f"{IMAGE}:", "ghcr.io/acme/api:")},
+    "Argo CD, another path": {**WEB, "argo/web.yaml": APPLICATION.replace("path: apps", "path: app")},
+    "Argo CD, another target": {
+        **WEB,
+        "argo/web.yaml": APPLICATION.replace("spec:", f"{TARGET}kustomization\nspec:"),
+    },
+    "Argo CD, another name": {
+        **WEB,
+        "argo/web.yaml": f"{PLAIN_APPLICATION}---\n{UPDATER.replace('we*', 'api')}",
+    },
+}
+
+
+@pytest.mark.parametrize("files", WRITTEN_TOO.values(), ids=WRITTEN_TOO)
+def test_another_bot_that_writes_at_a_site_is_named(tmp_path: Path, files: Files) -> None:
+    assert [code for _, code in told(tmp_path, files)] == ["lint/second-writer"]
+
+
+@pytest.mark.parametrize("files", ALONE.values(), ids=ALONE)
+def test_a_bot_that_does_not_write_there_is_not_named(tmp_path: Path, files: Files) -> None:
+    assert told(tmp_path, files) == []
+
+
+def test_a_hostile_config_costs_no_time_worth_mentioning(tmp_path: Path) -> None:
+    for number, text in enumerate(("/*" * 500_000, '"' + '\\"' * 500_000, "'" + "//" * 500_000)):
+        assert told(tmp_path / str(number), {**VALUES, "renovate.json": f"{{{text}"}) == []
+
+
+def test_the_sentence_says_which_bot_why_and_how_to_stop_it(tmp_path: Path) -> None:
+    told(tmp_path, {**WEB, ".github/dependabot.yml": UPDATES})
+    (finding,) = check(tmp_path, Scope(), now=NOW).findings
+    assert finding.sentence == (
+        "Dependabot also writes at apps/web.yaml#spec.template.spec.containers[app].image: "
+        ".github/dependabot.yml:3 names the folder for docker"
+    )
+    assert finding.reason.next_step == "add the image to `ignore` at .github/dependabot.yml:3"
+
+
+# -- rules ---------------------------------------------------------------------------------------------
+
+RULES = "version: 1\nrules:\n- {name: ours, registries: [registry.example.com]}\n"
+
+
+def test_what_breaks_a_rule_is_an_error_with_both_places(tmp_path: Path) -> None:
+    rules = {**WEB, "policies/_rules.yaml": RULES}
+    assert told(tmp_path, rules) == [("policies/shop.yaml:4", "rule/violated")]
+    (finding,) = check(tmp_path, Scope(), now=NOW).findings
+    assert finding.error
+    assert not finding.sentence.startswith("policies/shop.yaml")
+    assert "policies/_rules.yaml:3" in finding.sentence
+    kept = {**WEB, "policies/_rules.yaml": RULES.replace("registry.example.com", "ghcr.io")}
+    assert told(tmp_path, kept) == []
+
+
+# -- coverage, places ---------------------------------------------------------------------------------
+
+
+def test_coverage_names_every_image_that_nobody_owns(tmp_path: Path) -> None:
+    files = {
+        **WEB,
+        "apps/api.yaml": deployment("ghcr.io/acme/api:2.0.0"),
+        "apps/x.yaml": "image: {{ .x }}:1\n",
+    }
+    assert told(tmp_path, files, coverage=True) == [("apps/api.yaml:13", "lint/unowned")]
+    assert told(tmp_path, files) == []
+
+
+def test_a_finding_points_at_the_characters_it_is_about(tmp_path: Path) -> None:
+    policy = (
+        "version: 1\nworkloads:\n  web:\n"
+        f"    image: {IMAGE}\n    semver: '>=1.2.0-0 <2'   # a range\n"
+        '    exclude:\n      - "*-rc*"\n      - "1*-rc*"\n'
+        f"  api:\n    image: {IMAGE}x\n    semver: 1.10\n"
+    )
+    told(tmp_path, {**WEB, "policies/shop.yaml": policy})
+    found = check(tmp_path, Scope(), now=NOW).findings
+    shown = {f.reason.code: (f.text or "")[(f.column or 1) - 1 : (f.end or 1) - 1] for f in found}
+    assert shown == {
+        "policy/unquoted": "1.10",
+        "lint/upper-prerelease": "<2",
+        "lint/no-effect": "1*-rc*",
+    }
+    assert {f.line for f in found} == {5, 8, 11}
+
+
+def test_lines_that_cannot_be_shown_leave_the_finding_as_it_is(tmp_path: Path) -> None:
+    long = f"image: {IMAGE}x:1.0.0 # {'x' * 3000}\n"
+    told(tmp_path, {**WEB, "apps/long.yaml": long})
+    (finding,) = check(tmp_path, Scope(), now=NOW, coverage=True).findings
+    assert (finding.place, finding.text, finding.column) == ("apps/long.yaml:1", None, None)
