@@ -6,7 +6,7 @@ network, but for the tag lists of `--online`, which the caller brings the way to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,10 +25,8 @@ from automator.cycle.earlier import Earlier
 from automator.cycle.findings import Finding as Finding
 from automator.cycle.findings import Shower
 from automator.cycle.index import Index, Snapshot
-from automator.cycle.source import Scope
+from automator.cycle.source import PlainFolder, Scope
 from automator.cycle.surroundings import Surroundings
-from automator.edges.checkout import Entry, FileLog, TreeChange
-from automator.edges.folder import FolderSource
 from automator.errors import RegistryError
 from automator.reasons import Reason, reason
 
@@ -58,28 +56,6 @@ class Verdict:
         return len(self.findings) - self.errors
 
 
-class _Folder:
-    """A folder as a source for the index; it is one commit without a past."""
-
-    def __init__(self, root: Path) -> None:
-        self._files = FolderSource(root)
-        self._entries: dict[str, Entry] | None = None
-
-    def tree(self, commit: str) -> Mapping[str, Entry]:
-        if self._entries is None:
-            self._entries = {path: Entry(mode, path) for path, mode in self._files.modes().items()}
-        return self._entries
-
-    def changes(self, old: str, new: str) -> tuple[TreeChange, ...]:
-        return ()
-
-    def blobs(self, oids: Iterable[str], *, limit: int) -> Iterator[tuple[str, bytes | None]]:
-        return self._files.blobs(oids, limit=limit)
-
-    def file_log(self, commit: str, paths: Sequence[str], *, limit: int) -> FileLog:
-        return FileLog((), complete=True)
-
-
 def check(
     root: Path,
     scope: Scope,
@@ -96,7 +72,7 @@ def check(
 
     Raises UsageError where `root` is no folder.
     """
-    folder = _Folder(root)
+    folder = PlainFolder(root)
     snapshot = Index(folder, scope, Earlier(folder), thorough=True).move_to("folder")
     around = Surroundings(snapshot, folder, scope)
     found = [*_policy_findings(snapshot), *_file_findings(snapshot), *around.marker_findings()]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from automator.core.claims import paths_match
 from automator.edges.checkout import Entry, FileLog, TreeChange
+from automator.edges.folder import FolderSource
 from automator.errors import ManifestError
 from automator.reasons import reason
 
@@ -26,6 +28,33 @@ class Source(Protocol):
     def changes(self, old: str, new: str) -> tuple[TreeChange, ...]: ...
     def blobs(self, oids: Iterable[str], *, limit: int) -> Iterator[tuple[str, bytes | None]]: ...
     def file_log(self, commit: str, paths: Sequence[str], *, limit: int) -> FileLog: ...
+
+
+class PlainFolder:
+    """A folder as a source for the index; it is one commit without a past."""
+
+    def __init__(self, root: Path) -> None:
+        """Raises UsageError (`usage/no-folder`)."""
+        self._files = FolderSource(root)
+        self._entries: dict[str, Entry] | None = None
+
+    def tree(self, commit: str) -> Mapping[str, Entry]:
+        """Every file, its path for a blob id."""
+        if self._entries is None:
+            self._entries = {path: Entry(mode, path) for path, mode in self._files.modes().items()}
+        return self._entries
+
+    def changes(self, old: str, new: str) -> tuple[TreeChange, ...]:
+        """None: there is one commit."""
+        return ()
+
+    def blobs(self, oids: Iterable[str], *, limit: int) -> Iterator[tuple[str, bytes | None]]:
+        """Files by their paths."""
+        return self._files.blobs(oids, limit=limit)
+
+    def file_log(self, commit: str, paths: Sequence[str], *, limit: int) -> FileLog:
+        """Empty: there is no past."""
+        return FileLog((), complete=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ will find.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +15,8 @@ from automator.core.proposal import Listing
 from automator.core.reference import Repository
 from automator.cycle.earlier import Earlier
 from automator.cycle.index import Index, Snapshot
-from automator.cycle.source import Scope
-from automator.edges.checkout import Checkout, Entry, FileLog, TreeChange
-from automator.edges.folder import FolderSource
+from automator.cycle.source import PlainFolder, Scope
+from automator.edges.checkout import Checkout
 from automator.errors import RegistryError
 from automator.reasons import Reason
 
@@ -35,30 +34,6 @@ class Survey(NamedTuple):
 
     snapshot: Snapshot
     policy_files: tuple[str, ...]
-
-
-class PlainFolder:
-    """A folder as a source for the index; it is one commit without a past."""
-
-    def __init__(self, root: Path) -> None:
-        """Raises UsageError (`usage/no-folder`)."""
-        self._files = FolderSource(root)
-
-    def tree(self, commit: str) -> Mapping[str, Entry]:
-        """Every file, its path for a blob id."""
-        return {path: Entry(mode, path) for path, mode in self._files.modes().items()}
-
-    def changes(self, old: str, new: str) -> tuple[TreeChange, ...]:
-        """None: there is one commit."""
-        return ()
-
-    def blobs(self, oids: Iterable[str], *, limit: int) -> Iterator[tuple[str, bytes | None]]:
-        """Files by their paths."""
-        return self._files.blobs(oids, limit=limit)
-
-    def file_log(self, commit: str, paths: Sequence[str], *, limit: int) -> FileLog:
-        """Empty: there is no past."""
-        return FileLog((), complete=True)
 
 
 def survey_folder(root: Path, scope: Scope) -> Survey:
