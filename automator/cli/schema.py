@@ -2,8 +2,8 @@
 
 Made from the models that read the files (`core.policykeys`), and polished: a key is there or not, never
 null; patterns, examples and defaults help while one types; what excludes each other is said where a
-schema can say it. It refuses nothing that `check` accepts, and knows less: what a range, a glob or an
-expression means is told by `check` alone.
+schema can say it. It refuses nothing that `check` accepts (but for a wrong default that no workload
+inherits), and knows less: what a range, a glob or an expression means is told by `check` alone.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class Reader:
             return [self._value(item, (*path, i), item.line) for i, item in enumerate(target.items)]
         value, kind = _scalar(target, is_time=bool(path) and path[-1] == "until")
         self._note(path, line if isinstance(node, yamltext.Alias) else node.line, kind, target.value)
-        if value is None and len(path) > (1 if path[0] == "defaults" else 2):
+        if value is None and len(path) > (2 if path[0] in ("workloads", "rules") else 1):
             self._problems.append((path, self.wrong_type(path, "a value")))
         return value
 

@@ -314,7 +314,7 @@ def test_expressions_are_re2_and_linear() -> None:
         ("semver: '1.x', where: {paths: [a, '!']}", "policy/invalid-value", "where.paths[1]"),
         ("semver: '1.x', where: {knid: Pod}", "policy/unknown-key", "did you mean `kind`?"),
         ("smver: '1.x'", "policy/unknown-key", "did you mean `semver`?"),
-        ("semver: '1.x', follow: latest", "policy/unsupported-key", "workloads.web.follow"),
+        ("semver: '1.x', follow: latest", "policy/conflict", "`follow` takes one tag"),
         ("owner: me", "policy/no-choice", "which tags may be taken"),
         ("glob: 'v*'", "policy/missing-key", "workloads.web.order"),
         ("glob: 'v*', regex: 'v.*', order: numeric", "policy/conflict", "cannot both"),
@@ -430,7 +430,10 @@ def test_a_name_that_stands_twice_holds_both_and_names_both() -> None:
         ("version: 2", "version 2"),
         ("version: '1'", "the number 1"),
         ("", "version is missing"),
-        ("version: 1\nfreeze: {reason: x}", "does not know freeze yet"),
+        ("version: 1\nfreeze: {until: '2027-01-01T00:00:00Z'}", "freeze.reason is missing"),
+        ("version: 1\nfreeze: {reason: x, until: soon}", '"soon" is no RFC 3339 time'),
+        ("version: 1\nfreeze: audit", "freeze is \"audit\", expected a mapping"),
+        ("version: 1\nfreezer: {reason: x}", "did you mean `freeze`?"),
         ("version: 1\nworkload: {}", "did you mean `workloads`?"),
         ("version: 1\ndefaults: [a]", "defaults is a list"),
         ("version: 1\ndefaults: {semver: 1.10}", "defaults.semver is the number 1.10"),
@@ -494,20 +497,74 @@ def test_aliases_cannot_exhaust_the_reader() -> None:
     assert "values" in policies.problems[0][1].sentence
 
 
-@pytest.mark.parametrize(("name", "holds"), [("_freeze", True), ("_notes", False)])
-def test_reserved_files_are_never_passed_over_in_silence(name: str, holds: bool) -> None:
-    text = "version: 1\nworkloads:\n  web: {image: ghcr.io/acme/web, semver: '1.x'}\n"
-    policies = read(text, **{name: "freeze: {reason: audit}"})
+PLAIN = "version: 1\nworkloads:\n  web: {image: ghcr.io/acme/web, semver: '1.x'}\n"
+
+
+def test_a_reserved_name_that_means_nothing_is_an_error_of_its_own() -> None:
+    policies = read(PLAIN, _notes="freeze: {reason: audit}")
     assert [(str(place), why.code) for place, why in policies.problems] == [
-        (f"policies/{name}.yaml:1", "policy/reserved-file")
+        ("policies/_notes.yaml:1", "policy/reserved-file")
     ]
+    assert isinstance(policies.workloads[0], Workload)
+
+
+def test_freezes_of_the_file_and_of_the_config_repo_add_up() -> None:
+    frozen = PLAIN.replace("\n", '\nfreeze: {reason: move, until: "2026-12-01T09:00:00+01:00"}\n', 1)
+    policies = read(
+        frozen,
+        other=PLAIN.replace("web", "api"),
+        _freeze="version: 1\nfreeze:\n  reason: audit\n",
+    )
+    assert not policies.problems
+    assert {
+        w.name: [(hold.reason, str(hold.place), hold.until) for hold in w.freezes]
+        for w in policies.workloads
+        if isinstance(w, Workload)
+    } == {
+        "api": [("audit", "policies/_freeze.yaml:2", None)],
+        "web": [
+            ("audit", "policies/_freeze.yaml:2", None),
+            ("move", "policies/shop.yaml:2", datetime(2026, 12, 1, 8, tzinfo=UTC)),
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "code"),
+    [
+        ("", 1, "policy/unparsable"),
+        ("{", 2, "policy/unparsable"),
+        ("\0", 1, "policy/unparsable"),
+        ("frozen", 1, "policy/unparsable"),
+        ("version: 1\nfreeze: {reason: a}\n---\na: 1", 3, "policy/unparsable"),
+        ("version: 1", 1, "policy/missing-key"),
+        ("freeze: {reason: audit}", 1, "policy/missing-key"),
+        ("version: 2\nfreeze: {reason: audit}", 1, "policy/invalid-value"),
+        ("version: 1\nfreeze: ~", 2, "policy/wrong-type"),
+        ("version: 1\nfreeze: true", 2, "policy/wrong-type"),
+        ("version: 1\nfreeze: {until: '2026-12-01T09:00:00Z'}", 2, "policy/missing-key"),
+        ("version: 1\nfreeze:\n  reason: x\n  until: tomorrow", 4, "policy/invalid-value"),
+        ("version: 1\nfreeze:\n  reason: x\n  utnil: '2026-12-01T09:00:00Z'", 4, "policy/unknown-key"),
+        ("version: 1\nfreeze: {reason: a}\nworkloads: {}", 3, "policy/unknown-key"),
+    ],
+)
+@pytest.mark.parametrize("file", ["policies/_freeze.yaml", "policies/_freeze.yml"])
+def test_a_freeze_that_cannot_be_read_freezes(file: str, text: str, line: int, code: str) -> None:
+    policies = parse_policies({"policies/shop.yaml": PLAIN, file: text})
+    assert [(str(place), why.code) for place, why in policies.problems] == [(f"{file}:{line}", code)]
     (workload,) = policies.workloads
-    assert isinstance(workload, InvalidWorkload) is holds
+    assert isinstance(workload, InvalidWorkload)
+    assert (workload.repository, workload.reason) == (WEB, policies.problems[0][1])
+
+
+def test_a_file_like_a_freeze_that_is_not_read_freezes_too() -> None:
+    policies = parse_policies({"policies/shop.yaml": PLAIN, "policies/_freeze.json": "{}"})
+    assert [why.code for _, why in policies.problems] == ["policy/reserved-file"]
+    assert isinstance(policies.workloads[0], InvalidWorkload)
 
 
 def test_rules_are_read_from_files_of_their_own() -> None:
-    text = "version: 1\nworkloads:\n  web: {image: ghcr.io/acme/web, semver: '1.x'}\n"
-    policies = read(text, _rules="version: 1\nrules:\n  - forbid: [urgent]\n")
+    policies = read(PLAIN, _rules="version: 1\nrules:\n  - forbid: [urgent]\n")
     assert policies.problems == ()
     assert [(rail.place, rail.forbid) for rail in policies.rails] == [("policies/_rules.yaml:3", ("urgent",))]
     assert isinstance(policies.workloads[0], Workload)
@@ -524,8 +581,7 @@ def test_rules_are_read_from_files_of_their_own() -> None:
     ],
 )
 def test_rules_that_cannot_be_read_hold_everything(name: str, rules: str, line: int, code: str) -> None:
-    text = "version: 1\nworkloads:\n  web: {image: ghcr.io/acme/web, semver: '1.x'}\n"
-    policies = parse_policies({"policies/shop.yaml": text, name: rules})
+    policies = parse_policies({"policies/shop.yaml": PLAIN, name: rules})
     assert [(str(place), why.code) for place, why in policies.problems] == [(f"{name}:{line}", code)]
     (workload,) = policies.workloads
     assert isinstance(workload, InvalidWorkload)
