@@ -827,8 +827,8 @@ CODES: dict[str, Code] = _table(
         "state/ages-began",
         "the state folder is new since {at}, so `min_age` counts from then for: {workloads}",
         "keep the state folder over restarts; a version that must not wait is named under `urgent`",
-        "When a digest was first seen under a tag is remembered in the state folder and nowhere else. Without "
-        "it every version counts as new; nothing is released too early, but everything later.",
+        "When a digest was first seen under a tag is remembered in the state folder and nowhere else. "
+        "Without it every version counts as new; nothing is released too early, but everything later.",
     ),
     Code(
         "usage/test-bench",
@@ -839,7 +839,7 @@ CODES: dict[str, Code] = _table(
     Code(
         "usage/tags-file",
         "{place}: {problem}",
-        "write a tag on each line, then `seen=TIME`, `built=TIME`, `digest=sha256:…`, `platforms=a,b` as needed",
+        "write a tag on each line, then `seen=TIME`, `built=TIME`, `digest=…`, `platforms=a,b` as needed",
         "A tags file lists what a registry could answer, to try a policy on it. `automator tags IMAGE` "
         "prints such a list.",
     ),
@@ -1515,7 +1515,7 @@ CODES: dict[str, Code] = _table(
         "lint/commit-order",
         "order {order} compares commit hashes ({example}), whose order is not that of time",
         "use `order: newest`, or put a build number or a time into the tag and order by that",
-        "Hashes compare like dice. Versions would move back and forth, and most builds would never be released.",
+        "Hashes compare like dice: versions would move back and forth, and most builds never be released.",
     ),
     Code(
         "lint/variant",

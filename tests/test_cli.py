@@ -225,8 +225,8 @@ def test_explain_tells_for_every_tag_why(settled: World) -> None:
     assert re.search(r"^status +current$", out, re.MULTILINE)
     assert re.search(r"^site +apps/web.yaml#spec.template.spec.containers\[app\].image$", out, re.MULTILINE)
     assert re.search(r'^2\.0\.0 +2\.0\.0 +dropped +tag/range +it lies outside ">=1.0 <2"$', out, re.MULTILINE)
-    assert re.search(r"^1\.1\.0 +1\.1\.0 +kept +tag/current +1\.1\.0 is the current version$", out, re.MULTILINE)
-    assert re.search(r"^sha256-0123\.sig +dropped +tag/shape +it has the shape of a signature", out, re.MULTILINE)
+    assert re.search(r"^1\.1\.0 +1\.1\.0 +kept +tag/current +1\.1\.0 is the current", out, re.MULTILINE)
+    assert re.search(r"^sha256-0123\.sig +dropped +tag/shape +it has the shape", out, re.MULTILINE)
 
 
 def test_explain_of_an_invalid_workload_names_the_line(settled: World) -> None:

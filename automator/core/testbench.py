@@ -7,7 +7,6 @@ Each line of a tags file is a tag and what is known of it; what it does not say 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime

@@ -111,6 +111,4 @@ def with_last_valid(policies: PolicySet, earlier: Callable[[str], Iterable[str]]
 def _stopped(workload: Workload | InvalidWorkload, path: str) -> InvalidWorkload:
     why = reason("policy/broken-file", file=path)
     place = Place(path, workload.place.line)
-    return InvalidWorkload(
-        workload.name, workload.repository, workload.where, why, place, group_of(workload)
-    )
+    return InvalidWorkload(workload.name, workload.repository, workload.where, why, place, group_of(workload))

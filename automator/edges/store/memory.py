@@ -21,7 +21,6 @@ from automator.edges.store.sitetable import KeptSites, drop_sites, read_sites, s
 from automator.reasons import Reason, reason
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_IMAGE = "image.digest, built, source, image.revision, names"
 
 T = TypeVar("T")
 
@@ -145,7 +144,8 @@ class Store:
     def image(self, repository: Repository, tag: str) -> Image | None:
         """What was found when this tag was looked up, or None if it never was."""
         row = self._row(
-            f"SELECT {_IMAGE} FROM look JOIN image USING (digest) LEFT JOIN platform USING (digest)"
+            "SELECT image.digest, built, source, image.revision, names FROM look JOIN image USING (digest)"
+            " LEFT JOIN platform USING (digest)"
             " WHERE repository = ? AND tag = ?",
             str(repository),
             tag,
@@ -155,7 +155,8 @@ class Store:
     def images(self, repository: Repository) -> dict[str, Image]:
         """Every tag of a repository that was looked up, with what was found."""
         query = (
-            f"SELECT tag, {_IMAGE} FROM look JOIN image USING (digest) LEFT JOIN platform USING (digest)"
+            "SELECT tag, image.digest, built, source, image.revision, names FROM look JOIN image USING (digest)"
+            " LEFT JOIN platform USING (digest)"
             " WHERE repository = ?"
         )
         rows = self._run(lambda connection: connection.execute(query, (str(repository),)).fetchall())
@@ -163,7 +164,10 @@ class Store:
 
     def image_by_digest(self, digest: str) -> Image | None:
         """What is known of a digest, whatever tag it was found under; kept for ever."""
-        query = f"SELECT {_IMAGE} FROM image LEFT JOIN platform USING (digest) WHERE image.digest = ?"
+        query = (
+            "SELECT image.digest, built, source, image.revision, names FROM image"
+            " LEFT JOIN platform USING (digest) WHERE image.digest = ?"
+        )
         row = self._row(query, digest)
         return None if row is None else _image(row)
 
