@@ -155,8 +155,8 @@ class Store:
     def images(self, repository: Repository) -> dict[str, Image]:
         """Every tag of a repository that was looked up, with what was found."""
         query = (
-            "SELECT tag, image.digest, built, source, image.revision, names FROM look JOIN image USING (digest)"
-            " LEFT JOIN platform USING (digest)"
+            "SELECT tag, image.digest, built, source, image.revision, names FROM look"
+            " JOIN image USING (digest) LEFT JOIN platform USING (digest)"
             " WHERE repository = ?"
         )
         rows = self._run(lambda connection: connection.execute(query, (str(repository),)).fetchall())
