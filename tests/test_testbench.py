@@ -143,5 +143,18 @@ def test_an_invalid_policy_says_what_is_wrong(bench: Path) -> None:
 
 def test_rules_beside_the_policy_bind_it(bench: Path) -> None:
     (bench / "_rules.yaml").write_text("version: 1\nrules: [{min_age: 2h}]\n")
-    done = explain(bench, "--policy", "_rules.yaml")
+    done = explain(bench)
     assert (done.code, "min_age" in done.err) == (2, True)
+    (bench / "_rules.yaml").write_text('version: 1\nrules: [{paths: ["apps/**"], registries: [quay.io]}]\n')
+    done = explain(bench)
+    assert (done.code, "quay.io" in done.err) == (2, True)
+    (bench / "_rules.yaml").unlink()
+    (bench / "_freeze.yaml").write_text("version: 1\nfreeze: {reason: audit}\n")
+    assert "guard/freeze" in explain(bench).out
+
+
+def test_the_time_that_is_told_is_the_one_of_the_release(bench: Path) -> None:
+    (bench / "tags.txt").write_text("1.4.3 seen=2026-11-20T15:50:00Z\n")
+    told = json.loads(explain(bench, "--current", "1.4.2", "-o", "json", at="2026-11-20T15:55:00Z").out)[0]
+    assert told["reason"]["sentence"].endswith("min_age 30m; eligible at 2026-11-23 08:00 UTC")
+    assert told["reason"]["changes_at"] == "2026-11-23T08:00:00Z"

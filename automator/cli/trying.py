@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +60,8 @@ def try_out(
 
 
 def _workload(paths: Sequence[Path], name: str | None) -> Workload:
-    """The workload that is meant, bound by the rules that stand beside it."""
+    """The workload that is meant, bound by the rules that stand beside it: those about paths too, since
+    no file is known here that it would not be in."""
     from automator.core.guardrails import bind
     from automator.core.policy import InvalidWorkload, parse_policies
 
@@ -76,21 +78,24 @@ def _workload(paths: Sequence[Path], name: str | None) -> Workload:
     workload = shown[name]
     if isinstance(workload, InvalidWorkload):
         raise UsageError(workload.reason)
-    bound = bind(workload, (), policies.rails)
+    bound = bind(workload, (), [replace(rail, paths=()) for rail in policies.rails])
     if isinstance(bound, Reason):
         raise UsageError(bound)
     return bound
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:
-    """Policy files as given; of a folder, all that are in it."""
+    """Policy files as given, with the rules and freezes beside them; of a folder, all that are in it."""
+    from automator.core.policy import FREEZE, RULES
+
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
             found += sorted(p for p in path.rglob("*") if p.suffix in (".yaml", ".yml") and p.is_file())
         else:
-            found.append(path)
-    return found
+            beside = (path.with_name(name) for name in (*FREEZE, *RULES))
+            found += [path, *(p for p in beside if p.is_file())]
+    return list(dict.fromkeys(found))
 
 
 def _text(path: Path) -> str:

@@ -216,11 +216,13 @@ def _paths(patterns: tuple[str, ...]) -> GitIgnoreSpec:
 def _tightened(workload: Workload, rails: Sequence[Rail]) -> Workload:
     guards = workload.guards
     ages = [age for age in (guards.min_age, *(rail.min_age for rail in rails)) if age is not None]
+    least = [age for age in (guards.least_age, *(rail.min_age for rail in rails)) if age is not None]
     steps = [step for step in (guards.step, *(rail.step for rail in rails)) if step is not None]
     demanded = {platform for rail in rails for platform in rail.platforms}
     tighter = replace(
         guards,
         min_age=max(ages, default=None),
+        least_age=max(least, default=None),
         step=min(steps, key=STEPS.index, default=None),
         platforms=(*guards.platforms, *sorted(demanded.difference(guards.platforms))),
     )

@@ -65,10 +65,31 @@ def is_urgent(workload: Workload, tag: str) -> bool:
 
 def young(workload: Workload, tag: str, facts: Facts, now: datetime) -> Stop | None:
     """Whether what is remembered of a tag tells already that it is too young."""
-    min_age, seen = workload.guards.min_age, facts.seen.get(tag)
-    if min_age is None or seen is None or is_urgent(workload, tag) or now - seen.since >= min_age:
+    seen = facts.seen.get(tag)
+    return None if seen is None else _age_stop(workload, tag, seen.since, now)
+
+
+def _age_stop(workload: Workload, tag: str, since: datetime, now: datetime) -> Stop | None:
+    """Whether a version is too young; what is urgent waits for the age that a rule demands, and for no
+    other."""
+    guards = workload.guards
+    min_age = guards.least_age if is_urgent(workload, tag) else guards.min_age
+    if min_age is None or now - since >= min_age:
         return None
-    return Stop(Status.WAITING, _too_young(tag, seen.since, min_age, now))
+    at = since + min_age
+    if guards.windows and not is_urgent(workload, tag):
+        window = state(guards.windows, at)
+        # The time that is told is the one at which it is released, and not just eligible.
+        at = at if window.open or window.changes_at is None else window.changes_at
+    why = reason(
+        "guard/min-age",
+        changes_at=at,
+        tag=tag,
+        age=format_age(now - since),
+        min_age=format_duration(min_age),
+        at=format_moment(at, now),
+    )
+    return Stop(Status.WAITING, why)
 
 
 def passes(
@@ -98,9 +119,9 @@ def _digest_stop(workload: Workload, tag: str, image: Image, facts: Facts, now: 
         return Stop(Status.HELD, reason("guard/rejected-digest", tag=tag, digest=image.digest))
     seen = facts.seen.get(tag)
     since = seen.since if seen is not None and seen.digest == image.digest else now
-    min_age = workload.guards.min_age
-    if min_age is not None and now - since < min_age and not is_urgent(workload, tag):
-        return Stop(Status.WAITING, _too_young(tag, since, min_age, now))
+    too_young = _age_stop(workload, tag, since, now)
+    if too_young is not None:
+        return too_young
     lacking = [p for p in workload.guards.platforms if not _has(image, p)]
     if not lacking:
         return None
@@ -146,7 +167,9 @@ def _closed(workload: Workload, tag: str, now: datetime) -> Stop | None:
     found = state(workload.guards.windows, now)
     if found.open:
         return None
-    opens = "never" if found.changes_at is None else f"at {format_moment(found.changes_at, now)}"
+    opens = "never"
+    if found.changes_at is not None:
+        opens = f"{'at' if found.is_exact else 'not before'} {format_moment(found.changes_at, now)}"
     why = reason(
         "guard/window",
         changes_at=found.changes_at,
@@ -157,15 +180,3 @@ def _closed(workload: Workload, tag: str, now: datetime) -> Stop | None:
         place=workload.place_of("windows"),
     )
     return Stop(Status.HELD if found.changes_at is None else Status.WAITING, why)
-
-
-def _too_young(tag: str, since: datetime, min_age: timedelta, now: datetime) -> Reason:
-    at = since + min_age
-    return reason(
-        "guard/min-age",
-        changes_at=at,
-        tag=tag,
-        age=format_age(now - since),
-        min_age=format_duration(min_age),
-        at=format_moment(at, now),
-    )

@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import chain, groupby, islice, repeat, takewhile
+from itertools import chain, groupby, repeat, takewhile
 from operator import itemgetter
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -95,6 +95,8 @@ class State:
     window: Window | None
     """The one that decides: the deny that is active, the allow that is open, or the allow that opens
     next; None where nothing stands against a release."""
+    is_exact: bool = True
+    """False where `changes_at` is only a moment before which nothing changes: see `intersect`."""
 
 
 def state(windows: tuple[Window, ...], now: datetime) -> State:
@@ -105,8 +107,9 @@ def state(windows: tuple[Window, ...], now: datetime) -> State:
 def intersect(members: Iterable[tuple[Window, ...]], now: datetime) -> State:
     """The windows of a group: open only while those of every member are.
 
-    The work is bounded: past `_MAX_TURNS` turns the answer is that nothing changes, which only
-    windows can reach that come and go every few minutes and cover each other all the while.
+    The work is bounded: past `_MAX_TURNS` turns the answer is that nothing changes before the last turn
+    that was looked at, which only windows can reach that come and go every few minutes and cover each
+    other all the while.
     """
     return _intersect(tuple(members), now)
 
@@ -126,11 +129,13 @@ def _intersect(sets: tuple[tuple[Window, ...], ...], now: datetime) -> State:
         *(zip(moments, repeat(w)) for w, (_, moments) in zip(windows, courses, strict=True)),
         key=itemgetter(0),
     )
-    for at, turned in islice(groupby(turns, itemgetter(0)), _MAX_TURNS):
+    for number, (at, turned) in enumerate(groupby(turns, itemgetter(0)), 1):
         active ^= {window for _, window in turned}
         if all(_is_open(member, active) for member in sets) != (closed is None):
             changes_at = at
             break
+        if number == _MAX_TURNS:
+            return State(closed is None, at, decider, is_exact=False)
     return State(closed is None, changes_at, decider)
 
 

@@ -68,6 +68,8 @@ class Guards:
     platforms: tuple[str, ...] = ()
     windows: tuple[Window, ...] = ()
     after: After | None = None
+    least_age: timedelta | None = None
+    """The part of `min_age` that rules demand: `urgent` does not pass it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from automator.core.facts import Facts, Sighting
 from automator.core.guardrails import STEPS, bind, parse_rails
+from automator.core.guards import young
 from automator.core.policy import InvalidWorkload, PolicySet, Workload, parse_policies
 from automator.core.policykeys import NOT_YET, RuleKeys, WorkloadKeys, key_names
 from automator.core.rail import Rail
@@ -275,7 +277,7 @@ def test_a_rule_is_about_the_workloads_that_fit_all_its_selectors(
         ("- {deliver: pull-request}", 3, "does not know rules[0].deliver yet"),
         ("- {regstries: [ghcr.io]}", 3, "rules[0].regstries is no key"),
         ("- {step: huge}", 3, "rules[0].step is"),
-        ("- {min_age: 30}", 3, "rules[0].min_age is the number 30 to YAML"),
+        ("- {min_age: 30}", 3, "rules[0].min_age is the number 30, expected a duration"),
         ("- {owners: [1]}", 3, "rules[0].owners[0] is the number 1 to YAML"),
         ("- [", 4, "this policy file"),
     ],
@@ -458,3 +460,26 @@ def test_a_star_of_a_glob_is_any_text(glob: str, path: str) -> None:
     meant = ".*".join(map(re.escape, f"*.io/x/{glob}".split("*")))
     covered = re.fullmatch(meant, str(workload.repository)) is not None
     assert isinstance(bind(workload, (), rails), Workload) is covered
+
+
+def test_the_age_that_a_rule_demands_is_waited_for_by_what_is_urgent_too() -> None:
+    text = "semver: '1.x', min_age: 2h, urgent: {version: 1.5.0, reason: CVE}"
+    policies = parse_policies(
+        {
+            "policies/shop.yaml": f"version: 1\nworkloads:\n  web: {{image: ghcr.io/acme/web, {text}}}\n",
+            "policies/_rules.yaml": "version: 1\nrules: [{min_age: 1h}]\n",
+        }
+    )
+    (web,) = policies.workloads
+    assert isinstance(web, Workload)
+    bound = bind(web, (), policies.rails)
+    assert isinstance(bound, Workload)
+    now = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+    seen = {tag: Sighting("sha256:" + "1" * 64, now - timedelta(minutes=50)) for tag in ("1.5.0", "1.5.1")}
+    ends = {}
+    for tag in seen:
+        stop = young(bound, tag, Facts(seen=seen), now)
+        assert stop is not None
+        ends[tag] = stop.reason.changes_at
+    assert ends == {"1.5.0": now + timedelta(minutes=10), "1.5.1": now + timedelta(minutes=70)}
+    assert young(web, "1.5.0", Facts(seen=seen), now) is None
