@@ -19,12 +19,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import cases, programs, texts
+from bench import cases, decide, lists, programs, texts
 from bench.inputs import ConfigRepo, MissingInputs, Shape, generator, http_git, make_config_repo
 from bench.measure import median
 
 REGISTRY = "registry.example.com"
 TEXTS = "texts"
+DECIDE = "decide"
+CASES = {**cases.CASES, **lists.CASES}
 MIXED = Shape("mixed", files=10_000, images=1_600, workloads=200)
 SMALL = Shape("small", files=1_000, images=160, workloads=20)
 IMAGES = Shape("images", files=10_000, images=10_000, workloads=200)
@@ -83,6 +85,9 @@ TARGETS = (
     Wanted("cold index / git cat-file", "cold_index", IMAGES, target=12.0, memory=MEMORY),
     Wanted("restart / git cat-file", "restart", MIXED, target=12.0),
     Wanted("restart / git cat-file", "restart", EVERY, target=12.0, memory=MEMORY),
+    Wanted("a list of 10,000 tags, the same / ask and compare", "same_list", EVERY_SMALL, True, target=2.0),
+    Wanted("1,000 lists of 1,000, the same / ask and compare", "same_lists", EVERY_SMALL, True, target=2.0),
+    Wanted("1,000 lists of 1,000, cold / python-semver", "cold_lists", EVERY_SMALL, target=3.0),
 )
 OTHERS = (
     Wanted("100 releases / git push of 100", "release", MIXED, http=True, count=100),
@@ -112,9 +117,10 @@ def main(arguments: Sequence[str]) -> int:
     began = time.monotonic()
     print(_machine(), flush=True)
     rows = list(_measured(options))
+    decided = list(_decided(options.runs)) if options.only in (None, DECIDE) else []
     edited = list(_edited(options.runs)) if options.only in (None, TEXTS) else []
     whole = [] if options.only or options.targets else _print_programs()
-    missed = [row for row in (*rows, *edited) if row.missed]
+    missed = [row for row in (*rows, *decided, *edited) if row.missed]
     print(f"\n{time.monotonic() - began:.0f} s in all.", end=" ")
     print("Every target is met." if not missed else f"Targets missed: {len(missed)}.")
     if options.json:
@@ -122,6 +128,7 @@ def main(arguments: Sequence[str]) -> int:
             json.dumps(
                 {
                     "rows": [_plain(row) for row in rows],
+                    "decided": [decide.plain(row) for row in decided],
                     "texts": [_plain_text(row) for row in edited],
                     "programs": whole,
                 },
@@ -136,7 +143,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=15, help="measured pairs of each case (15)")
     parser.add_argument("--targets", action="store_true", help="only the cases that have a target")
     parser.add_argument(
-        "--only", metavar="CASE", choices=(*sorted(cases.CASES), TEXTS), help="only this case"
+        "--only", metavar="CASE", choices=(*sorted(CASES), DECIDE, TEXTS), help="only this case"
     )
     parser.add_argument("--files", type=int, help="another number of files than 10,000, to try things out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
@@ -147,7 +154,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _measured(options: argparse.Namespace) -> Iterator[Row]:
-    if options.only == TEXTS:
+    if options.only in (DECIDE, TEXTS):
         return
     wanted = TARGETS if options.targets else TARGETS + OTHERS
     repos: dict[Shape, ConfigRepo] = {}
@@ -188,7 +195,7 @@ def _measure(item: Wanted, repo: ConfigRepo, small: ConfigRepo, address: str, ru
     url, twin = (f"{address}/{p.name}" if address else str(p) for p in (repo.bare, repo.twin))
     tenth = (str(small.bare), small.images)
     told = cases.Told(url, twin, str(repo.twin), repo.images, runs, item.count, series, str(repo.bare), tenth)
-    found = cases.measure(cases.CASES[item.case], told)
+    found = cases.measure(CASES[item.case], told)
     return Row(item.name, repo.shape, "http" if address else "path", found, item.target, item.memory)
 
 
@@ -215,6 +222,15 @@ def _line(row: Row) -> str:
         str(row.found.gits),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _decided(runs: int) -> Iterator[decide.Row]:
+    print(f"\nDeciding {decide.TAGS:,} tags, judged anew, beside python-semver reading them once.")
+    print(f"Processor time, the least of {runs} runs.\n")
+    print(decide.HEAD, flush=True)
+    for row in decide.rows(runs):
+        print(decide.line(row), flush=True)
+        yield row
 
 
 def _edited(runs: int) -> Iterator[texts.Row]:

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -75,6 +75,9 @@ class MemoryRegistry:
 
     def __init__(self, images: tuple[str, ...]) -> None:
         self._tags = {parse_repository(image): ("1.0.0",) for image in images}
+
+    def fill(self, repository: Repository, tags: tuple[str, ...]) -> None:
+        self._tags[repository] = tags
 
     def push(self, repository: Repository, tag: str) -> None:
         self._tags[repository] = (*self._tags[repository], tag)
@@ -335,7 +338,7 @@ CASES = {case.__name__: case for case in (quiet, growth, foreign, cold_index, re
 
 def measure(case: Callable[[Told], Found], told: Told) -> Found:
     """Run a case in a fresh process, so that its peak memory is its own."""
-    words = [sys.executable, "-m", "bench.cases", case.__name__]
+    words = [sys.executable, "-m", case.__module__, case.__name__]
     told_text = json.dumps(told).encode()
     environment = {name: value for name, value in os.environ.items() if name != "AUTOMATOR_SHARED"}
     done = subprocess.run(words, input=told_text, stdout=subprocess.PIPE, env=environment, check=True)
@@ -344,9 +347,10 @@ def measure(case: Callable[[Told], Found], told: Told) -> Found:
     return Found(Pair(ours, limit), memory, gits, None if first is None else Cost(*first))
 
 
-def main() -> None:
+def main(cases: Mapping[str, Callable[[Told], Found]] = CASES) -> None:
+    """Run the case that the arguments name, told of by the input; the figures are written out."""
     told = Told(*json.load(sys.stdin))
-    found = CASES[sys.argv[1]](told._replace(images=tuple(told.images)))
+    found = cases[sys.argv[1]](told._replace(images=tuple(told.images)))
     json.dump(((found.pair.ours, found.pair.limit), *found[1:]), sys.stdout)
 
 

@@ -199,12 +199,14 @@ class _Index:
                 self._allows.append(paths_match(paths))
             for key in _filed_under(workload, paths):
                 self._filed.setdefault(key, []).append(number)
+        self._kinds = frozenset(kind for _, kind, _ in self._filed)
+        self._fields = any(isinstance(what, str) and what != _NAMELESS for what, _, _ in self._filed)
 
     def claimants(self, site: Site) -> tuple[Entry, ...]:
         """Every workload that claims a site, in policy order."""
         numbers = {
             number
-            for key in _looked_up(site)
+            for key in _looked_up(site, self._kinds, fields=self._fields)
             for number in self._filed.get(key, ())
             if _where_matches(self._workloads[number].where, site) and self._allows[number](site.file)
         }
@@ -253,11 +255,15 @@ def _folder(pattern: str) -> str:
     return "/".join(literal)
 
 
-def _looked_up(site: Site) -> Iterator[_Key]:
+def _looked_up(site: Site, kinds: frozenset[str], *, fields: bool) -> Iterator[_Key]:
+    """The keys of a site under which workloads can be filed, given the kinds of keys that are in use and
+    whether fields are."""
     whats: list[object] = [] if site.repository is None else [site.repository]
-    whats.extend(f"field:{field}" for field in {site.field, *site.selectors})
+    if fields:
+        whats.extend(f"field:{field}" for field in {site.field, *site.selectors})
     values = [("name", site.name), ("container", site.container), ("namespace", site.namespace)]
     values.append(("marker", None if site.marker is None else _policy_name(site.marker)))
+    values = [(kind, value) for kind, value in values if kind in kinds]
     if site.repository is None and site.marker is not None:
         yield _NAMELESS, "marker", _policy_name(site.marker)
     folder = site.file

@@ -40,7 +40,6 @@ from automator.core.reference import Image, TagList, value_text
 from automator.core.site import Site
 from automator.core.standing import (
     Current,
-    built_rank,
     current_of,
     ranking,
     site_rank,
@@ -261,19 +260,22 @@ def _dated(
             return Stay(built.status, built.reason, shown)
         if not isinstance(built, datetime):
             return Stay(Status.HELD, reason("current/undated", current=tag, image=workload.repository), shown)
+    dated: list[Ranked] = []
+    missing: dict[str, Unavailable] = {}
     for candidate in accepted:
         built = facts.built[candidate.tag]
-        if isinstance(built, Unavailable) and not built.gone:
-            # Without this date the newest cannot be known: no decision from a partial answer.
-            return Stay(built.status, built.reason, shown)
-    dated = [
-        Ranked(rank, c.tag, c.key) for c in accepted if (rank := built_rank(facts.built[c.tag])) is not None
-    ]
-    missing = max((c.tag for c in accepted if isinstance(facts.built[c.tag], Unavailable)), default=None)
+        if isinstance(built, datetime):
+            dated.append(Ranked(built, candidate.tag, candidate.key))
+        elif built is not None:
+            missing[candidate.tag] = built
+    failed = max((tag for tag, why in missing.items() if not why.gone), default=None)
+    if failed is not None:
+        # Without this date the newest cannot be known: no decision from a partial answer.
+        return Stay(missing[failed].status, missing[failed].reason, shown)
     gone = None
-    if missing is not None:
-        why = reason("tag/gone", tag=missing, image=workload.repository)
-        gone = Stay(Status.WAITING, why, shown, missing)
+    if missing:
+        why = reason("tag/gone", tag=max(missing), image=workload.repository)
+        gone = Stay(Status.WAITING, why, shown, max(missing))
     dated.sort(reverse=True)
     return _Dated(tuple(dated), gone)
 
@@ -382,11 +384,8 @@ def must_be_seen(workload: Workload, tag: str, facts: Facts) -> bool:
 
 def _stopped(ground: Ground, stops: list[tuple[Ranked, Stop]]) -> Stay:
     """What stops every version that is newer: the stop that ends first by itself; else the best one's."""
-    timed = [item for item in stops if item[1].reason.changes_at is not None]
-    if timed:
-        candidate, stop = min(timed, key=lambda item: (item[1].reason.changes_at, stops.index(item)))
-    else:
-        candidate, stop = stops[0]
+    timed = [(at, item) for item in stops if (at := item[1].reason.changes_at) is not None]
+    candidate, stop = min(timed, key=lambda pair: pair[0])[1] if timed else stops[0]
     # A manifest that is missing is being pushed, or will be; a person's no stays.
     return Stay(stop.status, stop.reason, ground.shown, candidate.tag)
 
@@ -477,28 +476,34 @@ def _current(ground: Ground, tag: str, facts: Facts) -> Decision | Need:
 # -- a followed tag ---------------------------------------------------------------------------
 
 
+def _tag_of(site: Site) -> str | None:
+    """The tag that a site is at; a reference without tag and digest is at `latest`, as everywhere."""
+    return "latest" if site.tag is None and site.digest is None else site.tag
+
+
 def _follow(
     workload: Workload, sites: tuple[Site, ...], tag: str, facts: Facts, now: datetime
 ) -> Decision | Need:
     """A moving tag: the sites at it get the digest that the registry serves, unless people or guards
     are against it."""
-    at_tag = tuple(site for site in sites if site.tag == tag)
+    at_tag = tuple(site for site in sites if _tag_of(site) == tag)
     if not at_tag:
         place = f"{sites[0].file}:{sites[0].line}"
-        why = reason(
-            "follow/elsewhere", followed=tag, place=place, current=sites[0].tag or sites[0].digest or ""
-        )
+        current_tag = _tag_of(sites[0]) or sites[0].digest or ""
+        why = reason("follow/elsewhere", followed=tag, place=place, current=current_tag)
         return Stay(Status.HELD, why, value_text(sites[0].tag, sites[0].digest))
     shown = value_text(at_tag[0].tag, at_tag[0].digest)
-    current = Current(tag, None)
     image = facts.images.get(tag)
     if isinstance(image, Image) and all(site.digest == image.digest for site in at_tag):
         return Stay(Status.CURRENT, reason("current/followed", current=shown, followed=tag), shown)
+    if isinstance(image, Image) and image.digest in facts.withdrawn - set(workload.accept):
+        why = reason("history/rewound", tag=value_text(tag, image.digest))
+        return Stay(Status.HELD, why, shown, tag)
     seen = young(workload, tag, facts, now)
     if seen is not None and image is None:
         # The digest under a moving tag must be looked at each time: it may be another one by now.
         return Need(images=(tag,))
-    answer = guards.passes(workload, current, tag, facts, now)
+    answer = guards.passes(workload, Current(tag, None), tag, facts, now)
     if isinstance(answer, Need):
         return answer
     if isinstance(answer, Stop):

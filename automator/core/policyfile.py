@@ -245,6 +245,7 @@ _EXPECTED = {
     "string_too_short": "text that is not empty",
     "bool_type": "true or false",
 }
+_DURATIONS = ("min_age", "for", "soak")
 _MISSING = {
     "reason": "say why, in a few words",
     "for": "say how long it lasts, such as 8h",
@@ -265,6 +266,11 @@ def _translate(reader: Reader, base: Path, detail: dict[str, Any], names: tuple[
         return _unknown(reader, path, names if inside is None else key_names(inside))
     if kind == "missing":
         return reader.missing(path, _MISSING[str(path[-1])])
+    if kind == "string_type" and path[-1] in _DURATIONS:
+        # A number in quotes would be as wrong as one without.
+        return reader.wrong_type(path, "a duration such as 30m, 12h or 7d")
+    if kind == "list_type" and path[-1] == "windows":
+        return reader.wrong_type(path, 'a list such as [{allow: "0 9 * * 1-5", for: 8h}]')
     if kind == "literal_error":
         return reader.wrong_type(path, str(detail["ctx"]["expected"]).replace("'", "`"))
     return reader.wrong_type(path, _EXPECTED.get(kind, one_line(detail["msg"])))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import chain
+from operator import attrgetter
 
 from automator.core import charts, compose, embedded, markers
 from automator.core.dotenv import is_dotenv, read_dotenv
@@ -80,12 +81,16 @@ class Site:
     """Those of the `where.field` paths given to `locate` that lead to this site."""
 
     def at(self, file: str) -> Site:
-        return replace(self, file=file)
+        return Site(file, *_beside_the_file(self))
 
     @property
     def label(self) -> str:
         """`apps/shop/web.yaml#spec.template.spec.containers[app].image`, as in the trailers."""
         return f"{self.file}#{self.field}"
+
+
+_beside_the_file = attrgetter(*(field.name for field in fields(Site)[1:]))
+"""All of a site but its file; several times as fast as `replace`, and every site of every file is asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,9 +66,10 @@ class Snapshot:
         return {w.name: w for w in self.policies.workloads}
 
     def held_tags(self, image: str) -> frozenset[str]:
-        """Tags that the owned sites of an image hold."""
-        sites = (site for found in self.claims.sites.values() for site in found)
-        return frozenset(s.tag for s in sites if s.tag is not None and str(s.repository) == image)
+        """Tags, and digests, that the owned sites of an image hold."""
+        every = (site for found in self.claims.sites.values() for site in found)
+        sites = [site for site in every if str(site.repository) == image]
+        return frozenset(text for s in sites for text in (s.tag, s.digest) if text is not None)
 
     @cached_property
     def by_repository(self) -> dict[Repository, tuple[str, ...]]:
@@ -493,4 +494,5 @@ def _collector_paused() -> Iterator[None]:
         yield
     finally:
         if running:
+            gc.freeze()  # nor later
             gc.enable()
