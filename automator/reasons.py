@@ -571,6 +571,12 @@ CODES: dict[str, Code] = _table(
         "`reject` names digests as well as versions; what a tag stands for is refused with the digest.",
     ),
     Code(
+        "follow/none",
+        "no place in the config repo is at the tag {followed} of {image}",
+        "set the place that is meant to {followed}, or say under `where` which one it is",
+        "A workload that follows a tag and does not say where owns the places that are at this tag.",
+    ),
+    Code(
         "follow/elsewhere",
         "`follow` is about the tag {followed}, and {place} is at {current}",
         "set the site to {followed}, or change the policy",

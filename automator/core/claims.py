@@ -208,7 +208,9 @@ class _Index:
             number
             for key in _looked_up(site, self._kinds, fields=self._fields)
             for number in self._filed.get(key, ())
-            if _where_matches(self._workloads[number].where, site) and self._allows[number](site.file)
+            if _where_matches(self._workloads[number].where, site)
+            and _is_meant(self._workloads[number], site)
+            and self._allows[number](site.file)
         }
         if site.claim is not None:
             numbers.update(self._named.get(site.claim, ()))
@@ -277,6 +279,13 @@ def _looked_up(site: Site, kinds: frozenset[str], *, fields: bool) -> Iterator[_
                 yield what, kind, value
         for folder in folders:
             yield what, "folder", folder
+
+
+def _is_meant(workload: Entry, site: Site) -> bool:
+    """A workload that follows a tag and does not say where means the sites at that tag, so that two tags
+    of one image can be followed."""
+    followed = workload.rule.followed if isinstance(workload, Workload) else None
+    return followed is None or site.tag == followed or workload.where != Where()
 
 
 def _where_matches(where: Where, site: Site) -> bool:

@@ -86,6 +86,9 @@ class Stay:
     current: str | None = None
     candidate: str | None = None
     """A newer version that something stops."""
+    polled: bool = False
+    """Whether some version waits for what nobody tells of (a manifest, a platform), so that it is asked
+    for in each cycle, whatever else the outcome waits for."""
 
 
 Decision = Release | Stay
@@ -148,6 +151,9 @@ def prepare(
 ) -> Ground | Decision | Need:
     """Everything before the choice of a version: holds, sites, tags, order."""
     shown = shown_current(workload, sites, facts)
+    if not sites and workload.rule.followed is not None:
+        why = reason("follow/none", followed=workload.rule.followed, image=workload.repository)
+        return Stay(Status.HELD, why)
     if not sites:
         return Stay(Status.HELD, reason("site/none", workload=workload.name, image=workload.repository))
     stop = stopped_by_person(workload, now)
@@ -387,7 +393,8 @@ def _stopped(ground: Ground, stops: list[tuple[Ranked, Stop]]) -> Stay:
     timed = [(at, item) for item in stops if (at := item[1].reason.changes_at) is not None]
     candidate, stop = min(timed, key=lambda pair: pair[0])[1] if timed else stops[0]
     # A manifest that is missing is being pushed, or will be; a person's no stays.
-    return Stay(stop.status, stop.reason, ground.shown, candidate.tag)
+    polled = any(stop.is_polled for _, stop in stops)
+    return Stay(stop.status, stop.reason, ground.shown, candidate.tag, polled)
 
 
 Refusal = Callable[[Ranked], Reason | None]

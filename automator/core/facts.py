@@ -44,6 +44,8 @@ class Sighting:
 
     digest: str
     since: datetime
+    platforms: tuple[str, ...] | None = None
+    """What the digest is made for; None where nobody looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Facts:
     """What the registry serves for a tag, asked in this cycle."""
     histories: Mapping[SiteKey, SiteHistory | Unavailable] = field(default_factory=dict)
     withdrawn: frozenset[str] = frozenset()
-    """Tags whose releases the branch was rewound past."""
+    """Tags, and digests of followed tags, whose releases the branch was rewound past."""
     seen: Mapping[str, Sighting] = field(default_factory=dict)
     """By tag; kept over restarts, and read only for workloads whose guards ask for it."""
     upstreams: Mapping[str, Upstream | None] = field(default_factory=dict)

@@ -31,6 +31,11 @@ class Stop(NamedTuple):
     is_final: bool = False
     """Whether no other version may be taken either: without an answer nobody knows which is the best."""
 
+    @property
+    def is_polled(self) -> bool:
+        """Whether it ends at a time that nobody tells, so that it must be asked for again and again."""
+        return self.status is Status.WAITING and self.reason.changes_at is None
+
 
 def step_stop(workload: Workload, current: Current, tag: str) -> Stop | None:
     """Whether `step` forbids the jump from the current version; needs no fact."""
@@ -66,7 +71,9 @@ def is_urgent(workload: Workload, tag: str) -> bool:
 def young(workload: Workload, tag: str, facts: Facts, now: datetime) -> Stop | None:
     """Whether what is remembered of a tag tells already that it is too young."""
     seen = facts.seen.get(tag)
-    return None if seen is None else _age_stop(workload, tag, seen.since, now)
+    if seen is None or (seen.platforms is not None and _lacking(workload, seen.platforms)):
+        return None  # the digest of the whole image is yet to come: its age cannot be told
+    return _age_stop(workload, tag, seen.since, now)
 
 
 def _age_stop(workload: Workload, tag: str, since: datetime, now: datetime) -> Stop | None:
@@ -119,12 +126,9 @@ def _digest_stop(workload: Workload, tag: str, image: Image, facts: Facts, now: 
         return Stop(Status.HELD, reason("guard/rejected-digest", tag=tag, digest=image.digest))
     seen = facts.seen.get(tag)
     since = seen.since if seen is not None and seen.digest == image.digest else now
-    too_young = _age_stop(workload, tag, since, now)
-    if too_young is not None:
-        return too_young
-    lacking = [p for p in workload.guards.platforms if not _has(image, p)]
+    lacking = _lacking(workload, image.platforms or ())
     if not lacking:
-        return None
+        return _age_stop(workload, tag, since, now)
     # A registry is asked again soon for what may still be pushed, and then only when the list changes.
     status = Status.WAITING if now - since < STILL_PUSHED else Status.HELD
     there = ", ".join(image.platforms or ()) or "none that is told"
@@ -136,11 +140,16 @@ def _digest_stop(workload: Workload, tag: str, image: Image, facts: Facts, now: 
     )
 
 
-def _has(image: Image, platform: str) -> bool:
-    """Whether an image is made for a platform; a variant counts where it is asked for, and v8 is what
-    arm64 means anyway."""
+def _lacking(workload: Workload, there: tuple[str, ...]) -> list[str]:
+    """The platforms that a workload wants and that are not there."""
+    return [platform for platform in workload.guards.platforms if not _has(there, platform)]
+
+
+def _has(there: tuple[str, ...], platform: str) -> bool:
+    """Whether a platform is among those of an image; a variant counts where it is asked for, and v8 is
+    what arm64 means anyway."""
     wanted = platform.removesuffix("/v8") if platform.endswith("arm64/v8") else platform
-    return any(p == wanted or p.startswith(f"{wanted}/") for p in image.platforms or ())
+    return any(p == wanted or p.startswith(f"{wanted}/") for p in there)
 
 
 def _promotion(workload: Workload, tag: str, image: Image, facts: Facts, now: datetime) -> Stop | Need | None:

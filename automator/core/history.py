@@ -113,8 +113,9 @@ def site_history(versions: tuple[FileVersion, ...], site: Site, complete: bool) 
     return SiteHistory(tuple(held), complete, len(versions))
 
 
-def enough(history: SiteHistory, bound: int = ENOUGH_CHANGES) -> bool:
-    """Whether the history reaches far enough back for the mark rule.
+def enough(history: SiteHistory, bound: int = ENOUGH_CHANGES, *, whole: bool = False) -> bool:
+    """Whether the history reaches far enough back for the mark rule; `whole` where every value that the
+    site held is asked for, which no release of ours proves anything about.
 
     It does at its beginning, after `bound` changes, and at our last `release`: that one passed the
     mark rule itself, so it was above everything that the site had held before. Rollbacks go down and
@@ -122,11 +123,10 @@ def enough(history: SiteHistory, bound: int = ENOUGH_CHANGES) -> bool:
     changed since, or the commit was copied by hand (cherry-picked) after an older rejection. Whoever
     has more history passes more: the mark rule always uses all of it.
     """
-    return (
-        history.complete
-        or history.changes >= bound
-        or any(value.record is not None and value.record.kind == "release" for value in history.held)
-    )
+    if history.complete or history.changes >= bound:
+        return True
+    releases = (v for v in history.held if v.record is not None and v.record.kind == "release")
+    return not whole and any(releases)
 
 
 def is_ours(value: HeldValue) -> bool:
@@ -186,8 +186,9 @@ def turned_away(history: SiteHistory, current_rank: Any, rank: Rank) -> Rejectio
 
     The mark is the highest version that the site held, whoever wrote it, back to the last `release`
     of ours that went down (`downgrade`, or another order at the time): there, nobody turned anything
-    away. Tags that the present order cannot rank make no mark. Equal tags are one version, whatever
-    their digests.
+    away. What people had turned away until then stays so: a downgrade of ours frees what it left itself,
+    and nothing above it. Tags that the present order cannot rank make no mark. Equal tags are one
+    version, whatever their digests.
 
     `current_rank` None means that the present value cannot be ordered; the newest one that can stands
     for it, so that what was turned away before stays so.
@@ -204,13 +205,16 @@ def turned_away(history: SiteHistory, current_rank: Any, rank: Rank) -> Rejectio
         return None
     by_time = isinstance(floor, datetime)
     mark: tuple[int, Any] | None = None
+    before: Rejection | None = None
     for i in range(begin + 1, len(held)):
         if _went_down(held, i - 1, rank):
+            before = turned_away(replace(history, held=held[i:]), _rank(held, i, rank), rank)
             break
         own = _upper_rank(held, i, rank) if by_time else _rank(held, i, rank)
         if own is not None and own > floor and (mark is None or own > mark[1]):
             mark = (i, own)
-    return None if mark is None else _rejection(held, begin, floor, *mark, rank)
+    since = None if mark is None else _rejection(held, begin, floor, *mark, rank)
+    return combine((since, before if before is not None and before.mark_rank > floor else None))
 
 
 def undated(history: SiteHistory, known: Mapping[str, object]) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ WITHOUT_FOLLOW = (
     *("glob", "regex", "exclude", "semver", "versions", "prereleases", "order", "step"),
     *("tags_from", "downgrade", "align", "after"),
 )
+HARMLESS = ("downgrade", "align")
+"""Those that a followed tag may inherit: they let more through, and here there is nothing to let."""
 
 
 class Compiled(NamedTuple):
@@ -185,6 +187,8 @@ class _Compiler:
 
     def _followed(self, tag: str) -> Rule | None:
         for key in WITHOUT_FOLLOW:
+            if key in HARMLESS and key not in self._entry.own:
+                continue
             if getattr(self._keys, key) is not None:
                 problem = "`follow` takes one tag as it is, and this key has no effect beside it"
                 self._problem(key, "policy/conflict", problem=problem)

@@ -242,7 +242,8 @@ def _none_passed(open_to: _Open, stopped: Sequence[_Stopped]) -> dict[str, Decis
         ground = grounds[name]
         tag = version[name].tag if name in version else newer(ground, open_to.facts[name])[0].tag
         if name == who:
-            outcome[name] = Stay(stop.status, stop.reason, ground.shown, tag)
+            polled = any(stop.is_polled for _, stops in stopped for stop in stops.values())
+            outcome[name] = Stay(stop.status, stop.reason, ground.shown, tag, polled)
         else:
             outcome[name] = _member_stops(group, ground, tag, who, stop.reason, stop.status)
     return outcome

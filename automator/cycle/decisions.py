@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from automator.core.decide import Judged, Limits, Need, Release, Stay, decide, judge, shown_current
@@ -27,6 +27,9 @@ from automator.reasons import Reason, Status, reason
 
 READING_HISTORY = reason("history/reading")
 UNSETTLED = (Status.RELEASED, Status.WAITING, Status.FAILED)
+OF_A_DIGEST = ("guard/platforms", "guard/rejected-digest")
+"""Reasons to hold that end when the tag is pushed again, of which no tag list tells."""
+LOOK_AGAIN = timedelta(hours=1)
 
 
 class _Unit(NamedTuple):
@@ -69,9 +72,11 @@ class Decider:
     _gone: bool = False
     """An outcome was recorded of a workload whose policy is gone meanwhile: shown once."""
     _snapshot: Snapshot | None = None
+    _noticed_at: datetime | None = None
 
     def notice(self, snapshot: Snapshot, looked: Looked, now: datetime, *, rewound: bool) -> None:
         """Take in what was observed: which workloads must be decided anew."""
+        self._noticed_at = now
         self._open.update(self._moved(snapshot, rewound))
         for repository in looked.changed:
             self._open.update(snapshot.by_repository.get(repository, ()))
@@ -311,16 +316,19 @@ class Decider:
         current = stay.current
         if current is None and isinstance(entry, Workload):
             current = self._shown(entry)
-        self._record(self._outcome(entry, stay.status, stay.reason, current, stay.candidate, None))
+        outcome = self._outcome(entry, stay.status, stay.reason, current, stay.candidate, None)
+        self._record(outcome, is_polled=stay.polled)
 
-    def _record(self, outcome: Outcome) -> None:
+    def _record(self, outcome: Outcome, *, is_polled: bool = False) -> None:
         name, at = outcome.workload, outcome.reason.changes_at
+        if at is None and self._noticed_at is not None and outcome.reason.code in OF_A_DIGEST:
+            at = self._noticed_at + LOOK_AGAIN
         if self.outcomes.get(name) != outcome:
             self.outcomes[name] = outcome
             self.news += 1
         if name not in self.snapshot.workloads:
             self._gone = True
-        elif outcome.status in UNSETTLED and not _waits_for_its_time(outcome):
+        elif is_polled or (outcome.status in UNSETTLED and not _waits_for_its_time(outcome)):
             self._open.add(name)
         else:
             self._open.discard(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from automator.core.facts import Facts, Need, Sighting, SiteKey, Unavailable, site_key
@@ -38,6 +38,9 @@ class FactFinder:
     _images: dict[Repository, dict[str, Image | Unavailable]] = field(default_factory=dict)
     _looks: dict[Repository, dict[str, Image | Unavailable]] = field(default_factory=dict)
     _files: dict[str, _FileHistory] = field(default_factory=dict)
+    _whole: set[SiteKey] = field(default_factory=set)
+    """Sites of workloads whose releases prove nothing of what was before: a followed tag has no order, and
+    a downgrade goes below what people may have turned away."""
     _read_at: str | None = None
     """Head that all histories kept are of."""
     _fetch_failed: Unavailable | None = None
@@ -62,6 +65,8 @@ class FactFinder:
             self._looks[repository] = dict(self.observer.memory.images(repository))
         looks = self._looks.get(repository, {})
         histories: dict[SiteKey, SiteHistory | Unavailable] = {}
+        whole = workload.rule.followed is not None or workload.downgrade
+        (self._whole.update if whole else self._whole.difference_update)(map(site_key, sites))
         for site in sites:
             history = self._known_history(site)
             if history is not None:
@@ -98,7 +103,8 @@ class FactFinder:
             self._images.setdefault(repository, {})[tag] = answer
             if isinstance(answer, Image):
                 sighting = self.observer.memory.sight(repository, tag, answer.digest, now)
-                self._seen.setdefault(repository, {})[tag] = sighting
+                seen = replace(sighting, platforms=answer.platforms)
+                self._seen.setdefault(repository, {})[tag] = seen
             if tag in self._looks.get(repository, {}):
                 # A tag that was pushed again is as old as what the registry serves for it now.
                 self._looks[repository][tag] = answer
@@ -151,16 +157,19 @@ class FactFinder:
 
     def _suffices(self, site: Site) -> bool:
         history = self._site_history(site)
-        return history is not None and enough(history)
+        return history is not None and self._is_enough(site, history)
 
     def _known_history(self, site: Site) -> SiteHistory | Unavailable | None:
         kept = self._files.get(site.file)
         if kept is None or self._read_at != self._head():
             return self._fetch_failed
         history = kept.of(site)
-        if enough(history) or not self.reach.can_grow():
+        if self._is_enough(site, history) or not self.reach.can_grow():
             return history
         return self._fetch_failed
+
+    def _is_enough(self, site: Site, history: SiteHistory) -> bool:
+        return enough(history, whole=site_key(site) in self._whole)
 
     def _site_history(self, site: Site) -> SiteHistory | None:
         kept = self._files.get(site.file)

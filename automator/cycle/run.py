@@ -220,7 +220,8 @@ class Cycle:
 
     def _plan(self, rewritten: tuple[Rewritten, ...]) -> None:
         for release in (release for item in rewritten for release in item.releases):
-            why = reason("waiting/planned", before=short_text(release.current), after=release.tag)
+            before, after = _step(release)
+            why = reason("waiting/planned", before=before, after=after)
             self.decider.settle(release, Status.WAITING, why)
 
     def _publish(
@@ -256,8 +257,8 @@ class Cycle:
     ) -> Report:
         """What the cycle did, as one value."""
         for release, commit in landed:
-            before = short_text(release.current)
-            why = reason("released/pushed", before=before, after=release.tag, commit=commit[:12])
+            before, after = _step(release)
+            why = reason("released/pushed", before=before, after=after, commit=commit[:12])
             self.decider.settle(release, Status.RELEASED, why, commit)
         if self._news != self.decider.news:
             self._news = self.decider.news
@@ -307,6 +308,14 @@ class Cycle:
 
     def _question(self, release: Release, head: str) -> str:
         return f"{release.target} on {head} as {self.fingerprint}"
+
+
+def _step(release: Release) -> tuple[str, str]:
+    """Versions before and after as people tell them apart: by digest where the tag stays the same."""
+    tag, _, digest = release.current.partition("@")
+    if tag != release.tag:
+        return short_text(release.current) or "no version", release.tag
+    return short_text(f"@{digest}") or tag, short_text(f"@{release.image.digest}") or release.tag
 
 
 def _refused(release: Release, words: str, at: datetime) -> Reason:

@@ -20,7 +20,7 @@ LOOKED_BACK = 200
 
 
 Held = Callable[[str], frozenset[str]]
-"""Image -> tags that its sites hold now."""
+"""Image -> tags and digests that its sites hold now."""
 
 
 class Notes(Protocol):
@@ -57,16 +57,16 @@ class Withdrawals:
         if lost:
             tags = {image: set(kept) for image, kept in self._kept().items()}
             for member in lost:
-                tag = member.after.partition("@")[0]
-                if member.image and tag and tag not in held(member.image):
-                    tags.setdefault(member.image, set()).add(tag)
+                version = _version(member)
+                if member.image and version and version not in held(member.image):
+                    tags.setdefault(member.image, set()).add(version)
             kept = json.dumps({image: sorted(found) for image, found in tags.items()})
             self.notes.put("withdrawn", self.branch, kept.encode())
         if self.notes.get("seen", self.branch) != tip.encode():
             self.saw(tip)
 
     def tags(self, held: Held) -> Mapping[str, frozenset[str]]:
-        """Image -> tags that were withdrawn, but for those that somebody has set again."""
+        """Image -> tags, or digests of followed tags, that were withdrawn and that nobody has set again."""
         kept = self._kept()
         return {image: tags - held(image) for image, tags in kept.items()}
 
@@ -83,3 +83,9 @@ class Withdrawals:
     def _kept(self) -> dict[str, frozenset[str]]:
         kept = self.notes.get("withdrawn", self.branch)
         return {} if kept is None else {image: frozenset(tags) for image, tags in json.loads(kept).items()}
+
+
+def _version(member: Member) -> str:
+    """What a release brought: a tag, or another digest of the tag that was there."""
+    tag, _, digest = member.after.partition("@")
+    return digest or tag if tag == member.before.partition("@")[0] else tag

@@ -132,6 +132,24 @@ STORIES = {
         ["1.4.3"],
     ),
     "our own release downwards": ([BEGIN, ours("1.4.2", "1.4.4"), ours("1.4.4", "1.4.3")], []),
+    "our own release downwards, after a revert": (
+        [BEGIN, ours("1.4.2", "1.5.0"), Commit("Ann", "1.4.4"), ours("1.4.4", "1.4.3")],
+        ["1.5.0"],
+    ),
+    "and up again to what was left": (
+        [
+            BEGIN, ours("1.4.2", "1.5.0"), Commit("Ann", "1.4.3"),
+            ours("1.4.3", "1.4.1"), ours("1.4.1", "1.4.3"),
+        ],
+        ["1.4.4", "1.5.0"],
+    ),
+    "and up again by a person": (
+        [
+            BEGIN, ours("1.4.2", "1.5.0"), Commit("Ann", "1.4.3"),
+            ours("1.4.3", "1.4.1"), Commit("Ann", "1.5.0"), ours("1.5.0", "1.4.1"),
+        ],
+        [],
+    ),
     "a revert after our release downwards": (
         [
             BEGIN, ours("1.4.2", "1.5.0"), ours("1.5.0", "1.4.3"),

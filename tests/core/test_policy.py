@@ -432,7 +432,7 @@ def test_a_name_that_stands_twice_holds_both_and_names_both() -> None:
         ("", "version is missing"),
         ("version: 1\nfreeze: {until: '2027-01-01T00:00:00Z'}", "freeze.reason is missing"),
         ("version: 1\nfreeze: {reason: x, until: soon}", '"soon" is no RFC 3339 time'),
-        ("version: 1\nfreeze: audit", "freeze is \"audit\", expected a mapping"),
+        ("version: 1\nfreeze: audit", 'freeze is "audit", expected a mapping'),
         ("version: 1\nfreezer: {reason: x}", "did you mean `freeze`?"),
         ("version: 1\nworkload: {}", "did you mean `workloads`?"),
         ("version: 1\ndefaults: [a]", "defaults is a list"),

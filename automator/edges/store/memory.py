@@ -206,9 +206,15 @@ class Store:
 
     def sightings(self, repository: Repository) -> dict[str, Sighting]:
         """Of every tag that was looked at: the digest last seen under it, and since when."""
-        query = "SELECT tag, digest, since FROM sighting WHERE repository = ?"
+        query = (
+            "SELECT tag, digest, since, names FROM sighting LEFT JOIN platform USING (digest)"
+            " WHERE repository = ?"
+        )
         rows = self._run(lambda connection: connection.execute(query, (str(repository),)).fetchall())
-        return {str(tag): Sighting(str(digest), _time(since)) for tag, digest, since in rows}
+        return {
+            str(tag): Sighting(str(digest), _time(since), None if names is None else tuple(names.split()))
+            for tag, digest, since, names in rows
+        }
 
     def sight(self, repository: Repository, tag: str, digest: str, now: datetime) -> Sighting:
         """Note the digest that is under a tag now; returns since when it is. Another digest, even one
