@@ -45,7 +45,7 @@ def test_the_tour_shows_the_whole_job_and_leaves_nothing(nowhere: World) -> None
         r"^ +Release-To: 1\.4\.3@sha256:[0-9a-f]{64}$",
         r"^ +Release-Policy: policies/shop\.yaml$",
         r"3\. A tag that the policy refuses",
-        r'^2\.0\.0 +dropped +it lies outside ">=1\.4 <2"$',
+        r'^2\.0\.0 +2\.0\.0 +dropped +tag/range +it lies outside ">=1\.4 <2"$',
         r"4\. Somebody rolls back",
         r"^web +held +1\.4\.2 +was 1\.4\.3 until Ann set 1\.4\.2 in [0-9a-f]{7}$",
         r"The rollback stays",

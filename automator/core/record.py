@@ -95,7 +95,7 @@ def parse_all(message: str) -> tuple[ReleaseRecord, ...]:
 
 _SPLITTING = re.compile(r"(release)-(?=[a-z][a-z0-9-]*:)", re.IGNORECASE | re.ASCII)
 _VERSION = re.compile(rf"(?:{TAG.pattern})(?:@(?:{DIGEST.pattern}))?", re.ASCII)
-_SITE = re.compile(r"[^#@\[\"][^#@\[]*#(?:[^#@\[\]0-9][^#@\[\]]*)?(?:\[[^#@\[\]]*\][^#@\[\]]*)*")
+_SITE = re.compile(r"[^#@\[\"][^#@\[]*(?<! )#(?:[^#@\[\]0-9][^#@\[\]]*)?(?:(?<! )\[[^#@\[\]]*\][^#@\[\]]*)*")
 _CI_COMMAND = re.compile(r"(?i)skip|no.?ci")
 _REF = re.compile(r"[^\s,\"]+")
 _PROMPTS = {"#": "\\u0023", "@": "\\u0040", "[": "\\u005b", "\x7f": "\\u007f"}
