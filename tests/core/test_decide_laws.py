@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from datetime import timedelta
@@ -25,8 +26,10 @@ from parts.deciding import (
 from automator.core.claims import Ledger
 from automator.core.decide import Release, Stay, Unavailable, excludes_current
 from automator.core.explain import Question, explain
+from automator.core.guardrails import bind
 from automator.core.history import turned_away
 from automator.core.policy import Candidate, Dropped, InvalidWorkload, Workload, parse_policies
+from automator.core.rail import Rail
 from automator.core.reference import Image
 from automator.core.site import Site, locate
 from automator.core.standing import current_of
@@ -253,6 +256,44 @@ def test_another_guard_lets_nothing_through_that_was_not_possible(world: World, 
         possible = world.again(tags=[guarded.tag]).decide()
         assert isinstance(possible, Release)
         assert possible.tag == guarded.tag
+
+
+RULES = st.fixed_dictionaries(
+    {},
+    optional={
+        "min_age": st.sampled_from(("29m", "30m", "2h")),
+        "step": st.sampled_from(("patch", "minor", "major")),
+        "platforms": st.just(["linux/arm64"]),
+        "registries": st.sampled_from((["ghcr.io"], ["quay.io"])),
+        "images": st.sampled_from((["ghcr.io/acme/*"], ["ghcr.io/other/*"])),
+        "require": st.sampled_from((["owner"], ["min_age"])),
+        "forbid": st.sampled_from((["urgent"], ["downgrade", "accept"])),
+        "environments": st.just(["production"]),
+    },
+).filter(lambda rule: rule.keys() - {"environments"})
+
+
+@given(worlds(), st.lists(RULES, max_size=2), RULES)
+def test_another_rule_never_makes_a_release_possible(
+    world: World, rules: list[dict[str, Any]], another: dict[str, Any]
+) -> None:
+    def rails(told: list[dict[str, Any]]) -> tuple[Rail, ...]:
+        text = json.dumps({"version": 1, "rules": told})
+        found = parse_policies({"policies/_rules.yaml": text})
+        assert found.problems == ()
+        return found.rails
+
+    files = [site.file for site in world.sites]
+    under = bind(world.workload, files, rails([*rules, another]))
+    if not isinstance(under, Workload):
+        return
+    released = world.again(workload=under).decide()
+    if isinstance(released, Release):
+        before = bind(world.workload, files, rails(rules))
+        assert isinstance(before, Workload)
+        possible = world.again(workload=before, tags=[released.tag]).decide()
+        assert isinstance(possible, Release)
+        assert possible.tag == released.tag
 
 
 @given(worlds())
