@@ -596,6 +596,13 @@ CODES: dict[str, Code] = _table(
         "what runs stays what was released, until a newer tag comes.",
     ),
     Code(
+        "history/downgrade-undone",
+        "was moved down to {tag} until {author} set {version} in {commit}",
+        "change the policy so that it allows {version}, or list {tag} under `accept`",
+        "The policy excludes the current version and permits moving down, but a person undid such a move. "
+        "Neither that version nor an older one is moved down to again by itself.",
+    ),
+    Code(
         "history/digest-left",
         "{tag} is the digest {digest} again, which the site held before and no longer does",
         "list the digest under `accept` ({place}) if it is wanted again",
@@ -903,6 +910,24 @@ CODES: dict[str, Code] = _table(
         "{path} is only a part of the checkout {root}",
         "run `automator init {root}`",
         "Policies stand in a folder at the top of the config repo.",
+    ),
+    Code(
+        "init/bad-folder",
+        "{folder} cannot be the folder of the policies",
+        "give a folder of the config repo by its path from the top, such as policies or release/policies",
+        "`--policies` names the folder as the config has it: a path inside the config repo.",
+    ),
+    Code(
+        "init/foreign-policies",
+        "the folder of the policies is somebody else's: {file} is an object of Kubernetes",
+        "choose another folder with `--policies FOLDER`; the config that `init` writes names it",
+        "Policies of other tools may live in a folder of the same name, which has to be automator's alone.",
+    ),
+    Code(
+        "init/no-branch",
+        "{url} has no branch {branches}",
+        "name the branch with `--branch`",
+        "For a URL without `--branch`, `init` tries main and master.",
     ),
     Code(
         "init/broken-policies",
@@ -1596,8 +1621,8 @@ CODES: dict[str, Code] = _table(
         "lint/overridden",
         "{overlay} sets the image of {site}: what {workload} writes has no effect there",
         "let {workload} own {overlay} too, or remove the image from the overlay",
-        "A Kustomization replaces the images of what it includes. A release in the base would not reach what "
-        "the overlay describes.",
+        "A Kustomization patches what it includes and replaces its images; Flux and Argo CD can do so with what "
+        "they deploy. A release in the base would not reach what is described further out.",
     ),
     Code(
         "lint/second-writer",

@@ -24,7 +24,7 @@ from automator.core.facts import Sighting as Sighting
 from automator.core.facts import SiteKey as SiteKey
 from automator.core.facts import Unavailable as Unavailable
 from automator.core.facts import site_key as site_key
-from automator.core.guards import Stop, young
+from automator.core.guards import Stop
 from automator.core.history import (
     Rejection,
     SiteHistory,
@@ -34,6 +34,7 @@ from automator.core.history import (
     released_here,
     turned_away,
     undated,
+    undone_downgrade,
 )
 from automator.core.policy import Candidate, Dropped, Hold, Workload
 from automator.core.reference import Image, TagList, value_text
@@ -89,6 +90,8 @@ class Stay:
     polled: bool = False
     """Whether some version waits for what nobody tells of (a manifest, a platform), so that it is asked
     for in each cycle, whatever else the outcome waits for."""
+    hourly: bool = False
+    """Whether some version is stopped by its digest, so that it is looked at again within the hour."""
 
 
 Decision = Release | Stay
@@ -355,19 +358,19 @@ def choose(ground: Ground, facts: Facts, now: datetime, limits: Limits) -> Decis
     if not callable(refused):
         return refused
     stops: list[tuple[Ranked, Stop]] = []
-    clock_runs = False
-    asked = 0
+    clocks = asked = 0
     for candidate in open_to:
         why = refused(candidate)
         if why is not None:
             stops.append((candidate, Stop(Status.HELD, why)))
             continue
         tag = candidate.tag
-        if clock_runs and must_be_seen(workload, tag, facts):
+        if clocks >= CLOCKS and must_be_seen(workload, tag, facts):
             continue
         if stops and guards.is_too_far(workload, ground.current.rank, candidate.rank):
             continue  # of those that no time lets through, only the best is told
-        answer = guards.passes(workload, ground.current, tag, facts, now)
+        polls = candidate is open_to[0]
+        answer = guards.passes(workload, ground.current, tag, facts, now, polls=polls)
         if isinstance(answer, Need):
             if asked >= limits.lookups:
                 why = reason("facts/too-many-candidates", limit=limits.lookups, image=workload.repository)
@@ -378,13 +381,13 @@ def choose(ground: Ground, facts: Facts, now: datetime, limits: Limits) -> Decis
             return release(ground, candidate, answer, facts)
         if answer.is_final:
             return Stay(answer.status, answer.reason, ground.shown, tag)
-        clock_runs = clock_runs or answer.reason.code == "guard/min-age"
+        clocks += answer.reason.code == "guard/min-age"
         stops.append((candidate, answer))
     return _stopped(ground, stops)
 
 
 def must_be_seen(workload: Workload, tag: str, facts: Facts) -> bool:
-    """Whether looking at a tag could only start its clock, below a version whose clock runs already."""
+    """Whether looking at a tag could only start its clock, below versions whose clocks run already."""
     return tag not in facts.seen and not guards.is_urgent(workload, tag)
 
 
@@ -394,8 +397,13 @@ def _stopped(ground: Ground, stops: list[tuple[Ranked, Stop]]) -> Stay:
     candidate, stop = min(timed, key=lambda pair: pair[0])[1] if timed else stops[0]
     # A manifest that is missing is being pushed, or will be; a person's no stays.
     polled = any(stop.is_polled for _, stop in stops)
-    return Stay(stop.status, stop.reason, ground.shown, candidate.tag, polled)
+    hourly = any(stop.is_of_digest for _, stop in stops)
+    return Stay(stop.status, stop.reason, ground.shown, candidate.tag, polled, hourly)
 
+
+CLOCKS = 2
+"""Clocks of newer versions that run before versions never looked at are left alone: with one, a tag that is
+pushed again and again would keep all others from ever being looked at."""
 
 Refusal = Callable[[Ranked], Reason | None]
 
@@ -406,12 +414,18 @@ def people(ground: Ground, facts: Facts) -> Refusal | Need | Stay:
     rejection = _rejection(ground, facts)
     if isinstance(rejection, (Need, Stay)):
         return rejection
-    return refusal(workload, rejection, facts)
+    return refusal(workload, ground.sites, ground.current, rejection, facts)
 
 
-def refusal(workload: Workload, rejection: Rejection | None, facts: Facts) -> Refusal:
-    """The test of candidates for a rejection, past releases that were withdrawn, and `accept`."""
+def refusal(
+    workload: Workload, sites: tuple[Site, ...], current: Current, rejection: Rejection | None, facts: Facts
+) -> Refusal:
+    """The test of candidates for a rejection, past releases that were withdrawn or undone, and `accept`."""
     rank_of = ranking(workload, facts)
+    known = (facts.histories.get(site_key(site)) for site in sites)
+    past = [history for history in known if isinstance(history, SiteHistory)]
+    undone = [found for history in past if (found := undone_downgrade(history, rank_of)) is not None]
+    no_lower = max(undone, key=lambda found: found.rank, default=None)
     withdrawn = max((r for tag in facts.withdrawn if (r := rank_of(tag)) is not None), default=None)
 
     def refused(candidate: Ranked) -> Reason | None:
@@ -419,6 +433,9 @@ def refusal(workload: Workload, rejection: Rejection | None, facts: Facts) -> Re
             return None
         if rejection is not None and rejection.rejects(candidate.rank):
             return rejection.reason
+        goes_down = current.rank is not None and candidate.rank < current.rank
+        if goes_down and no_lower is not None and candidate.rank <= no_lower.rank:
+            return no_lower.reason
         if candidate.tag in facts.withdrawn or (withdrawn is not None and candidate.rank <= withdrawn):
             return reason("history/rewound", tag=candidate.tag)
         return None
@@ -472,7 +489,7 @@ def _current(ground: Ground, tag: str, facts: Facts) -> Decision | Need:
     if pinned:
         image = facts.images.get(tag)
         if image is None:
-            return Need(images=(tag,))
+            return Need(images=(tag,), idle=True)
         if isinstance(image, Image) and image.digest not in pinned:
             why = reason("current/moved-digest", current=tag, digest=image.digest, image=workload.repository)
             return Stay(Status.CURRENT, why, ground.shown)
@@ -501,15 +518,13 @@ def _follow(
         return Stay(Status.HELD, why, value_text(sites[0].tag, sites[0].digest))
     shown = value_text(at_tag[0].tag, at_tag[0].digest)
     image = facts.images.get(tag)
+    if image is None:  # each time: under a moving tag may be another digest by now
+        return Need(images=(tag,), idle=True)
     if isinstance(image, Image) and all(site.digest == image.digest for site in at_tag):
         return Stay(Status.CURRENT, reason("current/followed", current=shown, followed=tag), shown)
     if isinstance(image, Image) and image.digest in facts.withdrawn - set(workload.accept):
         why = reason("history/rewound", tag=value_text(tag, image.digest))
         return Stay(Status.HELD, why, shown, tag)
-    seen = young(workload, tag, facts, now)
-    if seen is not None and image is None:
-        # The digest under a moving tag must be looked at each time: it may be another one by now.
-        return Need(images=(tag,))
     answer = guards.passes(workload, Current(tag, None), tag, facts, now)
     if isinstance(answer, Need):
         return answer

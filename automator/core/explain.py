@@ -6,7 +6,7 @@ Asks the policy's one predicate and the steps of `decide`, so the two cannot dis
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from automator.core import guards
@@ -54,7 +54,8 @@ def explain(question: Question, tags: TagList) -> tuple[Verdict, ...]:
     current = current_of(workload, question.sites, facts)
     if rule.followed is not None:
         current = Current(None, None)
-    refused = refusal(workload, combine(rejections(workload, question.sites, facts)), facts)
+    rejected = combine(rejections(workload, question.sites, facts))
+    refused = refusal(workload, question.sites, current, rejected, facts)
     rows: list[tuple[tuple[int, Any, str], Verdict]] = []
     for item in judged:
         if isinstance(item, Dropped):
@@ -96,7 +97,9 @@ def _dropped(question: Question, candidate: Ranked, current: Current, refused: R
         return reason("tag/lower", tag=tag, chosen=decision.tag)
     answer = guards.passes(workload, current, tag, facts, question.now)
     if isinstance(answer, Stop):
-        return answer.reason
+        # What stops the workload as a whole wins over a guard that ends before it does.
+        whole = decision.reason if isinstance(decision, Stay) and decision.reason.code in _WHOLE else None
+        return answer.reason if whole is None or _ends(whole) < _ends(answer.reason) else whole
     if tag in question.group_stops:
         return question.group_stops[tag]
     if isinstance(decision, Release):
@@ -106,6 +109,14 @@ def _dropped(question: Question, candidate: Ranked, current: Current, refused: R
     if isinstance(decision, Stay) and decision.candidate is None:
         return decision.reason
     return reason("tag/undecided", tag=tag)
+
+
+_WHOLE = frozenset({"guard/hold", "guard/freeze", "group/member-stops"})
+
+
+def _ends(why: Reason) -> datetime:
+    """When a stop ends by itself; the end of time where it does not."""
+    return why.changes_at or datetime.max.replace(tzinfo=UTC)
 
 
 def _is_lower(decision: Release, rank: Any, workload: Workload, facts: Facts) -> bool:

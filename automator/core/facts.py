@@ -61,6 +61,8 @@ class Facts:
     """Tags, and digests of followed tags, whose releases the branch was rewound past."""
     seen: Mapping[str, Sighting] = field(default_factory=dict)
     """By tag; kept over restarts, and read only for workloads whose guards ask for it."""
+    looked: Mapping[str, datetime] = field(default_factory=dict)
+    """When the image of a tag was asked for last, since this process began."""
     upstreams: Mapping[str, Upstream | None] = field(default_factory=dict)
     """What the workloads named by `after` held, by name; None where that cannot be known."""
 
@@ -73,6 +75,8 @@ class Need:
     images: tuple[str, ...] = ()
     histories: tuple[Site, ...] = ()
     upstreams: tuple[str, ...] = ()
+    idle: bool = False
+    """Whether the workload stays where it is, whatever the answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from automator.core.version import Rank
 from automator.core.windows import state
 from automator.reasons import Reason, Status, reason
 
+LOOK_AGAIN = timedelta(hours=1)
+"""After which a tag that lacks something is looked at again."""
 STILL_PUSHED = timedelta(hours=1)
 """How long what an image lacks may still be on its way: builds push one platform after the other."""
 
@@ -30,6 +32,11 @@ class Stop(NamedTuple):
     reason: Reason
     is_final: bool = False
     """Whether no other version may be taken either: without an answer nobody knows which is the best."""
+
+    @property
+    def is_of_digest(self) -> bool:
+        """Whether it ends when the tag is pushed again, of which no tag list tells."""
+        return self.status is Status.HELD and self.reason.code in ("guard/platforms", "guard/rejected-digest")
 
     @property
     def is_polled(self) -> bool:
@@ -100,27 +107,36 @@ def _age_stop(workload: Workload, tag: str, since: datetime, now: datetime) -> S
 
 
 def passes(
-    workload: Workload, current: Current, tag: str, facts: Facts, now: datetime
+    workload: Workload, current: Current, tag: str, facts: Facts, now: datetime, *, polls: bool = True
 ) -> Image | Stop | Need:
     """What the registry serves for a version that every guard lets through; else the first guard that
-    does not, or the facts that are missing."""
+    does not, or the facts that are missing.
+
+    With `polls` a version that lacks a platform is asked for each time while it may still be pushed, as
+    befits the best one; else once in a while.
+    """
     stop = step_stop(workload, current, tag) or young(workload, tag, facts, now)
     if stop is not None:
         return stop
     image = facts.images.get(tag)
     if image is None:
-        return Need(images=(tag,))
+        known = None if polls else _known_to_lack(workload, tag, facts, now)
+        return known or Need(images=(tag,))
     if isinstance(image, Unavailable):
         if not image.gone:
             return Stop(image.status, image.reason, is_final=True)
         return Stop(Status.WAITING, reason("tag/gone", tag=tag, image=workload.repository))
-    found = _digest_stop(workload, tag, image, facts, now) or _promotion(workload, tag, image, facts, now)
+    found = _digest_stop(workload, tag, image, facts, now, polls=polls) or _promotion(
+        workload, tag, image, facts, now
+    )
     if found is not None:
         return found
-    return _closed(workload, tag, now) or image
+    return closed(workload, tag, now) or image
 
 
-def _digest_stop(workload: Workload, tag: str, image: Image, facts: Facts, now: datetime) -> Stop | None:
+def _digest_stop(
+    workload: Workload, tag: str, image: Image, facts: Facts, now: datetime, *, polls: bool
+) -> Stop | None:
     """The guards that speak of one digest alone."""
     if workload.rule.names(workload.rule.reject, tag, image.digest):
         return Stop(Status.HELD, reason("guard/rejected-digest", tag=tag, digest=image.digest))
@@ -129,15 +145,28 @@ def _digest_stop(workload: Workload, tag: str, image: Image, facts: Facts, now: 
     lacking = _lacking(workload, image.platforms or ())
     if not lacking:
         return _age_stop(workload, tag, since, now)
-    # A registry is asked again soon for what may still be pushed, and then only when the list changes.
-    status = Status.WAITING if now - since < STILL_PUSHED else Status.HELD
-    there = ", ".join(image.platforms or ()) or "none that is told"
-    return Stop(
-        status,
-        reason(
-            "guard/platforms", tag=tag, missing=", ".join(lacking), image=workload.repository, there=there
-        ),
+    is_young = polls and now - since < STILL_PUSHED
+    return _without(
+        workload, tag, lacking, image.platforms or (), Status.WAITING if is_young else Status.HELD
     )
+
+
+def _known_to_lack(workload: Workload, tag: str, facts: Facts, now: datetime) -> Stop | None:
+    """Whether a tag lacked a platform when it was looked at, a short while ago."""
+    seen, looked = facts.seen.get(tag), facts.looked.get(tag)
+    if seen is None or seen.platforms is None or looked is None or now - looked >= LOOK_AGAIN:
+        return None
+    lacking = _lacking(workload, seen.platforms)
+    return _without(workload, tag, lacking, seen.platforms, Status.HELD) if lacking else None
+
+
+def _without(
+    workload: Workload, tag: str, lacking: list[str], there: tuple[str, ...], status: Status
+) -> Stop:
+    told = ", ".join(there) or "none that is told"
+    missing = ", ".join(lacking)
+    why = reason("guard/platforms", tag=tag, missing=missing, image=workload.repository, there=told)
+    return Stop(status, why)
 
 
 def _lacking(workload: Workload, there: tuple[str, ...]) -> list[str]:
@@ -170,7 +199,7 @@ def upstream_names(after: After) -> tuple[str, ...]:
     return after.upstreams or (() if after.group is None else (after.group,))
 
 
-def _closed(workload: Workload, tag: str, now: datetime) -> Stop | None:
+def closed(workload: Workload, tag: str, now: datetime) -> Stop | None:
     if not workload.guards.windows or is_urgent(workload, tag):
         return None
     found = state(workload.guards.windows, now)

@@ -22,6 +22,7 @@ __all__ = [
     "Rank",
     "Rejection",
     "SiteHistory",
+    "Undone",
     "Writer",
     "combine",
     "enough",
@@ -32,6 +33,7 @@ __all__ = [
     "site_history",
     "turned_away",
     "undated",
+    "undone_downgrade",
 ]
 
 ENOUGH_CHANGES = 200
@@ -215,6 +217,44 @@ def turned_away(history: SiteHistory, current_rank: Any, rank: Rank) -> Rejectio
             mark = (i, own)
     since = None if mark is None else _rejection(held, begin, floor, *mark, rank)
     return combine((since, before if before is not None and before.mark_rank > floor else None))
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """A release of ours that went down, and that a person undid."""
+
+    rank: Any
+    """Of the version it went down to: nothing up to it is moved down to again."""
+    tag: str
+    by: str
+    set_tag: str
+    commit: str
+
+    @property
+    def reason(self) -> Reason:
+        """The sentence: `was moved down to 1.4.0 until Ann set 1.5.0 in abc1234`."""
+        return reason(
+            "history/downgrade-undone",
+            tag=self.tag,
+            author=self.by,
+            version=self.set_tag,
+            commit=self.commit[:7] or "a commit before those read",
+        )
+
+
+def undone_downgrade(history: SiteHistory, rank: Rank) -> Undone | None:
+    """The highest version that a release of ours moved this site down to and that a person moved it up
+    from again, or None: the same downgrade would only be undone once more."""
+    held = history.held
+    found: Undone | None = None
+    for i in range(1, len(held)):
+        mover, left = held[i - 1], _rank(held, i, rank)
+        if mover.writer is not Writer.PERSON or not _went_down(held, i, rank) or left is None:
+            continue
+        then = _rank(held, i - 1, rank)
+        if then is not None and then > left and (found is None or left > found.rank):
+            found = Undone(left, held[i].tag or "", mover.author, str(mover), mover.commit or "")
+    return found
 
 
 def undated(history: SiteHistory, known: Mapping[str, object]) -> tuple[str, ...]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from automator.core.decide import Judged, Limits, Need, Release, Stay, decide, judge, shown_current
 from automator.core.explain import Question, Verdict, explain
 from automator.core.guardrails import bind
+from automator.core.guards import LOOK_AGAIN, Stop
 from automator.core.policy import Group, InvalidWorkload, Workload, group_of
 from automator.core.rail import Rail
 from automator.core.reference import TagList
@@ -27,9 +28,6 @@ from automator.reasons import Reason, Status, reason
 
 READING_HISTORY = reason("history/reading")
 UNSETTLED = (Status.RELEASED, Status.WAITING, Status.FAILED)
-OF_A_DIGEST = ("guard/platforms", "guard/rejected-digest")
-"""Reasons to hold that end when the tag is pushed again, of which no tag list tells."""
-LOOK_AGAIN = timedelta(hours=1)
 
 
 class _Unit(NamedTuple):
@@ -48,7 +46,20 @@ class _Unit(NamedTuple):
 def _waits_for_its_time(outcome: Outcome) -> bool:
     """Whether nothing but time, or news that is noticed anyway, can change an outcome."""
     why = outcome.reason
-    return why.changes_at is not None and why.code.partition("/")[0] in ("guard", "group")
+    return why.changes_at is not None and why.code.partition("/")[0] in ("guard", "group", "push")
+
+
+def _moves(need: Need) -> bool:
+    """Whether a move hangs on what is asked for, so that it counts against the limit of a cycle."""
+    return bool(need.images or need.histories) and not need.idle
+
+
+def _is_of_digest(stay: Stay) -> bool:
+    return Stop(stay.status, stay.reason).is_of_digest
+
+
+OF_THE_HEAD = ("push/refused", "waiting/planned")
+"""Outcomes that another head may change, whatever it brought."""
 
 
 @dataclass
@@ -85,6 +96,8 @@ class Decider:
             self._open.update(snapshot.followers.get(repository, ()))
         self._open.update(name for name, at in self._timers.items() if at <= now)
         if snapshot is not self._snapshot or self._gone:
+            if snapshot is not self._snapshot:
+                self._open.update(n for n, o in self.outcomes.items() if o.reason.code in OF_THE_HEAD)
             self._snapshot = snapshot
             self._gone = False
             for name in self.outcomes.keys() - snapshot.workloads.keys():
@@ -118,10 +131,19 @@ class Decider:
             undecided = self._round(undecided, releases, now, stopped, reading)
         return tuple(sorted((r for unit in releases for r in unit), key=lambda r: r.workload.name))
 
-    def settle(self, release: Release, status: Status, why: Reason, commit: str | None = None) -> None:
-        """Record what became of a release."""
+    def settle(
+        self,
+        release: Release,
+        status: Status,
+        why: Reason,
+        commit: str | None = None,
+        *,
+        is_hourly: bool = False,
+    ) -> None:
+        """Record what became of a release; one that is only ever planned is planned anew each hour."""
         entry = release.workload
-        self._record(self._outcome(entry, status, why, release.current, release.target, commit))
+        outcome = self._outcome(entry, status, why, release.current, release.target, commit)
+        self._record(outcome, is_hourly=is_hourly)
 
     def verdicts(self, name: str, now: datetime) -> tuple[Verdict, ...]:
         """What became of every tag of a workload that was decided before; empty where its tags
@@ -204,7 +226,7 @@ class Decider:
             else:
                 self._take(unit, answers, releases, stopped)
         room = self.max_releases - len(releases)
-        costly = [unit for unit, need in needs if any(n.images or n.histories for n in need.values())]
+        costly = [unit for unit, need in needs if any(_moves(n) for n in need.values())]
         if room <= 0:
             for unit in costly:
                 for workload in unit.members:
@@ -214,7 +236,7 @@ class Decider:
         asked_now = [
             (unit, need)
             for unit, need in needs
-            if any(n.built for n in need.values()) or unit in costly[:room]
+            if any(n.built or n.idle for n in need.values()) or unit in costly[:room]
         ]
         self._fetch(asked_now, now, reading)
         return [unit for unit, _ in needs]
@@ -317,18 +339,21 @@ class Decider:
         if current is None and isinstance(entry, Workload):
             current = self._shown(entry)
         outcome = self._outcome(entry, stay.status, stay.reason, current, stay.candidate, None)
-        self._record(outcome, is_polled=stay.polled)
+        self._record(outcome, is_polled=stay.polled, is_hourly=stay.hourly or _is_of_digest(stay))
 
-    def _record(self, outcome: Outcome, *, is_polled: bool = False) -> None:
+    def _record(self, outcome: Outcome, *, is_polled: bool = False, is_hourly: bool = False) -> None:
         name, at = outcome.workload, outcome.reason.changes_at
-        if at is None and self._noticed_at is not None and outcome.reason.code in OF_A_DIGEST:
-            at = self._noticed_at + LOOK_AGAIN
+        if is_hourly and self._noticed_at is not None:
+            again = self._noticed_at + LOOK_AGAIN
+            at = again if at is None else min(at, again)
         if self.outcomes.get(name) != outcome:
             self.outcomes[name] = outcome
             self.news += 1
         if name not in self.snapshot.workloads:
             self._gone = True
-        elif is_polled or (outcome.status in UNSETTLED and not _waits_for_its_time(outcome)):
+        elif is_polled or (
+            outcome.status in UNSETTLED and not _waits_for_its_time(outcome) and not is_hourly
+        ):
             self._open.add(name)
         else:
             self._open.discard(name)

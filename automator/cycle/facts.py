@@ -35,6 +35,8 @@ class FactFinder:
     """Tags of each image whose releases the branch was rewound past."""
     _seen: dict[Repository, dict[str, Sighting]] = field(default_factory=dict)
     """Of repositories whose workloads ask for it: what is remembered of each tag's digest."""
+    _looked: dict[Repository, dict[str, datetime]] = field(default_factory=dict)
+    """When each tag's image was asked for last."""
     _images: dict[Repository, dict[str, Image | Unavailable]] = field(default_factory=dict)
     _looks: dict[Repository, dict[str, Image | Unavailable]] = field(default_factory=dict)
     _files: dict[str, _FileHistory] = field(default_factory=dict)
@@ -86,6 +88,7 @@ class FactFinder:
             histories=histories,
             withdrawn=self.withdrawn.get(str(repository), frozenset()),
             seen=seen,
+            looked=self._looked.get(repository, {}),
             upstreams=upstreams,
         )
 
@@ -105,6 +108,7 @@ class FactFinder:
                 sighting = self.observer.memory.sight(repository, tag, answer.digest, now)
                 seen = replace(sighting, platforms=answer.platforms)
                 self._seen.setdefault(repository, {})[tag] = seen
+                self._looked.setdefault(repository, {})[tag] = now
             if tag in self._looks.get(repository, {}):
                 # A tag that was pushed again is as old as what the registry serves for it now.
                 self._looks[repository][tag] = answer

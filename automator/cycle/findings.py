@@ -38,6 +38,8 @@ class Finding:
     """First character of the line that it is about, from 1; None where nothing of it stands out."""
     end: int | None = None
     """The character behind the last one, from 1."""
+    told_as: str | None = None
+    """The file as the reason names it, if `file` is its path from elsewhere."""
 
     @property
     def level(self) -> str:
@@ -51,9 +53,10 @@ class Finding:
     @property
     def sentence(self) -> str:
         """What was found, without the place that stands beside it."""
-        sentence = self.reason.sentence
+        sentence, file = self.reason.sentence, self.told_as or self.file
+        place = file if self.line is None else f"{file}:{self.line}"
         for joint in (": ", " "):
-            sentence = sentence.removeprefix(f"{self.place}{joint}")
+            sentence = sentence.removeprefix(f"{place}{joint}")
         return sentence
 
 

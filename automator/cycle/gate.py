@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from automator.core.decide import differing
-from automator.core.guardrails import bind
+from automator.core.guardrails import violations
 from automator.core.lint import lint, together
 from automator.core.lintset import lint_set
 from automator.core.policy import InvalidWorkload, Place, Workload
@@ -117,14 +117,13 @@ def _file_findings(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _violations(snapshot: Snapshot, rails: Sequence[Rail]) -> Iterator[Finding]:
-    """What workloads say against a rule, the first of each."""
+    """What workloads say against rules."""
     rails = (*rails, *snapshot.policies.rails)
     for workload in _valid(snapshot) if rails else ():
         files = {site.file for site in snapshot.claims.sites.get(workload.name, ())}
-        bound = bind(workload, files, rails)
-        if isinstance(bound, Reason):
-            file, _, line = dict(bound.params)["place"].rpartition(":")
-            yield _at(True, Place(file, int(line)), bound)
+        for why in violations(workload, files, rails):
+            file, _, line = dict(why.params)["place"].rpartition(":")
+            yield _at(True, Place(file, int(line)), why)
 
 
 # -- sites -------------------------------------------------------------------------------------------------
@@ -132,7 +131,7 @@ def _violations(snapshot: Snapshot, rails: Sequence[Rail]) -> Iterator[Finding]:
 
 def _site_findings(snapshot: Snapshot, around: Surroundings) -> Iterator[Finding]:
     claims = snapshot.claims
-    labels = {site.label: site for site in claims.unowned}
+    labels = {site.label: site for site in chain(claims.unowned, *claims.sites.values())}
     for name, why in claims.problems.items():
         yield _at(True, snapshot.workloads[name].place, why)
     for why in claims.warnings:

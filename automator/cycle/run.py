@@ -222,7 +222,7 @@ class Cycle:
         for release in (release for item in rewritten for release in item.releases):
             before, after = _step(release)
             why = reason("waiting/planned", before=before, after=after)
-            self.decider.settle(release, Status.WAITING, why)
+            self.decider.settle(release, Status.WAITING, why, is_hourly=self.mode == "observe")
 
     def _publish(
         self, snapshot: Snapshot, rewritten: tuple[Rewritten, ...], landed: list[tuple[Release, str]]

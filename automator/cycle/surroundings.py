@@ -8,7 +8,8 @@ from typing import Protocol
 
 from automator.core.deadmarkers import FluxPolicy, Survey, flux_policies, is_known, survey
 from automator.core.found import KUSTOMIZATIONS
-from automator.core.overlays import Kustomization, Overlays, kustomization
+from automator.core.overlays import WORDS as DEPLOYS
+from automator.core.overlays import Kustomization, Overlays, deployers, kustomization, operations
 from automator.core.policy import Workload
 from automator.core.site import Site
 from automator.core.writers import CONFIGS, WORDS, Said, Writers, said_by_config, said_by_manifest
@@ -43,7 +44,7 @@ class Surroundings:
         self._kustomizations: list[Kustomization] = []
         self._said: list[Said] = []
         self._read(folder, scope)
-        self._overlays = Overlays(self._kustomizations, claims.sites)
+        self._overlays = Overlays(self._kustomizations, claims.sites, self._sites, self._operations(folder))
         self._writers = Writers(self._said)
 
     def _read(self, folder: Files, scope: Scope) -> None:
@@ -59,6 +60,17 @@ class Surroundings:
             except ManifestError:
                 continue
 
+    def _operations(self, folder: Files) -> dict[str, tuple[str, ...]]:
+        """What the JSON patches that Kustomizations name write."""
+        named = {patch.file for one in self._kustomizations for patch in one.patches if not patch.within}
+        found: dict[str, tuple[str, ...]] = {}
+        for path, data in folder.blobs(sorted(named & self._sites.keys()), limit=BLOB_LIMIT):
+            try:
+                found[path] = operations(decode(data))
+            except ManifestError:
+                continue
+        return found
+
     def _read_manifest(self, path: str, data: bytes) -> None:
         """Look at a manifest that says something of others, or of a policy of Flux.
 
@@ -67,7 +79,8 @@ class Surroundings:
         marked = any(word in data for word in _MARKER_WORDS)
         overlay = path.rpartition("/")[2] in KUSTOMIZATIONS
         bots = any(word in data for word in WORDS)
-        if not (marked or overlay or bots):
+        deploys = any(word in data for word in DEPLOYS)
+        if not (marked or overlay or bots or deploys):
             return
         text = decode(data)
         documents = _documents(text)
@@ -76,8 +89,10 @@ class Surroundings:
             self._surveys[path] = survey(text, documents, self._sites.get(path, ()))
         if overlay and documents and (found := kustomization(path, text, documents)) is not None:
             self._kustomizations.append(found)
+        if deploys and documents:
+            self._kustomizations += deployers(path, text, documents)
         if bots and documents:
-            self._said.append(said_by_manifest(path, documents))
+            self._said.append(said_by_manifest(path, text, documents))
 
     def marker_findings(self) -> Iterator[Finding]:
         """Markers that cannot work, and those of a policy that nobody declares."""

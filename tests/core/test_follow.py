@@ -35,7 +35,7 @@ def test_the_digest_that_is_there_already_is_current_after_one_question() -> Non
     world = follower(at=(f"7@{NEW}",))
     stay = world.decide()
     assert (code(stay), stay.status) == ("current/followed", Status.CURRENT)  # type: ignore[union-attr]
-    assert world.asked == [Need(images=("7",))]
+    assert world.asked == [Need(images=("7",), idle=True)]
 
 
 def test_no_tag_list_is_looked_at() -> None:
