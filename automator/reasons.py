@@ -1621,8 +1621,8 @@ CODES: dict[str, Code] = _table(
         "lint/overridden",
         "{overlay} sets the image of {site}: what {workload} writes has no effect there",
         "let {workload} own {overlay} too, or remove the image from the overlay",
-        "A Kustomization patches what it includes and replaces its images; Flux and Argo CD can do so with what "
-        "they deploy. A release in the base would not reach what is described further out.",
+        "A Kustomization patches what it includes and replaces its images; Flux and Argo CD can do so with "
+        "what they deploy. A release in the base would not reach what is described further out.",
     ),
     Code(
         "lint/second-writer",

@@ -183,17 +183,22 @@ def test_no_secret_of_the_checkout_gets_into_the_config(
 def test_a_checkout_without_a_remote_is_only_observed(world: World) -> None:
     checkout = adopt(world, web=world.image("web", "1.0.0"))
     git(checkout, "remote", "remove", "origin")
-    init(world, "shop-config").fine()
+    done = init(world, "shop-config").fine()
 
     (repo,) = tomllib.loads((world.root / "config.toml").read_text())["repos"].values()
     assert repo == {"url": str(checkout), "branch": "main", "mode": "observe"}
+    assert "git -C shop-config commit" in done.out
+    assert "push" not in done.out, "there is nowhere to push to"
 
 
 def test_a_plain_folder_gets_policies_and_a_config_to_fill_in(world: World) -> None:
     (world.root / "plain").mkdir()
     (world.root / "plain/web.yaml").write_text(deployment("ghcr.io/acme/web:1.0.0"))
-    world.run("init", "plain", "--offline").fine()
+    done = world.run("init", "plain", "--offline").fine()
 
+    assert "git -C" not in done.out, "it is no checkout"
+    assert "commit plain to a Git repository" in done.out
+    assert "give its url in config.toml" in done.out
     config = (world.root / "config.toml").read_text()
     assert "repos" not in tomllib.loads(config)
     assert '#url = "https://' in config
@@ -210,6 +215,50 @@ def test_what_gets_no_policy_is_told_with_its_reason(world: World) -> None:
         r"^apps/pinned\.yaml:\d+ +ghcr\.io/acme/pinned +no tag is written here", done.out, re.MULTILINE
     )
     assert "pinned" not in (world.root / "shop-config/policies/apps.yaml").read_text()
+
+
+def test_it_is_told_when_no_image_can_have_a_policy(world: World) -> None:
+    adopt(world, pinned=f"ghcr.io/acme/pinned@sha256:{'a' * 64}")
+    done = world.run("init", "shop-config", "--offline").fine()
+
+    assert "no policy written: no image can have one\nleft out:\n" in done.out
+    assert "nothing new" not in done.out
+
+
+KYVERNO = "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata: {name: x}\nspec: {rules: []}\n"
+
+
+@pytest.mark.parametrize("remote", [False, True], ids=["checkout", "URL"])
+@pytest.mark.parametrize("text", [KYVERNO, f"{KYVERNO}---\n{KYVERNO}"], ids=["one", "several"])
+def test_a_folder_of_policies_of_another_tool_is_left_to_it(world: World, text: str, *, remote: bool) -> None:
+    files = {
+        "apps/web.yaml": deployment(world.image("web", "1.0.0")),
+        "policies/signed.yaml": text,
+    }
+    world.push("web", "1.0.0", "1.1.0")
+    world.repo.commit(files, "Adopt")
+    checkout = clone(world)
+    place = f"file://{world.repo.path}" if remote else "shop-config"
+
+    refused(init(world, place), r"policies/signed\.yaml is an object of Kubernetes\n.*--policies FOLDER")
+    refused(init(world, place, "--policies", "../x"), r"\.\./x cannot be the folder of the policies")
+    done = init(world, place, "--policies", "release/rules/").fine()
+
+    assert "release/rules" in done.out.partition("next: ")[2]
+    written_to = world.root if remote else checkout
+    proposed = (written_to / "release/rules/apps.yaml").read_text()
+    (repo,) = tomllib.loads((world.root / "config.toml").read_text())["repos"].values()
+    assert repo["policies"] == "release/rules"
+    world.repo.commit({"release/rules/apps.yaml": proposed}, "Policies")
+    assert re.search(r'^\+.*web:1\.1\.0"', world.run("plan").fine().out, re.MULTILINE)
+
+
+def test_another_folder_than_the_config_has_is_told(world: World) -> None:
+    adopt(world, web="ghcr.io/acme/web:1.0.0")
+    (world.root / "config.toml").write_text(f'[repos.shop]\nurl = "{world.repo.path}"\n')
+    done = world.run("init", "shop-config", "--offline", "--policies", "rules").fine()
+
+    assert 'kept config.toml; give shop there policies = "rules"\n' in done.out
 
 
 # -- registries ----------------------------------------------------------------------------------------
@@ -361,7 +410,8 @@ def test_a_branch_of_a_url_can_be_named(world: World) -> None:
     world.repo.commit({"apps/web.yaml": deployment("ghcr.io/acme/web:1.0.0")}, "Adopt")
     url = f"file://{world.repo.path}"
 
-    assert "has no branch" in world.run("init", url, "--offline").err
+    refused(world.run("init", url, "--offline"), "has no branch main and no branch master\n.*--branch")
+    refused(world.run("init", url, "--offline", "--branch", "lvie"), "has no branch lvie\n.*--branch")
     world.run("init", url, "--offline", "--branch", "live").fine()
     assert tomllib.loads((world.root / "config.toml").read_text())["repos"]["shop-config"]["branch"] == "live"
 

@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from automator.config import Config
     from automator.core.proposal import Listing, Proposal
     from automator.core.reference import Repository
-    from automator.cycle.source import Scope
+    from automator.cycle.source import Scope, Source
     from automator.cycle.survey import Survey
 
 FAILED = 1
@@ -32,6 +32,8 @@ BRANCHES = ("main", "master")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/\s]+@[^/\s]+:|[^/\s]+\.[^/\s]+:", re.ASCII)
 _NO_NAME = re.compile(r"[^a-z0-9]+", re.ASCII)
+_OBJECT = re.compile(rb"^[\"']?apiVersion[\"']?:", re.MULTILINE)
+"""How every object of Kubernetes says so, and no policy file."""
 _HOST = re.compile(r"(?:[a-z0-9]+(?:[.-]+[a-z0-9]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.ASCII)
 
 pass_globals = click.make_pass_decorator(Globals, ensure=True)
@@ -49,6 +51,7 @@ pass_globals = click.make_pass_decorator(Globals, ensure=True)
 )
 @click.option("--insecure", multiple=True, metavar="HOST", help="A registry that speaks plain http.")
 @click.option("--branch", metavar="NAME", help="Branch of the URL; else main, or master.")
+@click.option("--policies", metavar="FOLDER", help="Folder of the config repo for policies; else `policies`.")
 @global_options
 @pass_globals
 def init(
@@ -59,6 +62,7 @@ def init(
     to: Path | None,
     insecure: tuple[str, ...],
     branch: str | None,
+    policies: str | None,
 ) -> int:
     """Write a config and first policies for the images of a config repo.
 
@@ -74,12 +78,12 @@ def init(
     for host in insecure:
         if _HOST.fullmatch(host) is None:
             raise UsageError(reason("init/bad-host", host=host))
-    start = _start(told, insecure)
+    start = _start(told, insecure, _folder(policies))
     where = _at_url(start, place, branch) if _is_remote(place) else _at_path(start, Path(place))
     folder = to or where.policies
     proposal = _proposal(start, where, offline=offline, folder=folder)
     files = {folder / name: text for name, text in _texts(proposal).items()}
-    config = None if start.file.exists() and not force else _config_text(where, insecure)
+    config = None if start.file.exists() and not force else _config_text(start, where, insecure)
     if not where.images:
         raise UsageError(reason("init/no-images", place=place))
     _write({**files, **({} if config is None else {start.file: config})}, force=force)
@@ -97,9 +101,31 @@ class _Start:
 
     file: Path
     config: Config
+    policies: str | None = None
+    """The folder that `--policies` names."""
+
+    def scope(self, name: str | None) -> Scope:
+        """What of a config repo is read, under its name in the config that there is."""
+        from automator.cycle.source import Scope
+
+        scope = Scope()
+        if name is not None:
+            repo = self.config.repos[name]
+            scope = Scope(repo.policies, repo.write, repo.ignore)
+        return scope if self.policies is None else replace(scope, policies=self.policies)
 
 
-def _start(told: Globals, insecure: tuple[str, ...]) -> _Start:
+def _folder(policies: str | None) -> str | None:
+    """What `--policies` names, as the config has it. Raises UsageError."""
+    from automator.config import RepoConfig
+
+    try:
+        return None if policies is None else RepoConfig(url="/", policies=policies).policies
+    except ValueError:  # as pydantic says it
+        raise UsageError(reason("init/bad-folder", folder=policies)) from None
+
+
+def _start(told: Globals, insecure: tuple[str, ...], policies: str | None) -> _Start:
     from automator.config import Config, config_file, load
     from automator.config.load import DEFAULT_FILE
     from automator.config.sections import RegistryConfig
@@ -111,7 +137,7 @@ def _start(told: Globals, insecure: tuple[str, ...]) -> _Start:
         config = Config(state=file.absolute().parent / "state")
     hosts = {host: config.registries.get(host, RegistryConfig()) for host in insecure}
     opened = {host: known.model_copy(update={"insecure": True}) for host, known in hosts.items()}
-    return _Start(file, config.model_copy(update={"registries": {**config.registries, **opened}}))
+    return _Start(file, config.model_copy(update={"registries": {**config.registries, **opened}}), policies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +153,13 @@ class _Where:
     """Folder that policies are written to, unless another one is named."""
     root: Path | None
     """The checkout; None for a URL."""
+    foreign: str | None
+    """A file in the folder of the policies that is an object of Kubernetes."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is a checkout without a remote."""
+        return self.root is not None and self.url == str(self.root.resolve())
 
     @property
     def images(self) -> bool:
@@ -147,16 +180,20 @@ def _known(config: Config, url: str | None) -> str | None:
     return next((name for name, repo in config.repos.items() if url is not None and repo.url == url), None)
 
 
-def _scope(config: Config, name: str | None) -> Scope:
-    from automator.cycle.source import Scope
+def _foreign(source: Source, survey: Survey) -> str | None:
+    """An object of Kubernetes among policy files that have errors: such a folder is somebody else's."""
+    from automator.cycle.source import BLOB_LIMIT
 
-    if name is None:
-        return Scope()
-    repo = config.repos[name]
-    return Scope(repo.policies, repo.write, repo.ignore)
+    if not survey.snapshot.policies.problems:
+        return None
+    tree = source.tree(survey.snapshot.commit)
+    paths = {tree[file].oid: file for file in survey.policy_files}
+    blobs = source.blobs(paths, limit=BLOB_LIMIT)
+    return next((paths[oid] for oid, data in blobs if data and _OBJECT.search(data)), None)
 
 
 def _at_path(start: _Start, path: Path) -> _Where:
+    from automator.cycle.source import PlainFolder
     from automator.cycle.survey import survey_folder
     from automator.edges.checkout.work import Origin, origin_of
 
@@ -166,10 +203,11 @@ def _at_path(start: _Start, path: Path) -> _Where:
         raise UsageError(reason("init/not-root", path=path, root=found.root))
     url = origin.url or (str(origin.root) if found is not None else None)
     known = _known(start.config, url)
-    scope = _scope(start.config, known)
+    scope = start.scope(known)
     survey = survey_folder(path, scope)
+    foreign = _foreign(PlainFolder(path), survey)
     name = known or _repo_name(origin.url or str(origin.root))
-    return _Where(name, url, origin.branch, survey, path / scope.policies, path)
+    return _Where(name, url, origin.branch, survey, path / scope.policies, path, foreign)
 
 
 def _at_url(start: _Start, place: str, branch: str | None) -> _Where:
@@ -181,13 +219,13 @@ def _at_url(start: _Start, place: str, branch: str | None) -> _Where:
         with App.open(start.config, exclusive=False, repos=(known,)) as app:
             return _cloned(start, known, app)
     branches = BRANCHES if branch is None else (branch,)
-    for number, one in enumerate(branches, 1):
+    for one in branches:
         try:
             return _first_clone(start, url, one)
         except CheckoutError as error:
-            if error.reason.code != "git/no-branch" or number == len(branches):
+            if error.reason.code != "git/no-branch":
                 raise
-    raise AssertionError("a branch was found, or an error raised")
+    raise UsageError(reason("init/no-branch", url=url, branches=" and no branch ".join(branches)))
 
 
 def _first_clone(start: _Start, url: str, branch: str) -> _Where:
@@ -202,16 +240,17 @@ def _first_clone(start: _Start, url: str, branch: str) -> _Where:
         raise ConfigError(reason("init/bad-url")) from None
     config = Config(state=start.config.state, repos={name: repo}, registries=start.config.registries)
     with App.open(config, exclusive=False) as app:
-        return _cloned(_Start(start.file, config), name, app)
+        return _cloned(replace(start, config=config), name, app)
 
 
 def _cloned(start: _Start, name: str, app: Any) -> _Where:
     from automator.cycle.survey import survey_branch
 
     repo = start.config.repos[name]
-    scope = _scope(start.config, name)
-    survey = survey_branch(app.cycles[name].checkout, scope)
-    return _Where(name, repo.url, repo.branch, survey, Path(scope.policies), None)
+    scope, checkout = start.scope(name), app.cycles[name].checkout
+    survey = survey_branch(checkout, scope)
+    foreign = _foreign(checkout, survey)
+    return _Where(name, repo.url, repo.branch, survey, Path(scope.policies), None, foreign)
 
 
 def _repo_name(url: str) -> str:
@@ -228,6 +267,8 @@ def _proposal(start: _Start, where: _Where, *, offline: bool, folder: Path) -> P
     from automator.core.proposal import propose, repositories
 
     snapshot, claims = where.survey.snapshot, where.survey.snapshot.claims
+    if where.foreign is not None:
+        raise UsageError(reason("init/foreign-policies", file=where.foreign))
     if snapshot.policies.problems:
         _, why = snapshot.policies.problems[0]
         raise UsageError(reason("init/broken-policies", problem=why.sentence))
@@ -284,22 +325,24 @@ _SSH = """\
 """
 
 
-def _config_text(where: _Where, insecure: tuple[str, ...]) -> str:
+def _config_text(start: _Start, where: _Where, insecure: tuple[str, ...]) -> str:
     hosts = "".join(
         f"\n[registries.{_toml(host)}]\ninsecure = true                     # plain http\n"
         for host in insecure
     )
     name = where.name if re.fullmatch(r"[a-z0-9-]+", where.name) else _toml(where.name)
+    policies = "" if start.policies is None else f"policies = {_toml(start.policies)}\n"
     if where.url is None:
         example = "https://git.example.com/acme/config.git"
         comment = "# The folder is no checkout: say where the config repo is, and take the # away.\n"
-        return f'{_CONFIG}{comment}#[repos.{name}]\n#url = "{example}"\n#branch = "main"\n{hosts}'
-    repo = f"[repos.{name}]\nurl = {_toml(where.url)}\nbranch = {_toml(where.branch)}\n"
+        named = f"#{policies}" if policies else ""
+        return f'{_CONFIG}{comment}#[repos.{name}]\n#url = "{example}"\n#branch = "main"\n{named}{hosts}'
+    repo = f"[repos.{name}]\nurl = {_toml(where.url)}\nbranch = {_toml(where.branch)}\n{policies}"
     if where.url.startswith(("https:", "http:")):
         repo += _HTTPS
     elif _URL.match(where.url) and not where.url.startswith("file:"):
         repo += _SSH
-    if where.root is not None and where.url == str(where.root.resolve()):
+    if where.alone:
         repo += "# The checkout has no remote. Give the URL of one, and take this line away:\n"
         repo += 'mode = "observe"\n'
     else:
@@ -364,8 +407,15 @@ class _Outcome:
             )
         elif self.where.url is not None and _known(self.start.config, self.where.url) is None:
             click.echo(f"kept {self.start.file}; it names no config repo at {self.where.url}: add one")
+        if not self.configured and self._moved():
+            click.echo(f"kept {self.start.file}; give {self.where.name} there {self._moved()}")
         if not self.files:
-            click.echo("nothing new: every image that can have a policy has one")
+            some = any(self.where.survey.snapshot.claims.sites.values())
+            click.echo(
+                "nothing new: every image that can have a policy has one"
+                if some
+                else "no policy written: no image can have one"
+            )
         if self.proposal.left:
             click.echo("left out:")
             rows = [(f"{s.file}:{s.line}", _image(s), one_line(why)) for s, why in self.proposal.left]
@@ -373,21 +423,36 @@ class _Outcome:
         for sentence in self._next():
             click.echo(sentence)
 
+    def _moved(self) -> str:
+        """The line of the config for a folder of policies that it does not name."""
+        known = _known(self.start.config, self.where.url)
+        named = self.start.policies
+        if named is None or known is None or self.start.config.repos[known].policies == named:
+            return ""
+        return f"policies = {_toml(named)}"
+
     def _next(self) -> tuple[str, ...]:
         if not self.files:
             return ()
-        root = self.where.root
-        if root is None:
+        where, file = self.where, self.start.file
+        if where.root is None:
+            target = f"{where.policies}/ of the config repo"
             return (
-                f"next: read {self.folder}, commit its files to policies/ of the config repo, and push;",
+                f"next: read {self.folder}, commit its files to {target}, and push;",
                 "      then `automator plan` shows what would be released",
             )
+        if self.folder != where.policies:
+            return (f"next: read {self.folder}, and move its files to {where.policies}",)
+        if where.url is None:
+            return (
+                f"next: read {self.folder}, commit {self.place} to a Git repository, and push it;",
+                f"      give its url in {file}, then `automator plan` shows what would be released",
+            )
         git = "git" if self.place == "." else f"git -C {shlex.quote(self.place)}"
-        if self.folder != self.where.policies:
-            return (f"next: read {self.folder}, and move its files to {self.where.policies}",)
-        added = shlex.quote(str(self.folder.relative_to(root)))
+        added = shlex.quote(str(self.folder.relative_to(where.root)))
+        push = "" if where.alone else f" && {git} push"
         return (
-            f'next: {git} add {added} && {git} commit -m "Policies of automator" && {git} push',
+            f'next: {git} add {added} && {git} commit -m "Policies of automator"{push}',
             "      automator plan",
         )
 

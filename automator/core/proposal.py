@@ -51,6 +51,7 @@ class _Group(NamedTuple):
 
 
 UNASKED = Listing(None)
+_SHARED = "another place of this file has the same image, and nothing tells the two apart"
 MANY = 8
 """Folders with a workload each; where there are more, those at one version share one."""
 
@@ -109,10 +110,11 @@ def propose(
     taken = set(names)
     drafts: dict[str, list[Draft]] = {}
     for repository, members in good.items():
-        others = {s.file for s in (*owned, *(one.site for one in left)) if s.repository == repository}
-        kept = [site for site in members if site.file not in others]
-        left += [Left(s, "another place of this file has the same image") for s in members if s not in kept]
-        for group in _groups(kept, others):
+        strangers = [s for s in (*owned, *(one.site for one in left)) if s.repository == repository]
+        groups = tuple(_apart(members, strangers))
+        reached = {site for group in groups for site in group.sites}
+        left += [Left(site, _SHARED) for site in members if site not in reached]
+        for group in groups:
             name = _name(repository, group, taken)
             taken.add(name)
             listing = listings.get(repository, UNASKED)
@@ -150,6 +152,16 @@ def _why_left(site: Site) -> str:
 
 
 # -- which sites go together ---------------------------------------------------------------------------
+
+
+def _apart(sites: Sequence[Site], strangers: Sequence[Site]) -> Iterator[_Group]:
+    """Workloads for sites of one image that own none of the `strangers`; a site that cannot be told from
+    a stranger in its file is in no group."""
+    others = {site.file for site in strangers}
+    yield from _groups([site for site in sites if site.file not in others], others)
+    for file in dict.fromkeys(site.file for site in sites if site.file in others):
+        here = [site for site in sites if site.file == file]
+        yield from _in_one_file(here, [site for site in strangers if site.file == file])
 
 
 def _groups(sites: Sequence[Site], others: Collection[str]) -> Iterator[_Group]:
@@ -194,25 +206,31 @@ def _by_folder(sites: Sequence[Site], depth: int, others: Collection[str]) -> It
 _LITERALS = (("container",), ("name",), ("kind", "name"), ("namespace", "name"))
 
 
-def _in_one_file(sites: Sequence[Site]) -> Iterator[_Group]:
-    """Workloads for sites of one file at several versions: by what is named in the file, or by the field."""
+def _in_one_file(sites: Sequence[Site], strangers: Sequence[Site] = ()) -> Iterator[_Group]:
+    """Workloads for sites of one file at several versions, or beside strangers: by what is named in the
+    file, or by the field. None where strangers cannot be told from them."""
     paths = [_pattern(sites[0].file)]
     for literals in _LITERALS:
         parted: dict[tuple[str | None, ...], list[Site]] = {}
         for site in sites:
-            parted.setdefault(tuple(getattr(site, literal) for literal in literals), []).append(site)
+            parted.setdefault(_values(site, literals), []).append(site)
         told = all(value for values in parted for value in values)
+        told = told and not any(_values(stranger, literals) in parted for stranger in strangers)
         if told and all(len({site.tag for site in members}) == 1 for members in parted.values()):
             for values, together in parted.items():
                 where = {"paths": paths, **dict(zip(literals, values, strict=True))}
                 yield _Group(tuple(together), where, "-".join(filter(None, values)))
             return
-    fields = [site.field for site in sites]
+    fields = [site.field for site in (*sites, *strangers)]
     if len(set(fields)) == len(fields):
         for number, site in enumerate(sites, 1):
             yield _Group((site,), {"paths": paths, "field": site.field}, f"{_label(site.file)}-{number}")
-    else:
+    elif not strangers:
         yield _Group(tuple(sites), {"paths": paths}, _label(sites[0].file), differ=True)
+
+
+def _values(site: Site, literals: Sequence[str]) -> tuple[str | None, ...]:
+    return tuple(getattr(site, literal) for literal in literals)
 
 
 def _pattern(path: str) -> str:

@@ -66,6 +66,9 @@ def choose(current: str, tags: Collection[str] | None) -> Choice:
         (c for scheme in _SCHEMES if (c := scheme(asked)) and (c.held or _accepts(c, current))), None
     )
     choice = found or _ask(current, f"it cannot be told from {current} which tags are newer")
+    if not choice.held and (other := _missed(choice, asked)):
+        why = f"{current} and {other} differ in several numbers: say with `regex` which one is compared"
+        choice = _ask(current, why)
     if tags is not None and current not in tags:
         absent = f"The registry does not list {current}, which the files hold."
         return choice._replace(comments=(*choice.comments, absent))
@@ -78,6 +81,28 @@ def _accepts(choice: Choice, current: str) -> bool:
     entry = found.workloads[0]
     judged = entry.rule.judge(current) if isinstance(entry, Workload) else None
     return not found.problems and not found.warnings and isinstance(judged, Candidate)
+
+
+_NUMBER = re.compile(r"[0-9]+", re.ASCII)
+
+
+def _missed(choice: Choice, asked: _Asked) -> str | None:
+    """A tag of the very form of the current one, with another key, where the choice takes none of those:
+    a number beside the key, that seems to be the variant, is a part of the version."""
+    glob = choice.keys.get("glob", "")
+    expression = choice.keys.get("regex") or "(?P<key>.*)".join(map(re.escape, glob.split("{key}")))
+    pattern = re.compile(expression)
+    found = pattern.search(asked.tag) if expression else None
+    if found is None:
+        return None
+    form = _NUMBER.sub("0", asked.tag)
+    skipped = len(_NUMBER.findall(asked.tag[: found.start("key")]))
+    keyed = slice(skipped, skipped + len(_NUMBER.findall(found["key"])))
+    numbers = _NUMBER.findall(asked.tag)[keyed]
+    alike = sorted(tag for tag in asked.tags or () if tag != asked.tag and _NUMBER.sub("0", tag) == form)
+    if any(pattern.search(tag) for tag in alike):
+        return None
+    return next((tag for tag in alike if _NUMBER.findall(tag)[keyed] != numbers), None)
 
 
 def _ask(tag: str, why: str, *comments: str) -> Choice:
@@ -121,12 +146,21 @@ def _is_time(digits: str) -> bool:
 def _loosened(text: str, asked: _Asked) -> str:
     """An expression for what stands beside the key: hashes, days, revisions and the numbers of builds may
     differ, all else is the variant, and stays."""
-    loose, before = "", ""
-    for part in _SEPARATED.split(text):
-        counted = before.lower() in _BUILD_WORDS and part.isdecimal() and len(part) not in asked.hash_lengths
-        loose += _DIGITS if counted else _loose_part(part, asked)
-        before = before if part in "-_." else part
-    return loose
+    parts = _SEPARATED.split(text)
+    return "".join(
+        _DIGITS if _is_count(parts, at, asked) else _loose_part(part, asked) for at, part in enumerate(parts)
+    )
+
+
+def _is_count(parts: list[str], at: int, asked: _Asked) -> bool:
+    """Whether one of the parts of what stands beside the key, separators among them, counts builds: a
+    number behind a word of builds, in `20240305.1`, or right behind the key in `17.0.9_9`."""
+    if at < 2 or not parts[at].isdecimal() or len(parts[at]) in asked.hash_lengths:
+        return False
+    before, between, beyond = parts[at - 2], parts[at - 1], parts[at + 1 : at + 2]
+    if before.lower() in _BUILD_WORDS or (between == "." and _is_time(before)):
+        return True
+    return at == 2 and not before and between == "_" and beyond != ["."] and not _is_time(parts[at])
 
 
 def _loose_part(part: str, asked: _Asked) -> str:
@@ -137,8 +171,9 @@ def _loose_part(part: str, asked: _Asked) -> str:
         return _any_hash(len(part))
     if revision is not None:
         return rf"{revision[1]}\d+"
-    if _is_time(part):
-        return rf"\d{{{len(part)}}}"
+    digits = part.removeprefix("v")
+    if _is_time(digits):
+        return rf"{part[: -len(digits)]}\d{{{len(digits)}}}"
     return _literal(part)
 
 
@@ -153,6 +188,23 @@ def _literal(text: str) -> str:
 def _splits(pattern: re.Pattern[str], asked: _Asked) -> Iterator[_Split]:
     for match in pattern.finditer(asked.tag):
         yield _Split(asked.tag[: match.start()], match[0], asked.tag[match.end() :])
+
+
+def _is_doubtful(split: _Split, asked: _Asked) -> bool:
+    """Whether a number before what looks like a version may be the version instead: the `8` of
+    `8-ubi-9.3`, the `17` of `jdk17-ubuntu-22.04`, but neither `k8s-1.29` nor `build-57-1.22`."""
+    parts = _SEPARATED.split(split.before)
+    for at, part in enumerate(parts):
+        known = _is_hash(part) or _is_time(part.removeprefix("v")) or _REVISION.fullmatch(part) is not None
+        known = known or (part.isdecimal() and len(part) >= 7 and len(part) in asked.hash_lengths)
+        named = not part.removeprefix("v").isdecimal() and not any(parts[at + 2 :])
+        if any(map(str.isdecimal, part)) and not (known or named or _is_count(parts, at, asked)):
+            return True
+    return False
+
+
+def _doubt(tag: str) -> Choice:
+    return _ask(tag, f"it cannot be told from {tag} which of its numbers are the version")
 
 
 def _shape(split: _Split, asked: _Asked, key: str, *, only: bool = False) -> dict[str, Any]:
@@ -178,6 +230,8 @@ _DAY = re.compile(
     r"|20[0-9]{2}[01][0-9][0-3][0-9][T_-][0-9]{6}Z?)(?![0-9])",
     re.ASCII,
 )
+_SHORT_DAY = re.compile(r"(?<![0-9])[0-9]{2}([-_])[0-9]{2}\1[0-9]{2}(?![0-9])", re.ASCII)
+"""`19-08-14`: which of its numbers is the year cannot be told, but it is the day of a build."""
 _PRERELEASE = re.compile(
     r"-(alpha|beta|rc|pre|preview|dev|next|canary|snapshot|nightly|milestone|m|cr|ea|a|b|c)([.-]?)([0-9]*)"
     r"(?=[-_]|\Z)",
@@ -211,6 +265,8 @@ def _three_numbers(asked: _Asked) -> Choice | None:
     split = next(_splits(_THREE, asked), None)
     if split is None:
         return None
+    if _is_doubtful(split, asked):
+        return _doubt(asked.tag)
     form = ("v" if split.key.startswith("v") else "") + r"\d+\.\d+\.\d+"
     low, pre, bare = split.key, "", not split.before and not split.after
     if match := _DESCRIBED.match(split.after):
@@ -305,6 +361,10 @@ def _two_numbers(asked: _Asked) -> Choice | None:
     first = split.key.partition(".")[0]
     if _is_date(first):
         return Choice({**_shape(split, asked, r"\d{8}\.\d+", only=True), "order": "version"})
+    if any(_is_time(part.removeprefix("v")) for part in _parts(split.before)):
+        return None
+    if _is_doubtful(split, asked):
+        return _doubt(asked.tag)
     if _moves(split, asked):
         return _follow(asked.tag, "the newest of its patch versions")
     key = ("v" if first.startswith("v") else "") + r"\d+\.\d+"
@@ -329,11 +389,17 @@ def _follow(tag: str, why: str) -> Choice:
 
 def _stamp(asked: _Asked) -> Choice | None:
     """`20240115`, `main-4b1c2d3-1700000000`: days and times as one number."""
-    times = [split for split in _splits(_ONE, asked) if _is_time(split.key)]
+    times = [split for split in map(_bare, _splits(_ONE, asked)) if _is_time(split.key)]
     if not times or (len(times[-1].key) in asked.hash_lengths and not _is_date(times[-1].key[:8])):
         return None
     key = rf"\d{{{len(times[-1].key)}}}"
     return Choice(_built_on(times[-1], asked, key, "numeric"), _day_remarks(times[-1]))
+
+
+def _bare(split: _Split) -> _Split:
+    """A number without its `v`."""
+    digits = split.key.removeprefix("v")
+    return _Split(split.before + split.key[: -len(digits)], digits, split.after)
 
 
 def _one_number(asked: _Asked) -> Choice | None:
@@ -346,7 +412,7 @@ def _one_number(asked: _Asked) -> Choice | None:
     if not numbers:
         return None
     split = numbers[-1]
-    digits = split.key.removeprefix("v")
+    digits = _bare(split).key
     counts = _BUILDS.match(split.before) is not None or any(map(_is_hash, _parts(split.before)))
     year = 1990 <= int(digits) < 2100
     bare = not split.before and split.after[:1] != "." and not any(map(_is_hash, _parts(split.after)))
@@ -355,14 +421,13 @@ def _one_number(asked: _Asked) -> Choice | None:
         return _follow(asked.tag, why)
     if not counts and not (bare and len(digits) > 2):
         return None
-    whole = _Split(split.before + split.key[: -len(digits)], digits, split.after)
-    keys = _shape(whole, asked, rf"\d{{1,{len(digits) + 1}}}", only=not split.before)
+    keys = _shape(_bare(split), asked, rf"\d{{1,{len(digits) + 1}}}", only=not split.before)
     return Choice({**keys, "order": "numeric"})
 
 
 def _hash(asked: _Asked) -> Choice | None:
     """`4b1c2d3`, `sha-4b1c2d3`, `main-4b1c2d3`: commits have no order in their names."""
-    expression = _loosened(asked.tag, asked)
+    expression = _SHORT_DAY.sub(r"\\d{2}\1\\d{2}\1\\d{2}", _loosened(asked.tag, asked))
     if "[0-9a-f]" not in expression:
         return None
     why = "commit hashes have no order: remove this hold to take the image that was built last"

@@ -313,6 +313,42 @@ SCHEMES: list[tuple[str, tuple[str, ...] | None, str, dict[str, Any]]] = [
         {"regex": r"^\d+_(?P<key>\d{4}-\d{2}-\d{2})_[0-9a-f]{7,40}$", "order": "alphabetical"},
     ),
     (
+        "17.0.9_9-jdk-jammy",
+        ("17.0.10_7-jdk-jammy", "17.0.11_9-jre-jammy", "21.0.1_12-jdk-jammy"),
+        "17.0.10_7-jdk-jammy",
+        {"regex": r"^(?P<key>\d+\.\d+\.\d+)_\d+-jdk-jammy$", "semver": ">=17.0.9 <18"},
+    ),
+    (
+        "release-1.4.2-20240305.1",
+        ("release-1.4.3-20240306.2", "release-1.4.4"),
+        "release-1.4.3-20240306.2",
+        {"regex": r"^release-(?P<key>\d+\.\d+\.\d+)-\d{8}\.\d+$", "semver": ">=1.4.2 <2"},
+    ),
+    (
+        "v20240305-4cc2586-1.22",
+        ("v20240306-5dd2586-1.22", "v20240307-5dd2586-1.23"),
+        "v20240306-5dd2586-1.22",
+        {"regex": r"^v(?P<key>\d{8})-[0-9a-f]{7,40}-1\.22$", "order": "numeric"},
+    ),
+    (
+        "v20240305-4cc2586",
+        ("v20240306-0cc2586", "20240307-0cc2586"),
+        "v20240306-0cc2586",
+        {"regex": r"^v(?P<key>\d{8})-[0-9a-f]{7,40}$", "order": "numeric"},
+    ),
+    (
+        "k8s-1.29",
+        ("k8s-1.30", "k8s-2.0"),
+        "k8s-1.30",
+        {"regex": r"^k8s-(?P<key>\d+\.\d+)$", "semver": ">=1.29 <2", "versions": "lenient"},
+    ),
+    (
+        "1.25.3-alpine3.18",
+        ("1.25.3-alpine3.19",),
+        "1.25.3-alpine3.18",
+        {"glob": "{key}-alpine3.18", "semver": ">=1.25.3 <2"},
+    ),
+    (
         "20240115103000-4b1c2d3",
         ("20240116103000-0123abc",),
         "20240116103000-0123abc",
@@ -360,6 +396,22 @@ def test_a_scheme_gets_keys_that_take_what_its_author_would(
             "have no order",
         ),
         ("main-7319070", None, {"regex": "^main-[0-9a-f]{7,40}$", "order": "newest"}, "have no order"),
+        (
+            "19-08-14_75b5f54",
+            ("19-08-15_75b5f55", "19-08-14_75b5f54"),
+            {"regex": r"^\d{2}-\d{2}-\d{2}_[0-9a-f]{7,40}$", "order": "newest"},
+            "have no order",
+        ),
+        ("2022-CU13-ubuntu-22.04", None, {"follow": "2022-CU13-ubuntu-22.04"}, "which of its numbers"),
+        ("8-ubi-9.3", None, {"follow": "8-ubi-9.3"}, "which of its numbers"),
+        ("jdk17-ubuntu-22.04", None, {"follow": "jdk17-ubuntu-22.04"}, "which of its numbers"),
+        ("17-ubuntu-22.04.1", None, {"follow": "17-ubuntu-22.04.1"}, "which of its numbers"),
+        (
+            "v0.9.7-0.13.7",
+            ("v0.9.7-0.13.7", "v0.9.8-0.13.8", "v0.9.7-0.13.6"),
+            {"follow": "v0.9.7-0.13.7"},
+            "v0.9.7-0.13.7 and v0.9.8-0.13.8 differ in several numbers",
+        ),
         ("jdk-17", None, {"follow": "jdk-17"}, "cannot be told"),
         ("acme-123", None, {"follow": "acme-123"}, "cannot be told"),
         ("8u392-jdk", None, {"follow": "8u392-jdk"}, "cannot be told"),
@@ -585,7 +637,7 @@ def test_what_needs_no_policy_is_left_out_with_the_reason() -> None:
     assert ("a.yaml", "no") in told
     assert any("Flux writes here (ns:flux)" in left.why for left in proposal.left)
     assert all(left.why for left in proposal.left)
-    assert proposal.files == {}, "the other site of acme/flux shares its file with one of Flux's"
+    assert owners(files, proposal) == {"flux-c1": ["1.0.0"]}, "and not the site of Flux in the same file"
 
 
 def test_a_place_that_is_left_out_does_not_hold_the_others() -> None:
@@ -593,6 +645,34 @@ def test_a_place_that_is_left_out_does_not_hold_the_others() -> None:
     proposal = propose(sites_of(files), {})
 
     assert owners(files, proposal) == {"web": ["1.0.0"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            f"services: {{web: {{image: 'nginx:1.27.3'}}, old: {{image: 'nginx@sha256:{'a' * 64}'}}}}\n",
+            {"nginx-web": ["1.27.3"]},
+        ),
+        (
+            f"a: {{image: 'nginx:1.27.3'}}\nb: {{image: 'nginx@sha256:{'a' * 64}'}}\n",
+            {"nginx-compose-1": ["1.27.3"]},
+        ),
+        (
+            pod("nginx:1.27.3", f"nginx@sha256:{'a' * 64}", "nginx:1.26.0"),
+            {"nginx-c1": ["1.27.3"], "nginx-c3": ["1.26.0"]},
+        ),
+        (pod("nginx:1.27.3") + "---\n" + pod(f"nginx@sha256:{'a' * 64}"), {}),
+    ],
+    ids=["services", "fields", "containers", "nothing tells them apart"],
+)
+def test_a_place_that_is_left_out_costs_no_other_of_its_file_that_can_be_told_from_it(
+    text: str, expected: dict[str, list[str]]
+) -> None:
+    files = {"compose.yaml": text, "more/web.yaml": pod("nginx:1.27.3")}
+    proposal = propose(sites_of(files), {})
+
+    assert owners(files, proposal) == {"nginx": ["1.27.3"], **expected}
 
 
 def test_only_what_has_no_owner_is_proposed() -> None:
