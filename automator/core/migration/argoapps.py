@@ -27,6 +27,7 @@ from automator.core.yamltext import Node
 
 PREFIX = "argocd-image-updater.argoproj.io"
 TEMPLATE = re.compile(r"\{\{.*?\}\}")
+_PARAMETER = re.compile(r"\{\{\s*\.?(\w+)\s*\}\}", re.ASCII)
 _SETTINGS = ("update-strategy", "force-update", "allow-tags", "ignore-tags", "pull-secret")
 _OF_IMAGE = (
     *_SETTINGS,
@@ -101,6 +102,10 @@ class AppSource(NamedTuple):
     """`kustomize`, `helm` or empty."""
     value_files: tuple[str, ...] = ()
     """Files of Helm values: beside the chart, from the top (`/…`), or of another source (`$name/…`)."""
+    recurse: bool = False
+    """Whether a plain folder counts with all below it."""
+    limited: bool = False
+    """Whether only some of a folder's files count (`directory.include`, `directory.exclude`)."""
 
 
 class App(NamedTuple):
@@ -137,32 +142,35 @@ class Orders(NamedTuple):
 
     found: tuple[Order, ...]
     left: tuple[Note, ...]
+    folders: tuple[str, ...] = ()
+    """The folders that are sources of Applications, watched or not."""
 
 
 def read_orders(files: Mapping[str, str]) -> Orders:
     """Read the Applications and ImageUpdaters of a folder. Never raises."""
     objects = read_objects(files, ("argoproj.io",))
     left = [one for one in objects.unreadable if PREFIX in files[one.source.file]]
-    apps = [app for one in objects.found if (app := _app(one)) is not None]
+    apps = [app for one in objects.found for app in _made(one)]
     updaters = [one for one in objects.found if one.kind == "ImageUpdater" and one.api.startswith(PREFIX)]
     found: list[Order] = []
-    chosen: dict[Source, Source] = {}
+    chosen: dict[tuple[Source, str], Source] = {}
     for updater in updaters:
         found += _of_updater(updater, apps, chosen, left)
     for app in apps:
         if "image-list" not in app.annotations:
             continue
-        if app.source in chosen:
+        if (app.source, app.name) in chosen:
             left.append(
                 note(
                     app.source,
-                    f"its annotations were not read: ImageUpdater {chosen[app.source].name} selects it"
-                    " without useAnnotations",
+                    f"its annotations were not read: ImageUpdater {chosen[app.source, app.name].name}"
+                    " selects it without useAnnotations",
                 )
             )
         elif not any(order.app is app for order in found):
             found.append(_annotated(app, app.source, WriteBack(), Settings(), left))
-    return Orders(tuple(found), tuple(left))
+    folders = {s.path: None for app in apps for s in app.sources if s.path is not None and not s.chart}
+    return Orders(tuple(found), tuple(left), tuple(folders))
 
 
 # -- Applications ---------------------------------------------------------------------------------------
@@ -192,7 +200,57 @@ def _app(one: KubeObject) -> App | None:
 def _source(source: Node | None) -> AppSource:
     kind = next((kind for kind in ("kustomize", "helm") if at(source, kind) is not None), "")
     chart = text_at(source, "chart") is not None
-    return AppSource(text_at(source, "path"), chart, kind, texts_at(source, "helm", "valueFiles"))
+    directory = at(source, "directory")
+    return AppSource(
+        text_at(source, "path"),
+        chart,
+        kind or ("plugin" if at(source, "plugin") is not None else ""),
+        texts_at(source, "helm", "valueFiles"),
+        true_at(directory, "recurse"),
+        at(directory, "include") is not None or at(directory, "exclude") is not None,
+    )
+
+
+def _made(one: KubeObject) -> Iterator[App]:
+    """The Applications of an object: those of the literal lists of an ApplicationSet, each with its values;
+    its template as it is for any other generator, since what that finds is not in these files."""
+    app = _app(one)
+    if app is None:
+        return
+    generators = items_at(one.body, "spec", "generators")
+    lists = [items_at(g, "list", "elements") for g in generators if _is_literal(g)]
+    if one.kind == "Application" or len(lists) < len(generators) or not lists:
+        yield app
+    for element in (element for elements in lists for element in elements):
+        yield _filled(app, {name: value.value for name, value in scalars_of(element).items()})
+
+
+def _is_literal(generator: Node) -> bool:
+    found = at(generator, "list")
+    return bool(items_at(found, "elements")) and all(
+        at(*place) is None
+        for place in ((found, "template"), (found, "elementsYaml"), (generator, "selector"))
+    )
+
+
+def _filled(app: App, values: Mapping[str, str]) -> App:
+    def filled(text: str) -> str:
+        return _PARAMETER.sub(lambda found: values.get(found[1], found[0]), text)
+
+    sources = tuple(
+        source._replace(
+            path=None if source.path is None else filled(source.path),
+            value_files=tuple(filled(file) for file in source.value_files),
+        )
+        for source in app.sources
+    )
+    return app._replace(
+        name=filled(app.name),
+        project=filled(app.project),
+        sources=sources,
+        labels={key: filled(value) for key, value in app.labels.items()},
+        annotations={key: filled(value) for key, value in app.annotations.items()},
+    )
 
 
 # -- annotations ------------------------------------------------------------------------------------------
@@ -217,12 +275,13 @@ def _annotated(app: App, source: Source, wider: WriteBack, settings: Settings, l
         if key in _OF_APP or (dot and alias in aliases and rest in _OF_IMAGE):
             continue
         left.append(note(app.source, f"annotation `{key}` is about no image of the list, and had no effect"))
+    base, colon, written = said.get("git-branch", "").partition(":")
     write_back = WriteBack(
         said.get("write-back-method"),
         said.get("write-back-target"),
-        said.get("git-branch"),
+        base or None,
         said.get("git-repository"),
-        said.get("git-write-branch"),
+        said.get("git-write-branch", written if colon else None),
     )
     return Order(source, app, tuple(images), write_back.over(wider))
 
@@ -271,7 +330,7 @@ def _annotated_target(said: Mapping[str, str], key: str) -> Target:
 
 
 def _of_updater(
-    updater: KubeObject, apps: list[App], chosen: dict[Source, Source], left: list[Note]
+    updater: KubeObject, apps: list[App], chosen: dict[tuple[Source, str], Source], left: list[Note]
 ) -> Iterator[Order]:
     """The orders of one ImageUpdater; `chosen` gets the Applications whose annotations do not count."""
     spec = at(updater.body, "spec")
@@ -303,7 +362,7 @@ def _of_updater(
                 if "image-list" in app.annotations:
                     yield _annotated(app, app.source, write_back, settings, left)
                 continue
-            other = chosen.setdefault(app.source, updater.source)
+            other = chosen.setdefault((app.source, app.name), updater.source)
             if other != updater.source:
                 sentence = f"Application {app.called} is also selected by {other.name}, which counts here"
                 left.append(note(updater.source, sentence))

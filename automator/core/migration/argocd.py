@@ -22,10 +22,10 @@ from automator.core.migration.argoapps import (
     WriteBack,
     read_orders,
 )
-from automator.core.migration.drafting import Left, Work, imported
+from automator.core.migration.drafting import THEN, Left, Work, imported
 from automator.core.migration.imported import Imported, Source, policy_file
 from automator.core.pattern import MAX_PATTERN, Expression, Glob
-from automator.core.reference import TAG, parse_repository
+from automator.core.reference import TAG, parse_reference, parse_repository
 from automator.core.version import Constraint
 from automator.errors import AutomatorError
 from automator.reasons import one_line
@@ -41,6 +41,7 @@ STRATEGIES = {
 }
 
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9.]+)?", re.ASCII)
+_WORDS = re.compile(r"[\s\"'=,{}\[\]]+")
 _SPECIAL = re.compile(r"([\\*?\[\]#!])")
 _STOP = (
     "Stop Argo CD Image Updater before the first release here (scale its deployment to 0): "
@@ -56,7 +57,7 @@ def import_argocd(files: Mapping[str, str]) -> Imported:
     """
     orders = read_orders(files)
     left = Left()
-    made = _Made(files, left)
+    made = _Made(files, left, orders.folders)
     for order in orders.found:
         for watched in order.images:
             made.add(order, watched)
@@ -69,12 +70,13 @@ def import_argocd(files: Mapping[str, str]) -> Imported:
 class _Made:
     """The workloads so far; two that say the same of the same sites are one."""
 
-    def __init__(self, files: Mapping[str, str], left: Left) -> None:
+    def __init__(self, files: Mapping[str, str], left: Left, folders: tuple[str, ...]) -> None:
         self.works: list[tuple[str, Work]] = []
         self.overrides: list[str] = []
         """Files with parameters that Image Updater wrote."""
         self._files = files
         self._left = left
+        self._folders = folders
 
     def add(self, order: Order, watched: Watched) -> None:
         """One image of one Application."""
@@ -90,9 +92,13 @@ class _Made:
         work.keys["image"] = watched.image if "." in watched.image.split("/")[0] else repository
         _choose(work, watched)
         _guard(work, watched)
-        where = _Where(self._files, order, watched, work)
+        where = _Where(self._files, order, watched, work, self._folders)
         if keys := where.keys():
             work.keys["where"] = keys
+        if not keys:
+            work.hold(f"nothing here says where its version stands: say `where`{THEN}")
+        elif where.is_guessed:
+            work.hold(f"an ApplicationSet or a filter of files decides which places count: say `where`{THEN}")
         self.overrides += where.overrides
         _leave_image(order, watched, repository, self._left)
         self._keep(order, work)
@@ -161,20 +167,13 @@ def _allowed(work: Work, allow: str | None) -> str | None:
         return None
     kind, _, pattern = allow.partition(":")
     is_one = kind.lower() == "regexp" and expressions.compiles(pattern)
-    parts = expressions.tokens(pattern) if is_one else None
-    if parts is None or not _is_go(parts):
+    if not is_one or expressions.tokens(pattern) is None:
         work.hold(f"Image Updater took nothing: `allow-tags: {one_line(allow, 100)}` is no filter")
         return None
     covering = expressions.covering(pattern)
     if covering is None:
         work.hold(f"`allow-tags` cannot be written as a `regex` of {MAX_PATTERN} characters here (AR-10)")
     return None if covering in (None, ".*?.*") else covering
-
-
-def _is_go(parts: Sequence[expressions.Token]) -> bool:
-    """Whether Go takes what RE2 takes: it refuses two groups of one name, and `\\C`."""
-    names = [part.name for part in parts if part.name]
-    return len(names) == len(set(names)) and not any(part.text == r"\C" for part in parts)
 
 
 def _ignored(work: Work, patterns: Sequence[str]) -> tuple[str, ...]:
@@ -231,13 +230,30 @@ def _guard(work: Work, watched: Watched) -> None:
 class _Where:
     """Finds out where the image of an Application is written in Git."""
 
-    def __init__(self, files: Mapping[str, str], order: Order, watched: Watched, work: Work) -> None:
+    def __init__(
+        self,
+        files: Mapping[str, str],
+        order: Order,
+        watched: Watched,
+        work: Work,
+        folders: tuple[str, ...],
+    ) -> None:
         self._files = files
         self._order = order
         self._watched = watched
         self._work = work
+        self._folders = folders
         self.overrides: list[str] = []
         """The `.argocd-source` file that is owned."""
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether more may be named than the Application is made of."""
+        return self._order.app is not None and any(
+            source.limited or any(TEMPLATE.search(p) for p in (source.path or "", *source.value_files))
+            for source in self._order.app.sources
+            if not source.chart
+        )
 
     def keys(self) -> dict[str, object]:
         """The keys of `where`; none where nothing is known."""
@@ -257,14 +273,14 @@ class _Where:
     def _in_cluster(self, app: App) -> dict[str, object]:
         sentence = "versions were written into the cluster, not into Git, which may be behind (AR-07)"
         self._work.differ(sentence)
-        return self._own_parameters(app) or _sources(app)
+        return self._own_parameters(app) or self._sources(app)
 
     def _own_parameters(self, app: App) -> dict[str, object]:
         """The Application's own manifest, where its parameters name the image."""
         if app.spec is None or app.source.kind != "Application":
             return {}
         spec = self._files[app.source.file][app.spec.start : app.spec.end]
-        if self._watched.image not in spec:
+        if not any(_is_of(self._watched.image, word) for word in _WORDS.split(spec)):
             return {}
         return {"paths": [_anchored(app.source.file)], "kind": "Application", "name": app.name}
 
@@ -276,7 +292,7 @@ class _Where:
             if path in self._files:
                 self.overrides.append(path)
                 return {"paths": [_anchored(path)]}
-        return self._own_parameters(app) or _sources(app)
+        return self._own_parameters(app) or self._sources(app)
 
     def _kustomization(self, app: App, path: str) -> dict[str, object]:
         folder = self._resolved(app, "kustomize", path)
@@ -307,12 +323,53 @@ class _Where:
     def _resolved(self, app: App, kind: str, path: str) -> str | None:
         """A path of a write-back target in the repo; None, with a note, where it leads out of it."""
         source = _main_source(app, kind)
+        if source is None and not path.startswith("/"):
+            return None
         base = (source.path if source is not None else None) or "."
         found = posixpath.normpath(path.lstrip("/") if path.startswith("/") else posixpath.join(base, path))
         if found.startswith("../") or found == "..":
             self._work.differ(f"target `{one_line(path, 60)}` leads out of the repo: say `where` yourself")
             return None
         return found
+
+    def _sources(self, app: App) -> dict[str, object]:
+        """All that an Application is made of: the folders of its sources, and files of values elsewhere."""
+        paths: list[str] = []
+        for source in app.sources:
+            if source.path is not None and not source.chart:
+                if (folder := _folder(source.path)) is None:
+                    return {}
+                paths += self._of_folder(source, folder)
+        for source in app.sources:
+            for file in source.value_files:
+                # `$values/…` is a path in the source of that name, which is taken for the config repo.
+                top = re.sub(r"\A\$[^/]+/|\A/", "", file)
+                found = posixpath.normpath(top if top != file else posixpath.join(source.path or ".", file))
+                inside = source.path is not None and found.startswith(f"{posixpath.normpath(source.path)}/")
+                if "://" not in file and not found.startswith("../") and not inside:
+                    paths.append(_anchored(found))
+        return {"paths": list(dict.fromkeys(paths))} if paths else {}
+
+    def _of_folder(self, source: AppSource, folder: str) -> list[str]:
+        """The files of a folder that count: without those of the folders of other Applications."""
+        path = posixpath.normpath((source.path or "").strip("/") or ".")
+        start = "" if path == "." else f"{path}/"
+        there = [file[len(start) :] for file in self._files if file.startswith(start)]
+        is_built = source.kind or any(name in (*KUSTOMIZATIONS, "Chart.yaml") for name in there)
+        if there and not is_built and not source.recurse and not TEMPLATE.search(path):
+            # Argo CD reads a plain folder without those below it.
+            return [f"{folder}/*{suffix}" for suffix in (".yaml", ".yml", ".json")]
+        nested = (_folder(other) for other in self._folders)
+        others = [f"!{n}/**" for n in nested if n and n != folder and n.startswith(f"{folder}/")]
+        return [f"{folder}/**", *dict.fromkeys(others)]
+
+
+def _is_of(image: str, word: str) -> bool:
+    """Whether a word is a reference to an image of this repository."""
+    try:
+        return parse_reference(word).repository == parse_repository(image)
+    except AutomatorError:
+        return False
 
 
 def _main_source(app: App, kind: str) -> AppSource | None:
@@ -322,33 +379,15 @@ def _main_source(app: App, kind: str) -> AppSource | None:
     return ranked[0] if ranked else None
 
 
-def _sources(app: App) -> dict[str, object]:
-    """All that an Application is made of: the folders of its sources, and files of values elsewhere."""
-    paths: list[str] = []
-    for source in app.sources:
-        if source.path is not None and not source.chart:
-            folder = _folder(source.path)
-            if not folder:
-                return {}
-            paths.append(f"{folder}/**")
-    for source in app.sources:
-        for file in source.value_files:
-            # `$values/…` is a path in the source of that name, which is taken for the config repo.
-            top = re.sub(r"\A\$[^/]+/|\A/", "", file)
-            found = posixpath.normpath(top if top != file else posixpath.join(source.path or ".", file))
-            inside = source.path is not None and found.startswith(f"{posixpath.normpath(source.path)}/")
-            if "://" not in file and not found.startswith("../") and not inside:
-                paths.append(_anchored(found))
-    return {"paths": list(dict.fromkeys(paths))} if paths else {}
-
-
-def _folder(path: str) -> str:
-    """A folder of the repo as the beginning of a glob; empty for the whole repo."""
+def _folder(path: str) -> str | None:
+    """A folder of the repo as the beginning of a glob, empty for its top; None where it is not known."""
     folder = posixpath.normpath(path.strip("/") or ".")
-    if folder == "." or folder.startswith("../"):
+    if folder == ".":
         return ""
+    if folder == ".." or folder.startswith("../"):
+        return None
     glob = _glob(folder)
-    return "" if glob in ("*", "**") else f"/{glob}"
+    return None if glob in ("*", "**") else f"/{glob}"
 
 
 def _anchored(path: str) -> str:

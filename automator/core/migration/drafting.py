@@ -13,6 +13,9 @@ ORDER = (
     *("step", "platforms", "pin", "hold"),
 )
 
+THEN = ", then remove this hold"
+"""What ends the reason of a hold for a place that nobody knows but the person."""
+
 
 class Work:
     """One workload while it is worked out."""

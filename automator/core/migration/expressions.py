@@ -68,12 +68,14 @@ _WIDTH = re.compile(r"\{([0-9]+)\}")
 
 
 def compiles(pattern: str) -> bool:
-    """Whether RE2, and thus Go, reads an expression."""
+    """Whether Go reads an expression: as RE2 does, but for two groups of one name, and `\\C`."""
     try:
         Expression.parse(pattern)
     except PolicyError:
         return len(pattern) > MAX_PATTERN
-    return True
+    parts = tokens(pattern) or ()
+    names = [part.name for part in parts if part.name]
+    return len(names) == len(set(names)) and not any(part.text == r"\C" for part in parts)
 
 
 def tokens(pattern: str) -> tuple[Token, ...] | None:
@@ -170,8 +172,8 @@ def keyed(pattern: str, extract: str, *, textual: bool = False) -> Keyed | None:
     """The expression whose `key` is what Go expands `extract` to for a tag in which `pattern` is found.
 
     Where the parts of the extraction are digits of fixed width, the key may be the text from the first to
-    the last of them, which orders the same (`as_text`). With `textual`, a constant before and after the
-    extracted part may go too, since it orders nothing.
+    the last of them, which orders the same (`as_text`). With `textual`, a constant before the extracted
+    part may go, since it orders nothing; one after it does (`1.0-rel` and `1.0-a-rel`).
 
     None where no part of the tag is what is extracted.
     """
@@ -191,8 +193,6 @@ def keyed(pattern: str, extract: str, *, textual: bool = False) -> Keyed | None:
     if textual:
         while wanted[0][0] == "text":
             wanted.pop(0)
-        while wanted[-1][0] == "text":
-            wanted.pop()
     span = _span(parts, groups, wanted)
     if span is not None:
         return _with_key(parts, *span)

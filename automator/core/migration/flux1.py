@@ -6,15 +6,14 @@ Numbers of differences (F1-01 …) are those of docs/coming-from/flux-v1.md.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from automator.core.migration import expressions
 from automator.core.migration.drafting import Left, Work, imported
 from automator.core.migration.helmvalues import images_of
 from automator.core.migration.imported import Imported, Source, policy_file
-from automator.core.migration.objects import KubeObject, at, items_at, read_objects, text_at, texts_at
+from automator.core.migration.objects import KubeObject, at, items_at, read_objects, text_at, texts_at, twin
 from automator.core.pattern import MAX_STARS, Expression, Glob
 from automator.core.reference import parse_reference
 from automator.core.version import Constraint
@@ -75,8 +74,7 @@ def import_flux1(files: Mapping[str, str]) -> Imported:
     """The annotations of Flux v1 in manifests (path -> text) as drafts. Never raises."""
     objects = read_objects(files, _WORDS)
     left = Left()
-    works = [work for one in objects.found for work in _works(one, left)]
-    _tell_apart(works)
+    works = [work for one in objects.found for work in _works(one, objects.found, left)]
     for file in sorted(files):
         if file.rpartition("/")[2] == ".flux.yaml":
             sentence = "manifests are generated here: only what stands in files can be owned by a policy"
@@ -85,13 +83,8 @@ def import_flux1(files: Mapping[str, str]) -> Imported:
     return imported(filed, (*objects.unreadable, *left.notes()), _SWITCH_OFF if works else ())
 
 
-def _tell_apart(works: list[Work]) -> None:
-    """Limit workloads that are written in several files (base and overlay, clusters) to their own one."""
-    counted = Counter((str(work.keys["where"]), work.source.kind) for work in works)
-    for work in works:
-        where = work.keys["where"]
-        if counted[(str(where), work.source.kind)] > 1 and isinstance(where, dict):
-            work.keys["where"] = {"paths": ["/" + _SPECIAL.sub(r"\\\g<0>", work.source.file)], **where}
+def _anchored(file: str) -> str:
+    return "/" + _SPECIAL.sub(r"\\\g<0>", file)
 
 
 # -- one object ----------------------------------------------------------------------------------------
@@ -132,11 +125,15 @@ class _Container(NamedTuple):
     """What tells its site from the others of the object."""
 
 
-def _works(one: KubeObject, left: Left) -> Iterator[Work]:
+def _works(one: KubeObject, found: Sequence[KubeObject], left: Left) -> Iterator[Work]:
     """A workload for each container that Flux releases by itself."""
     _leave_flags(one, left)
     policies = _policies(one)
     if not policies.said or not _is_automated(one, policies, left):
+        return
+    if (other := twin(one, found)) is not None:
+        sentence = f"no `where` tells it from {other.source}: give it a namespace; no policy was written"
+        left.add(one.source, sentence)
         return
     containers = tuple(_containers(one))
     if not containers:
@@ -152,7 +149,9 @@ def _works(one: KubeObject, left: Left) -> Iterator[Work]:
             left.add(one.source, f"no policy was written for container {called}: {error.reason.sentence}")
             continue
         identity = {"kind": one.kind, "namespace": one.source.namespace, "name": one.source.name}
-        work.keys["where"] = {**{key: value for key, value in identity.items() if value}, **container.where}
+        named = {key: value for key, value in identity.items() if value}
+        # Always the file: an object of this name elsewhere (another environment, an overlay) is not meant.
+        work.keys["where"] = {"paths": [_anchored(one.source.file)], **named, **container.where}
         _filter(work, policies, container.name)
         if policies.is_true("locked"):
             by, why = policies.said.get("locked_user", ""), policies.said.get("locked_msg", "")

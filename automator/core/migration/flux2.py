@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from automator.core.migration.drafting import Left, Work, imported
+from automator.core.migration.drafting import THEN, Left, Work, imported
 from automator.core.migration.flux2choice import choose, reflect
 from automator.core.migration.flux2left import leave_automation, leave_repository
 from automator.core.migration.imported import Imported, Source, policy_file
@@ -33,6 +33,8 @@ from automator.reasons import one_line
 GROUP = "image.toolkit.fluxcd.io/"
 
 _MARKER = re.compile(r'"\$imagepolicy"\s*:\s*"([^":\s]+:[^":\s]+)(?::(?:tag|name|digest))?"')
+_SPECIAL = re.compile(r"[*?\[\]\\!#\s]")
+ESCAPED = r"\\\g<0>"
 _SWITCH_OFF = (
     "Suspend every ImageUpdateAutomation before the first release here "
     "(`flux suspend image update NAME -n NAMESPACE`, or `suspend: true` in Git): two writers undo each other",
@@ -200,7 +202,11 @@ def _work(world: _World, policy: KubeObject, marker: str, left: Left, *, nearest
         return None
     work.keys["image"] = image
     automations = world.automations_of(policy, nearest=nearest)
-    work.keys["where"] = {"marker": marker, **_paths(automations)}
+    active = tuple(one for one in automations if not true_at(one.body, "spec", "suspend"))
+    work.keys["where"] = {"marker": marker, **_paths(work, active or automations)}
+    for one in automations if active else ():
+        if one not in active:
+            left.add(one.source, "it is suspended: what it would write to is left alone")
     choose(work, policy, repository)
     reflect(work, policy)
     _stops(work, world, policy, repository, automations)
@@ -238,16 +244,32 @@ def _image(
     return None
 
 
-def _paths(automations: tuple[KubeObject, ...]) -> dict[str, list[str]]:
-    """`where.paths` for the folders that automations write to; nothing where one writes everywhere."""
+def _paths(work: Work, automations: tuple[KubeObject, ...]) -> dict[str, list[str]]:
+    """`where.paths` for the folders that automations write to; nothing where one writes everywhere.
+
+    Held where a folder is none, or automations write to several config repos: nobody can tell which is meant.
+    """
     paths: list[str] = []
+    repos = {_config_repo(automation): None for automation in automations}
+    if len(repos) > 1:
+        names = " and ".join(one_line("/".join(part for part in repo if part), 60) for repo in repos)
+        work.hold(f"Flux writes it to several config repos, GitRepository {names}: say `where`{THEN}")
     for automation in automations:
         folder = (text_at(automation.body, "spec", "update", "path") or "").strip("/")
         folder = "/".join(part for part in folder.split("/") if part not in ("", "."))
-        if not folder or ".." in folder.split("/") or re.search(r"[*?\[\]\\!#\s]", folder):
+        if ".." in folder.split("/"):
+            work.hold(f"its folder {one_line(folder, 60)} leads out of the repo: say `where`{THEN}")
+        elif folder:
+            paths.append(f"{_SPECIAL.sub(ESCAPED, folder)}/**")
+        elif len(repos) == 1:
             return {}
-        paths.append(f"{folder}/**")
     return {"paths": list(dict.fromkeys(paths))} if paths else {}
+
+
+def _config_repo(automation: KubeObject) -> tuple[str, str]:
+    """Namespace and name of the GitRepository that an automation writes to."""
+    ref = at(automation.body, "spec", "sourceRef")
+    return text_at(ref, "namespace") or automation.source.namespace, text_at(ref, "name") or ""
 
 
 def _stops(

@@ -7,7 +7,8 @@ import re
 from automator.core.migration import expressions
 from automator.core.migration.drafting import Work
 from automator.core.migration.objects import KubeObject, at, is_nothing, text_at, texts_at
-from automator.core.version import Constraint
+from automator.core.pattern import Glob
+from automator.core.version import Constraint, numeric_rank, parse_semver
 from automator.errors import AutomatorError
 from automator.reasons import one_line
 
@@ -26,6 +27,8 @@ def reflect(work: Work, policy: KubeObject) -> None:
     if how == "Never":
         return
     only = _only_tag(policy)
+    if how == "Always" and only is not None and not work.holds and (why := _refused(work, only)) is not None:
+        work.hold(f"Flux took nothing: {why}")
     if how == "Always" and only is not None and not work.holds:
         for key in ("glob", "regex", "exclude", "semver", "order"):
             work.keys.pop(key, None)
@@ -40,10 +43,27 @@ def reflect(work: Work, policy: KubeObject) -> None:
 
 def _only_tag(policy: KubeObject) -> str | None:
     """The one tag that a filter lets through, if it is one and stands there as a plain word."""
-    found = expressions.globs(text_at(policy.body, "spec", "filterTags", "pattern") or "")
+    tags = at(policy.body, "spec", "filterTags")
+    if text_at(tags, "extract"):
+        return None
+    found = expressions.globs(text_at(tags, "pattern") or "")
     if found is None or len(found) != 1 or "*" in found[0]:
         return None
     return found[0]
+
+
+def _refused(work: Work, tag: str) -> str | None:
+    """Why Flux does not choose the one tag that its filter lets through; None where it does."""
+    excluded = work.keys.get("exclude")
+    globs = [*_BY_SHAPE, *(excluded if isinstance(excluded, list) else ())]
+    if any(Glob.parse(glob).key(tag) is not None for glob in globs):
+        return f"the `exclusionList` takes {tag} out"
+    wanted = work.keys.get("semver")
+    if isinstance(wanted, str) and (parse_semver(tag) is None or not Constraint.parse(wanted).allows(tag)):
+        return f"{tag} is no version in {one_line(wanted, 60)}"
+    if work.keys.get("order") == "numeric" and numeric_rank(tag) is None:
+        return f"{tag} is no number"
+    return None
 
 
 # -- how it chooses ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ and changes the cluster; a policy chooses from what Git says and changes Git. Wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from automator.core import version
@@ -23,6 +23,7 @@ from automator.core.migration.objects import (
     read_objects,
     resolve,
     text_at,
+    twin,
 )
 from automator.core.pattern import Expression, Glob
 from automator.core.reference import DEFAULT_REGISTRY, Reference, parse_reference
@@ -79,7 +80,7 @@ def import_keel(files: Mapping[str, str]) -> Imported:
     unreadable = [one for one in objects.unreadable if _is_told(files[one.source.file])]
     tracked: list[Tracked] = []
     for one in objects.found:
-        tracked += _of_object(one, left)
+        tracked += _of_object(one, objects.found, left)
     for file in sorted(files):
         tracked += _of_values(file, files[file], left)
     works = [made for one in tracked if (made := _work(one, left)) is not None]
@@ -95,13 +96,12 @@ def _is_told(text: str) -> bool:
 # -- objects --------------------------------------------------------------------------------------------
 
 
-def _of_object(one: KubeObject, left: Left) -> Iterator[Tracked]:
+def _of_object(one: KubeObject, found: Sequence[KubeObject], left: Left) -> Iterator[Tracked]:
     """The images of one manifest."""
     if one.kind == "HelmRelease":
         values = at(one.body, "spec", "values")
-        where: dict[str, object] = {"paths": [_anchored(one.source.file)], "kind": one.kind}
-        where |= {"name": one.source.name} if one.source.name else {}
-        yield from _of_keel_block(values, one.source, one.source.name, where, "spec.values.", left)
+        if at(values, "keel") is not None and not _has_twin(one, found, left):
+            yield from _of_keel_block(values, one.source, one.source.name, _where(one), "spec.values.", left)
         return
     annotations = {key: value.value.strip() for key, value in one.annotations.items()}
     labels = {key: value.value.strip() for key, value in one.labels.items()}
@@ -113,6 +113,8 @@ def _of_object(one: KubeObject, left: Left) -> Iterator[Tracked]:
         return
     if one.kind not in KINDS:
         left.add(one.source, f"Keel tracks no {one_line(one.kind, 40) or 'such object'}")
+        return
+    if _has_twin(one, found, left):
         return
     # Some settings count wherever they stand, the policy's own only beside the policy.
     both = {**labels, **annotations}
@@ -130,6 +132,22 @@ def _of_object(one: KubeObject, left: Left) -> Iterator[Tracked]:
         ),
     )
     yield from _containers(one, both, annotations, settings, left)
+
+
+def _where(one: KubeObject) -> dict[str, object]:
+    """The one document that an object is."""
+    source = one.source
+    named = {"kind": source.kind, "namespace": source.namespace, "name": source.name}
+    return {"paths": [_anchored(source.file)], **{key: value for key, value in named.items() if value}}
+
+
+def _has_twin(one: KubeObject, found: Sequence[KubeObject], left: Left) -> bool:
+    """Whether another object of the file, which Keel may leave alone, cannot be told from this one."""
+    other = twin(one, found)
+    if other is not None:
+        sentence = f"no `where` tells it from {other.source}: give it a namespace; no policy was written"
+        left.add(one.source, sentence)
+    return other is not None
 
 
 def _policy(said: Mapping[str, str]) -> str | None:
@@ -163,9 +181,7 @@ def _containers(
     for repository, found in tracked.items():
         alone = repository not in others
         for name, image in found[:1] if alone else found:
-            where: dict[str, object] = {"paths": [_anchored(one.source.file)], "kind": one.kind}
-            where |= {"name": one.source.name} if one.source.name else {}
-            where |= {} if alone else {"container": name}
+            where = _where(one) | ({} if alone else {"container": name})
             called = one.source.name if len(tracked) == 1 and alone else f"{one.source.name}-{name}"
             yield Tracked(one.source, called, one.source.namespace, image, where, settings)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from automator.core import yamltext
@@ -71,6 +71,23 @@ def read_objects(files: Mapping[str, str], words: tuple[str, ...] = ()) -> Objec
                     return Objects(tuple(found), tuple(unreadable))
                 found.append(one)
     return Objects(tuple(found), tuple(unreadable))
+
+
+def twin(one: KubeObject, found: Iterable[KubeObject]) -> KubeObject | None:
+    """Another object of the same file that a `where` by kind, namespace and name of `one` means too."""
+    mine = one.source
+    return next(
+        (
+            other
+            for other in found
+            if other.source.file == mine.file
+            and other.kind == one.kind
+            and other is not one
+            and mine.namespace in ("", other.source.namespace)
+            and mine.name in ("", other.source.name)
+        ),
+        None,
+    )
 
 
 def _objects(file: str, root: Node | None) -> Iterator[KubeObject]:

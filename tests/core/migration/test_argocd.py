@@ -193,9 +193,6 @@ ROWS = (
     Row("images under the spec, as at first",
         updater("[{namePattern: shop}]", spec=f"  images: [{{alias: w, imageName: '{WEB}:^1'}}]\n") + bare(),
         "1.0.0 2.0.0", "1.0.0"),
-    Row("an Application that no file has",
-        updater(f"[{{namePattern: x, images: [{{alias: web, imageName: {WEB}}}]}}]"), "1.0.0", "1.0.0",
-        workload="web"),
 )  # fmt: skip
 
 
@@ -280,7 +277,7 @@ def git(target: str = "", source: str = "{path: apps/shop}", *, kind: str = "sou
         ),
         (git("helmvalues:../../../../v.yaml"), None),
         (git("kustomization", "{path: '.'}"), {"paths": ["/kustomization.yaml"]}),
-        (git("", "{path: './'}"), None),
+        (git("", "{path: './'}"), {"paths": ["/*.yaml", "/*.yml", "/*.json"]}),
         (git("", "{chart: web, repoURL: https://charts.example.com}"), None),
         (git("", "{path: 'a[b]/c*'}"), {"paths": [r"/a\[b\]/c\*/**"]}),
         (

@@ -249,7 +249,7 @@ def test_a_policy_as_it_is_written() -> None:
         "  # From apps/web.yaml:1 Deployment shop/web.\n"
         "  web:\n"
         "    image: ghcr.io/acme/web\n"
-        "    where: {kind: Deployment, namespace: shop, name: web, container: app}\n"
+        "    where: {paths: [/apps/web.yaml], kind: Deployment, namespace: shop, name: web, container: app}\n"
         "    glob: main-*\n"
         "    order: newest\n"
         '    hold: {reason: "locked in Flux by Ann <ann@acme>: wait for #7"}\n'
@@ -278,7 +278,12 @@ def test_each_container_has_a_workload_with_its_own_filter() -> None:
 
 def test_without_a_namespace_none_is_asked_for() -> None:
     got = imported(annotated({AUTO: "true"}, namespace="") + pod())
-    assert only(got).keys["where"] == {"kind": "Deployment", "name": "web", "container": "app"}
+    assert only(got).keys["where"] == {
+        "paths": ["/apps/web.yaml"],
+        "kind": "Deployment",
+        "name": "web",
+        "container": "app",
+    }
     assert list(got.drafts) == ["flux.yaml"]
 
 
@@ -311,7 +316,13 @@ def test_one_workload_in_two_files_is_told_apart_by_the_file() -> None:
 def test_the_field_of_an_image_in_values(values: str, image: str, field: str) -> None:
     keys = only(imported(release(values))).keys
     assert keys["image"] == image
-    assert keys["where"] == {"kind": "HelmRelease", "namespace": "shop", "name": "web", "field": field}
+    assert keys["where"] == {
+        "paths": ["/apps/web.yaml"],
+        "kind": "HelmRelease",
+        "namespace": "shop",
+        "name": "web",
+        "field": field,
+    }
 
 
 def test_a_mapping_replaces_what_is_found_under_its_name() -> None:

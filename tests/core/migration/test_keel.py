@@ -168,8 +168,8 @@ ROWS = (
         "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: web, namespace: shop}\n"
         f"spec: {{values: {{image: {{repository: {WEB}, tag: 1.2.3}}, keel: {{policy: patch, {IMAGE}}}}}}}\n",
         "1.2.4 1.3.0", "1.2.4", current="1.2.3",
-        keys={"where": {"paths": ["/apps/app.yaml"], "kind": "HelmRelease", "name": "web",
-                        "field": "spec.values.image.tag"}}),
+        keys={"where": {"paths": ["/apps/app.yaml"], "kind": "HelmRelease", "namespace": "shop",
+                        "name": "web", "field": "spec.values.image.tag"}}),
     Row("values that say never", values(f"{{policy: never, {IMAGE}}}"), "1.3.0", "1.2.3", current="1.2.3"),
     Row("an image without a tag", run("minor", ""), "1.0.0 latest", "1.0.0", differs="KE-10", ours=None),
 )  # fmt: skip
@@ -216,7 +216,7 @@ def wheres(text: str) -> dict[str, Any]:
     }
 
 
-HERE = {"paths": ["/apps/web.yaml"], "kind": "Deployment", "name": "web"}
+HERE = {"paths": ["/apps/web.yaml"], "kind": "Deployment", "namespace": "shop", "name": "web"}
 TWO = "{containers: [{name: a, image: 'a/a:1.0.0'}, {name: b, image: 'b/b:1.0.0'}], initContainers: [{name: i, image: 'a/a:1.0.0'}]}"  # noqa: E501
 
 
