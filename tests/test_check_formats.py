@@ -88,6 +88,13 @@ def test_ci_systems_get_paths_from_where_they_are(world: World, path: str, cwd: 
     assert first["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == expected
 
 
+def test_a_place_is_told_once_wherever_people_look_from(world: World) -> None:
+    out = checked(world, "github", path="checkout", cwd=".").out
+    assert "policy/unquoted::workloads.old.semver is the number" in out
+    sentences = [line.partition("::")[2] for line in out.splitlines()]
+    assert not any("::policies/" in sentence for sentence in sentences)
+
+
 def test_junit_has_a_case_for_each_finding_and_each_clean_file(world: World) -> None:
     root = ElementTree.fromstring(checked(world, "junit").out)
     (suite,) = root

@@ -67,7 +67,7 @@ def check(
         verdict = judge(path, scope, now=datetime.now(UTC), coverage=coverage, ask=ask, rails=rails)
     form = form or ("json" if told.json else "terminal")
     if form in _PLACED:
-        findings = tuple(replace(f, file=_from_here(path, f.file)) for f in verdict.findings)
+        findings = tuple(replace(f, file=_from_here(path, f.file), told_as=f.file) for f in verdict.findings)
         verdict = replace(verdict, findings=findings, files=tuple(_from_here(path, f) for f in verdict.files))
     click.echo(FORMATS[form](verdict, strict=strict), nl=False)
     return FAILED if verdict.errors or (strict and verdict.warnings) else 0

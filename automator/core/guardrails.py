@@ -201,11 +201,22 @@ def bind(workload: Workload, files: Collection[str], rails: Iterable[Rail]) -> W
     `files` are those of its sites. The order of the rails does not matter, and a bound workload may be
     bound again.
     """
-    about = sorted((r for r in rails if concerns(r, workload, files)), key=lambda rail: rail.rank)
+    about = _about(workload, files, rails)
     for rail in about:
         for violation in _violations(rail, workload):
             return violation
     return _tightened(workload, about) if about else workload
+
+
+def violations(workload: Workload, files: Collection[str], rails: Iterable[Rail]) -> Iterator[Reason]:
+    """Everything that a workload says against the rails that are about it (`rule/violated`), by place of
+    the rails: `bind` gives the first of them."""
+    for rail in _about(workload, files, rails):
+        yield from _violations(rail, workload)
+
+
+def _about(workload: Workload, files: Collection[str], rails: Iterable[Rail]) -> list[Rail]:
+    return sorted((r for r in rails if concerns(r, workload, files)), key=lambda rail: rail.rank)
 
 
 @lru_cache(maxsize=1024)

@@ -89,6 +89,15 @@ _VARIANT = re.compile(
     re.ASCII,
 )
 """Suffixes that name what an image is made of, not how finished it is."""
+_WORD = re.compile(r"[A-Za-z]+", re.ASCII)
+_UNFINISHED = re.compile(
+    r"(?:alpha|beta|[abcmg]|rc|cr|ea|dev|devel|develop|development|pre|prerelease|preview|snapshot|milestone|nightly"
+    r"|daily|weekly|canary|next|test|testing|exp|experimental|edge|unstable|insiders?|draft|wip|ci|build|pr|pull"
+    r"|main|master|trunk|head|sha|git|commit|rev|dirty|feat|feature|fix|hotfix|final|ga|release|sp|p|patch|post"
+    r"|stable|latest|internal)(?![A-Za-z]).*",
+    re.ASCII | re.IGNORECASE,
+)
+"""Suffixes that say how finished a version is, or what it was built from."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -172,6 +181,19 @@ def _variant(key: str) -> str | None:
     return match["suffix"] if match is not None and _VARIANT.fullmatch(match["suffix"]) else None
 
 
+def _held_variant(workload: Workload, key: str) -> bool:
+    """Whether the version at a site has a suffix that hardly says how finished it is: what is deployed is
+    seldom unfinished. Not what the policy names, or means by saying which pre-releases it takes."""
+    match, rule = _SUFFIX.fullmatch(key), workload.rule
+    if match is None or _variant(key):
+        return match is not None
+    word = _WORD.match(match["suffix"])
+    if word is None or _UNFINISHED.fullmatch(match["suffix"]) or _is_commit(match["suffix"]):
+        return False
+    named = rule.constraint is not None and f"-{word[0]}" in rule.constraint.text
+    return not named and rule.prereleases not in ("only", "allow")
+
+
 def _no_tag(workload: Workload, seen: _Seen) -> Lint:
     most = "it has no tags"
     if seen.dropped:
@@ -184,7 +206,9 @@ def _no_tag(workload: Workload, seen: _Seen) -> Lint:
 # -- ranges --------------------------------------------------------------------------------------------
 
 _UPPER = re.compile(
-    r"<(?!=)[ \t]*(?P<version>v?[0-9]+(?:\.[0-9]+)?(?:\.[0-9]+)?)(?![0-9A-Za-z.+*-])", re.ASCII
+    r"<(?!=)[ \t]*(?P<version>v?[0-9]+(?:\.[0-9]+){0,2})(?:\.[xX*]){0,2}(?:\+[0-9A-Za-z.-]+)?"
+    r"(?![0-9A-Za-z.+*-])",
+    re.ASCII,
 )
 
 
@@ -247,11 +271,13 @@ def _site_keys(rule: Rule, sites: Sequence[Site]) -> list[str]:
 # -- orders --------------------------------------------------------------------------------------------
 
 _COMMIT_WORD = re.compile(r"(?:^|[-_.])(?:sha|git|commit|rev)[-_.]?\Z", re.ASCII | re.IGNORECASE)
-_HEX_CLASS = re.compile(
-    r"(?:[A-Za-z]+(?:[-_.]|\\[.-]))*g?\[(?:0-9a-fA-F|0-9A-Fa-f|a-fA-F0-9|a-f0-9|0-9a-f|a-f\\d|\\da-f)\]"
-    r"(?:\{[0-9]+(?:,[0-9]*)?\}|\+|\*)",
+_CLASS_AND_MANY = re.compile(
+    r"(?:[A-Za-z]+(?:[-_.]|\\[.-]))*g?\[(?P<class>(?:\[:[a-z]+:\]|\\[A-Za-z]|[0-9A-Za-z-])+)\]"
+    r"(?:\{[0-9]+(?:,[0-9]*)?\}|\+|\*)\??",
     re.ASCII,
 )
+_HEX_PART = re.compile(r"0-9|a-f|A-F|\\d|\[:(?:x?digit):\]", re.ASCII)
+_DIGITS = ("0-9", "\\d", "[:digit:]")
 
 
 def _commits(workload: Workload, sites: Sequence[Site], seen: _Seen | None) -> Iterator[Lint]:
@@ -274,7 +300,16 @@ def _asks_for_commits(matcher: Glob | Expression) -> bool:
     if isinstance(matcher, Glob):
         before, key, after = matcher.text.partition("{key}" if "{key}" in matcher.text else "*")
         return bool(key) and not after and "*" not in before and _COMMIT_WORD.search(before) is not None
-    return _HEX_CLASS.fullmatch(_key_group(matcher.text)) is not None
+    many = _CLASS_AND_MANY.fullmatch(_key_group(matcher.text))
+    return many is not None and _is_hexadecimal(many["class"])
+
+
+def _is_hexadecimal(written: str) -> bool:
+    """Whether a class of characters is that of hexadecimal digits, in any spelling."""
+    parts = set(_HEX_PART.findall(written))
+    if _HEX_PART.sub("", written) != "":
+        return False
+    return "[:xdigit:]" in parts or bool(parts & {"a-f", "A-F"} and parts.intersection(_DIGITS))
 
 
 def _key_group(expression: str) -> str:
@@ -295,7 +330,7 @@ def _variants(workload: Workload, sites: Sequence[Site], seen: _Seen | None) -> 
     rule = workload.rule
     if rule.order != "semver":
         return
-    tag = next((s.tag for s in sites if s.tag and _variant(_key(rule, s.tag) or "")), None)
+    tag = next((s.tag for s in sites if s.tag and _held_variant(workload, _key(rule, s.tag) or "")), None)
     if tag is None and seen is not None:
         tag = seen.variant_kept or (None if seen.kept else seen.variant_dropped)
     if tag is None:

@@ -37,7 +37,7 @@ class TooLarge(Exception):
 
 
 class _Typed(NamedTuple):
-    """A plain scalar that YAML reads as something other than text, and not as int or bool."""
+    """A plain scalar that YAML reads as something other than text, and that is no int, true or false."""
 
     kind: str
 
@@ -252,7 +252,8 @@ def _scalar(node: yamltext.Scalar, *, is_time: bool) -> tuple[Any, str]:
     if text in ("", "~", "null", "Null", "NULL"):
         return None, "nothing"
     if text.lower() in _BOOLEAN:
-        return text.lower() in ("yes", "true", "on"), f"a boolean ({text})"
+        value = {"true": True, "false": False}.get(text.lower(), _Typed("boolean"))
+        return value, f"a boolean ({text})"
     if _DATE.fullmatch(text):
         return (text, "text") if is_time else (_Typed("date"), f"the date {text}")
     if _NUMBER.fullmatch(text):

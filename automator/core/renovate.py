@@ -1,7 +1,8 @@
 """Renovate's config as far as it says which images of a repository it updates.
 
 Managers with the file patterns they have by themselves or are given, and what turns them off. Presets
-(`extends`) are not followed: they lie elsewhere.
+(`extends`) are not followed: they lie elsewhere. Where a config has others than Renovate's own, only what
+it says itself counts.
 """
 
 from __future__ import annotations
@@ -47,6 +48,16 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 
+_ESCAPED = re.compile(r"\\.|[\"\t]", re.DOTALL)
+_OFF = frozenset(("docker:disable", ":disableDocker", ":disableRenovate"))
+"""Presets that turn off all that this module speaks of."""
+_IS_KNOWN = re.compile(
+    r"(?:config|docker|schedule|group|default|workarounds|mergeConfidence|security|helpers|npm"
+    r"|preview|replacements|monorepo|packages|regexManagers|customManagers|compatibility|abandonments|global)?:.*",
+    re.DOTALL,
+)
+"""Presets that come with Renovate. Others may turn off what nothing is told of here."""
+
 Test = Callable[[str], bool]
 
 
@@ -65,14 +76,19 @@ class Renovate:
     """`ignoreDeps`."""
     rules: tuple[Mapping, ...]
     """`packageRules` that turn something on or off."""
+    commented: tuple[Test, ...] = ()
+    """Tests of paths where custom managers update what a comment names: `# renovate: datasource=docker …`."""
 
-    def covers(self, site: Site) -> str | None:
-        """The manager that updates a site's image, or None."""
+    def covers(self, site: Site, *, has_comment: bool = False) -> str | None:
+        """The manager that updates a site's image, or None. `has_comment`: a comment for Renovate that
+        speaks of a Docker image stands at the site."""
         path = site.file
         if any(test(path) for test in self.left_out) or (self.only and not any(t(path) for t in self.only)):
             return None
         if self.ignored & _names(site):
             return None
+        if has_comment and any(test(path) for test in self.commented) and self._is_on("custom.regex", site):
+            return "custom.regex"
         for manager, tests in self.managers:
             if manager in _LINES and site.parts and site.parts[0].piece != "reference":
                 continue
@@ -98,6 +114,9 @@ def renovate(file: str, content: str) -> Renovate | None:
     root = resolved(documents[0].root) if documents else None
     if not isinstance(root, Mapping) or text(root, "enabled") == "false":
         return None
+    presets = texts(root, "extends")
+    if _OFF.intersection(presets):
+        return None
     rules = tuple(
         rule
         for item in items(root, "packageRules")
@@ -105,27 +124,40 @@ def renovate(file: str, content: str) -> Renovate | None:
     )
     return Renovate(
         file,
-        tuple(_managers(root)),
-        tuple(_globs(root, "ignorePaths")),
+        tuple(_managers(root, by_themselves=all(map(_IS_KNOWN.fullmatch, presets)))),
+        tuple(map(_ignored_test, texts(root, "ignorePaths"))),
         tuple(_globs(root, "includePaths")),
         frozenset(texts(root, "ignoreDeps")),
         rules,
+        tuple(_commented(root)),
     )
 
 
 def _plain(token: re.Match[str]) -> str:
-    """JSON5 as YAML takes it: without comments and tabs, texts as they are."""
-    return token[0] if token[0][0] in "\"'" else " "
+    """JSON5 as YAML takes it: without comments and tabs, every text in double quotes."""
+    written = token[0]
+    if written[0] not in "\"'":
+        return " "
+    ended = len(written) > 1 and written[-1] == written[0]
+    if not ended:
+        return written
+    return f'"{_ESCAPED.sub(_escaped, written[1:-1])}"'
 
 
-def _managers(root: Mapping) -> Iterator[tuple[str, tuple[Test, ...]]]:
+def _escaped(found: re.Match[str]) -> str:
+    return {"\\'": "'", '"': '\\"', "\t": "\\t"}.get(found[0], found[0])
+
+
+def _managers(root: Mapping, *, by_themselves: bool) -> Iterator[tuple[str, tuple[Test, ...]]]:
+    """The managers that are at work. Those that nothing is told of here are so `by_themselves`."""
     enabled = texts(root, "enabledManagers")
     names = dict.fromkeys([*_OWN_PATTERNS, *(k for k in map(text, (k for k, _ in root.pairs)) if k)])
     for name in names:
         own = at(root, name)
         if (enabled and name not in enabled) or text(own, "enabled") == "false":
             continue
-        patterns = [*([_OWN_PATTERNS[name]] if name in _OWN_PATTERNS else ()), *_patterns(own)]
+        usual = [_OWN_PATTERNS[name]] if name in _OWN_PATTERNS and (by_themselves or enabled) else []
+        patterns = [*usual, *_patterns(own)]
         if tests := tuple(_tests(patterns)):
             yield name, tests
     if enabled and not {"custom.regex", "regex"} & set(enabled):
@@ -133,6 +165,17 @@ def _managers(root: Mapping) -> Iterator[tuple[str, tuple[Test, ...]]]:
     for item in (*items(root, "customManagers"), *items(root, "regexManagers")):
         if text(item, "datasourceTemplate") == "docker" and (tests := tuple(_tests(_patterns(item)))):
             yield "custom.regex", tests
+
+
+def _commented(root: Mapping) -> Iterator[Test]:
+    """Where custom managers of expressions look that read the data source from the file."""
+    enabled = texts(root, "enabledManagers")
+    if enabled and not {"custom.regex", "regex"} & set(enabled):
+        return
+    for item in (*items(root, "customManagers"), *items(root, "regexManagers")):
+        captures = any("(?<datasource>" in wanted for wanted in texts(item, "matchStrings"))
+        if captures and text(item, "datasourceTemplate") is None:
+            yield from _tests(_patterns(item))
 
 
 def _patterns(node: Node | None) -> list[str]:
@@ -169,6 +212,12 @@ def name_test(pattern: str) -> Test | None:
 def _globs(root: Mapping, key: str) -> Iterator[Test]:
     for pattern in texts(root, key):
         yield _path_test(pattern)
+
+
+def _ignored_test(pattern: str) -> Test:
+    """A test of `ignorePaths`: a part of the path, or a glob."""
+    test = name_test(pattern)
+    return lambda path: pattern in path or (test is not None and test(path))
 
 
 def _path_test(pattern: str) -> Test:
@@ -210,7 +259,7 @@ def _is_about(rule: Mapping, manager: str, site: Site, *, otherwise: bool) -> bo
 def _named_by(site: Site) -> Test:
     def is_named(pattern: str) -> bool:
         test = name_test(pattern)
-        return test is not None and any(map(test, _names(site)))
+        return pattern == "*" or (test is not None and any(map(test, _names(site))))
 
     return is_named
 

@@ -8,6 +8,7 @@ Markers of Flux are `deadmarkers`'.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -27,7 +28,8 @@ CONFIGS = (*bots.FILES, *DEPENDABOT)
 """Files by whose place one knows what they are."""
 _UPDATER = "argocd-image-updater.argoproj.io/"
 _KEEL = "keel.sh/policy"
-WORDS = (_UPDATER.encode(), _KEEL.encode(), b"kind: Application", b'"Application"')
+_DOCKER = "datasource=docker"
+WORDS = (_UPDATER.encode(), _KEEL.encode(), b"kind: Application", b'"Application', _DOCKER.encode())
 """A manifest without any of these says nothing of other writers."""
 
 
@@ -48,6 +50,7 @@ class _Keel(NamedTuple):
     file: str
     line: int
     kind: str | None
+    namespace: str | None
     name: str | None
 
 
@@ -93,6 +96,8 @@ class Said:
     watched: tuple[_Keel, ...] = ()
     applications: tuple[_Application, ...] = ()
     updaters: tuple[_Updater, ...] = ()
+    comments: tuple[tuple[str, int], ...] = ()
+    """Files and lines of comments that tell Renovate of a Docker image."""
 
 
 def said_by_config(file: str, content: str) -> Said:
@@ -106,7 +111,7 @@ def said_by_config(file: str, content: str) -> Said:
     return Said(updates=tuple(_updates(file, documents[0].root if documents else None)))
 
 
-def said_by_manifest(file: str, documents: Sequence[Document]) -> Said:
+def said_by_manifest(file: str, content: str, documents: Sequence[Document]) -> Said:
     """What the resources of a manifest say."""
     watched: list[_Keel] = []
     applications: list[_Application] = []
@@ -114,12 +119,19 @@ def said_by_manifest(file: str, documents: Sequence[Document]) -> Said:
     for root in resources(tuple(documents)):
         match text(root, "kind"):
             case "Application":
-                applications.append(_application(file, root))
+                applications.append(_application(file, root, root))
+            case "ApplicationSet" if isinstance(template := at(root, "spec", "template"), Mapping):
+                applications.append(_application(file, template, root))
             case "ImageUpdater":
                 updaters += _updaters(file, root)
             case kind:
                 watched += _watched(file, root, kind)
-    return Said(None, (), tuple(watched), tuple(applications), tuple(updaters))
+    comments = tuple(
+        (file, number)
+        for number, line in enumerate(content.split("\n"), 1)
+        if _DOCKER in line and _DOCKER in line.partition("#")[2].partition("renovate:")[2].split()
+    )
+    return Said(None, (), tuple(watched), tuple(applications), tuple(updaters), comments)
 
 
 class Writers:
@@ -128,7 +140,8 @@ class Writers:
     def __init__(self, said: Sequence[Said]) -> None:
         self._renovates = [one.renovate for one in said if one.renovate is not None]
         self._updates = [update for one in said for update in one.updates]
-        self._watched = {(w.file, w.kind, w.name): w for one in said for w in one.watched}
+        self._watched = {(w.file, w.kind, w.namespace, w.name): w for one in said for w in one.watched}
+        self._comments = {comment for one in said for comment in one.comments}
         applications = [a for one in said for a in one.applications]
         updaters = [u for one in said for u in one.updaters]
         self._targets: dict[Repository, list[_Target]] = {}
@@ -139,7 +152,8 @@ class Writers:
     def at(self, site: Site) -> Iterator[Reason]:
         """Everyone else who writes at a site."""
         for config in self._renovates:
-            if manager := config.covers(site):
+            beside = any((site.file, line) in self._comments for line in (site.line - 1, site.line))
+            if manager := config.covers(site, has_comment=beside):
                 how = f"its manager {manager} covers the file ({config.file})"
                 yield _second("Renovate", site, how, f"add the image to `ignoreDeps` in {config.file}")
         for update in self._updates:
@@ -147,18 +161,21 @@ class Writers:
                 how = f"{update.file}:{update.line} names the folder for {update.ecosystem}"
                 stop = f"add the image to `ignore` at {update.file}:{update.line}"
                 yield _second("Dependabot", site, how, stop)
-        watched = self._watched.get((site.file, site.kind, site.name))
+        watched = self._watched.get((site.file, site.kind, site.namespace, site.name))
         if watched is not None and site.name is not None:
             how = f"`{_KEEL}` stands at {watched.file}:{watched.line}"
             yield _second("Keel", site, how, f"remove `{_KEEL}` from the resource")
         for target in self._targets.get(site.repository, ()) if site.repository is not None else ():
-            if site.file in target.files or any(_inside(folder, site.file) for folder in target.folders):
+            files = any(_matches(file, site.file) for file in target.files)
+            if files or any(_inside(folder, site.file) for folder in target.folders):
                 how = f"{target.place} writes this image to Git"
                 stop = f"remove the image from {target.place}"
                 yield _second("Argo CD Image Updater", site, how, stop)
 
 
 def _inside(folder: str, path: str) -> bool:
+    if "*" in folder:
+        return _matches(f"{folder.rstrip('/')}/**", f"/{path}")
     return f"/{path}".startswith(f"{folder.rstrip('/')}/")
 
 
@@ -222,14 +239,34 @@ def _watched(file: str, root: Mapping, kind: str | None) -> Iterator[_Keel]:
         policy = at(root, "metadata", where, _KEEL)
         if isinstance(policy, Scalar):
             if policy.value != "never":
-                yield _Keel(file, policy.line, kind, text(root, "metadata", "name"))
+                named = (text(root, "metadata", "namespace"), text(root, "metadata", "name"))
+                yield _Keel(file, policy.line, kind, *named)
             return
 
 
 # -- Argo CD Image Updater -----------------------------------------------------------------------------
 
 
-def _application(file: str, root: Mapping) -> _Application:
+_TEMPLATE = re.compile(r"\{\{[^{}]*\}\}")
+_FOLDER = re.compile(r"\{\{\s*\.?path(?:\.path)?\s*\}\}", re.ASCII)
+"""What the Git generator of an ApplicationSet calls a folder that it found."""
+
+
+def _globs_of(path: str, whole: Mapping) -> Iterator[str]:
+    """A path as globs that cover what a template may make of it; none where that is anything."""
+    if _FOLDER.fullmatch(path.strip()):
+        for generator in items(whole, "spec", "generators"):
+            for folder in items(generator, "git", "directories"):
+                if text(folder, "exclude") != "true" and (found := text(folder, "path")) is not None:
+                    yield found
+        return
+    glob = _TEMPLATE.sub("*", path)
+    if glob.strip("/*.") or "{{" not in path:
+        yield glob
+
+
+def _application(file: str, root: Mapping, whole: Mapping) -> _Application:
+    """What an Application says, or the template of one in the resource `whole`."""
     spec = at(root, "spec")
     sources = [at(spec, "source"), *items(spec, "sources")]
     notes = at(root, "metadata", "annotations")
@@ -237,11 +274,16 @@ def _application(file: str, root: Mapping) -> _Application:
     return _Application(
         file,
         root.line if listed is None else listed.line,
-        text(root, "metadata", "name") or "",
-        tuple(posixpath.normpath(path) for source in sources if (path := text(source, "path")) is not None),
+        _TEMPLATE.sub("*", text(root, "metadata", "name") or ""),
+        tuple(
+            posixpath.normpath(glob)
+            for source in sources
+            if (path := text(source, "path")) is not None
+            for glob in _globs_of(path, whole)
+        ),
         tuple(_images((text(listed) or "").split(","))),
         text(notes, f"{_UPDATER}write-back-method") or "argocd",
-        text(notes, f"{_UPDATER}write-back-target") or "",
+        _TEMPLATE.sub("*", text(notes, f"{_UPDATER}write-back-target") or ""),
     )
 
 

@@ -308,6 +308,18 @@ def test_expressions_are_re2_and_linear() -> None:
         ("semver: '1.x', pin: sha", "policy/wrong-type", 'pin is "sha", expected `tag` or `digest`'),
         ("semver: '1.x', hold: {until: 2027-01-01T00:00:00Z}", "policy/missing-key", "hold.reason"),
         ("semver: '1.x', hold: {reason: x, until: 2027-01-01}", "policy/invalid-value", "RFC 3339"),
+        *(
+            (f"semver: '1.x', hold: {{reason: x, until: '{time}'}}", "policy/invalid-value", "1970 to 2199")
+            for time in (
+                "9999-12-31T23:59:59-01:00",
+                "9999-12-31T23:59:59Z",
+                "0001-01-01T00:00:00+05:00",
+                "1969-12-31T23:59:59Z",
+                "1970-01-01T00:00:00+00:01",
+                "2200-01-01T00:00:00Z",
+                "2199-12-31T23:59:59-00:01",
+            )
+        ),
         ("semver: '1.x', hold: true", "policy/wrong-type", "expected a mapping"),
         ("semver: '1.x', where: {}", "policy/invalid-value", "where: it is empty"),
         ("semver: '1.x', where: {paths: []}", "policy/wrong-type", "at least one"),
@@ -432,6 +444,7 @@ def test_a_name_that_stands_twice_holds_both_and_names_both() -> None:
         ("", "version is missing"),
         ("version: 1\nfreeze: {until: '2027-01-01T00:00:00Z'}", "freeze.reason is missing"),
         ("version: 1\nfreeze: {reason: x, until: soon}", '"soon" is no RFC 3339 time'),
+        ("version: 1\nfreeze: {reason: x, until: '9999-12-31T23:59:59-01:00'}", "1970 to 2199"),
         ("version: 1\nfreeze: audit", 'freeze is "audit", expected a mapping'),
         ("version: 1\nfreezer: {reason: x}", "did you mean `freeze`?"),
         ("version: 1\nworkload: {}", "did you mean `workloads`?"),
@@ -544,6 +557,11 @@ def test_freezes_of_the_file_and_of_the_config_repo_add_up() -> None:
         ("version: 1\nfreeze: true", 2, "policy/wrong-type"),
         ("version: 1\nfreeze: {until: '2026-12-01T09:00:00Z'}", 2, "policy/missing-key"),
         ("version: 1\nfreeze:\n  reason: x\n  until: tomorrow", 4, "policy/invalid-value"),
+        (
+            "version: 1\nfreeze:\n  reason: x\n  until: '9999-12-31T23:59:59-01:00'",
+            4,
+            "policy/invalid-value",
+        ),
         ("version: 1\nfreeze:\n  reason: x\n  utnil: '2026-12-01T09:00:00Z'", 4, "policy/unknown-key"),
         ("version: 1\nfreeze: {reason: a}\nworkloads: {}", 3, "policy/unknown-key"),
     ],

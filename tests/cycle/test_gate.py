@@ -115,6 +115,140 @@ def test_what_overrides_nothing_is_not_named(tmp_path: Path, files: Files) -> No
     assert told(tmp_path, {**BASE, **files}) == []
 
 
+PATCH = (
+    "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  template:\n    spec:\n"
+    f"      containers:\n      - name: app\n        image: {IMAGE}:1.1.0\n"
+)
+OPERATION = f"- op: replace\n  path: /spec/template/spec/containers/0/image\n  value: {IMAGE}:1.1.0\n"
+TARGETED = "target: {kind: Deployment, name: we.}"
+
+
+def inline(patch: str) -> str:
+    """A patch as it stands inside of a Kustomization."""
+    return "|-\n" + "".join(f"        {line}\n" for line in patch.splitlines())
+
+
+FLUX_DEPLOYS = (
+    "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: web}\n"
+    f"spec:\n  path: ./base\n  images:\n  - name: {IMAGE}\n    newTag: 1.1.0\n"
+)
+ARGO_DEPLOYS = (
+    "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: web}\n"
+    f"spec:\n  source:\n    path: base\n    kustomize:\n      images: ['{IMAGE}:1.1.0']\n"
+)
+ARGO_MAKES = (
+    "apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nmetadata: {name: web}\nspec:\n  template:\n"
+    f"    spec:\n      source:\n        path: ./base/\n        kustomize: {{images: ['{IMAGE}:1.1.0']}}\n"
+)
+
+FURTHER_OUT: dict[str, Files] = {
+    "patch": {
+        "prod/kustomization.yaml": "resources: [../base]\npatches: [{path: p.yaml}]\n",
+        "prod/p.yaml": PATCH,
+    },
+    "older spelling of a patch": {
+        "prod/kustomization.yaml": "resources: [../base]\npatchesStrategicMerge: [p.yaml]\n",
+        "prod/p.yaml": PATCH,
+    },
+    "patch inline": {"prod/kustomization.yaml": f"resources: [../base]\npatches:\n- patch: {inline(PATCH)}"},
+    "patch of a component": {
+        "pin/kustomization.yaml": "kind: Component\npatches: [{path: p.yaml}]\n",
+        "pin/p.yaml": PATCH,
+        "prod/kustomization.yaml": "resources: [../base]\ncomponents: [../pin]\n",
+    },
+    "JSON patch inline": {
+        "prod/kustomization.yaml": f"resources: [../base]\npatches:\n- {TARGETED}\n"
+        f"  patch: {inline(OPERATION)}"
+    },
+    "JSON patch": {
+        "prod/kustomization.yaml": f"resources: [../base]\npatchesJson6902:\n- {TARGETED}\n  path: p.yaml\n",
+        "prod/p.yaml": OPERATION,
+    },
+    "Flux": {"clusters/web.yaml": FLUX_DEPLOYS},
+    "Flux, a folder without a Kustomization": {
+        "base/kustomization.yaml": "",
+        "clusters/web.yaml": FLUX_DEPLOYS,
+    },
+    "Flux, a patch": {
+        "clusters/web.yaml": FLUX_DEPLOYS.partition("  images:")[0]
+        + f"  patches:\n  - patch: {inline(PATCH)}"
+    },
+    "Flux by the name that the base asks for": {
+        "base/web.yaml": deployment("web:1.0.0"),
+        "base/kustomization.yaml": f"resources: [web.yaml]\nimages:\n- name: web\n  newName: {IMAGE}\n"
+        "  newTag: 1.0.0\n",
+        "clusters/web.yaml": FLUX_DEPLOYS.replace(f"name: {IMAGE}", "name: web"),
+    },
+    "Argo CD": {"argo/web.yaml": ARGO_DEPLOYS},
+    "Argo CD by another name": {"argo/web.yaml": ARGO_DEPLOYS.replace("['", f"['{IMAGE}=m.example/")},
+    "ApplicationSet": {"argo/web.yaml": ARGO_MAKES},
+}
+
+
+@pytest.mark.parametrize("files", FURTHER_OUT.values(), ids=FURTHER_OUT)
+def test_whatever_sets_the_image_further_out_is_named(tmp_path: Path, files: Files) -> None:
+    assert [code for place, code in told(tmp_path, {**BASE, **files}) if place.startswith("base/")] == [
+        "lint/overridden"
+    ]
+
+
+HARMLESS: dict[str, Files] = {
+    "patch that nobody applies": {"prod/kustomization.yaml": "resources: [../base]\n", "prod/p.yaml": PATCH},
+    "patch of something else": {
+        "prod/kustomization.yaml": "resources: [../base]\npatches: [{path: p.yaml}]\n",
+        "prod/p.yaml": PATCH.replace("{name: web}", "{name: api}"),
+    },
+    "patch of another container": {
+        "prod/kustomization.yaml": "resources: [../base]\npatches: [{path: p.yaml}]\n",
+        "prod/p.yaml": PATCH.replace("name: app", "name: side"),
+    },
+    "patch for other labels": {
+        "prod/kustomization.yaml": "resources: [../base]\npatches:\n"
+        "- path: p.yaml\n  target: {labelSelector: a=b}\n",
+        "prod/p.yaml": PATCH,
+    },
+    "JSON patch of another container": {
+        "prod/kustomization.yaml": f"resources: [../base]\npatches:\n- {TARGETED}\n"
+        f"  patch: {inline(OPERATION.replace('/0/', '/1/'))}"
+    },
+    "JSON patch of another resource": {
+        "prod/kustomization.yaml": "resources: [../base]\npatches:\n- target: {kind: Deployment, name: w}\n"
+        f"  patch: {inline(OPERATION)}"
+    },
+    "JSON test": {
+        "prod/kustomization.yaml": f"resources: [../base]\npatches:\n- {TARGETED}\n"
+        f"  patch: {inline(OPERATION.replace('replace', 'test'))}"
+    },
+    "broken target": {
+        "prod/kustomization.yaml": "resources: [../base]\npatches:\n- target: {kind: '('}\n"
+        f"  patch: {inline(OPERATION)}"
+    },
+    "patch of the same workload": {
+        "policies/shop.yaml": POLICY,
+        "prod/kustomization.yaml": "resources: [../base]\npatches: [{path: p.yaml}]\n",
+        "prod/p.yaml": PATCH.replace("1.1.0", "1.0.0"),
+    },
+    "Flux elsewhere": {"clusters/web.yaml": FLUX_DEPLOYS.replace("./base", "./bas")},
+    "Flux, a folder further up": {"clusters/web.yaml": FLUX_DEPLOYS.replace("/base", "/base/deeper")},
+    "Flux, only the name": {
+        "clusters/web.yaml": FLUX_DEPLOYS.replace("newTag: 1.1.0", "newName: m.example/w")
+    },
+    "Argo CD, another image": {"argo/web.yaml": ARGO_DEPLOYS.replace("acme/web", "acme/api")},
+    "Argo CD, a templated path": {"argo/web.yaml": ARGO_MAKES.replace("./base/", "'{{path}}'")},
+    "Argo CD, no Kustomization": {"base/kustomization.yaml": "", "argo/web.yaml": ARGO_DEPLOYS},
+    "production has its own policy, and a cluster deploys the base": {
+        "policies/shop.yaml": IN_BASE + PRODUCTION,
+        "prod/kustomization.yaml": f"resources: [../base]\n{PINS.replace('1.1.0', '1.0.1')}",
+        "clusters/web.yaml": FLUX_DEPLOYS.partition("  images:")[0],
+    },
+}
+
+
+@pytest.mark.parametrize("files", HARMLESS.values(), ids=HARMLESS)
+def test_what_does_not_set_the_image_is_not_named(tmp_path: Path, files: Files) -> None:
+    assert told(tmp_path, {**BASE, **files}) == []
+
+
 def test_an_image_set_in_a_kustomization_may_be_set_again_further_out(tmp_path: Path) -> None:
     files = {
         "policies/shop.yaml": IN_BASE,
@@ -147,6 +281,16 @@ UPDATER = (
     f"  applicationRefs:\n  - namePattern: we*\n    images: [{{alias: web, imageName: {IMAGE}}}]\n"
 )
 PLAIN_APPLICATION = "kind: Application\nmetadata: {name: web}\nspec: {source: {path: apps}}\n"
+SET = (
+    "kind: ApplicationSet\nmetadata: {name: all}\nspec:\n"
+    "  generators: [{git: {directories: [{path: ap*}, {path: web, exclude: true}]}}]\n  template:\n    "
+    + APPLICATION.partition("\n")[2].replace("\n", "\n    ").replace("path: apps", "path: PATH")
+)
+COMMENTS = (
+    '{"customManagers": [{"customType": "regex", "managerFilePatterns": ["/^apps/.+\\\\.yaml$/"],'
+    ' "matchStrings": ["# renovate: datasource=(?<datasource>.*?) depName=(?<depName>.*?)\\\\s.*?:'
+    ' (?<currentValue>.*?)\\\\s"]}]}'
+)
 
 WRITTEN_TOO: dict[str, Files] = {
     "kubernetes manager": {**WEB, "renovate.json": f"{{{KUBERNETES}}}"},
@@ -203,6 +347,37 @@ WRITTEN_TOO: dict[str, Files] = {
         **VALUES,
         "argo/web.yaml": APPLICATION.replace("spec:", f'{TARGET}"helmvalues:/apps/values.yaml"\nspec:'),
     },
+    "Argo CD by a template": {**WEB, "argo/set.yaml": SET.replace("PATH", "apps")},
+    "Argo CD by the folders of a template": {
+        **WEB,
+        "argo/set.yaml": SET.replace("PATH", "'{{ .path.path }}'"),
+    },
+    "Argo CD by a part of a template": {
+        "teams/a/apps/web.yaml": deployment(f"{IMAGE}:1.0.0"),
+        "argo/set.yaml": SET.replace("PATH", "'teams/{{team}}/apps'"),
+    },
+    "JSON5 with an escape": {
+        **WEB,
+        "renovate.json5": "{kubernetes: {fileMatch: ['apps/.+\\\\.yaml$', \"it's\", 'a\\'b']}}",
+    },
+    "comment for Renovate": {
+        "apps/chart.yaml": f"image:\n  repository: {IMAGE}\n"
+        f"  # renovate: datasource=docker depName={IMAGE}\n  tag: 1.0.0\n",
+        "renovate.json": COMMENTS,
+    },
+    "everything but another manager off": {
+        **VALUES,
+        "renovate.json": '{"packageRules": [{"matchPackageNames": ["*"], "matchManagers": ["npm"],'
+        ' "enabled": false}]}',
+    },
+    "Renovate's own preset": {
+        **VALUES,
+        "renovate.json": '{"extends": ["config:recommended", ":dependencyDashboard"]}',
+    },
+    "preset of others, and told here": {
+        **WEB,
+        "renovate.json": f'{{"extends": ["local>acme/renovate"], {KUBERNETES}}}',
+    },
     "Argo CD by a resource": {**WEB, "argo/web.yaml": f"{PLAIN_APPLICATION}---\n{UPDATER}"},
 }
 
@@ -231,6 +406,25 @@ ALONE: dict[str, Files] = {
         **WEB,
         "renovate.json": '{"customManagers": [{"customType": "regex", "datasourceTemplate": "npm",'
         ' "managerFilePatterns": ["apps/*.yaml"]}]}',
+    },
+    "everything off": {
+        **VALUES,
+        "renovate.json": '{"packageRules": [{"matchPackageNames": ["*"], "enabled": false}]}',
+    },
+    "folder ignored": {**VALUES, "renovate.json": '{"ignorePaths": ["pps/"]}'},
+    "part of a path ignored": {**VALUES, "renovate.json": '{"ignorePaths": ["app"]}'},
+    "Docker is off": {**VALUES, "renovate.json": '{"extends": ["config:recommended", "docker:disable"]}'},
+    "preset of others": {**VALUES, "renovate.json": '{"extends": ["github>acme/renovate"]}'},
+    "comment of something else": {
+        "apps/chart.yaml": f"image:\n  repository: {IMAGE}\n  tag: 1.0.0\n"
+        "\n# renovate: datasource=docker depName=other\nother: 1.0.0\n",
+        "renovate.json": COMMENTS,
+    },
+    "no comment": {**WEB, "renovate.json": COMMENTS},
+    "Argo CD, any folder": {**WEB, "argo/set.yaml": SET.replace("PATH", "'{{name}}'")},
+    "Argo CD, other folders of a template": {
+        "web/web.yaml": deployment(f"{IMAGE}:1.0.0"),
+        "argo/set.yaml": SET.replace("PATH", "'{{path}}'"),
     },
     "broken config": {**VALUES, "renovate.json": "{"},
     "broken pattern": {**WEB, "renovate.json": '{"kubernetes": {"managerFilePatterns": ["/(/"]}}'},
@@ -281,6 +475,11 @@ def test_a_hostile_config_costs_no_time_worth_mentioning(tmp_path: Path) -> None
         assert told(tmp_path / str(number), {**VALUES, "renovate.json": f"{{{text}"}) == []
 
 
+def test_a_hostile_comment_costs_no_time_worth_mentioning(tmp_path: Path) -> None:
+    comment = f"# {'renovate: ' * 100_000}datasource=dockers\n"
+    assert told(tmp_path, {"apps/web.yaml": comment + WEB["apps/web.yaml"], "renovate.json": COMMENTS}) == []
+
+
 def test_the_sentence_says_which_bot_why_and_how_to_stop_it(tmp_path: Path) -> None:
     told(tmp_path, {**WEB, ".github/dependabot.yml": UPDATES})
     (finding,) = check(tmp_path, Scope(), now=NOW).findings
@@ -305,6 +504,16 @@ def test_what_breaks_a_rule_is_an_error_with_both_places(tmp_path: Path) -> None
     assert "policies/_rules.yaml:3" in finding.sentence
     kept = {**WEB, "policies/_rules.yaml": RULES.replace("registry.example.com", "ghcr.io")}
     assert told(tmp_path, kept) == []
+
+
+def test_every_rule_that_is_broken_is_told_at_once(tmp_path: Path) -> None:
+    rules = RULES.replace("[registry.example.com]", "[registry.example.com], require: [owner]")
+    rules += "- {name: more, forbid: [semver]}\n"
+    assert told(tmp_path, {**WEB, "policies/_rules.yaml": rules}) == [
+        ("policies/shop.yaml:3", "rule/violated"),
+        ("policies/shop.yaml:4", "rule/violated"),
+        ("policies/shop.yaml:5", "rule/violated"),
+    ]
 
 
 # -- coverage, places ---------------------------------------------------------------------------------
@@ -336,6 +545,11 @@ def test_a_finding_points_at_the_characters_it_is_about(tmp_path: Path) -> None:
         "lint/no-effect": "1*-rc*",
     }
     assert {f.line for f in found} == {5, 8, 11}
+
+
+def test_a_comment_at_a_site_that_names_nobody_is_told_with_its_line(tmp_path: Path) -> None:
+    web = deployment(f"{IMAGE}:1.0.0").replace("# the version", "# automator: wbe")
+    assert told(tmp_path, {"apps/web.yaml": web}) == [("apps/web.yaml:13", "claim/unknown-workload")]
 
 
 def test_lines_that_cannot_be_shown_leave_the_finding_as_it_is(tmp_path: Path) -> None:
