@@ -864,7 +864,7 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "usage/time",
-        '"{text}" is no time',
+        '"{text}" is no time from 1970 to 2199',
         "write a time with its zone, such as 2026-12-01T09:00:00Z",
         "Times are RFC 3339: date, time to the second, zone.",
     ),

@@ -103,6 +103,8 @@ def test_people_read_a_table(bench: Path) -> None:
     [
         ("1.0.0\n-x\n", "tags.txt:2"),
         ("1.0.0 seen=yesterday\n", "tags.txt:1"),
+        ("1.0.0 seen=9999-12-31T23:59:00Z\n", "tags.txt:1"),
+        ("1.0.0 built=0001-01-01T00:00:00+05:00\n", "tags.txt:1"),
         ("1.0.0 age=3d\n", "tags.txt:1"),
         ("1.0.0 digest=sha256:12\n", "tags.txt:1"),
     ],
@@ -121,6 +123,8 @@ def test_a_wrong_line_is_named(bench: Path, tags: str, place: str) -> None:
         (("api",), 'no workload "api"; there are: web'),
         (("--current", "a b"), '"a b" is no current version'),
         (("--at", "noon"), '"noon" is no time'),
+        (("--at", "9999-12-31T23:59:00Z"), "1970 to 2199"),
+        (("--at", "0001-01-01T00:00:00+05:00"), "1970 to 2199"),
         (("--policy", "none.yaml"), "none.yaml cannot be read"),
     ],
 )
@@ -158,3 +162,44 @@ def test_the_time_that_is_told_is_the_one_of_the_release(bench: Path) -> None:
     told = json.loads(explain(bench, "--current", "1.4.2", "-o", "json", at="2026-11-20T15:55:00Z").out)[0]
     assert told["reason"]["sentence"].endswith("min_age 30m; eligible at 2026-11-23 08:00 UTC")
     assert told["reason"]["changes_at"] == "2026-11-23T08:00:00Z"
+
+
+@pytest.mark.parametrize("at", ["1970-01-01T00:00:00Z", "2199-12-31T23:59:59Z"])
+def test_the_first_and_the_last_time_are_times_like_others(bench: Path, at: str) -> None:
+    (bench / "policy.yaml").write_text(POLICY.replace("30m", "3650d"))
+    seen = f"1.4.3 seen={at}\n1.4.4\n"
+    (bench / "tags.txt").write_text(seen)
+    done = explain(bench, "--current", "1.4.2", "-o", "json", at=at)
+    assert (done.code, done.err) == (0, "")
+    rows = {row["tag"]: row["reason"]["code"] for row in json.loads(done.out)[0]["tags"]}
+    assert rows["1.4.3"] == "guard/min-age"
+    assert rows["1.4.4"] != "guard/min-age"
+
+
+FOLLOW = """\
+version: 1
+workloads:
+  cache: {image: docker.io/library/redis, follow: "7"}
+"""
+
+
+@pytest.mark.parametrize("current", [(), ("--current", "7"), ("--current", f"7@sha256:{'a' * 64}")])
+def test_a_followed_tag_is_served_by_the_file_alone(bench: Path, current: tuple[str, ...]) -> None:
+    (bench / "policy.yaml").write_text(FOLLOW)
+    (bench / "tags.txt").write_text("8\n")
+    told = json.loads(explain(bench, *current, "-o", "json").out)[0]
+    assert (told["status"], told["reason"]["code"]) == ("waiting", "tag/gone")
+    (bench / "tags.txt").write_text(f"7 digest=sha256:{'b' * 64}\n8\n")
+    told = json.loads(explain(bench, *current, "-o", "json").out)[0]
+    assert (told["target"], told["reason"]["code"]) == ("7", "waiting/planned")
+    assert told["current"] == (current[-1] if current else "7")
+    same = explain(bench, "--current", f"7@sha256:{'b' * 64}", "-o", "json")
+    assert json.loads(same.out)[0]["reason"]["code"] == "current/followed"
+    other = explain(bench, "--current", "6", "-o", "json")
+    assert json.loads(other.out)[0]["reason"]["code"] == "follow/elsewhere"
+
+
+def test_a_pinned_current_version_need_not_be_in_the_file(bench: Path) -> None:
+    pinned = ("--current", f"1.4.9@sha256:{'a' * 64}")
+    told = json.loads(explain(bench, *pinned, "-o", "json").out)[0]
+    assert (told["status"], told["reason"]["code"]) == ("current", "current/newest")

@@ -83,7 +83,7 @@ ADDED: dict[str, dict[str, JSON]] = {
     },
     "Group": {"name": {"examples": ["shop"]}, "match": {"default": "version"}},
     "Urgent": {
-        "version": {"pattern": TAG, "examples": ["1.4.3"]},
+        "version": {"pattern": VERSION, "examples": ["1.4.3"]},
         "reason": {"examples": ["closes the hole of last night"]},
     },
     "Workload": {

@@ -41,6 +41,7 @@ def try_out(
     workload = _workload(policies, name)
     lines = read_tags_file(str(tags_file), _text(tags_file))
     trial = try_policy(workload, lines, current, _time(at) or utc_now())
+    current = current or workload.rule.followed
     decision = trial.decision
     if isinstance(decision, Release):
         before = short_text(decision.current) or "nothing"

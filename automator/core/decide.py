@@ -75,7 +75,7 @@ class Release:
     @property
     def is_urgent(self) -> bool:
         """Whether it is the version that need not wait."""
-        return guards.is_urgent(self.workload, self.tag)
+        return guards.is_urgent(self.workload, self.tag, self.image.digest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,9 +70,14 @@ def is_too_far(workload: Workload, here: Rank | None, there: Rank | None) -> boo
     return step != "major" and (here[0] != there[0] or (step == "patch" and here[1] != there[1]))
 
 
-def is_urgent(workload: Workload, tag: str) -> bool:
-    """Whether this is the version that does not wait."""
-    return workload.urgent is not None and workload.rule.names((workload.urgent.version,), tag)
+def is_urgent(workload: Workload, tag: str, digest: str | None = None) -> bool:
+    """Whether this is the version that does not wait; of a followed tag, whether its digest is the one:
+    while the digest is not known, it is not."""
+    if workload.urgent is None:
+        return False
+    if workload.rule.followed is not None:
+        return digest == workload.urgent.version
+    return workload.rule.names((workload.urgent.version,), tag)
 
 
 def young(workload: Workload, tag: str, facts: Facts, now: datetime) -> Stop | None:
@@ -80,18 +85,22 @@ def young(workload: Workload, tag: str, facts: Facts, now: datetime) -> Stop | N
     seen = facts.seen.get(tag)
     if seen is None or (seen.platforms is not None and _lacking(workload, seen.platforms)):
         return None  # the digest of the whole image is yet to come: its age cannot be told
-    return _age_stop(workload, tag, seen.since, now)
+    image = facts.images.get(tag)
+    return _age_stop(workload, tag, image.digest if isinstance(image, Image) else None, seen.since, now)
 
 
-def _age_stop(workload: Workload, tag: str, since: datetime, now: datetime) -> Stop | None:
+def _age_stop(
+    workload: Workload, tag: str, digest: str | None, since: datetime, now: datetime
+) -> Stop | None:
     """Whether a version is too young; what is urgent waits for the age that a rule demands, and for no
     other."""
     guards = workload.guards
-    min_age = guards.least_age if is_urgent(workload, tag) else guards.min_age
+    urgent = is_urgent(workload, tag, digest)
+    min_age = guards.least_age if urgent else guards.min_age
     if min_age is None or now - since >= min_age:
         return None
     at = since + min_age
-    if guards.windows and not is_urgent(workload, tag):
+    if guards.windows and not urgent:
         window = state(guards.windows, at)
         # The time that is told is the one at which it is released, and not just eligible.
         at = at if window.open or window.changes_at is None else window.changes_at
@@ -131,7 +140,7 @@ def passes(
     )
     if found is not None:
         return found
-    return closed(workload, tag, now) or image
+    return closed(workload, tag, now, image.digest) or image
 
 
 def _digest_stop(
@@ -144,7 +153,7 @@ def _digest_stop(
     since = seen.since if seen is not None and seen.digest == image.digest else now
     lacking = _lacking(workload, image.platforms or ())
     if not lacking:
-        return _age_stop(workload, tag, since, now)
+        return _age_stop(workload, tag, image.digest, since, now)
     is_young = polls and now - since < STILL_PUSHED
     return _without(
         workload, tag, lacking, image.platforms or (), Status.WAITING if is_young else Status.HELD
@@ -188,7 +197,8 @@ def _promotion(workload: Workload, tag: str, image: Image, facts: Facts, now: da
     missing = tuple(name for name in upstream_names(after) if name not in facts.upstreams)
     if missing:
         return Need(upstreams=missing)
-    why = promoted(tag, image.digest, after, facts.upstreams, now, urgent=is_urgent(workload, tag))
+    urgent = is_urgent(workload, tag, image.digest)
+    why = promoted(tag, image.digest, after, facts.upstreams, now, urgent=urgent)
     if why is None:
         return None
     return Stop(Status.HELD if why.changes_at is None else Status.WAITING, why)
@@ -199,8 +209,9 @@ def upstream_names(after: After) -> tuple[str, ...]:
     return after.upstreams or (() if after.group is None else (after.group,))
 
 
-def closed(workload: Workload, tag: str, now: datetime) -> Stop | None:
-    if not workload.guards.windows or is_urgent(workload, tag):
+def closed(workload: Workload, tag: str, now: datetime, digest: str | None = None) -> Stop | None:
+    """Whether the windows of a workload forbid a release now, of any version but the urgent one."""
+    if not workload.guards.windows or is_urgent(workload, tag, digest):
         return None
     found = state(workload.guards.windows, now)
     if found.open:

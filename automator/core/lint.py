@@ -408,8 +408,8 @@ def _has_key(matcher: Glob | Expression | None) -> bool:
 
 def _urgent(workload: Workload, sites: Sequence[Site]) -> Iterator[Lint]:
     urgent, rule = workload.urgent, workload.rule
-    if urgent is None:
-        return
+    if urgent is None or rule.followed is not None:
+        return  # a digest under a followed tag may be pushed any time
     dropped = _never_taken(rule, urgent.version)
     if dropped is not None:
         why = reason("lint/urgent-outside", version=urgent.version, problem=dropped.reason.sentence)

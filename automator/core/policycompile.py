@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from pathspec import GitIgnoreSpec
@@ -288,12 +288,27 @@ class _Compiler:
                 self._bad(
                     f"platforms[{i}]", f'"{text}" is no platform', "write `linux/amd64`, `linux/arm/v7` …"
                 )
-        if keys.urgent is not None and TAG.fullmatch(keys.urgent.version) is None:
-            self._bad("urgent.version", f'"{keys.urgent.version}" is no tag', "write one tag")
+        if keys.urgent is not None:
+            self._check_urgent(keys.urgent.version)
         for key in BINDS_DIGEST:
             if keys.pin == "tag" and getattr(keys, key) is not None:
                 problem = f"`{key}` binds a digest, which is not `pin: tag`"
                 self._problem("pin", "policy/conflict", problem=problem)
+
+    def _check_urgent(self, text: str) -> None:
+        """One version: a tag, and under `follow` a digest, since each push gives the tag another one. What
+        the defaults name may be meant for workloads of the other kind, and has no effect here."""
+        is_tag, is_digest = TAG.fullmatch(text) is not None, DIGEST.fullmatch(text) is not None
+        inherited = "urgent" not in self._entry.own
+        if inherited and (is_tag or is_digest):
+            return
+        if self._keys.follow is None and not is_tag:
+            self._bad("urgent.version", f'"{text}" is no tag', "write one tag")
+        elif self._keys.follow is not None and is_tag:
+            problem = f'`follow` needs the digest `sha256:…` that is urgent: "{text}" would be so for ever'
+            self._problem("urgent.version", "policy/conflict", problem=problem)
+        elif self._keys.follow is not None and not is_digest:
+            self._bad("urgent.version", f'"{text}" is no digest', "write the digest, `sha256:…`")
 
     # -- guards
 
@@ -389,7 +404,7 @@ def _no_time(place: Place, key: str, text: str) -> Reason:
         "policy/invalid-value",
         place=place,
         key=key,
-        problem=f'"{text}" is no RFC 3339 time',
+        problem=f'"{text}" is no RFC 3339 time {TIME_SPAN}',
         hint="write a time with its zone, such as 2026-12-01T09:00:00Z",
     )
 
@@ -411,11 +426,18 @@ _RFC3339 = re.compile(
 )
 
 
+TIME_SPAN = "from 1970 to 2199"
+"""Which times may be said, for people: far enough from the ends of the calendar that ages, soaks and the
+horizon of windows can be added to them."""
+_FIRST, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
 def parse_time(text: str) -> datetime | None:
-    """An RFC 3339 time (date, time to the second, zone), or None."""
+    """An RFC 3339 time (date, time to the second, zone) of `TIME_SPAN`, in UTC, or None."""
     if _RFC3339.fullmatch(text) is None:
         return None
     try:
-        return datetime.fromisoformat(text.upper())
-    except ValueError:
+        time = datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
+    return time if _FIRST <= time < _END else None

@@ -106,7 +106,7 @@ class Rule:
                 return Dropped(tag, "tag/excluded", (("glob", glob.text),), key)
         how = self._how
         rank = how.rank(key)
-        if self.reject and self._rejected(tag, key, rank):
+        if self.reject and (tag in self.reject or self._spells(self.reject, key, rank)):
             return Dropped(tag, "tag/rejected", (), key)
         if rank is None:
             return Dropped(tag, "tag/unreadable", (("key", key), ("wanted", how.wanted)), key)
@@ -130,18 +130,20 @@ class Rule:
         return self._how.rank(tag if key is None else key)
 
     def names(self, versions: tuple[str, ...], tag: str, digest: str | None = None) -> bool:
-        """Whether a list of exact versions names this tag: by its text, the text of its key, or its
-        digest."""
+        """Whether a list of exact versions names this tag: by its text, its key under whatever spelling
+        (`1.4.3`, `v1.4.3`), or its digest."""
         if not versions:
             return False
-        key = tag if self.matcher is None else self.matcher.key(tag)
-        return tag in versions or digest in versions or key in versions
-
-    def _rejected(self, tag: str, key: str, rank: Rank | None) -> bool:
-        """Whether a person refused this version, under whatever spelling (`1.4.3`, `v1.4.3`)."""
-        if tag in self.reject or key in self.reject:
+        if tag in versions or digest in versions:
             return True
-        return rank is not None and any(self._how.rank(text) == rank for text in self.reject)
+        key = tag if self.matcher is None else self.matcher.key(tag)
+        return key is not None and self._spells(versions, key, self._how.rank(key))
+
+    def _spells(self, versions: tuple[str, ...], key: str, rank: Rank | None) -> bool:
+        """Whether one of the texts is this key, or another spelling of the same version."""
+        if key in versions:
+            return True
+        return rank is not None and any(self._how.rank(text) == rank for text in versions)
 
     def version(self, tag: str) -> version.SemVer | None:
         """The semantic version that a tag's key spells; None under other orders, and for a tag whose key

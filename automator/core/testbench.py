@@ -14,17 +14,18 @@ from typing import Any, NamedTuple
 
 from automator.core.decide import Decision, Need, decide
 from automator.core.explain import Question, Verdict, explain
-from automator.core.facts import Facts, Sighting, site_key
+from automator.core.facts import Facts, Sighting, Unavailable, site_key
 from automator.core.guards import upstream_names
 from automator.core.history import SiteHistory
 from automator.core.policy import Workload
-from automator.core.policycompile import parse_time
+from automator.core.policycompile import TIME_SPAN, parse_time
 from automator.core.reference import DIGEST, TAG, Image, TagList
 from automator.core.site import Site, locate
 from automator.errors import UsageError
 from automator.reasons import reason
 
-LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+LONG_AGO = datetime(1950, 1, 1, tzinfo=UTC)
+"""Older than any `min_age`, at the earliest time at which a policy can be tried."""
 MAX_TAGS = 200_000
 
 
@@ -73,7 +74,8 @@ def _tag_line(name: str, number: int, words: list[str]) -> TagLine:
         if key in ("seen", "built"):
             time = parse_time(value)
             if time is None:
-                raise _wrong(name, number, f'"{word}" holds no time such as 2026-12-01T09:00:00Z')
+                problem = f'"{word}" holds no time {TIME_SPAN}, such as 2026-12-01T09:00:00Z'
+                raise _wrong(name, number, problem)
             told[key] = time
         elif key == "digest" and DIGEST.fullmatch(value):
             told[key] = value
@@ -90,8 +92,8 @@ def _wrong(name: str, number: int, problem: str) -> UsageError:
 
 def try_policy(workload: Workload, lines: Sequence[TagLine], current: str | None, now: datetime) -> Trial:
     """What the policy of a workload says of tags at a time, for a site at `current`; without it, for one
-    where any version may be taken, as at adoption. People's verdicts and upstream workloads are unknown
-    here: nothing was turned away, and `after` waits.
+    where any version may be taken, as at adoption, or that is at the tag that is followed. People's
+    verdicts and upstream workloads are unknown here: nothing was turned away, and `after` waits.
 
     Raises UsageError (`usage/current`) where `current` is no tag.
     """
@@ -106,16 +108,17 @@ def try_policy(workload: Workload, lines: Sequence[TagLine], current: str | None
 
 def _site(workload: Workload, current: str | None) -> Site:
     """A place that holds the current version."""
-    tag, at, digest = (current or "none").partition("@")
+    value = current or workload.rule.followed or "none"
+    tag, at, digest = value.partition("@")
     if TAG.fullmatch(tag) is None or (at and DIGEST.fullmatch(digest) is None):
         raise UsageError(reason("usage/current", current=current))
-    text = f"image: {workload.repository}:{current or 'none'}\n"
+    text = f"image: {workload.repository}:{value}\n"
     (site,) = (site.at("current.yaml") for site in locate(text, "current.yaml").sites)
-    return site if current is not None else replace(site, tag=None)
+    return replace(site, tag=None) if current is None and workload.rule.followed is None else site
 
 
 def _facts(workload: Workload, lines: Sequence[TagLine], site: Site) -> Facts:
-    images: dict[str, Image] = {}
+    images: dict[str, Image | Unavailable] = {}
     seen: dict[str, Sighting] = {}
     built: dict[str, datetime | None] = {}
     for line in lines:
@@ -125,7 +128,9 @@ def _facts(workload: Workload, lines: Sequence[TagLine], site: Site) -> Facts:
         seen[line.tag] = Sighting(digest, line.seen or LONG_AGO)
         built[line.tag] = line.built
     if site.tag is not None and site.tag not in images:
-        images[site.tag] = Image(site.digest or _made_up(site.tag))
+        answer = "it is not in the file"
+        why = reason("registry/not-found", repository=workload.repository, what=site.tag, answer=answer)
+        images[site.tag] = Unavailable(why)
         built[site.tag] = None
     upstreams: Mapping[str, None] = {}
     if workload.guards.after is not None:

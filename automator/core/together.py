@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from automator.core import guards
 from automator.core.decide import (
+    CLOCKS,
     DEFAULT_LIMITS,
     Decision,
     Facts,
@@ -32,11 +33,14 @@ from automator.core.decide import (
     people,
     prepare,
     release,
+    shown_current,
+    stopped_by_person,
 )
 from automator.core.guards import Stop
-from automator.core.policy import Group, Workload
+from automator.core.policy import Candidate, Group, Workload
 from automator.core.reference import Image, TagList
 from automator.core.site import Site
+from automator.core.standing import current_of
 from automator.reasons import Reason, Status, reason
 
 
@@ -67,28 +71,73 @@ def decide_group(
     hold the others. The result does not depend on the order of the members.
     """
     ordered = sorted(members, key=lambda member: member.workload.name)
+    if blocked or any(_is_stopped_already(member, now) for member in ordered):
+        return _none_asked(group, ordered, blocked, now, limits)
     if group.match == "any":
-        return _each_its_own(group, ordered, blocked, now, limits)
-    return _one_version(group, ordered, blocked, now, limits)
+        return _each_its_own(group, ordered, now, limits)
+    return _one_version(group, ordered, now, limits)
 
 
-def _each_its_own(
+def _is_stopped_already(member: Member, now: datetime) -> bool:
+    """Whether a member cannot move, whatever registries and history would say."""
+    return (
+        not member.sites
+        or stopped_by_person(member.workload, now) is not None
+        or any(site.held is not None for site in member.sites)
+    )
+
+
+def _none_asked(
     group: Group, members: Sequence[Member], blocked: Mapping[str, Reason], now: datetime, limits: Limits
 ) -> Answers:
+    """A group that cannot move: what can be told of each member without one more fact."""
+    found = {
+        m.workload.name: prepare(m.workload, m.sites, m.tags, m.facts, now, limits, m.judged) for m in members
+    }
+    stopping = {
+        name: s for name, s in found.items() if isinstance(s, Stay) and s.status is not Status.CURRENT
+    }
+    who, why, status = _culprit(stopping, blocked)
+    outcome: dict[str, Decision | Need] = {}
+    for member in members:
+        name = member.workload.name
+        ground = found[name]
+        if isinstance(ground, Ground) and not newer(ground, member.facts):
+            stay = choose(ground, member.facts, now, limits)
+            outcome[name] = _at_newest(ground) if isinstance(stay, Need) else stay
+        elif isinstance(ground, Ground):
+            outcome[name] = _member_stops(group, ground, ground.candidates[0].tag, who, why, status)
+        elif isinstance(ground, Stay):
+            outcome[name] = ground
+        else:
+            tag = member.workload.rule.followed
+            told = _for_its_sake(group, who, why, tag or "whatever is newer")
+            shown = shown_current(member.workload, member.sites, member.facts)
+            outcome[name] = Stay(status, told, shown, tag)
+    return outcome
+
+
+def _each_its_own(group: Group, members: Sequence[Member], now: datetime, limits: Limits) -> Answers:
     found: dict[str, Decision | Need] = {
         m.workload.name: decide(m.workload, m.sites, m.tags, m.facts, now, limits, m.judged) for m in members
     }
     needs = _needs(found)
     if needs:
         return needs
-    stays = [(name, stay) for name, stay in found.items() if isinstance(stay, Stay)]
-    stopping = {name: stay for name, stay in stays if stay.status is not Status.CURRENT}
-    return _all_or_none(group, found, stopping, blocked)
+    stops: dict[str, Stay | Stop] = {}
+    for member in members:
+        name, stay = member.workload.name, found[member.workload.name]
+        if isinstance(stay, Stay) and stay.status is not Status.CURRENT:
+            stops[name] = stay
+        elif isinstance(stay, Stay):  # the windows of who need not move stop the others all the same
+            tag = member.workload.rule.followed or current_of(member.workload, member.sites, member.facts).tag
+            window = guards.closed(member.workload, tag or "", now)
+            if window is not None:
+                stops[name] = window
+    return _all_or_none(group, found, stops)
 
 
-def _one_version(
-    group: Group, members: Sequence[Member], blocked: Mapping[str, Reason], now: datetime, limits: Limits
-) -> Answers:
+def _one_version(group: Group, members: Sequence[Member], now: datetime, limits: Limits) -> Answers:
     found: dict[str, Ground | Decision | Need] = {
         m.workload.name: prepare(m.workload, m.sites, m.tags, m.facts, now, limits, m.judged) for m in members
     }
@@ -107,9 +156,9 @@ def _one_version(
     stopping = {n: s for n, s in settled.items() if isinstance(s, Stay) and s.status is not Status.CURRENT}
     if not moving:
         return settled
-    if stopping or blocked:
+    if stopping:
         for name, ground in moving.items():
-            settled[name] = _waits_for(group, ground, stopping, blocked)
+            settled[name] = _waits_for(group, ground, stopping)
         return settled
     refusals = {name: people(ground, facts[name]) for name, ground in moving.items()}
     if _needs(refusals):
@@ -119,7 +168,7 @@ def _one_version(
             stopping[name] = settled[name] = answer
     if stopping:
         for name in moving.keys() - stopping.keys():
-            settled[name] = _waits_for(group, moving[name], stopping, blocked)
+            settled[name] = _waits_for(group, moving[name], stopping)
         return settled
     tests = {name: answer for name, answer in refusals.items() if callable(answer)}
     return _together(_Open(group, grounds, tests, facts, now, limits), settled)
@@ -136,13 +185,21 @@ class _Open(NamedTuple):
     now: datetime
     limits: Limits
 
-    def answers(self, version: Mapping[str, Ranked]) -> dict[str, Image | Stop | Need]:
-        """What becomes of a version for each member that would move to it."""
+    def answers(self, version: Mapping[str, Ranked], *, polls: bool) -> dict[str, Image | Stop | Need]:
+        """What becomes of a version for each member that would move to it, and the windows of those that
+        are at it and are closed now."""
         found: dict[str, Image | Stop | Need] = {}
+        for name in self.grounds.keys() - version.keys():
+            ground = self.grounds[name]
+            window = guards.closed(ground.workload, ground.current.tag or "", self.now)
+            if window is not None:
+                found[name] = window
         for name, candidate in version.items():
             ground, why = self.grounds[name], self.refusals[name](candidate)
             found[name] = (
-                guards.passes(ground.workload, ground.current, candidate.tag, self.facts[name], self.now)
+                guards.passes(
+                    ground.workload, ground.current, candidate.tag, self.facts[name], self.now, polls=polls
+                )
                 if why is None
                 else Stop(Status.HELD, why)
             )
@@ -170,21 +227,20 @@ class _Stopped(NamedTuple):
     @property
     def ends(self) -> tuple[datetime, str] | None:
         """When the last of its stops ends by itself, and at which member; None where one does not."""
-        times = [(stop.reason.changes_at, name) for name, stop in self.stops.items()]
-        ends = [(at, name) for at, name in times if at is not None]
-        return max(ends) if len(ends) == len(times) else None
+        who = _last(self.stops)
+        at = self.stops[who].reason.changes_at
+        return None if at is None else (at, who)
 
 
 def _together(open_to: _Open, settled: Mapping[str, Decision | Need]) -> Answers:
     """The best version that all members share and whose guards all let it through."""
     group, grounds, facts = open_to.group, open_to.grounds, open_to.facts
     stopped: list[_Stopped] = []
-    clock_runs = False
-    looked_up = 0
-    for version in shared(grounds, facts):
-        if clock_runs and open_to.must_be_seen(version):
+    clocks = looked_up = 0
+    for i, version in enumerate(shared(grounds, facts)):
+        if clocks >= CLOCKS and open_to.must_be_seen(version):
             continue
-        answers = open_to.answers(version)
+        answers = open_to.answers(version, polls=i == 0)
         stops = {name: stop for name, stop in answers.items() if isinstance(stop, Stop)}
         passing = {name: stop for name, stop in stops.items() if not stop.is_final}
         needs = _needs(answers)
@@ -196,23 +252,21 @@ def _together(open_to: _Open, settled: Mapping[str, Decision | Need]) -> Answers
         if not stops:
             images = {name: image for name, image in answers.items() if isinstance(image, Image)}
             moves = {
-                name: release(grounds[name], version[name], i, facts[name]) for name, i in images.items()
+                name: _joined(group, release(grounds[name], version[name], image, facts[name]))
+                for name, image in images.items()
             }
-            return {**settled, **_current_at(grounds, version, moves), **_joined(group, moves)}
+            return {**_current_at(grounds, version, moves), **settled, **moves}
         looked_up += open_to.was_looked_up(version)
         if not passing:  # without an answer nobody knows which version is the best
             return {**settled, **_none_passed(open_to, [_Stopped(version, stops)])}
         stopped.append(_Stopped(version, passing))
         ages = any(stop.reason.code == "guard/min-age" for stop in passing.values())
-        clock_runs = clock_runs or (ages and stopped[-1].ends is not None)
+        clocks += ages and stopped[-1].ends is not None
     return {**settled, **_none_passed(open_to, stopped)}
 
 
-def _joined(group: Group, moves: Mapping[str, Decision]) -> dict[str, Decision]:
-    return {
-        name: replace(move, together=group.name) if isinstance(move, Release) else move
-        for name, move in moves.items()
-    }
+def _joined(group: Group, move: Decision) -> Decision:
+    return replace(move, together=group.name) if isinstance(move, Release) else move
 
 
 def _too_many(ground: Ground, limits: Limits) -> Stop:
@@ -236,16 +290,18 @@ def _none_passed(open_to: _Open, stopped: Sequence[_Stopped]) -> dict[str, Decis
         version, stops = stopped[i]
     else:
         version, stops = stopped[0]
-        who = min(stops)
+        who = _last(stops)
     stop = stops[who]
+    polled = any(stop.is_polled for _, stops in stopped for stop in stops.values())
+    hourly = any(stop.is_of_digest for _, stops in stopped for stop in stops.values())
     for name in open_to.refusals:
         ground = grounds[name]
         tag = version[name].tag if name in version else newer(ground, open_to.facts[name])[0].tag
         if name == who:
-            polled = any(stop.is_polled for _, stops in stopped for stop in stops.values())
-            outcome[name] = Stay(stop.status, stop.reason, ground.shown, tag, polled)
+            outcome[name] = Stay(stop.status, stop.reason, ground.shown, tag, polled, hourly)
         else:
-            outcome[name] = _member_stops(group, ground, tag, who, stop.reason, stop.status)
+            stay = _member_stops(group, ground, tag, who, stop.reason, stop.status)
+            outcome[name] = replace(stay, polled=polled, hourly=hourly)
     return outcome
 
 
@@ -281,7 +337,7 @@ def shared(grounds: Mapping[str, Ground], facts: Mapping[str, Facts]) -> tuple[M
         here = next((c for c in ground.candidates if c.tag == ground.current.tag), None)
         if here is not None:
             offered[_identity(ground, here)] = None
-        elif ground.current.rank is not None and ground.workload.rule.order != "newest":
+        elif ground.current.rank is not None and _is_accepted(ground):
             offered[ground.current.rank] = None
         offers[name] = offered
     names = sorted(offers)
@@ -292,6 +348,13 @@ def shared(grounds: Mapping[str, Ground], facts: Mapping[str, Facts]) -> tuple[M
         if version:
             found.append(version)
     return tuple(sorted(found, key=lambda v: _place(v, names), reverse=True))
+
+
+def _is_accepted(ground: Ground) -> bool:
+    """Whether filters and range accept the current version. That no list has it says nothing; under
+    `order: newest` it is the same version as another's only where it is listed."""
+    tag, rule = ground.current.tag, ground.workload.rule
+    return tag is not None and rule.order != "newest" and isinstance(rule.judge(tag), Candidate)
 
 
 def _identity(ground: Ground, candidate: Ranked) -> Any:
@@ -311,45 +374,51 @@ def _current_at(
 ) -> dict[str, Decision]:
     """Members that are at the group's version already."""
     return {
-        name: Stay(
-            Status.CURRENT,
-            reason(
-                "current/newest",
-                current=ground.current.tag,
-                count=ground.listed,
-                rule=ground.workload.rule.text,
-            ),
-            ground.shown,
-        )
+        name: _at_newest(ground)
         for name, ground in grounds.items()
         if name not in version and name not in releases
     }
 
 
+def _at_newest(ground: Ground) -> Stay:
+    rule = ground.workload.rule
+    why = reason("current/newest", current=ground.current.tag, count=ground.listed, rule=rule.text)
+    return Stay(Status.CURRENT, why, ground.shown)
+
+
 def _all_or_none(
-    group: Group,
-    found: Mapping[str, Decision | Need],
-    stopping: Mapping[str, Stay],
-    blocked: Mapping[str, Reason],
+    group: Group, found: Mapping[str, Decision | Need], stops: Mapping[str, Stay | Stop]
 ) -> Answers:
+    """Each member's own decision where nothing stops any; else who would move, or may at a time at which
+    another is stopped still, is told of the stop that lasts longest."""
+    if not stops:
+        return {
+            name: _joined(group, decision)
+            for name, decision in found.items()
+            if not isinstance(decision, Need)
+        }
+    who, why, status = _culprit(stops, {})
     outcome: dict[str, Decision | Need] = {}
     for name, decision in found.items():
-        if not isinstance(decision, Release):
-            outcome[name] = decision
-        elif not (stopping or blocked):
-            outcome[name] = replace(decision, together=group.name)
+        if isinstance(decision, Release):
+            told = _for_its_sake(group, who, why, decision.tag)
+            outcome[name] = Stay(status, told, decision.current, decision.tag)
+        elif isinstance(decision, Stay) and decision.candidate and _ends_before(decision.reason, why):
+            told = _for_its_sake(group, who, why, decision.candidate)
+            outcome[name] = replace(decision, status=status, reason=told)
         else:
-            who, why, status = _culprit(stopping, blocked)
-            outcome[name] = Stay(
-                status, _for_its_sake(group, who, why, decision.tag), decision.current, decision.tag
-            )
+            outcome[name] = decision
     return outcome
 
 
-def _waits_for(
-    group: Group, ground: Ground, stopping: Mapping[str, Stay], blocked: Mapping[str, Reason]
-) -> Stay:
-    who, why, status = _culprit(stopping, blocked)
+def _ends_before(stop: Reason, other: Reason) -> bool:
+    if stop.changes_at is None:
+        return False
+    return other.changes_at is None or stop.changes_at < other.changes_at
+
+
+def _waits_for(group: Group, ground: Ground, stopping: Mapping[str, Stay]) -> Stay:
+    who, why, status = _culprit(stopping, {})
     return _member_stops(group, ground, ground.candidates[0].tag, who, why, status)
 
 
@@ -358,12 +427,24 @@ def _member_stops(group: Group, ground: Ground, tag: str, who: str, why: Reason,
     return Stay(held, _for_its_sake(group, who, why, tag), ground.shown, tag)
 
 
-def _culprit(stopping: Mapping[str, Stay], blocked: Mapping[str, Reason]) -> tuple[str, Reason, Status]:
+def _culprit(
+    stopping: Mapping[str, Stay | Stop], blocked: Mapping[str, Reason]
+) -> tuple[str, Reason, Status]:
+    """Who holds the group longest, why, and what that makes the others."""
     if blocked:
         who, why = min(blocked.items())
         return who, why, Status.HELD
-    who, stay = min(stopping.items())
-    return who, stay.reason, Status.WAITING if stay.status is Status.WAITING else Status.HELD
+    who = _last(stopping)
+    stop = stopping[who]
+    return who, stop.reason, Status.WAITING if stop.status is Status.WAITING else Status.HELD
+
+
+def _last(stops: Mapping[str, Stay | Stop]) -> str:
+    """Whose stop ends last; before all, the first by name of those that do not end by themselves."""
+    endless = [name for name, stop in stops.items() if stop.reason.changes_at is None]
+    if endless:
+        return min(endless)
+    return max((at, name) for name, stop in stops.items() if (at := stop.reason.changes_at) is not None)[1]
 
 
 def _for_its_sake(group: Group, who: str, why: Reason, tag: str) -> Reason:

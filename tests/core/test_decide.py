@@ -139,6 +139,20 @@ def test_a_workload_without_a_site_is_held() -> None:
     assert code(settled(workload(SEMVER), (), listed("1.4.3"), Facts())) == "site/none"
 
 
+@pytest.mark.parametrize(
+    ("until", "shown"),
+    [
+        ("2199-12-31T23:59:59Z", "2199-12-31 23:59 UTC"),
+        ("2200-01-01T13:59:59+14:00", "2199-12-31 23:59 UTC"),
+        ("1969-12-31T14:00:00-14:00", None),
+    ],
+)
+def test_a_hold_may_last_until_the_last_time_that_there_is(until: str, shown: str | None) -> None:
+    policy = workload(SEMVER, f'hold: {{reason: audit, until: "{until}"}}', "min_age: 3650d", "pin: digest")
+    stopped = decide(policy, sites(":1.4.2"), listed("1.4.3"), Facts(), NOW)
+    assert (shown in stopped.reason.sentence) if shown else isinstance(stopped, Need)  # type: ignore[union-attr]
+
+
 def test_a_hold_stops_until_its_end_and_says_when() -> None:
     until = NOW + timedelta(hours=2)
     policy = workload(SEMVER, f'hold: {{reason: "load test", until: "{until:%Y-%m-%dT%H:%M:%SZ}"}}')

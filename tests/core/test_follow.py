@@ -120,11 +120,25 @@ def test_guards_hold_a_followed_digest_back_as_they_do_a_version(keys: str, outc
     assert told(follower(keys).decide()) == outcome
 
 
-def test_urgent_names_the_tag() -> None:
-    keys = ("min_age: 1d", 'windows: [{deny: "0 9 * * *", for: 2h}]', "urgent: {version: '7', reason: CVE}")
-    release = follower(*keys).decide()
+def test_urgent_names_a_digest_and_no_later_one_of_the_tag() -> None:
+    urgent = f"urgent: {{version: '{NEW}', reason: CVE}}"
+    windows = 'windows: [{deny: "0 9 * * *", for: 2h}]'
+    release = follower("min_age: 1d", windows, urgent).decide()
     assert isinstance(release, Release)
     assert release.is_urgent
+    assert code(follower("min_age: 1d", windows, urgent, serves=THIRD).decide()) == "guard/min-age"
+    assert code(follower(windows, urgent, serves=THIRD).decide()) == "guard/window"
+    plain = follower(urgent, serves=THIRD).decide()
+    assert isinstance(plain, Release)
+    assert not plain.is_urgent
+
+
+@pytest.mark.parametrize("remembered", [OLD, NEW])
+def test_an_urgent_digest_does_not_wait_for_the_age_of_what_was_under_the_tag_before(remembered: str) -> None:
+    young = {"7": Sighting(remembered, NOW - timedelta(minutes=5))}
+    urgent = f"urgent: {{version: '{NEW}', reason: CVE}}"
+    assert told(follower("min_age: 1d", urgent, since=young).decide()) == "to 7"
+    assert code(follower("min_age: 1d", urgent, serves=THIRD, since=young).decide()) == "guard/min-age"
 
 
 def test_a_digest_that_moves_while_it_ages_begins_anew() -> None:

@@ -282,6 +282,39 @@ def test_an_accepted_version_comes_back_although_it_was_turned_away_and_no_other
     assert told(world("accept: ['1.4.4']", tags=tags, pasts=turned).decide()) == "to 1.4.4"
 
 
+@pytest.mark.parametrize(("spelled", "tag"), [("1.4.4", "v1.4.4"), ("v1.4.4", "1.4.4"), ("1.04.4", "1.4.4")])
+def test_an_accepted_version_is_one_however_it_is_spelled(spelled: str, tag: str) -> None:
+    owned = sites("1.4.2")
+    turned = {owned[0].file: past(owned[0], "1.4.2", Wrote(tag, ours=True), "1.4.2")}
+    assert told(world(f"accept: ['{spelled}']", tags=f"1.4.3 {tag}", pasts=turned).decide()) == f"to {tag}"
+
+
+@pytest.mark.parametrize(
+    ("keys", "named", "others"),
+    [
+        ('semver: "*"', ("1.4.3", "v1.4.3"), ("1.4.4", "1.4.3-1", "latest")),
+        ('semver: "*"\nversions: lenient', ("1.4.3", "v1.4.3"), ("1.4", "1")),
+        ('semver: "*"\nglob: "web-{key}"', ("web-1.4.3", "web-v1.4.3"), ("1.4.4", "web-1.4.4")),
+        ("order: version", ("1.4.3", "v1.4.3", "1.4.3.0"), ("1.4.3.1",)),
+        ("order: alphabetical", ("1.4.3",), ("v1.4.3",)),
+        ('order: newest\nglob: "web-{key}"', ("web-1.4.3",), ("web-v1.4.3",)),
+    ],
+)
+def test_a_version_that_is_named_is_compared_as_its_order_compares(
+    keys: str, named: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    rule = workload(*keys.splitlines()).rule
+    assert [tag for tag in (*named, *others) if rule.names(("1.4.3",), tag)] == list(named)
+
+
+def test_a_number_that_is_named_is_compared_as_a_number() -> None:
+    rule = workload('glob: "main-*-{key}"', "order: numeric").rule
+    assert [tag for tag in ("main-a-57", "main-b-057", "main-a-58") if rule.names(("57",), tag)] == [
+        "main-a-57",
+        "main-b-057",
+    ]
+
+
 def test_an_accepted_version_is_taken_after_a_rewind_too() -> None:
     rewound = frozenset({"1.4.4"})
     assert code(world(tags="1.4.3 1.4.4", withdrawn=rewound).decide()) == "history/rewound"
@@ -316,6 +349,12 @@ def test_an_urgent_version_waits_for_no_time_but_for_everything_else(
     assert told(world(URGENT, *keys, tags="1.4.3").decide()) == outcome
     if outcome.startswith("to "):
         assert told(world(*keys, tags="1.4.3").decide()) != outcome
+
+
+def test_an_urgent_version_is_one_however_it_is_spelled() -> None:
+    found = world(URGENT, "min_age: 1d", WORKDAYS, tags="v1.4.3 v1.4.4").decide()
+    assert isinstance(found, Release)
+    assert (found.tag, found.is_urgent) == ("v1.4.3", True)
 
 
 def test_urgent_is_for_one_version_only_and_not_for_a_newer_one() -> None:

@@ -12,6 +12,8 @@ from automator.core.policy import Group, InvalidWorkload, PolicySet, Urgent, Wor
 from automator.core.promotion import After
 from automator.core.reference import Repository
 
+DIGEST = f"sha256:{'a1' * 32}"
+
 
 def read(text: str, **files: str) -> PolicySet:
     """Policies of `policies/shop.yaml`, and of others by name."""
@@ -161,6 +163,7 @@ MISTAKES = [
     ("reject: ['>=1.4']", "policy/invalid-value", 'reject[0]: ">=1.4" is neither', "sha256:…"),
     ("accept: ['sha256:abc']", "policy/invalid-value", 'accept[0]: "sha256:abc"', "sha256:…"),
     ("accept: ['1.4.3'], reject: ['1.4.3']", "policy/conflict", "`reject` too", "remove one"),
+    ("downgrade: yes", "policy/wrong-type", "downgrade is a boolean (yes)", "write true or false"),
     ("downgrade: 'true'", "policy/wrong-type", 'downgrade is "true"', "write true or false"),
     ("align: 1", "policy/wrong-type", "align is the number 1", "write true or false"),
     ("urgent: '1.4.3'", "policy/wrong-type", "urgent is", "write a mapping"),
@@ -168,6 +171,7 @@ MISTAKES = [
     ("urgent: {reason: CVE}", "policy/missing-key", "urgent.version is missing", "add the key"),
     ("urgent: {version: 1.4, reason: x}", "policy/unquoted", "urgent.version is the number", '"1.4"'),
     ("urgent: {version: '>1', reason: x}", "policy/invalid-value", '">1" is no tag', "write one tag"),
+    (f"urgent: {{version: '{DIGEST}', reason: x}}", "policy/invalid-value", "is no tag", "write one tag"),
     ("urgent: {version: '1.4.3', reason: ''}", "policy/wrong-type", 'reason is ""', "not empty"),
     ("tags_from: Not/A", "policy/invalid-value", "tags_from", "ghcr.io/acme/web"),
     ("tags_from: ghcr.io/acme/web:1", "policy/invalid-value", "tags_from", "without `:1`"),
@@ -235,12 +239,33 @@ def test_follow_stands_alone(key: str) -> None:
     [
         *("min_age: 1h", "platforms: [linux/amd64]", "reject: ['7']", "accept: ['8']", "pin: digest"),
         *("hold: {reason: x}", "windows: [{deny: '0 9 * * *', for: 1h}]", "group: {name: a, match: any}"),
-        "urgent: {version: '7', reason: x}",
+        f"urgent: {{version: '{DIGEST}', reason: x}}",
     ],
 )
 def test_follow_goes_with_guards(keys: str) -> None:
     rule = workload(f"follow: '7', {keys}").rule
     assert (rule.followed, rule.text) == ("7", 'follow "7"')
+
+
+@pytest.mark.parametrize("version", ["7", "8", "latest"])
+def test_under_follow_only_a_digest_is_urgent(version: str) -> None:
+    urgent = f"urgent: {{version: '{version}', reason: x}}"
+    policies = read(f"version: 1\nworkloads:\n  web: {{image: redis, follow: '7', {urgent}}}\n")
+    assert codes(policies) == [(3, "policy/conflict")]
+    assert "workloads.web.urgent.version: " in policies.problems[0][1].sentence
+
+
+def test_an_urgent_version_in_the_defaults_is_none_of_a_follower_s() -> None:
+    policies = read(
+        """\
+        version: 1
+        defaults: {urgent: {version: "1.4.3", reason: CVE}}
+        workloads:
+          web: {image: acme/web, semver: "1.x"}
+          cache: {image: redis, follow: "7"}
+        """
+    )
+    assert codes(policies) == []
 
 
 def test_of_all_tags_only_the_followed_one_passes() -> None:

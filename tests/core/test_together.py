@@ -139,6 +139,79 @@ def test_no_time_is_told_where_time_alone_changes_nothing() -> None:
     assert {f.reason.changes_at for f in found.values() if isinstance(f, Stay)} == {None}
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_whatever_their_names_the_member_that_time_does_not_help_is_told(swapped: bool) -> None:
+    names = ("web", "api") if swapped else ("api", "web")
+    tags = "1.4.0 1.5.0"
+    lacking = member(names[0], "1.4.0", tags, "step: patch")
+    assert outcomes(lacking, member(names[1], "1.4.0", tags, "min_age: 2h")) == {
+        names[0]: "guard/step",
+        names[1]: "group/member-stops",
+    }
+
+
+# -- who is at the version already ---------------------------------------------------------------------
+
+
+def test_a_version_that_a_members_own_policy_refuses_is_no_common_one() -> None:
+    tags = "1.0.0 1.9.0 2.0.0"
+    worlds = (
+        member("api", "2.0.0", tags, 'semver: "<2"', "downgrade: true"),
+        member("web", "1.0.0", tags, 'semver: ">=1"'),
+    )
+    assert outcomes(*worlds) == {"api": "to 1.9.0", "web": "to 1.9.0"}
+
+
+@pytest.mark.parametrize("refused", ['reject: ["1.5.0"]', 'exclude: ["1.5.*"]'])
+def test_nobody_follows_a_member_to_what_its_own_policy_refuses(refused: str) -> None:
+    api = member("api", "1.5.0", "1.4.0 1.5.0 1.6.0", refused)
+    assert outcomes(api, member("web", "1.4.0", "1.4.0 1.5.0")) == {
+        "api": "group/no-common",
+        "web": "group/no-common",
+    }
+
+
+def test_a_member_whose_version_no_list_has_is_caught_up_with() -> None:
+    assert outcomes(member("api", "1.5.0", "1.4.0"), member("web", "1.4.0", "1.5.0")) == {
+        "api": "current/newest",
+        "web": "to 1.5.0",
+    }
+
+
+CLOSED = 'windows: [{deny: "0 9 * * *", for: 3h}]'
+
+
+@pytest.mark.parametrize("group", [GROUP, ANY], ids=["version", "any"])
+def test_the_windows_of_who_is_at_the_version_already_stop_the_others(group: str) -> None:
+    def worlds() -> tuple[World, World]:
+        return (
+            member("api", "1.5.0", "1.5.0", CLOSED, group=group),
+            member("web", "1.4.0", "1.5.0", group=group),
+        )
+
+    found = decide_together(worlds())
+    assert {name: told(f) for name, f in found.items()} == {
+        "api": "current/newest",
+        "web": "group/member-stops",
+    }
+    web = found["web"]
+    assert isinstance(web, Stay)
+    assert (web.status, web.reason.changes_at) == (Status.WAITING, NOW + timedelta(hours=2))
+    later = decide_together(worlds(), now=NOW + timedelta(hours=2))
+    assert {name: told(f) for name, f in later.items()} == {"api": "current/newest", "web": "to 1.5.0"}
+
+
+def test_the_windows_of_who_is_at_the_version_and_might_go_on_stop_the_others() -> None:
+    worlds = member("api", "1.5.0", "1.5.0 1.6.0", CLOSED), member("web", "1.4.0", "1.5.0")
+    assert outcomes(*worlds) == {"api": "guard/window", "web": "group/member-stops"}
+
+
+def test_who_is_at_the_urgent_version_has_no_window_for_it() -> None:
+    urgent = 'urgent: {version: "1.5.0", reason: CVE-2026-1}'
+    worlds = member("api", "1.5.0", "1.5.0", CLOSED, urgent), member("web", "1.4.0", "1.5.0")
+    assert outcomes(*worlds) == {"api": "current/newest", "web": "to 1.5.0"}
+
+
 MORNING = 'windows: [{allow: "0 9 * * *", for: 2h}]'
 NOON = 'windows: [{allow: "30 10 * * *", for: 2h}]'
 
@@ -197,6 +270,49 @@ def test_a_member_that_cannot_be_decided_holds_all(group: str) -> None:
     assert why.sentence in web.reason.sentence
     current = decide_together([member("web", "1.5.0", "1.5.0", group=group)], blocked={"api": why})
     assert code(current["web"]) == "current/newest"
+
+
+@pytest.mark.parametrize("group", [GROUP, ANY], ids=["version", "any"])
+def test_while_a_person_holds_one_member_nobody_is_asked_for_anything(group: str) -> None:
+    held = member("api", "1.4.0", "1.5.0", "hold: {reason: audit}", group=group)
+    pinned = f"1.5.0@{digest('1.5.0')}"
+    worlds = [
+        held,
+        member("web", "1.4.0", "1.5.0", group=group),
+        member("job", "1.5.0", "1.5.0", group=group),
+        member("pin", pinned, "1.5.0", group=group),
+        member("cron", "latest", "1.5.0", group=group),
+        member("new", "main-1", "main-1 main-2", 'glob: "main-*"', "order: newest", group=group),
+    ]
+    assert outcomes(*worlds) == {
+        "api": "guard/hold",
+        "web": "group/member-stops",
+        "job": "current/newest",
+        "pin": "current/newest",
+        "cron": "group/member-stops",
+        "new": "group/member-stops",
+    }
+    assert [world.asked for world in worlds] == [[]] * len(worlds)
+
+
+@pytest.mark.parametrize("group", [GROUP, ANY], ids=["version", "any"])
+def test_of_two_people_who_hold_members_the_one_who_does_so_longer_is_told(group: str) -> None:
+    until = 'hold: {reason: audit, until: "2026-11-21T%s:00:00Z"}'
+    found = decide_together(
+        [
+            member("api", "1.4.0", "1.5.0", until % 12, group=group),
+            member("job", "1.4.0", "1.5.0", until % 14, group=group),
+            member("web", "1.4.0", "1.5.0", group=group),
+        ]
+    )
+    assert {name: told(f) for name, f in found.items()} == {
+        "api": "guard/hold",
+        "job": "guard/hold",
+        "web": "group/member-stops",
+    }
+    web = found["web"]
+    assert isinstance(web, Stay)
+    assert web.reason.changes_at == NOW + timedelta(hours=4)
 
 
 @pytest.mark.parametrize("group", [GROUP, ANY], ids=["version", "any"])
@@ -272,12 +388,13 @@ def test_a_version_that_nobody_wants_is_looked_up_for_nobody() -> None:
     assert [world.looked_up for world in worlds] == [[], []]
 
 
-def test_while_one_clock_runs_older_versions_are_not_asked_for() -> None:
+def test_while_two_clocks_run_older_versions_are_not_asked_for() -> None:
+    """As with one workload: a tag that is pushed again and again keeps no other from being looked at."""
     tags = " ".join(f"1.5.{i}" for i in range(30))
     worlds = member("web", "1.4.0", tags, "min_age: 1h"), member("api", "1.4.0", tags)
     assert outcomes(*worlds) == {"web": "guard/min-age", "api": "group/member-stops"}
-    assert worlds[0].looked_up == ["1.5.29"]
-    assert set(worlds[1].looked_up) <= {"1.5.29"}
+    assert worlds[0].looked_up == ["1.5.29", "1.5.28"]
+    assert set(worlds[1].looked_up) <= {"1.5.29", "1.5.28"}
 
 
 def test_a_guard_that_refuses_everything_looks_at_no_more_versions_than_allowed() -> None:
@@ -305,6 +422,41 @@ def test_any_moves_each_to_its_own_together() -> None:
 def test_any_moves_the_one_that_can_while_the_others_are_current() -> None:
     worlds = member("web", "1.4.0", "1.5.0", group=ANY), member("api", "1.7.0", "1.7.0", group=ANY)
     assert outcomes(*worlds) == {"web": "to 1.5.0", "api": "current/newest"}
+
+
+def test_any_tells_all_of_the_stop_that_ends_last() -> None:
+    """Before that nothing can happen."""
+    tags = "1.4.0 1.5.0"
+    found = decide_together(
+        [
+            member("api", "1.4.0", tags, "min_age: 1h", group=ANY),
+            member("job", "1.4.0", tags, "min_age: 30m", group=ANY),
+            member("web", "1.4.0", tags, group=ANY),
+        ]
+    )
+    assert {name: told(f) for name, f in found.items()} == {
+        "api": "guard/min-age",
+        "job": "group/member-stops",
+        "web": "group/member-stops",
+    }
+    assert {f.reason.changes_at for f in found.values() if isinstance(f, Stay)} == {NOW + timedelta(hours=1)}
+
+
+def test_any_tells_no_time_where_time_alone_changes_nothing() -> None:
+    tags = "1.4.0 1.5.0"
+    found = decide_together(
+        [
+            member("api", "1.4.0", tags, "min_age: 1h", group=ANY),
+            member("job", "1.4.0", tags, "step: patch", group=ANY),
+        ]
+    )
+    assert {name: told(f) for name, f in found.items()} == {
+        "api": "group/member-stops",
+        "job": "guard/step",
+    }
+    assert {(f.status, f.reason.changes_at) for f in found.values() if isinstance(f, Stay)} == {
+        (Status.HELD, None)
+    }
 
 
 def test_any_may_hold_a_followed_tag_beside_versions() -> None:

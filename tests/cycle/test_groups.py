@@ -313,3 +313,38 @@ def test_any_holds_all_for_one_that_waits(stage: Stage) -> None:
     stage.now += timedelta(hours=1)
     stage.run()
     assert versions(stage) == {"api": "1.1.0", "web": "1.1.0"}
+
+
+def test_a_closed_window_of_a_member_that_is_there_already_is_waited_for(stage: Stage) -> None:
+    begin(stage)
+    before = stage.commit(member(stage, "api", "1.1.0", 'windows: [{deny: "0 9 * * *", for: 3h}]'))
+    outcomes = stage.outcomes()
+    assert said(outcomes) == {"api": "current/newest", "web": "group/member-stops"}
+    assert commits_since(stage, before) == []
+    at = outcomes["web"].reason.changes_at
+    assert at is not None
+    stage.now = at
+    stage.run(trigger=Trigger("due"))
+    assert versions(stage) == {"api": "1.1.0", "web": "1.1.0"}
+
+
+def test_any_is_released_at_the_time_that_every_member_tells(stage: Stage) -> None:
+    begin(stage, group=ANY, api=("min_age: 1h",), web=("min_age: 30m",))
+    (at,) = {outcome.reason.changes_at for outcome in stage.outcomes().values()}
+    assert at is not None
+    stage.now = at - timedelta(minutes=1)
+    stage.run(trigger=Trigger("due"))
+    assert versions(stage) == {"api": "1.0.0", "web": "1.0.0"}
+    stage.now = at
+    stage.run(trigger=Trigger("due"))
+    assert versions(stage) == {"api": "1.1.0", "web": "1.1.0"}
+
+
+def test_a_followed_tag_costs_no_request_while_a_person_holds_another_member(stage: Stage) -> None:
+    stage.push("acme/api", "stable")
+    stage.push("acme/web", "1.0.0", "1.1.0")
+    api = member(stage, "api", "stable", "follow: stable", group=ANY)
+    stage.commit(api | member(stage, "web", "1.0.0", "hold: {reason: audit}", group=ANY))
+    for _ in range(3):
+        assert said(stage.outcomes()) == {"api": "group/member-stops", "web": "guard/hold"}
+    assert [r for r in stage.registry.log if "manifests" in r and not r.startswith("PUT")] == []
