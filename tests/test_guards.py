@@ -63,12 +63,13 @@ def test_the_outside_does_not_leak_in(tmp_path: Path) -> None:
     test = """
 import os
 def test_it():
-    kept = {"GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_TERMINAL_PROMPT", "AUTOMATOR_CORPUS"}
+    kept = {"GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_TERMINAL_PROMPT"}
+    kept |= {"AUTOMATOR_CORPUS", "AUTOMATOR_CONFORMANCE"}
     leaks = ("AUTOMATOR_", "GIT_", "SSH_", "DOCKER_", "HTTPS_PROXY")
     assert {name for name in os.environ if name.startswith(leaks)} == kept
 """
     leaks = {
-        "AUTOMATOR_STATE": "x", "AUTOMATOR_CORPUS": "x", "GIT_DIR": "/x",
+        "AUTOMATOR_STATE": "x", "AUTOMATOR_CORPUS": "x", "AUTOMATOR_CONFORMANCE": "x", "GIT_DIR": "/x",
         "DOCKER_CONFIG": "/x", "HTTPS_PROXY": "x", "SSH_AUTH_SOCK": "/x",
     }  # fmt: skip
     assert "1 passed" in run_pytest(tmp_path, test, **leaks)
