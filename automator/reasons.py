@@ -702,6 +702,18 @@ CODES: dict[str, Code] = _table(
     ),
     # -- files of the config repo ------------------------------------------------------------------
     Code(
+        "file/exists",
+        "{file} exists, and nothing was written",
+        "move it away, choose another folder with --to, or overwrite it with --force",
+        "`init` and `import` overwrite nothing unless they are told to, and never follow a symbolic link.",
+    ),
+    Code(
+        "file/not-written",
+        "{file} cannot be written: {problem}",
+        "check the folder, its permissions and the room on the disk",
+        "A new file is written as a whole, or not at all.",
+    ),
+    Code(
         "file/symlink",
         "{file} is a symbolic link; automator reads and writes only regular files",
         "put the policy or manifest where the link points, or list the link under `ignore`",
@@ -941,18 +953,6 @@ CODES: dict[str, Code] = _table(
         "name the folder or URL of the config repo; `automator images` shows what is found",
         "Policies are proposed for the images that the config repo's files name.",
     ),
-    Code(
-        "init/exists",
-        "{file} exists, and nothing was written",
-        "move it away, choose another folder with --to, or overwrite it with --force",
-        "`init` overwrites nothing unless it is told to, and never follows a symbolic link.",
-    ),
-    Code(
-        "init/not-written",
-        "{file} cannot be written: {problem}",
-        "check the folder, its permissions and the room on the disk",
-        "The files of `init` are written beside those that there are.",
-    ),
     # -- import -------------------------------------------------------------------------------------
     Code(
         "import/nothing",
@@ -960,18 +960,6 @@ CODES: dict[str, Code] = _table(
         "name the folder that holds its settings, or look at another tool's name",
         "The importer reads settings in manifests of a checkout; what exists only in a cluster has to be "
         "written to files first, with `kubectl get … -o yaml` for instance.",
-    ),
-    Code(
-        "import/exists",
-        "{file} exists, and nothing was written",
-        "move it away, choose another folder with --to, or overwrite it with --force",
-        "An import overwrites nothing unless it is told to, and never follows a symbolic link.",
-    ),
-    Code(
-        "import/not-written",
-        "{file} cannot be written: {problem}",
-        "check the folder, its permissions and the room on the disk",
-        "The policies of an import are written to files of their own.",
     ),
     # -- setting an image by hand, or in a pipeline ------------------------------------------------------
     Code(

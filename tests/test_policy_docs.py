@@ -233,8 +233,10 @@ class Story:
             histories={site_key(site): self._past(workload.name, site) for site in sites},
             seen=self.seen,
             upstreams={
-                other: Upstream(
-                    other, tuple(self.stays.get(other, ())), frozenset(self.rejected.get(other, ()))
+                other: (
+                    Upstream(
+                        other, tuple(self.stays.get(other, ())), frozenset(self.rejected.get(other, ()))
+                    ),
                 )
                 for other in {*self.stays, *self.rejected}
             },

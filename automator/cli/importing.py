@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,13 +61,12 @@ def import_(told: Globals, tool: str, path: Path, to: Path | None, dry_run: bool
     found = _import(tool, _read(path, root))
     if not found.drafts:
         return _nothing(told, tool, path, found)
-    names = () if force else _existing(folder, found.drafts)
-    if names and not dry_run:
-        raise UsageError(reason("import/exists", file=names[0]))
     drafts = _renamed(found.drafts, _taken(folder, found.drafts))
     texts = {folder / file: _text(tool, one) for file, one in drafts.items()}
     if not dry_run:
-        _write(texts, force=force)
+        from automator.edges.folder import write_new_files
+
+        write_new_files(texts, force=force)
     outcome = _Outcome(tool, found, drafts, texts, root, written=not dry_run)
     outcome.print_json() if told.json else outcome.print()
     return 0
@@ -167,10 +165,6 @@ def _import(tool: str, files: Mapping[str, str]) -> Imported:
 # -- writing -------------------------------------------------------------------------------------------
 
 
-def _existing(folder: Path, files: Collection[str]) -> list[Path]:
-    return [folder / file for file in files if (folder / file).exists() or (folder / file).is_symlink()]
-
-
 def _taken(folder: Path, files: Collection[str]) -> set[str]:
     """Names of workloads in the policy files beside those that are written."""
     from automator.core.policyfile import read_policy_file
@@ -212,27 +206,6 @@ def _text(tool: str, drafts: tuple[Draft, ...]) -> str:
 
     header = (f"Imported from {TOOLS[tool]}. Read what differs, and run `automator check`.",)
     return policy_text(drafts, header=header)
-
-
-def _write(texts: Mapping[Path, str], *, force: bool) -> None:
-    """Write all files, or none where one cannot be. Raises UsageError."""
-    begun: list[Path] = []
-    try:
-        for file, text in texts.items():
-            if file.is_symlink():
-                raise UsageError(reason("import/exists", file=file))
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("w" if force else "x", encoding="utf-8", newline="\n") as stream:
-                begun.append(file)
-                stream.write(text)
-    except OSError as error:
-        for file in () if force else begun:
-            with suppress(OSError):
-                file.unlink()
-        problem = error.strerror or type(error).__name__
-        raise UsageError(
-            reason("import/not-written", file=error.filename or file, problem=problem)
-        ) from error
 
 
 # -- telling -------------------------------------------------------------------------------------------

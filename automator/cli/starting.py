@@ -7,8 +7,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +85,9 @@ def init(
     config = None if start.file.exists() and not force else _config_text(start, where, insecure)
     if not where.images:
         raise UsageError(reason("init/no-images", place=place))
-    _write({**files, **({} if config is None else {start.file: config})}, force=force)
+    from automator.edges.folder import write_new_files
+
+    write_new_files({**files, **({} if config is None else {start.file: config})}, force=force)
     outcome = _Outcome(start, where, proposal, folder, tuple(files), config is not None, place)
     outcome.print_json() if told.json else outcome.print()
     return 0
@@ -352,29 +353,6 @@ def _config_text(start: _Start, where: _Where, insecure: tuple[str, ...]) -> str
 
 def _toml(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
-
-
-# -- writing ---------------------------------------------------------------------------------------
-
-
-def _write(files: Mapping[Path, str], *, force: bool) -> None:
-    """Write all files, or none where one of them exists. Raises UsageError."""
-    for file in files:
-        if file.is_symlink() or (file.exists() and not force):
-            raise UsageError(reason("init/exists", file=file))
-    begun: list[Path] = []
-    try:
-        for file, text in files.items():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("w" if force else "x", encoding="utf-8", newline="\n") as stream:
-                begun.append(file)
-                stream.write(text)
-    except OSError as error:
-        for file in () if force else begun:
-            with suppress(OSError):
-                file.unlink()
-        problem = error.strerror or type(error).__name__
-        raise UsageError(reason("init/not-written", file=error.filename or file, problem=problem)) from error
 
 
 # -- telling ---------------------------------------------------------------------------------------

@@ -63,8 +63,9 @@ class Facts:
     """By tag; kept over restarts, and read only for workloads whose guards ask for it."""
     looked: Mapping[str, datetime] = field(default_factory=dict)
     """When the image of a tag was asked for last, since this process began."""
-    upstreams: Mapping[str, Upstream | None] = field(default_factory=dict)
-    """What the workloads named by `after` held, by name; None where that cannot be known."""
+    upstreams: Mapping[str, tuple[Upstream, ...] | None] = field(default_factory=dict)
+    """By what `after` names: what that workload held, or, of a group, each member that is the same image;
+    None where that cannot be known."""
 
 
 @dataclass(frozen=True, slots=True)

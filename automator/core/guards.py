@@ -12,7 +12,7 @@ from typing import NamedTuple
 from automator.core.duration import format_age, format_duration, format_moment
 from automator.core.facts import Facts, Need, Unavailable
 from automator.core.policy import Workload
-from automator.core.promotion import After, promoted
+from automator.core.promotion import After, Upstream, promoted
 from automator.core.reference import Image
 from automator.core.standing import Current
 from automator.core.version import Rank
@@ -197,8 +197,12 @@ def _promotion(workload: Workload, tag: str, image: Image, facts: Facts, now: da
     missing = tuple(name for name in upstream_names(after) if name not in facts.upstreams)
     if missing:
         return Need(upstreams=missing)
+    held: dict[str, Upstream | None] = {}
+    for name in upstream_names(after):
+        members = facts.upstreams[name]
+        held.update({name: None} if members is None else {member.name: member for member in members})
     urgent = is_urgent(workload, tag, image.digest)
-    why = promoted(tag, image.digest, after, facts.upstreams, now, urgent=urgent)
+    why = promoted(tag, image.digest, after, held, now, urgent=urgent)
     if why is None:
         return None
     return Stop(Status.HELD if why.changes_at is None else Status.WAITING, why)

@@ -111,7 +111,7 @@ def _none_asked(
             outcome[name] = ground
         else:
             tag = member.workload.rule.followed
-            told = _for_its_sake(group, who, why, tag or "whatever is newer")
+            told = for_its_sake(group.name, who, why, tag or "whatever is newer")
             shown = shown_current(member.workload, member.sites, member.facts)
             outcome[name] = Stay(status, told, shown, tag)
     return outcome
@@ -401,10 +401,10 @@ def _all_or_none(
     outcome: dict[str, Decision | Need] = {}
     for name, decision in found.items():
         if isinstance(decision, Release):
-            told = _for_its_sake(group, who, why, decision.tag)
+            told = for_its_sake(group.name, who, why, decision.tag)
             outcome[name] = Stay(status, told, decision.current, decision.tag)
         elif isinstance(decision, Stay) and decision.candidate and _ends_before(decision.reason, why):
-            told = _for_its_sake(group, who, why, decision.candidate)
+            told = for_its_sake(group.name, who, why, decision.candidate)
             outcome[name] = replace(decision, status=status, reason=told)
         else:
             outcome[name] = decision
@@ -424,7 +424,7 @@ def _waits_for(group: Group, ground: Ground, stopping: Mapping[str, Stay]) -> St
 
 def _member_stops(group: Group, ground: Ground, tag: str, who: str, why: Reason, status: Status) -> Stay:
     held = Status.WAITING if status is Status.WAITING else Status.HELD
-    return Stay(held, _for_its_sake(group, who, why, tag), ground.shown, tag)
+    return Stay(held, for_its_sake(group.name, who, why, tag), ground.shown, tag)
 
 
 def _culprit(
@@ -447,11 +447,12 @@ def _last(stops: Mapping[str, Stay | Stop]) -> str:
     return max((at, name) for name, stop in stops.items() if (at := stop.reason.changes_at) is not None)[1]
 
 
-def _for_its_sake(group: Group, who: str, why: Reason, tag: str) -> Reason:
+def for_its_sake(group: str, who: str, why: Reason, tag: str) -> Reason:
+    """Why the other members of a group stay: this one does, for this reason."""
     return reason(
         "group/member-stops",
         changes_at=why.changes_at,
-        group=group.name,
+        group=group,
         member=who,
         tag=tag,
         why=why.sentence,

@@ -50,7 +50,6 @@ _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,32}){0,2}"
 # What lies beside the zones and is none: this machine's own, and copies that count leap seconds.
 _NO_ZONE = re.compile(r"localtime|posixrules|Factory|(?:posix|right)/.*", re.ASCII)
 _DAY = timedelta(days=1)
-_MINUTE = timedelta(minutes=1)
 _SECOND = timedelta(seconds=1)
 _MIDNIGHT = datetime(2000, 1, 1)  # noqa: DTZ001 - any day of any clock
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from automator.core.decide import Judged, Limits, Need, Release, Stay, decide, judge, shown_current
 from automator.core.explain import Question, Verdict, explain
 from automator.core.guardrails import bind
-from automator.core.guards import LOOK_AGAIN, Stop
+from automator.core.guards import LOOK_AGAIN
 from automator.core.policy import Group, InvalidWorkload, Workload, group_of
 from automator.core.rail import Rail
 from automator.core.reference import TagList
@@ -38,10 +38,6 @@ class _Unit(NamedTuple):
     blocked: Mapping[str, Reason]
     """Members that cannot be decided, and why."""
 
-    def has(self, name: str) -> bool:
-        """Whether a workload belongs to it."""
-        return name in self.blocked or any(member.name == name for member in self.members)
-
 
 def _waits_for_its_time(outcome: Outcome) -> bool:
     """Whether nothing but time, or news that is noticed anyway, can change an outcome."""
@@ -52,10 +48,6 @@ def _waits_for_its_time(outcome: Outcome) -> bool:
 def _moves(need: Need) -> bool:
     """Whether a move hangs on what is asked for, so that it counts against the limit of a cycle."""
     return bool(need.images or need.histories) and not need.idle
-
-
-def _is_of_digest(stay: Stay) -> bool:
-    return Stop(stay.status, stay.reason).is_of_digest
 
 
 OF_THE_HEAD = ("push/refused", "waiting/planned")
@@ -149,8 +141,9 @@ class Decider:
         """What became of every tag of a workload that was decided before; empty where its tags
         could not be listed."""
         self._judged.clear()
-        (unit,) = (unit for unit in self._units({name}, all_of_them=True) if unit.has(name))
-        member = next((m for m in self._members(unit) if m.workload.name == name), None)
+        unit = self._unit_of(name)
+        members = self._members(unit)
+        member = next((m for m in members if m.workload.name == name), None)
         if member is None:
             return ()
         workload, sites, tags, facts, _ = member
@@ -160,9 +153,7 @@ class Decider:
             return ()
         answer = self._answers(unit, now).get(name)
         decision = None if isinstance(answer, Need) else answer
-        stops = (
-            {} if unit.group is None else unshared(unit.group, self._members(unit), name, now, self.limits)
-        )
+        stops = {} if unit.group is None else unshared(unit.group, members, name, now, self.limits)
         return explain(Question(workload, sites, facts, now, decision, stops), tags)
 
     # -- one round -----------------------------------------------------------------------------
@@ -173,29 +164,26 @@ class Decider:
         assert self._snapshot is not None
         return self._snapshot
 
-    def _units(self, selected: Collection[str] | None, *, all_of_them: bool = False) -> Iterable[_Unit]:
-        """What is decided as one: a workload, or all members of a group of which one is open."""
-        wanted = self._open if selected is None else self._open.intersection(selected)
-        names = set(selected or ()) if all_of_them else wanted
+    def _units(self, selected: Collection[str] | None) -> Iterable[_Unit]:
+        """What is decided as one, where any of it is open and selected."""
         done: set[str] = set()
-        for name in sorted(names):
-            if name in done:
-                continue
-            group = group_of(self.snapshot.workloads[name])
-            together = (name,) if group is None else self.snapshot.groups[group]
-            done.update(together)
-            yield self._unit(together)
+        for name in sorted(self._open if selected is None else self._open.intersection(selected)):
+            if name not in done:
+                unit = self._unit_of(name)
+                done.update(unit.blocked, (member.name for member in unit.members))
+                yield unit
 
-    def _unit(self, names: Iterable[str]) -> _Unit:
+    def _unit_of(self, name: str) -> _Unit:
+        """A workload, with all the members of its group if it has one."""
+        group = group_of(self.snapshot.workloads[name])
         members: list[Workload] = []
         blocked: dict[str, Reason] = {}
-        for name in names:
-            entry = self.snapshot.workloads[name]
-            found = self._bound(entry)
+        for each in (name,) if group is None else self.snapshot.groups[group]:
+            found = self._bound(self.snapshot.workloads[each])
             if isinstance(found, Workload):
                 members.append(found)
             else:
-                blocked[name] = found
+                blocked[each] = found
         return _Unit(next((m.group for m in members), None), tuple(members), blocked)
 
     def _bound(self, entry: Workload | InvalidWorkload) -> Workload | Reason:
@@ -339,7 +327,7 @@ class Decider:
         if current is None and isinstance(entry, Workload):
             current = self._shown(entry)
         outcome = self._outcome(entry, stay.status, stay.reason, current, stay.candidate, None)
-        self._record(outcome, is_polled=stay.polled, is_hourly=stay.hourly or _is_of_digest(stay))
+        self._record(outcome, is_polled=stay.polled, is_hourly=stay.hourly)
 
     def _record(self, outcome: Outcome, *, is_polled: bool = False, is_hourly: bool = False) -> None:
         name, at = outcome.workload, outcome.reason.changes_at

@@ -18,10 +18,11 @@ from automator.core.release import Draft, Member, ReleaseRecord, Templates, comp
 from automator.core.report import Patch
 from automator.core.rewrite import Edit, rewrite
 from automator.core.site import Site
+from automator.core.together import for_its_sake
 from automator.cycle.index import Index
 from automator.edges.checkout import Checkout, Identity, Landed, Lost, Refused
 from automator.errors import CheckoutError, ManifestError
-from automator.reasons import Reason, reason
+from automator.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +95,7 @@ class _Unwritable(Exception):
         """Why this release of the commit is held."""
         if release is self._culprit:
             return self._why
-        return reason(
-            "group/member-stops",
-            group=release.together,
-            member=self._culprit.workload.name,
-            tag=release.tag,
-            why=self._why.sentence,
-            stopped_by=self._why.code,
-        )
+        return for_its_sake(release.together or "", self._culprit.workload.name, self._why, release.tag)
 
 
 def _patches(

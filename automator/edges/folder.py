@@ -88,6 +88,30 @@ def read_file(path: Path, *, limit: int) -> bytes:
     raise UsageError(reason("file/named", file=path, problem=problem))
 
 
+def write_new_files(texts: Mapping[Path, str], *, force: bool) -> None:
+    """Write texts to files of their own, folders included; none where one of them exists, unless `force`
+    says to overwrite. What was begun is taken away again where a new file cannot be written.
+
+    Raises UsageError (`file/exists`, also for symbolic links whatever `force` says; `file/not-written`).
+    """
+    for file in texts:
+        if file.is_symlink() or (file.exists() and not force):
+            raise UsageError(reason("file/exists", file=file))
+    begun: list[Path] = []
+    try:
+        for file, text in texts.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("w" if force else "x", encoding="utf-8", newline="\n") as stream:
+                begun.append(file)
+                stream.write(text)
+    except OSError as error:
+        for file in () if force else begun:
+            with suppress(OSError):
+                file.unlink()
+        problem = error.strerror or type(error).__name__
+        raise UsageError(reason("file/not-written", file=error.filename or file, problem=problem)) from error
+
+
 def replace_files(replacements: Sequence[Replacement]) -> None:
     """Give files new content, each in one step, keeping modes and, where permitted, owners.
 

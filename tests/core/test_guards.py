@@ -23,6 +23,9 @@ from parts.deciding import (
 )
 
 from automator.core.decide import Need, Release, Sighting, Stay, decide
+from automator.core.explain import Question, explain
+from automator.core.promotion import Stay as UpstreamStay
+from automator.core.promotion import Upstream
 from automator.core.reference import Image
 from automator.reasons import Status
 
@@ -473,6 +476,52 @@ def test_after_is_held_while_nothing_is_known_of_upstream() -> None:
     assert policy.pin == "digest"
     found = World(policy, sites("1.4.2"), ["1.4.3"]).decide()
     assert (code(found), stays(found).status) == ("guard/after-unknown", Status.HELD)
+
+
+STAGING = "after: {workload: staging/web, soak: 1h}"
+GROUP = "after: {group: staging/shop, soak: 1h}"
+
+
+def stayed(name: str, tag: str, minutes: int, of: str | None = None) -> Upstream:
+    """A workload upstream that is at a version, and for how long."""
+    return Upstream(name, (UpstreamStay(tag, digest(of or tag), NOW - minutes * MINUTE, None),))
+
+
+@pytest.mark.parametrize(
+    ("key", "upstreams", "outcome"),
+    [
+        (STAGING, {"staging/web": (stayed("staging/web", "1.4.3", 60),)}, "to 1.4.3"),
+        (STAGING, {"staging/web": (stayed("staging/web", "1.4.3", 59),)}, "guard/soak"),
+        (STAGING, {"staging/web": (stayed("staging/web", "1.4.3", 600, of="1.4.2"),)}, "guard/after-never"),
+        (STAGING, {"staging/web": (stayed("staging/web", "1.4.2", 600),)}, "guard/after-never"),
+        (STAGING, {"staging/web": None}, "guard/after-unknown"),
+        (GROUP, {"staging/shop": (stayed("a", "1.4.3", 60), stayed("b", "1.4.3", 90))}, "to 1.4.3"),
+        (GROUP, {"staging/shop": (stayed("a", "1.4.3", 60), stayed("b", "1.4.3", 5))}, "guard/soak"),
+        (GROUP, {"staging/shop": (stayed("a", "1.4.3", 60), stayed("b", "1.4.2", 90))}, "guard/after-never"),
+        (GROUP, {"staging/shop": ()}, "guard/after-unknown"),
+        (GROUP, {"staging/shop": None}, "guard/after-unknown"),
+    ],
+)
+def test_after_takes_what_upstream_has_held_long_enough(
+    key: str, upstreams: dict[str, tuple[Upstream, ...] | None], outcome: str
+) -> None:
+    held = World(workload(SEMVER, key), sites("1.4.2"), ["1.4.3"])
+    held.facts = replace(held.facts, upstreams=upstreams)
+    found = held.decide()
+    assert (told(found) if isinstance(found, Release) else code(found)) == outcome
+
+
+def test_the_end_of_the_soak_is_told_by_outcome_and_explanation_and_is_the_time_of_the_release() -> None:
+    upstreams = {"staging/web": (stayed("staging/web", "1.4.3", 20),)}
+    waiting = World(workload(SEMVER, STAGING), sites("1.4.2"), ["1.4.3"])
+    waiting.facts = replace(waiting.facts, upstreams=upstreams)
+    stay = stays(waiting.decide())
+    assert (stay.status, stay.reason.changes_at) == (Status.WAITING, NOW + 40 * MINUTE)
+    (verdict,) = explain(Question(waiting.workload, waiting.sites, waiting.facts, NOW, stay), waiting.listed)
+    assert (verdict.kept, verdict.reason) == (False, stay.reason)
+    then = waiting.again(now=NOW + 40 * MINUTE)
+    then.facts = replace(then.facts, upstreams=upstreams)
+    assert told(then.decide()) == "to 1.4.3"
 
 
 def test_the_image_of_the_release_is_the_one_that_passed() -> None:

@@ -37,7 +37,6 @@ STEPS = {"patch": "patch", "minor": "minor", "major": None, "all": None}
 
 _PREFIXES = ("keel.sh/", "keel.observer/")
 _TEMPLATE = {"CronJob": ("spec", "jobTemplate", "spec", "template"), "": ("spec", "template")}
-_BLOCK = re.compile(r"^\s*keel:", re.MULTILINE)
 _NUMBER_AT_END = re.compile(r"v?[0-9][0-9.]*\Z", re.ASCII)
 _NUMBER_AT_START = re.compile(r"[0-9.]", re.ASCII)
 _IN_GLOB = re.compile(r"[A-Za-z0-9._*-]+", re.ASCII)
