@@ -42,7 +42,7 @@ def test_a_url_is_all_it_takes(tmp_path: Path) -> None:
     assert config.state == tmp_path / "state"
     assert config.interval("shop") == timedelta(minutes=1)
     assert config.daemon.listen_address == Address("127.0.0.1", 8080)
-    assert config.daemon.hooks_address is None
+    assert config.hooks_address is None
 
 
 def test_file_is_the_option_then_the_variable_then_the_current_folder(
@@ -105,7 +105,7 @@ def test_relative_paths_begin_at_the_config_file(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     config = load(Path("etc/config.toml"), {})
     assert config == load(file, {})
-    assert config.docker_config == tmp_path / "etc" / "docker.json"
+    assert config.docker_config == (tmp_path / "etc" / "docker.json",)
     assert config.repos["shop"].url == str(tmp_path / "etc" / "../shop.git")
     assert config.repos["shop"].credentials.password_file == tmp_path / "etc" / "token"
     assert config.repos["shop"].credentials.ssh_key_file == Path("/run/key")
@@ -201,7 +201,7 @@ def test_a_wrong_value_names_file_key_expected_and_found(
             '[repos.shop]\nurl = "u"\n[repos.shop.credentials]\npassword = "hunter2"\n',
             "did you mean password_file?",
         ),
-        ('[registries."ghcr.io"]\nxyz = 1\n', "known here: ca_file, concurrency"),
+        ('[registries."ghcr.io"]\nxyz = 1\n', "known here: ca_file, client_cert_file"),
         ("_env_file = 'x'\n", "known here"),
     ],
 )
@@ -238,7 +238,48 @@ def test_half_a_credential_is_refused(tmp_path: Path) -> None:
     file = written(tmp_path, SHOP + '[repos.shop.credentials]\nusername = "me"\n')
     assert "password_file" in refusal(file).reason.sentence
     both = 'docker_config = "d"\ncredentials = {username = "u", password_file = "p"}\n'
-    assert "not both" in refusal(written(tmp_path, f'{SHOP}[registries."ghcr.io"]\n{both}')).reason.sentence
+    told = refusal(written(tmp_path, f'{SHOP}[registries."ghcr.io"]\n{both}')).reason.sentence
+    assert "one of credentials, docker_config and login" in told
+
+
+@pytest.mark.parametrize(
+    ("tables", "expected"),
+    [
+        ('[registries."m.example.com"]\nmirror_prefix = "hub"\n', "a mirror_of beside mirror_prefix"),
+        ('[registries."m.example.com"]\nclient_key_file = "k"\n', "a client_cert_file beside"),
+        ('[registries."m.example.com"]\nmirror_of = "Docker.io"\n', "a lower-case host"),
+        (
+            '[registries."a.example.com"]\nmirror_of = "docker.io"\n'
+            '[registries."b.example.com"]\nmirror_of = "docker.io"\n',
+            "one mirror of docker.io",
+        ),
+        (
+            '[registries."docker.io"]\ninterval = "1m"\n'
+            '[registries."b.example.com"]\nmirror_of = "docker.io"\n',
+            'either registries."docker.io" or registries."b.example.com"',
+        ),
+        ('[keys.release]\ntimeout = "1s"\n', "either public_key_file or command"),
+        ('[keys.release]\npublic_key_file = "k"\ncommand = ["true"]\n', "either public_key_file or command"),
+        ('[keys."Re lease"]\npublic_key_file = "k"\n', "a name of lower-case letters"),
+        ("[hooks.registry]\n", "a sender for hooks.registry, one of acr, "),
+        ("[hooks.harbor]\n", "a secret_file for hooks.harbor"),
+        ('[hooks.gar]\nsecret_file = "s"\n', "audience and email for hooks.gar"),
+        ('[hooks.forge]\nsender = "svn"\n', "acr"),
+        ('[hooks."a/b"]\nsender = "quay"\nsecret_file = "s"\n', "a name of lower-case letters"),
+    ],
+)
+def test_tables_that_cannot_work_are_refused(tmp_path: Path, tables: str, expected: str) -> None:
+    error = refusal(written(tmp_path, SHOP + tables))
+    assert error.reason.code == "config/key"
+    assert expected in error.reason.sentence
+
+
+def test_events_are_listened_to_where_somebody_may_send_them(tmp_path: Path) -> None:
+    hook = '[hooks.quay]\nsecret_file = "s"\n'
+    assert load(written(tmp_path, SHOP), {}).hooks_address is None
+    assert load(written(tmp_path, SHOP + hook), {}).hooks_address == Address("", 8081)
+    off = '[daemon]\nhooks_listen = ""\n'
+    assert load(written(tmp_path, SHOP + hook + off), {}).hooks_address is None
 
 
 def test_nothing_can_be_changed_later(tmp_path: Path) -> None:
@@ -277,13 +318,13 @@ def example() -> dict[tuple[str, ...], tuple[str, Any]]:
             path: tuple[str, ...] = ()
             while live.startswith("[") and table not in ({}, [{}]):
                 (name, table), *_ = table.items()
-                path += ("*",) if path in {("repos",), ("registries",)} else (name,)
+                path += ("*",) if path in {("repos",), ("registries",), ("keys",), ("hooks",)} else (name,)
             if live.startswith("["):
                 section = path
-                lines[path[:-1] if path[-1] == "*" else path] = (sentence, None)
+                lines.setdefault(path[:-1] if path[-1] == "*" else path, (sentence, None))
             else:
                 ((name, value),) = table.items()
-                lines[(*section, name)] = (sentence, value)
+                lines.setdefault((*section, name), (sentence, value))
     return lines
 
 

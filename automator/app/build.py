@@ -29,6 +29,7 @@ from automator.cycle.withdrawals import Withdrawals
 from automator.edges.checkout import Checkout, Identity, Remote
 from automator.edges.http import proxies_for
 from automator.edges.registry import (
+    CloudLogin,
     CredentialSource,
     DockerConfig,
     HostSettings,
@@ -142,9 +143,11 @@ def _cycle(
     stack.callback(observer.close)
     reach = Reach(checkout, repo.history_limit)
     located = Located(store, name, locator_version())
-    index = Index(checkout, Scope(repo.policies, repo.write, repo.ignore), Earlier(checkout, reach), located)
+    index = Index(checkout, scope_of(repo), Earlier(checkout, reach), located)
     facts = FactFinder(checkout, index, observer, reach)
-    decider = Decider(facts, observer, Limits(repo.max_lookups), repo.max_releases_per_cycle, config.rails)
+    decider = Decider(
+        facts, observer, Limits(repo.max_lookups), repo.max_releases_per_cycle, config.rails_of(name)
+    )
     author = Identity(repo.author.name, repo.author.email)
     publisher = Publisher(checkout, author, observer.first_seen, templates(config))
     return Cycle(
@@ -163,29 +166,53 @@ def _cycle(
     )
 
 
+def scope_of(repo: RepoConfig) -> Scope:
+    """What may be read and written of a config repo, and asked for its policies' sake."""
+    return Scope(repo.policies, repo.write, repo.ignore, frozenset(repo.registries))
+
+
 def registry_client(config: Config) -> RegistryClient:
     """The client for all registries, as the config has them."""
-    common = DockerConfig(None if config.docker_config is None else str(config.docker_config))
-    hosts = {host: _host(settings, common) for host, settings in config.registries.items()}
+    common = _docker_config(config.docker_config)
+    hosts = {
+        settings.mirror_of or host: _host(host, settings, common)
+        for host, settings in config.registries.items()
+    }
     return RegistryClient(
         hosts, default=HostSettings(credentials=common, declared=False), proxies=proxies_for
     )
 
 
-def _host(settings: RegistryConfig, common: CredentialSource) -> HostSettings:
+def _docker_config(files: tuple[Path, ...]) -> DockerConfig:
+    return DockerConfig(*map(str, files))
+
+
+def _host(host: str, settings: RegistryConfig, common: CredentialSource) -> HostSettings:
     source: CredentialSource = common
     if settings.credentials is not None:
         source = PasswordFile(settings.credentials.username, str(settings.credentials.password_file))
-    elif settings.docker_config is not None:
-        source = DockerConfig(str(settings.docker_config))
+    elif settings.docker_config:
+        source = _docker_config(settings.docker_config)
+    elif settings.login is not None:
+        source = CloudLogin(settings.login)
     return HostSettings(
         credentials=source,
         insecure=settings.insecure,
-        ca_file=None if settings.ca_file is None else str(settings.ca_file),
+        verify_tls=settings.verify_tls,
+        ca_file=_text(settings.ca_file),
+        client_cert_file=_text(settings.client_cert_file),
+        client_key_file=_text(settings.client_key_file),
+        address=None if settings.mirror_of is None else host,
+        prefix=settings.mirror_prefix.strip("/"),
         concurrency=settings.concurrency,
+        requests_per_second=settings.requests_per_second,
         read_timeout=settings.timeout.total_seconds(),
         deadline=settings.deadline.total_seconds(),
     )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _registry(config: Config, host: str) -> RegistryConfig:

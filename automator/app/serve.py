@@ -56,7 +56,7 @@ def serve(config: Config) -> int:
     Raises ConfigError where the state folder or a listener cannot be had, or where the config asks
     for what this version cannot do.
     """
-    if config.daemon.hooks_address is not None:
+    if config.hooks_address is not None:
         raise ConfigError(reason("daemon/no-hooks", address=config.daemon.hooks_listen))
     with _opened(config) as app:
         metrics = Metrics(__version__, lambda: app.registry.requests)

@@ -100,6 +100,7 @@ def _asking(told: Globals, online: bool) -> Iterator[Ask | None]:
 
 def _settings(told: Globals, repo: str | None, policies: str | None) -> tuple[Scope, tuple[Rail, ...]]:
     """What `check` may read, and the operator's rules: the config's, or the defaults without a config."""
+    from automator.app import scope_of
     from automator.cli.choice import unknown_repo
     from automator.config import config_file
     from automator.cycle.source import Scope
@@ -113,8 +114,8 @@ def _settings(told: Globals, repo: str | None, policies: str | None) -> tuple[Sc
         rails = config.rails
         chosen = repo or (next(iter(config.repos)) if len(config.repos) == 1 else None)
         if chosen is not None:
-            settings = config.repos[chosen]
-            scope = Scope(settings.policies, settings.write, settings.ignore)
+            scope = scope_of(config.repos[chosen])
+            rails = config.rails_of(chosen)
         elif config.repos:
             raise UsageError(reason("usage/which-repo", known=", ".join(sorted(config.repos))))
     return scope if policies is None else replace(scope, policies=policies.strip("/")), rails

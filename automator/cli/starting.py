@@ -107,12 +107,10 @@ class _Start:
 
     def scope(self, name: str | None) -> Scope:
         """What of a config repo is read, under its name in the config that there is."""
+        from automator.app import scope_of
         from automator.cycle.source import Scope
 
-        scope = Scope()
-        if name is not None:
-            repo = self.config.repos[name]
-            scope = Scope(repo.policies, repo.write, repo.ignore)
+        scope = Scope() if name is None else scope_of(self.config.repos[name])
         return scope if self.policies is None else replace(scope, policies=self.policies)
 
 
@@ -127,9 +125,8 @@ def _folder(policies: str | None) -> str | None:
 
 
 def _start(told: Globals, insecure: tuple[str, ...], policies: str | None) -> _Start:
-    from automator.config import Config, config_file, load
+    from automator.config import Config, RegistryConfig, config_file, load
     from automator.config.load import DEFAULT_FILE
-    from automator.config.sections import RegistryConfig
 
     file = config_file(told.config, os.environ) or Path(DEFAULT_FILE)
     if file.exists():

@@ -6,20 +6,18 @@ here but in the config repo. Only `cli` and `app` read this package; the parts t
 """
 
 from automator.config.load import config_file, load
+from automator.config.outside import HookConfig, KeyConfig, RegistryConfig, RegistryCredentials
 from automator.config.sections import (
-    Address,
     AuthorConfig,
     CommitConfig,
     Config,
     DaemonConfig,
     LogConfig,
-    RegistryConfig,
-    RegistryCredentials,
     RepoConfig,
     RepoCredentials,
     RuleConfig,
-    parse_address,
 )
+from automator.config.values import Address, parse_address
 
 __all__ = [
     "Address",
@@ -27,6 +25,8 @@ __all__ = [
     "CommitConfig",
     "Config",
     "DaemonConfig",
+    "HookConfig",
+    "KeyConfig",
     "LogConfig",
     "RegistryConfig",
     "RegistryCredentials",

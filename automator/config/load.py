@@ -278,4 +278,6 @@ def _anchored(value: Any, folder: Path) -> Any:
         return value.model_copy(update=changed)
     if isinstance(value, dict):
         return {name: _anchored(below, folder) for name, below in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_anchored(part, folder) for part in value)
     return folder / value.expanduser() if isinstance(value, Path) else value

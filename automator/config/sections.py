@@ -7,20 +7,31 @@ import json
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from automator.core.duration import parse_duration
+from automator.config.outside import HookConfig, KeyConfig, RegistryConfig
+from automator.config.values import (
+    Address,
+    Duration,
+    FilePath,
+    FilePaths,
+    Globs,
+    Listen,
+    Section,
+    Texts,
+    folder_in_repo,
+    git_url,
+    parse_address,
+    tables,
+)
 from automator.core.guardrails import Flaw, parse_rails
 from automator.core.policykeys import RuleKeys
 from automator.core.rail import Rail
@@ -30,108 +41,6 @@ PREFIX = "AUTOMATOR_"
 _REPO_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*", re.ASCII)
 _HOST = re.compile(r"(?:[a-z0-9]+(?:[.-]+[a-z0-9]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.ASCII)
 _HUB_ALIASES = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com")
-_ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})", re.ASCII)
-
-
-class Address(NamedTuple):
-    """Where a server listens; an empty host is every interface, port 0 any free one."""
-
-    host: str
-    port: int
-
-
-def parse_address(text: str) -> Address | None:
-    """Read `host:port`; None for the empty text, which switches a listener off.
-
-    Raises ValueError, with a sentence for people.
-    """
-    match = _ADDRESS.fullmatch(text)
-    if text and (match is None or int(match["port"]) > 65_535):
-        raise ValueError('an address such as "127.0.0.1:8080", or "" for off')
-    return None if match is None else Address(match["host"].strip("[]"), int(match["port"]))
-
-
-def _duration(value: object) -> object:
-    if isinstance(value, timedelta):
-        return value
-    return parse_duration(value if isinstance(value, str) else "")
-
-
-def _positive(value: object) -> object:
-    duration = _duration(value)
-    if duration == timedelta(0):
-        raise ValueError("a duration longer than zero")
-    return duration
-
-
-def _globs(value: object) -> object:
-    # An environment variable is one text: JSON, or globs between commas.
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            return tuple(json.loads(value))
-        except ValueError:
-            raise ValueError('a list of texts such as ["apps/**"]') from None
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _some(value: tuple[str, ...]) -> tuple[str, ...]:
-    if not value:
-        raise ValueError("at least one entry")
-    return value
-
-
-def _tables(value: object) -> object:
-    # An environment variable is one text: JSON.
-    expected = 'tables that each begin with [[rules]], or JSON such as [{"forbid": ["urgent"]}]'
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise ValueError(expected) from None
-    if not isinstance(value, list | tuple):
-        raise ValueError(expected)
-    return value
-
-
-def _address(value: object) -> object:
-    if isinstance(value, str):
-        parse_address(value)
-    return value
-
-
-def _path(value: object) -> object:
-    if value == "":
-        raise ValueError("a path")
-    return value
-
-
-def _folder_in_repo(value: object) -> object:
-    if isinstance(value, str) and (not value or value.startswith("/") or ".." in value.split("/")):
-        raise ValueError('a folder of the config repo such as "policies"')
-    return value.strip("/") if isinstance(value, str) else value
-
-
-def _url(value: object) -> object:
-    if not isinstance(value, str) or not value or not value.isprintable() or value.startswith("-"):
-        raise ValueError("a Git URL or a path")
-    if re.match(r"https?://[^/@]*@", value, re.IGNORECASE) or re.match(r"\w+://[^/@]*:[^/@]*@", value):
-        raise ValueError("a URL without user and password (they go to `credentials`)")
-    return value
-
-
-Duration = Annotated[timedelta, BeforeValidator(_positive)]
-Globs = Annotated[tuple[str, ...], BeforeValidator(_globs)]
-Listen = Annotated[str, BeforeValidator(_address)]
-FilePath = Annotated[Path, BeforeValidator(_path)]
-Texts = Annotated[tuple[str, ...], AfterValidator(_some)]
-
-
-class Section(BaseModel):
-    """A table of the config: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class AuthorConfig(Section):
@@ -180,13 +89,18 @@ class RepoCredentials(Section):
 class RepoConfig(Section):
     """[repos.NAME]: one config repo, which is a URL and a branch."""
 
-    url: Annotated[str, BeforeValidator(_url)] = Field(
+    url: Annotated[str, BeforeValidator(git_url)] = Field(
         description="Where the config repo is: https, ssh or a local path.",
         examples=["https://git.example.com/acme/shop-config.git"],
     )
     branch: str = Field(default="main", min_length=1, description="Branch that is read and pushed to.")
-    policies: Annotated[str, BeforeValidator(_folder_in_repo)] = Field(
+    policies: Annotated[str, BeforeValidator(folder_in_repo)] = Field(
         default="policies", description="Folder of the config repo that holds the policy files."
+    )
+    registries: Globs = Field(
+        default=(),
+        description="The only registry hosts that policies of this config repo may name; without it all.",
+        examples=[["ghcr.io", "registry.example.com:5000"]],
     )
     mode: Literal["write", "observe"] = Field(
         default="write", description="write commits and pushes; observe does everything but the push."
@@ -220,53 +134,6 @@ class RepoConfig(Section):
     )
 
 
-class RegistryCredentials(Section):
-    """[registries."HOST".credentials]: a user, and the path of the password."""
-
-    username: str = Field(description="User at the registry.", examples=["robot"])
-    password_file: FilePath = Field(
-        description="File that holds the password or token; read at each use.",
-        examples=["/run/secrets/registry-token"],
-    )
-
-
-class RegistryConfig(Section):
-    """[registries."HOST"]: a registry that needs more than the defaults; naming it declares the host."""
-
-    credentials: RegistryCredentials | None = Field(
-        default=None, description="User and password file; without it the docker config is asked."
-    )
-    docker_config: FilePath | None = Field(
-        default=None,
-        description="Docker config file for this registry alone, with its credential helpers.",
-        examples=["/run/secrets/docker/config.json"],
-    )
-    insecure: bool = Field(
-        default=False, description="true allows plain http, and certificates that do not fit."
-    )
-    ca_file: FilePath | None = Field(
-        default=None,
-        description="Certificates this registry is checked against, instead of the system's.",
-        examples=["/etc/automator/registry-ca.pem"],
-    )
-    interval: Duration | None = Field(
-        default=None,
-        description="Least time between two listings of a repository; without it every cycle.",
-        examples=["10m"],
-    )
-    concurrency: int = Field(default=8, ge=1, le=64, description="Most requests at the same time.")
-    timeout: Duration = Field(default=timedelta(seconds=10), description="Longest silence of the registry.")
-    deadline: Duration = Field(
-        default=timedelta(seconds=30), description="Longest time for one answer as a whole."
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> RegistryConfig:
-        if self.credentials is not None and self.docker_config is not None:
-            raise ValueError("either credentials or docker_config, not both")
-        return self
-
-
 class DaemonConfig(Section):
     """[daemon]: when cycles run, and what is served."""
 
@@ -275,8 +142,9 @@ class DaemonConfig(Section):
         default="127.0.0.1:8080", description='Address of /healthz, /readyz and /metrics; "" switches it off.'
     )
     hooks_listen: Listen = Field(
-        default="",
-        description='Address for webhooks of registries, in a later version; until then only "" (off).',
+        default=":8081",
+        description="Address for events of registries and forges (/hooks/NAME), listened to where there are "
+        'hooks; "" switches it off.',
     )
     observe_timeout: Duration = Field(
         default=timedelta(seconds=30),
@@ -290,10 +158,6 @@ class DaemonConfig(Section):
     @property
     def listen_address(self) -> Address | None:
         return parse_address(self.listen)
-
-    @property
-    def hooks_address(self) -> Address | None:
-        return parse_address(self.hooks_listen)
 
 
 class LogConfig(Section):
@@ -378,6 +242,11 @@ class FlawedRules(ValueError):
         self.flaws = flaws
 
 
+def _require_host(host: str, key: str) -> None:
+    if host in _HUB_ALIASES or not _HOST.fullmatch(host):
+        raise ValueError(f'a lower-case host such as "docker.io" for {key}')
+
+
 class Config(BaseSettings):
     """The whole config. Made by `load`; made directly, it takes its arguments and nothing else."""
 
@@ -392,9 +261,10 @@ class Config(BaseSettings):
     state: FilePath = Field(
         default=Path("state"), description="Folder for the clones and the local database, beside this file."
     )
-    docker_config: FilePath | None = Field(
-        default=None,
-        description="Docker config file with credentials; without it ~/.docker/config.json, if it exists.",
+    docker_config: FilePaths = Field(
+        default=(),
+        description="Docker config files with credentials, Kubernetes dockerconfigjson secrets among them; "
+        "without one ~/.docker/config.json, if it exists.",
         examples=["/run/secrets/docker/config.json"],
     )
     repos: dict[str, RepoConfig] = Field(
@@ -403,12 +273,18 @@ class Config(BaseSettings):
     registries: dict[str, RegistryConfig] = Field(
         default={}, description="Registries that need more than the defaults, by host."
     )
+    keys: dict[str, KeyConfig] = Field(
+        default={}, description="Whose signatures `signed_by` may ask for, by a name of your choice."
+    )
+    hooks: dict[str, HookConfig] = Field(
+        default={}, description="Who may send events to daemon.hooks_listen, by the last part of the path."
+    )
     daemon: DaemonConfig = Field(
         default=DaemonConfig(), description="When cycles run, and what the daemon serves."
     )
     log: LogConfig = Field(default=LogConfig(), description="The log, on standard error.")
     commit: CommitConfig = Field(default=CommitConfig(), description="Words of the commits.")
-    rules: Annotated[tuple[RuleConfig, ...], BeforeValidator(_tables)] = Field(
+    rules: Annotated[tuple[RuleConfig, ...], BeforeValidator(tables)] = Field(
         default=(),
         description="Guard rails for the policies of every config repo, one table each. Without paths, "
         "owners and environments a rule is about every workload, with several about those that fit all.",
@@ -430,13 +306,33 @@ class Config(BaseSettings):
 
     @model_validator(mode="after")
     def _names(self) -> Config:
-        for name in self.repos:
+        for name, repo in self.repos.items():
             if not _REPO_NAME.fullmatch(name):
                 raise ValueError(f"a name of lower-case letters, digits, `.`, `_` and `-` for repos.{name}")
+            for host in repo.registries:
+                _require_host(host, f"repos.{name}.registries")
         for host in self.registries:
-            if host in _HUB_ALIASES or not _HOST.fullmatch(host):
-                raise ValueError(f'a lower-case host such as "docker.io" for registries."{host}"')
+            _require_host(host, f'registries."{host}"')
+        self._check_mirrors()
+        for name, key in (*((n, "keys") for n in self.keys), *((n, "hooks") for n in self.hooks)):
+            if not _REPO_NAME.fullmatch(name):
+                raise ValueError(f"a name of lower-case letters, digits, `.`, `_` and `-` for {key}.{name}")
+        for name, hook in self.hooks.items():
+            hook.require_complete(name)
         return self
+
+    def _check_mirrors(self) -> None:
+        mirrored: dict[str, str] = {}
+        for host, registry in self.registries.items():
+            of = registry.mirror_of
+            if of is None:
+                continue
+            _require_host(of, f'registries."{host}".mirror_of')
+            if of in mirrored:
+                raise ValueError(f'one mirror of {of}, not registries."{mirrored[of]}" and "{host}"')
+            if of in self.registries:
+                raise ValueError(f'either registries."{of}" or registries."{host}" with mirror_of = "{of}"')
+            mirrored[of] = host
 
     @model_validator(mode="after")
     def _usable_rules(self) -> Config:
@@ -453,6 +349,19 @@ class Config(BaseSettings):
     def rails(self) -> tuple[Rail, ...]:
         """The guard rails of `rules`, for every config repo."""
         return self._parsed_rules()[0]
+
+    def rails_of(self, repo: str) -> tuple[Rail, ...]:
+        """The guard rails of this config repo: `rules`, and one of the registries that it may name."""
+        hosts = self.repos[repo].registries
+        if not hosts:
+            return self.rails
+        place = f"{self._origin}: repos.{repo}.registries"
+        return (Rail((self._origin, -1), place, registries=hosts), *self.rails)
+
+    @property
+    def hooks_address(self) -> Address | None:
+        """Where events are listened to; None where nobody may send any."""
+        return parse_address(self.daemon.hooks_listen) if self.hooks else None
 
     def interval(self, repo: str) -> timedelta:
         """Time from one cycle of this config repo to the next."""

@@ -52,6 +52,8 @@ class Snapshot:
     claims: Claims
     troubles: Mapping[str, Reason]
     """Files that could not be read, and why; no workload needs them."""
+    registries: frozenset[str] = frozenset()
+    """The only hosts that may be asked; empty for any. A rail of the same hosts holds what names others."""
 
     @cached_property
     def warnings(self) -> tuple[Reason, ...]:
@@ -99,7 +101,10 @@ class Snapshot:
     def _watchers(self, wanted: Callable[[Workload], bool]) -> dict[Repository, tuple[str, ...]]:
         found: dict[Repository, list[str]] = {}
         for w in self.policies.workloads:
-            if isinstance(w, Workload) and wanted(w) and self.claims.sites.get(w.name):
+            permitted = not self.registries or (
+                isinstance(w, Workload) and w.listed.registry in self.registries
+            )
+            if isinstance(w, Workload) and permitted and wanted(w) and self.claims.sites.get(w.name):
                 found.setdefault(w.listed, []).append(w.name)
         return {repository: tuple(names) for repository, names in found.items()}
 
@@ -166,7 +171,7 @@ class Index:
         self._whole = True
         self.located.prune(self._entries)
         self.located.keep(commit)
-        self.snapshot = Snapshot(commit, policies, claims, dict(self._troubles))
+        self.snapshot = Snapshot(commit, policies, claims, dict(self._troubles), self.scope.registries)
         return self.snapshot
 
     def forget(self) -> None:

@@ -64,6 +64,8 @@ class Scope:
     policies: str = "policies"
     write: tuple[str, ...] = ("**",)
     ignore: tuple[str, ...] = ()
+    registries: frozenset[str] = frozenset()
+    """The only registry hosts that may be asked for the policies' sake; empty for any."""
 
     def is_policy(self, path: str) -> bool:
         return path.startswith(self.policies.rstrip("/") + "/") and path.endswith((".yaml", ".yml"))

@@ -1,0 +1,122 @@
+"""The kinds of values that keys of the config have: durations, paths, globs, addresses, URLs."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+from automator.core.duration import parse_duration
+
+_ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})", re.ASCII)
+
+
+class Address(NamedTuple):
+    """Where a server listens; an empty host is every interface, port 0 any free one."""
+
+    host: str
+    port: int
+
+
+def parse_address(text: str) -> Address | None:
+    """Read `host:port`; None for the empty text, which switches a listener off.
+
+    Raises ValueError, with a sentence for people.
+    """
+    match = _ADDRESS.fullmatch(text)
+    if text and (match is None or int(match["port"]) > 65_535):
+        raise ValueError('an address such as "127.0.0.1:8080", or "" for off')
+    return None if match is None else Address(match["host"].strip("[]"), int(match["port"]))
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value
+    return parse_duration(value if isinstance(value, str) else "")
+
+
+def _positive(value: object) -> object:
+    duration = _duration(value)
+    if duration == timedelta(0):
+        raise ValueError("a duration longer than zero")
+    return duration
+
+
+def _globs(value: object) -> object:
+    # An environment variable is one text: JSON, or globs between commas.
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return tuple(json.loads(value))
+        except ValueError:
+            raise ValueError('a list of texts such as ["apps/**"]') from None
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _some(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("at least one entry")
+    return value
+
+
+def tables(value: object) -> object:
+    # An environment variable is one text: JSON.
+    expected = 'tables that each begin with [[rules]], or JSON such as [{"forbid": ["urgent"]}]'
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise ValueError(expected) from None
+    if not isinstance(value, list | tuple):
+        raise ValueError(expected)
+    return value
+
+
+def _address(value: object) -> object:
+    if isinstance(value, str):
+        parse_address(value)
+    return value
+
+
+def _path(value: object) -> object:
+    if value == "":
+        raise ValueError("a path")
+    return value
+
+
+def folder_in_repo(value: object) -> object:
+    if isinstance(value, str) and (not value or value.startswith("/") or ".." in value.split("/")):
+        raise ValueError('a folder of the config repo such as "policies"')
+    return value.strip("/") if isinstance(value, str) else value
+
+
+def git_url(value: object) -> object:
+    if not isinstance(value, str) or not value or not value.isprintable() or value.startswith("-"):
+        raise ValueError("a Git URL or a path")
+    if re.match(r"https?://[^/@]*@", value, re.IGNORECASE) or re.match(r"\w+://[^/@]*:[^/@]*@", value):
+        raise ValueError("a URL without user and password (they go to `credentials`)")
+    return value
+
+
+def _files(value: object) -> object:
+    # One path may stand alone; an environment variable is one text: JSON, or paths between commas.
+    return tuple(_path(part) for part in _globs(value)) if isinstance(value, str) else value  # type: ignore[attr-defined]
+
+
+Duration = Annotated[timedelta, BeforeValidator(_positive)]
+Globs = Annotated[tuple[str, ...], BeforeValidator(_globs)]
+Listen = Annotated[str, BeforeValidator(_address)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
+FilePaths = Annotated[tuple[Path, ...], BeforeValidator(_files)]
+Texts = Annotated[tuple[str, ...], AfterValidator(_some)]
+
+
+class Section(BaseModel):
+    """A table of the config: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
