@@ -28,6 +28,12 @@ from automator.reasons import Reason, reason
 
 PATIENCE = timedelta(minutes=10)
 """How long a cycle may always take before the daemon counts as stuck: a first clone is slow."""
+EVENT_PAUSE = timedelta(seconds=1)
+"""Least time from the begin of one cycle for events to the next: a flood of events is no flood of cycles."""
+FOR_EVENTS = ("event", "push")
+"""Triggers of cycles that look only at what events named: those of registries, and of Git servers."""
+_RANKS = (*FOR_EVENTS, "interval", "due", "startup", "request")
+"""Of two reasons that fall together the later one is told: its cycle does what the other's would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +41,16 @@ class Wake:
     """Why a cycle runs, and which image repositories somebody said have news."""
 
     trigger: str
-    """startup, interval, due or request."""
+    """startup, interval, due, request, event or push."""
     repositories: frozenset[Repository] = frozenset()
 
+    @property
+    def is_for_events(self) -> bool:
+        return self.trigger in FOR_EVENTS
+
     def merged(self, other: Wake) -> Wake:
-        """Both wakes as one; a request outranks a planned time."""
-        trigger = "request" if "request" in (self.trigger, other.trigger) else self.trigger
+        """Both wakes as one; a request outranks a planned time, and that an event."""
+        trigger = max(self.trigger, other.trigger, key=_RANKS.index)
         return Wake(trigger, self.repositories | other.repositories)
 
 
@@ -56,8 +66,12 @@ class RepoJob:
 class _Turn:
     """Whose turn it is in one config repo; guarded by the daemon's condition."""
 
-    running: bool = False
+    running: Wake | None = None
     pending: Wake | None = None
+    planned: bool = False
+    """A job of the scheduler will take what is pending."""
+    events_at: datetime | None = None
+    """When the last cycle for events began."""
     begun: bool = False
     ended_at: datetime | None = None
     reported_at: datetime | None = None
@@ -127,21 +141,26 @@ class Daemon:
             )
         self._scheduler.start()
 
-    def wake(self, repo: str, repositories: frozenset[Repository] = frozenset()) -> None:
-        """Run a cycle at once, or right after the one that is running; requests merge.
+    def wake(
+        self, repo: str, repositories: frozenset[Repository] = frozenset(), *, trigger: str = "request"
+    ) -> None:
+        """Run a cycle at once, or right after the one that is running; wakes merge. Cycles for events
+        (`trigger` event or push) begin a second apart at least.
 
-        Raises KeyError for a config repo that the daemon does not have.
+        Never waits for a cycle, from whichever thread it is called. Raises KeyError for a config repo that
+        the daemon does not have.
         """
         turn = self._turns[repo]
         with self._changed:
             if self._stopping:
                 return
-            asked = Wake("request", repositories)
-            waiting = turn.pending is not None
+            asked = Wake(trigger, repositories)
             turn.pending = asked if turn.pending is None else turn.pending.merged(asked)
-            if turn.running or waiting:
+            if turn.running is not None or (turn.planned and asked.is_for_events):
                 return
-        self._scheduler.add_job(self._take_turn, args=[repo, None])
+            turn.planned = True
+            pause = self._pause(turn)
+        self._plan_pending(repo, pause)
 
     def stop(self) -> bool:
         """Begin no more cycles and let the running ones end within the stop time-out.
@@ -152,7 +171,7 @@ class Daemon:
         with self._changed:
             self._stopping = True
             ended = self._changed.wait_for(self._is_idle, self._stop_timeout.total_seconds())
-            left = [repo for repo, turn in self._turns.items() if turn.running]
+            left = [repo for repo, turn in self._turns.items() if turn.running is not None]
         if self._scheduler.running:
             self._scheduler.shutdown(wait=ended)
         for repo in left:
@@ -161,8 +180,10 @@ class Daemon:
             )
         return ended
 
-    def run(self) -> bool:
+    def run(self, *, before_stop: Callable[[], None] = lambda: None) -> bool:
         """Start, wait for SIGTERM or SIGINT, stop; returns what `stop` does.
+
+        `before_stop` is called once a signal came, before cycles are waited for.
 
         Must be called on the main thread. A second signal ends the process at once; SIGUSR1 asks for
         a cycle of every config repo now.
@@ -176,6 +197,7 @@ class Daemon:
         with _signals({signal.SIGTERM: bell.ring, signal.SIGINT: bell.ring, signal.SIGUSR1: wake_all}):
             self.start()
             bell.rung.wait()
+            before_stop()
             return self.stop()
 
     def last_finished(self, repo: str) -> datetime | None:
@@ -214,34 +236,73 @@ class Daemon:
         """Run cycles for as long as there is a reason to; at once none where one is running."""
         turn = self._turns[repo]
         with self._changed:
-            if turn.running:
-                # A missed interval needs no other cycle; anything else is news.
-                if wake is not None and wake.trigger != "interval":
+            if turn.running is not None:
+                # A missed interval needs no other cycle, but after one that looked only at what events
+                # named; anything else is news.
+                if wake is not None and (wake.trigger != "interval" or turn.running.is_for_events):
                     turn.pending = wake if turn.pending is None else turn.pending.merged(wake)
                 return
-            turn.running = True
-        while (wake := self._next(turn, wake)) is not None:
-            report = self._cycle(repo, wake)
-            wake = None
+            begun = self._begin(turn, wake)
+        while begun is not None:
+            report = self._cycle(repo, begun)
             with self._changed:
                 turn.ended_at = self._clock()
                 turn.reported_at = turn.ended_at if report is not None else turn.reported_at
             if report is not None:
                 self._plan(repo, report)
+            begun, pause = self._next(turn)
+            if pause is not None:
+                self._plan_pending(repo, pause)
 
-    def _next(self, turn: _Turn, wake: Wake | None) -> Wake | None:
+    def _take_pending(self, repo: str) -> None:
         with self._changed:
-            if turn.pending is not None:
-                wake = turn.pending if wake is None else turn.pending.merged(wake)
-                turn.pending = None
-            if wake is None or self._stopping:
-                turn.running = False
-                self._changed.notify_all()
-                return None
-            if not turn.begun:
-                turn.begun = True
-                wake = Wake("startup", wake.repositories)
-            return wake
+            self._turns[repo].planned = False
+        self._take_turn(repo, None)
+
+    def _next(self, turn: _Turn) -> tuple[Wake | None, timedelta | None]:
+        """What to run right after a cycle, or in how long to run what is pending, or neither."""
+        with self._changed:
+            pending = turn.pending
+            pause = self._pause(turn)
+            if self._stopping or pending is None or not pause:
+                return self._begin(turn, None), None
+            turn.running = None
+            self._changed.notify_all()
+            if turn.planned:
+                return None, None
+            turn.planned = True
+            return None, pause
+
+    def _begin(self, turn: _Turn, wake: Wake | None) -> Wake | None:
+        """Begin a cycle for `wake` and all that is pending, where there is any; the condition is held."""
+        if turn.pending is not None:
+            wake = turn.pending if wake is None else turn.pending.merged(wake)
+            turn.pending = None
+        if wake is None or self._stopping:
+            turn.running = None
+            self._changed.notify_all()
+            return None
+        if wake.is_for_events:
+            turn.events_at = self._clock()
+        if not turn.begun:
+            turn.begun = True
+            wake = Wake("startup", wake.repositories)
+        turn.running = wake
+        return wake
+
+    def _pause(self, turn: _Turn) -> timedelta:
+        """How long what is pending has to wait: cycles for events keep their distance."""
+        if turn.pending is None or not turn.pending.is_for_events or turn.events_at is None:
+            return timedelta(0)
+        # A clock that was set back must not make it long.
+        return max(timedelta(0), min(EVENT_PAUSE, turn.events_at + EVENT_PAUSE - self._clock()))
+
+    def _plan_pending(self, repo: str, pause: timedelta) -> None:
+        if pause:
+            at = datetime.now(UTC) + pause
+            self._scheduler.add_job(self._take_pending, "date", run_date=at, args=[repo])
+        else:
+            self._scheduler.add_job(self._take_pending, args=[repo])
 
     def _cycle(self, repo: str, wake: Wake) -> Report | None:
         report: Report | None = None
@@ -286,7 +347,7 @@ class Daemon:
             self._on_trouble(reason("daemon/late", repo=repo), None)
 
     def _is_idle(self) -> bool:
-        return not any(turn.running for turn in self._turns.values())
+        return all(turn.running is None for turn in self._turns.values())
 
 
 _Handler = Callable[[int, FrameType | None], None]

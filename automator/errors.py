@@ -8,6 +8,7 @@
     ├─ InvalidConstraint   text that is no version range
     ├─ ManifestError       a file of the config repo that cannot be read or edited
     ├─ RegistryError       a registry's no, or its silence
+    ├─ CheckError          a key or command of the config that could prove nothing
     └─ CheckoutError       Git's no, or its silence
 
 `retry` is False where a person must change something first, True where the next cycle may succeed.
@@ -56,6 +57,12 @@ class ManifestError(AutomatorError):
 
 class RegistryError(AutomatorError):
     """A registry refused, failed or did not answer in time."""
+
+    retry = True
+
+
+class CheckError(AutomatorError):
+    """A key or a command of the daemon's config told neither yes nor no."""
 
     retry = True
 

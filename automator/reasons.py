@@ -558,6 +558,28 @@ CODES: dict[str, Code] = _table(
         "after the other.",
     ),
     Code(
+        "guard/unsigned",
+        "{tag} of {image} has no signature by {keys} ({digest})",
+        "sign the image: `cosign sign --key … {image}@{digest}`",
+        "`signed_by` names keys of the daemon's config; what the registry serves for the tag must be signed "
+        "by one of them. In the first hour after a tag was seen this is asked again in each cycle, since "
+        "builds sign what they have pushed; then once an hour.",
+    ),
+    Code(
+        "guard/bad-signature",
+        "{tag} of {image} has a signature, but none that counts for {keys} ({digest}): {problem}",
+        "find out who signed it; then sign this digest with the right key",
+        "A signature counts when it was made with the key's private half, over exactly this digest. One that "
+        "is by another key, of another image, altered or unreadable counts as little as none.",
+    ),
+    Code(
+        "guard/unknown-key",
+        "{place}: `signed_by` names {key}, which the daemon's config does not have (it has: {known})",
+        "correct the name, or add [keys.{key}] to the config",
+        "Policies name keys, the operator defines them under [keys.NAME] in the daemon's config. Without the "
+        "key nothing can be verified, so nothing is released.",
+    ),
+    Code(
         "guard/window",
         "{tag} waits for its time: now is {side} `{window}`; it may be released {opens}",
         "wait, or name the version under `urgent`; the windows stand at {place}",
@@ -1096,8 +1118,10 @@ CODES: dict[str, Code] = _table(
     Code(
         "registry/denied",
         "{repository}: access denied ({answer}; used: {credentials})",
-        "check that the credentials of this registry may pull {repository}, and its spelling",
-        "The registry refused. Many registries answer so for an image repository that does not exist, too.",
+        "check the spelling of {repository} (many registries refuse where there is no such repository), "
+        "and that the credentials of this registry may pull it",
+        "The registry refused. Docker Hub, Quay and others answer so for an image repository that does not "
+        "exist, too, lest strangers learn which do.",
     ),
     Code(
         "registry/not-found",
@@ -1110,6 +1134,13 @@ CODES: dict[str, Code] = _table(
         "{repository}: the registry wants fewer requests ({answer}; {wait})",
         "wait; set credentials or a longer `interval` for this registry if it happens often",
         "HTTP 429. The registry is left alone for the time it asks for; nothing is decided meanwhile.",
+    ),
+    Code(
+        "registry/resting",
+        "{repository}: {host} failed again and again and is left alone for now ({problem})",
+        "mend {host}, or the way to it; it is tried again by itself, at the latest after some minutes",
+        "A host that fails several times in a row is not asked until a time that grows with each failure. "
+        "Its workloads wait; those of other hosts go on.",
     ),
     Code(
         "registry/server-error",
@@ -1126,14 +1157,65 @@ CODES: dict[str, Code] = _table(
     Code(
         "registry/unreachable",
         "{repository}: {host} cannot be reached ({problem})",
-        "check the host's name, the network and the proxy",
-        "The name does not resolve, the connection was refused, or it broke several times in mid-answer.",
+        "check the host's port and the network",
+        "The connection was refused, or it broke several times in mid-answer.",
     ),
     Code(
         "registry/tls",
         "{repository}: no trusted TLS connection to {host} ({problem})",
-        "set `ca_file` for this registry, or `insecure = true` where it speaks plain HTTP",
-        "The certificate is not trusted or not for this host, or the server does not speak TLS.",
+        "set `ca_file` for this registry to the certificates of whoever signs its own",
+        "Nobody whom the daemon trusts vouches for the registry's certificate, or TLS failed otherwise.",
+    ),
+    # -- registries: the way there --
+    Code(
+        "registry/tls-expired",
+        "{repository}: the certificate of {host} is out of date ({problem})",
+        "have the certificate of the registry renewed, or mend the clock of this machine",
+        "A certificate counts between two dates, by the clock of the machine that checks it.",
+    ),
+    Code(
+        "registry/tls-name",
+        "{repository}: the certificate of {host} is for another name ({problem})",
+        "call the registry by a name in its certificate, or have the certificate issued for this one",
+        "The certificate is trusted, and belongs to somebody else.",
+    ),
+    Code(
+        "registry/no-tls",
+        "{repository}: no TLS with {host} ({problem})",
+        "correct the port, or set `insecure = true` for this registry if it speaks plain HTTP",
+        "What answers at this port speaks something else than TLS; plain HTTP is only spoken where the config "
+        "says so.",
+    ),
+    Code(
+        "registry/tls-wanted",
+        "{repository}: plain HTTP is not what {host} speaks ({problem})",
+        "remove `insecure = true` from this registry",
+        "The registry was declared insecure and answers that it wants TLS.",
+    ),
+    Code(
+        "registry/client-certificate",
+        "{repository}: {host} does not let us in ({problem})",
+        "set `client_cert_file` and `client_key_file` for this registry to a certificate that it accepts",
+        "The registry asks who calls, by a certificate of the caller's.",
+    ),
+    Code(
+        "registry/tls-files",
+        "{repository}: no TLS with {host}: {problem}",
+        "mend that file, or correct its path; it is read again as soon as it changes",
+        "A file of certificates or keys that the config or the environment names cannot be used.",
+    ),
+    Code(
+        "registry/dns",
+        "{repository}: nobody knows {host} ({problem})",
+        "check the spelling of the registry's name, and the name servers of this machine",
+        "The name has no address.",
+    ),
+    Code(
+        "registry/proxy",
+        "{repository}: {host} cannot be reached by way of the proxy ({problem})",
+        "check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY in the daemon's environment; NO_PROXY names hosts to call "
+        "directly",
+        "The proxy was not reached, refused, or wants a user and password.",
     ),
     Code(
         "registry/address-refused",
@@ -1195,6 +1277,105 @@ CODES: dict[str, Code] = _table(
         "credential helper {helper} failed for {host}: {problem}",
         "run `echo {host} | docker-credential-{helper} get` where the daemon runs",
         "Docker's config names a program that knows the password; it must be on PATH and answer in time.",
+    ),
+    # -- credentials of clouds -------------------------------------------------------------------
+    Code(
+        "credentials/cloud-extra",
+        "the {cloud} login for {host} needs the Python package {package}, which is not installed",
+        "install the extra: pip install 'automator[{cloud}]'",
+        "The packages of the clouds are large, so each is an extra of its own.",
+    ),
+    Code(
+        "credentials/cloud-host",
+        "{host} is no registry of the kind that the {cloud} login opens",
+        "correct the registry's name in the config, or give it credentials instead of login",
+        "A cloud's token opens more than images, so it is asked for and sent only where it belongs.",
+    ),
+    Code(
+        "credentials/cloud",
+        "the {cloud} login for {host} failed: {problem}",
+        "see that the daemon runs with an identity of {cloud} that may read the registry",
+        "The cloud's own package looks for the identity of the machine, pod or service account it runs as.",
+    ),
+    # -- signatures ---------------------------------------------------------------------------
+    Code(
+        "signature/key",
+        "key {key} of the config cannot be used: {file}: {problem}",
+        "write the public key of cosign, in PEM, to {file}",
+        "The file is read at each use, so that a key can be replaced without a restart. Without it nothing "
+        "can be verified, so nothing is released that must be signed by it.",
+    ),
+    Code(
+        "signature/command",
+        "the command of key {key} told nothing of {image}@{digest}: {problem}",
+        "run the command by hand where the daemon runs, with its PATH and HOME",
+        "A command says that an image is signed by ending with 0, and that it is not by any other number. "
+        "One that cannot be started, is killed or takes too long says neither.",
+    ),
+    Code(
+        "signature/late",
+        "the command of key {key} has not yet answered for {image}@{digest}",
+        "nothing to do: the next cycle takes its answer",
+        "A cycle does not wait for slow commands; they go on beside it, within their own time limit.",
+    ),
+    # -- events of registries and forges ---------------------------------------------------------------
+    Code(
+        "hooks/unproven",
+        "a request to /hooks/{hook} did not prove that {sender} sent it: {word}",
+        "let {sender} send what hooks.{hook} of the config asks for; if you sent nothing, nothing is to be done",
+        "A secret, signature or token was missing or wrong, so the body was not even parsed. After a change "
+        "of the secret let its file hold the old and the new one, a line each, until the sender has it.",
+    ),
+    Code(
+        "hooks/unreadable",
+        "what came to /hooks/{hook} proved its sender, but is no event of {sender}: {word}",
+        "name what sends it as hooks.{hook}.sender, or give that sender a hook of its own",
+        "The request knew the secret, and its body is not what such a sender sends.",
+    ),
+    Code(
+        "hooks/unknown",
+        "a request came to a path below /hooks that the config does not name",
+        "write [hooks.NAME] into the config for whoever sends to /hooks/NAME, or mend the URL at the sender",
+        "The name is not shown: it is whatever somebody chose to write, and may be a secret put in the wrong "
+        "place.",
+    ),
+    Code(
+        "hooks/oversize",
+        "a request to /hooks/{hook} was refused: it has more than {limit} bytes",
+        "let the sender tell of fewer things at a time",
+        "Reading stops at the limit, and the sender is answered 413. No known sender comes near it.",
+    ),
+    Code(
+        "hooks/too-slow",
+        "a request to /hooks/{hook} did not arrive in time",
+        "look at the network between the sender and automator",
+        "A sender that is slow, or pretends to be, must not take the place of others.",
+    ),
+    Code(
+        "hooks/busy",
+        "a request to /hooks/{hook} was put off: too many others came at the same time",
+        "nothing: the sender tries again, and registries are polled as ever",
+        "Only so many requests are read at a time, and others are answered 503 until one is done.",
+    ),
+    Code(
+        "hooks/bug",
+        "an event for hooks.{hook} met a bug: {error}",
+        "report it with the version of automator and what sent the event",
+        "The event is lost, and nothing else: registries are polled as ever.",
+    ),
+    Code(
+        "hooks/unreadable-secret",
+        "hooks.{hook}: the secret in {file} cannot be read ({problem})",
+        "put the secret that the sender knows into {file}, readable for automator; events wait until then",
+        "The file is read at each event, so that a new secret needs no restart. Without a secret nobody can "
+        "prove who sends, so every event is refused with 503; registries are polled as ever.",
+    ),
+    Code(
+        "hooks/keys-unavailable",
+        "hooks.{hook}: Google's keys, which sign its tokens, cannot be had ({problem})",
+        "let automator reach www.googleapis.com, by its proxy if there is one",
+        "Pub/Sub proves itself by a token that Google signs. Its keys are public, and fetched when they are "
+        "needed. Events are refused with 503 meanwhile, and Pub/Sub sends them again.",
     ),
     # -- git ----------------------------------------------------------------------------------
     Code(
@@ -1745,13 +1926,6 @@ CODES: dict[str, Code] = _table(
         "change `prereleases`, or name a pre-release in the range (`>=1.4-0`), if it should be taken",
         "With `range` a pre-release is taken only where the range itself names one, with `never` not "
         "at all, with `only` nothing else is.",
-    ),
-    Code(
-        "daemon/no-hooks",
-        "daemon.hooks_listen is {address}, but this version does not receive webhooks yet",
-        'set daemon.hooks_listen to ""; registries are polled meanwhile',
-        "The key is reserved for webhooks of registries. "
-        "A listener that answers nobody would be worse than none.",
     ),
     Code(
         "history/rewound",

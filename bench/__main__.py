@@ -19,13 +19,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import cases, decide, lists, programs, texts
+from bench import cases, decide, lists, polling, programs, texts
 from bench.inputs import ConfigRepo, MissingInputs, Shape, generator, http_git, make_config_repo
 from bench.measure import median
 
 REGISTRY = "registry.example.com"
 TEXTS = "texts"
 DECIDE = "decide"
+POLLING = "polling"
 CASES = {**cases.CASES, **lists.CASES}
 MIXED = Shape("mixed", files=10_000, images=1_600, workloads=200)
 SMALL = Shape("small", files=1_000, images=160, workloads=20)
@@ -119,8 +120,9 @@ def main(arguments: Sequence[str]) -> int:
     rows = list(_measured(options))
     decided = list(_decided(options.runs)) if options.only in (None, DECIDE) else []
     edited = list(_edited(options.runs)) if options.only in (None, TEXTS) else []
+    polled = list(_polled(options.runs)) if options.only in (None, POLLING) else []
     whole = [] if options.only or options.targets else _print_programs()
-    missed = [row for row in (*rows, *decided, *edited) if row.missed]
+    missed = [row for row in (*rows, *decided, *edited, *polled) if row.missed]
     print(f"\n{time.monotonic() - began:.0f} s in all.", end=" ")
     print("Every target is met." if not missed else f"Targets missed: {len(missed)}.")
     if options.json:
@@ -130,6 +132,7 @@ def main(arguments: Sequence[str]) -> int:
                     "rows": [_plain(row) for row in rows],
                     "decided": [decide.plain(row) for row in decided],
                     "texts": [_plain_text(row) for row in edited],
+                    "polling": [polling.plain(row) for row in polled],
                     "programs": whole,
                 },
                 indent=1,
@@ -143,7 +146,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=15, help="measured pairs of each case (15)")
     parser.add_argument("--targets", action="store_true", help="only the cases that have a target")
     parser.add_argument(
-        "--only", metavar="CASE", choices=(*sorted(CASES), DECIDE, TEXTS), help="only this case"
+        "--only", metavar="CASE", choices=(*sorted(CASES), DECIDE, POLLING, TEXTS), help="only this case"
     )
     parser.add_argument("--files", type=int, help="another number of files than 10,000, to try things out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
@@ -154,7 +157,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _measured(options: argparse.Namespace) -> Iterator[Row]:
-    if options.only in (DECIDE, TEXTS):
+    if options.only in (DECIDE, POLLING, TEXTS):
         return
     wanted = TARGETS if options.targets else TARGETS + OTHERS
     repos: dict[Shape, ConfigRepo] = {}
@@ -241,6 +244,14 @@ def _edited(runs: int) -> Iterator[texts.Row]:
     print(texts.HEAD, flush=True)
     for row in (*texts.edits(runs), *texts.large(min(runs, 5))):
         print(texts.line(row), flush=True)
+        yield row
+
+
+def _polled(runs: int) -> Iterator[polling.Row]:
+    print("\nPolling a registry, Debian's docker-registry unless another is named.\n")
+    print(polling.HEAD, flush=True)
+    for row in polling.rows(min(runs, 9)):
+        print(polling.line(row), flush=True)
         yield row
 
 

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -63,8 +62,11 @@ class _Lists(BaseHTTPRequestHandler):
     wbufsize = 2**20  # head and body in one piece: nobody waits for a late acknowledgement
     disable_nagle_algorithm = True
     count = EACH
+    delay = 0.0
+    """Seconds before each answer."""
 
     def do_GET(self) -> None:
+        time.sleep(self.delay)
         path = self.path.partition("?")[0].removeprefix("/v2/").removesuffix("/tags/list")
         body = tag_list(path, self.count)
         self.send_response(200)
@@ -85,7 +87,14 @@ class _Server(ThreadingHTTPServer):
 @contextmanager
 def registry(count: int) -> Iterator[str]:
     """A registry whose repositories have `count` tags each; gives its host."""
-    words = [sys.executable, "-m", "bench.lists", "serve", str(count)]
+    with delayed_registry(count, 0.0) as host:
+        yield host
+
+
+@contextmanager
+def delayed_registry(count: int, delay: float) -> Iterator[str]:
+    """The same, so many seconds away."""
+    words = [sys.executable, "-m", "bench.lists", "serve", str(count), str(delay)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -94,8 +103,8 @@ def registry(count: int) -> Iterator[str]:
             process.terminate()
 
 
-def _serve(count: int) -> None:
-    _Lists.count = count
+def _serve(count: int, delay: float) -> None:
+    _Lists.count, _Lists.delay = count, delay
     with _Server(("127.0.0.1", 0), _Lists) as server:
         print(f"127.0.0.1:{server.server_address[1]}", flush=True)
         server.serve_forever()
@@ -140,7 +149,7 @@ def same_list(told: Told) -> Found:
         repository = parse_repository(f"{host}/team/app")
         client = RegistryClient({host: HostSettings(insecure=True)})
         with Store.open(Path(folder, "state")) as store:
-            observer = Observer(client, store, lambda _: timedelta(0), lambda _: 1)
+            observer = Observer(client, store)
 
             def look() -> set[Repository]:
                 return observer.look({repository: True}, (), utc_now(), all_due=True).changed
@@ -236,6 +245,6 @@ CASES = {case.__name__: case for case in (same_list, same_lists, cold_lists)}
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        _serve(int(sys.argv[2]))
+        _serve(int(sys.argv[2]), float(sys.argv[3]))
     else:
         cases.main(CASES)

@@ -19,6 +19,7 @@ from pathlib import Path
 import hypothesis
 import hypothesis.configuration
 import pytest
+from parts import canaries
 
 ON_CI = os.environ.get("CI", "") not in ("", "0", "false")
 
@@ -102,6 +103,7 @@ def pytest_configure(config: pytest.Config) -> None:
         PATH=os.pathsep.join((str(Path(sys.executable).parent), SEARCH_PATH)),
     )
     sys.addaudithook(_refuse_outside)
+    config.pluginmanager.register(canaries)
 
 
 # -- the network ------------------------------------------------------------------------------------

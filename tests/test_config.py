@@ -265,6 +265,7 @@ def test_half_a_credential_is_refused(tmp_path: Path) -> None:
         ("[hooks.harbor]\n", "a secret_file for hooks.harbor"),
         ('[hooks.gar]\nsecret_file = "s"\n', "audience and email for hooks.gar"),
         ('[hooks.forge]\nsender = "svn"\n', "acr"),
+        ('[hooks.github]\nsecret_file = "s"\nheader = "X-Mine"\n', "no header for hooks.github"),
         ('[hooks."a/b"]\nsender = "quay"\nsecret_file = "s"\n', "a name of lower-case letters"),
     ],
 )

@@ -14,6 +14,7 @@ from automator.core.report import Outcome, Report
 from automator.daemon import Daemon, RepoJob, Wake
 from automator.reasons import Reason, Status, reason
 
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SOON = timedelta(milliseconds=150)
 WEB, API = Repository("ghcr.io", "acme/web"), Repository("ghcr.io", "acme/api")
@@ -77,7 +78,13 @@ class Cycles:
 class Running:
     """A daemon under test, with what it told."""
 
-    def __init__(self, *cycles: Cycles, interval: timedelta = HOUR, stop_timeout: float = 20) -> None:
+    def __init__(
+        self,
+        *cycles: Cycles,
+        interval: timedelta = HOUR,
+        stop_timeout: float = 20,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
         self.reports: list[Report] = []
         self.troubles: list[tuple[Reason, BaseException | None]] = []
         self.told = threading.Condition()
@@ -86,6 +93,7 @@ class Running:
             stop_timeout=timedelta(seconds=stop_timeout),
             on_report=self._report,
             on_trouble=self._trouble,
+            clock=clock,
         )
 
     def _report(self, report: Report) -> None:
@@ -223,6 +231,71 @@ def test_no_request_is_lost_and_no_cycle_overlaps_itself() -> None:
             thread.join()
         running.until(lambda: {r for w in list(shop.wakes) for r in w.repositories} == set(asked))
     assert shop.most_together == 1
+
+
+def test_an_event_runs_a_cycle_at_once_and_tells_why() -> None:
+    shop = Cycles()
+    with Running(shop) as running:
+        shop.done(1)
+        running.daemon.wake("shop", frozenset({WEB}), trigger="event")
+        assert shop.begun(2)[1] == Wake("event", frozenset({WEB}))
+
+
+def test_events_one_after_the_other_keep_a_distance_and_merge() -> None:
+    shop = Cycles()
+    with Running(shop, clock=lambda: NOON) as running:
+        shop.done(1)
+        running.daemon.wake("shop", frozenset({WEB}), trigger="event")
+        shop.done(2)
+        running.daemon.wake("shop", frozenset({API}), trigger="event")
+        running.daemon.wake("shop", trigger="push")
+        running.daemon.wake("shop", frozenset({WEB}), trigger="event")
+        assert shop.done(3)[2] == Wake("push", frozenset({WEB, API}))
+    assert len(shop.wakes) == 3
+
+
+def test_events_during_a_cycle_for_events_come_after_it() -> None:
+    shop = Cycles()
+    with Running(shop) as running:
+        shop.done(1)
+        shop.gate.clear()
+        running.daemon.wake("shop", frozenset({WEB}), trigger="event")
+        shop.begun(2)
+        for _ in range(20):
+            running.daemon.wake("shop", frozenset({API}), trigger="event")
+        shop.gate.set()
+        assert shop.done(3)[2] == Wake("event", frozenset({API}))
+    assert (shop.most_together, len(shop.wakes)) == (1, 3)
+
+
+def test_a_request_does_not_wait_as_events_do() -> None:
+    shop = Cycles()
+    with Running(shop, clock=lambda: NOON) as running:
+        shop.done(1)
+        running.daemon.wake("shop", trigger="event")
+        shop.done(2)
+        running.daemon.wake("shop", frozenset({API}), trigger="event")
+        running.daemon.wake("shop", frozenset({WEB}))
+        assert shop.done(3)[2] == Wake("request", frozenset({WEB, API}))
+
+
+def test_an_interval_that_falls_into_a_cycle_for_events_is_made_up_for() -> None:
+    hold = threading.Event()
+
+    def answer(wake: Wake) -> Report:
+        assert wake.trigger != "event" or hold.wait(PATIENCE)
+        return report("shop", wake)
+
+    shop, other = Cycles(answer=answer), Cycles("other")
+    with Running(shop, other, interval=SOON) as running:
+        shop.done(1)
+        running.daemon.wake("shop", frozenset({WEB}), trigger="event")
+        running.until(lambda: any(w.trigger == "event" for w in shop.wakes))
+        other.begun(len(other.wakes) + 3)
+        after = len(shop.wakes)
+        assert shop.wakes[-1].trigger == "event"
+        hold.set()
+        assert shop.begun(after + 1)[after].trigger == "interval"
 
 
 def test_config_repos_do_not_wait_for_each_other() -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import unquote
 
 import pytest
@@ -15,7 +15,10 @@ from automator import __version__
 from automator.cli.commands import COMMANDS
 from automator.cli.entry import automator
 from automator.config import load
+from automator.config.outside import Sender
 from automator.core.policy import InvalidWorkload, parse_policies
+from automator.edges.webhook import SENDERS
+from automator.edges.webhook.senders import Evidence
 from automator.reasons import CODES, Status
 
 ROOT = Path(__file__).parents[1]
@@ -152,3 +155,22 @@ def test_the_changelog_knows_this_version_and_its_commands() -> None:
 def test_scripts_that_pages_name_can_be_run() -> None:
     for script in (".ci/run", ".ci/debian-packages"):
         assert os.access(ROOT / script, os.X_OK)
+
+
+# -- senders of events ---------------------------------------------------------------------------------
+
+
+def test_the_page_on_events_has_every_sender_and_says_how_well_it_is_proven() -> None:
+    words = {
+        None: "",
+        Evidence.RECORDED: "proven",
+        Evidence.CONSTRUCTED: "unproven",
+        Evidence.NONE: "our own format",
+    }
+    rows = [
+        f"| `{name}` | {sender.title} | {sender.proof} | {words[sender.images]} | {words[sender.git]} |"
+        for name, sender in SENDERS.items()
+    ]
+    shown = [line for line in (ROOT / "docs/hooks.md").read_text().splitlines() if line.startswith("| `")]
+    assert shown == rows
+    assert set(SENDERS) == set(get_args(Sender))

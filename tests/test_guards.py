@@ -20,7 +20,9 @@ CONFTEST = Path(__file__).with_name("conftest.py")
 def run_pytest(folder: Path, test: str, **environment: str) -> str:
     """What a run of this one test says, under our conftest in a process of its own."""
     shutil.copy(CONFTEST, folder)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = needs(package): as in the project\n")
+    (folder / "pytest.ini").write_text(
+        f"[pytest]\nmarkers = needs(package): as in the project\npythonpath = {CONFTEST.parent}\n"
+    )
     (folder / "test_it.py").write_text(test)
     outer = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "CI"))}
     run = subprocess.run(

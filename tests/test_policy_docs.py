@@ -29,6 +29,7 @@ import pytest
 from automator.cli.schema import CRON, DURATION, TIME, schema_of
 from automator.core.decide import Decision, Facts, Need, Release, Sighting, Stay, decide, site_key
 from automator.core.duration import format_moment, parse_duration
+from automator.core.facts import Signature, SignatureKey, Unavailable
 from automator.core.guardrails import bind
 from automator.core.history import FileChange, FileVersion, SiteHistory, site_history
 from automator.core.policy import InvalidWorkload, PolicySet, Workload, parse_policies
@@ -101,6 +102,7 @@ class Story:
         self.older: dict[str, list[str]] = {}
         self.images: dict[str, Image] = {}
         self.seen: dict[str, Sighting] = {}
+        self.signers: dict[str, str] = {}
         self.stays: dict[str, list[Stayed]] = {}
         self.rejected: dict[str, set[tuple[str, None]]] = {}
         self.subject: str | None = None
@@ -182,6 +184,8 @@ class Story:
         built = datetime.fromisoformat(facts["built"]).replace(tzinfo=UTC) if "built" in facts else None
         own = widened(f"@{facts['digest']}")[1:] if "digest" in facts else digest(tag)
         self.images[tag] = Image(own, built=built, platforms=platforms)
+        if "signed" in facts:
+            self.signers[own] = facts["signed"].removeprefix("by ")
         if "seen" in facts:
             self.seen[tag] = Sighting(own, self.now - parse_duration(facts["seen"].removesuffix(" ago")))
 
@@ -232,6 +236,7 @@ class Story:
             images=self.images,
             histories={site_key(site): self._past(workload.name, site) for site in sites},
             seen=self.seen,
+            signatures=self._signatures(bound),
             upstreams={
                 other: (
                     Upstream(
@@ -242,6 +247,16 @@ class Story:
             },
         )
         return Member(bound, sites, TagList(bound.repository, tuple(self.images), self.now, ""), facts)
+
+    def _signatures(self, workload: Workload) -> dict[SignatureKey, Signature | Unavailable]:
+        """Who signed what."""
+        wanted = workload.guards.signed_by
+        return {
+            (image.digest, wanted): Signature(
+                self.now, all(self.signers.get(image.digest) in any_of for any_of in wanted), *wanted[:1]
+            )
+            for image in self.images.values()
+        }
 
     def _past(self, name: str, site: Site) -> SiteHistory:
         """What Ann did to the site, newest first."""

@@ -157,9 +157,9 @@ def test_an_unknown_key_of_a_rule_is_an_error_with_the_likely_one(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("signed_by = ['release']", "rules[0].signed_by"),
+        ("verify = ['release']", "rules[0].verify"),
         ("deliver = 'pull-request'", "rules[0].deliver"),
-        ("require = ['signed_by']", "signed_by"),
+        ("require = ['verify']", "verify"),
     ],
 )
 def test_what_a_later_version_demands_is_refused_and_not_left_out(

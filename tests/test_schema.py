@@ -243,7 +243,7 @@ WRONG = {
     "a name with a slash": f"version: 1\nworkloads: {{a/b: {{{GOOD}}}}}",
     "nothing in a workload": "version: 1\nworkloads:\n  web:\n",
     "an unknown key": one(f"{GOOD}, semvr: '*'"),
-    "a key of a later version": one(f"{GOOD}, signed_by: acme"),
+    "a key of a later version": one(f"{GOOD}, verify: acme"),
     "an unknown key in where": one(f"{GOOD}, where: {{path: a}}"),
     "an empty where": one(f"{GOOD}, where: {{}}"),
     "no paths": one(f"{GOOD}, where: {{paths: []}}"),
@@ -379,7 +379,7 @@ def mappings(draw: st.DrawFn, schema: Any, rare: int) -> dict[str, Any]:
         for key in dict.fromkeys([*needed, *likely, *chosen])
     }
     if draw(st.integers(0, rare)) == 0:
-        found[draw(st.sampled_from(["imag", "signed_by", "workload"]))] = draw(ODD)
+        found[draw(st.sampled_from(["imag", "verify", "workload"]))] = draw(ODD)
     return found
 
 

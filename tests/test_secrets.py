@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 from parts import registry as registries
+from parts.canaries import MARK
 from parts.gitserver import HttpGit, git, http_git
 from parts.world import World, real_world
 
-GIT_SECRET = "git-s3cret-0af93c"
+GIT_SECRET = f"{MARK}-of-git"
 USER, PASSWORD = registries.USER, registries.PASSWORD
+WRONG_GIT, WRONG_REGISTRY = f"{MARK}-wrong-of-git", f"{MARK}-wrong-of-registry"
 
 pytestmark = pytest.mark.needs("docker-registry", "skopeo")
 
@@ -70,8 +72,8 @@ def test_no_secret_is_ever_told(doors: tuple[World, HttpGit]) -> None:
         metrics = daemon.get("/metrics").content
         assert daemon.end() == 0
 
-    (world.root / "git-token").write_text("wrong-0af93c")
-    (world.root / "registry-token").write_text("wrong-77b1")
+    (world.root / "git-token").write_text(WRONG_GIT)
+    (world.root / "registry-token").write_text(WRONG_REGISTRY)
     refused = world.run("once", "--log-level", "debug")
     assert refused.code == 1
     assert "denies access" in refused.err
@@ -81,7 +83,7 @@ def test_no_secret_is_ever_told(doors: tuple[World, HttpGit]) -> None:
 
     everything = told(world) + arguments + metrics + "".join(d.out + d.err for d in said).encode()
     assert world.repo.tip() is not None
-    for secret in (GIT_SECRET, PASSWORD, "wrong-0af93c", "wrong-77b1"):
+    for secret in (GIT_SECRET, PASSWORD, WRONG_GIT, WRONG_REGISTRY):
         assert secret.encode() not in everything
         for user in (USER, "robot"):
             assert base64.b64encode(f"{user}:{secret}".encode()) not in everything

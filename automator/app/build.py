@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from automator.app.fingerprint import locator_version
-from automator.config import Config, RegistryConfig, RepoConfig
+from automator.config import Config, KeyConfig, RegistryConfig, RepoConfig
 from automator.core.decide import Limits
 from automator.core.release import DEFAULT_BODY, DEFAULT_SUBJECT, Member, ReleaseRecord, Templates, compose
 from automator.cycle.decisions import Decider
@@ -24,10 +27,12 @@ from automator.cycle.observe import Observer
 from automator.cycle.publish import Publisher
 from automator.cycle.reach import Reach
 from automator.cycle.run import Cycle
+from automator.cycle.signatures import KeyFile, Signatures, Signer
 from automator.cycle.source import Scope
 from automator.cycle.withdrawals import Withdrawals
 from automator.edges.checkout import Checkout, Identity, Remote
-from automator.edges.http import proxies_for
+from automator.edges.checks import Commands, ImageCommand
+from automator.edges.http import Outside, Trust
 from automator.edges.registry import (
     CloudLogin,
     CredentialSource,
@@ -35,6 +40,7 @@ from automator.edges.registry import (
     HostSettings,
     PasswordFile,
     RegistryClient,
+    SignatureSource,
 )
 from automator.edges.store import Store
 from automator.errors import ConfigError, UsageError
@@ -67,6 +73,7 @@ class App:
         exclusive: bool,
         repos: tuple[str, ...] = (),
         clock: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
         warn: Callable[[Reason], None] = lambda _: None,
     ) -> Self:
         """Build the parts for the named config repos, all where none is named.
@@ -84,10 +91,16 @@ class App:
         with ExitStack() as stack:
             store, folder = _state(config, stack, exclusive=exclusive, warn=warn)
             store.keep_sites_only_of(config.repos)
-            registry = registry_client(config)
+            registry = registry_client(config, monotonic)
             stack.callback(registry.close)
+            commands = Commands()
+            stack.callback(commands.close)
+            signers = _signers(config)
+            source = SignatureSource(registry)
             cycles = {
-                name: _cycle(config, name, folder, store, registry, clock, stack)
+                name: _cycle(
+                    config, name, folder, store, registry, Signatures(source, signers, commands), clock, stack
+                )
                 for name in (repos or tuple(config.repos))
             }
             return cls(config, registry, store, cycles, stack.pop_all())
@@ -127,6 +140,7 @@ def _cycle(
     folder: Path,
     store: Store,
     registry: RegistryClient,
+    signatures: Signatures,
     clock: Callable[[], datetime],
     stack: ExitStack,
 ) -> Cycle:
@@ -136,15 +150,16 @@ def _cycle(
     observer = Observer(
         registry,
         store,
-        interval=lambda host: _registry(config, host).interval or timedelta(0),
-        concurrency=lambda host: _registry(config, host).concurrency,
+        interval=cache(lambda host: _registry(config, host).interval or timedelta(0)),
+        max_interval=cache(lambda host: _registry(config, host).max_interval),
         timeout=config.daemon.observe_timeout.total_seconds(),
+        asker=name,
     )
     stack.callback(observer.close)
     reach = Reach(checkout, repo.history_limit)
     located = Located(store, name, locator_version())
     index = Index(checkout, scope_of(repo), Earlier(checkout, reach), located)
-    facts = FactFinder(checkout, index, observer, reach)
+    facts = FactFinder(checkout, index, observer, reach, signatures)
     decider = Decider(
         facts, observer, Limits(repo.max_lookups), repo.max_releases_per_cycle, config.rails_of(name)
     )
@@ -166,20 +181,37 @@ def _cycle(
     )
 
 
+def _signers(config: Config) -> dict[str, Signer]:
+    """What `signed_by` may name."""
+    return {name: _signer(name, key) for name, key in config.keys.items()}
+
+
+def _signer(name: str, key: KeyConfig) -> Signer:
+    if key.command is not None:
+        return ImageCommand(name, tuple(key.command), key.timeout.total_seconds(), os.environ)
+    return KeyFile(name, str(key.public_key_file))
+
+
 def scope_of(repo: RepoConfig) -> Scope:
     """What may be read and written of a config repo, and asked for its policies' sake."""
     return Scope(repo.policies, repo.write, repo.ignore, frozenset(repo.registries))
 
 
-def registry_client(config: Config) -> RegistryClient:
+def registry_client(config: Config, monotonic: Callable[[], float] = time.monotonic) -> RegistryClient:
     """The client for all registries, as the config has them."""
     common = _docker_config(config.docker_config)
-    hosts = {
-        settings.mirror_of or host: _host(host, settings, common)
-        for host, settings in config.registries.items()
-    }
+    outside = Outside.of(os.environ)
+    hosts: dict[str, HostSettings] = {}
+    for host, settings in config.registries.items():
+        called = _host(host, settings, common, outside)
+        hosts.setdefault(host, replace(called, address=None, prefix=""))  # a mirror has images of its own
+        if settings.mirror_of is not None:
+            hosts[settings.mirror_of] = called
     return RegistryClient(
-        hosts, default=HostSettings(credentials=common, declared=False), proxies=proxies_for
+        hosts,
+        default=HostSettings(credentials=common, declared=False),
+        outside=outside,
+        clock=monotonic,
     )
 
 
@@ -187,14 +219,15 @@ def _docker_config(files: tuple[Path, ...]) -> DockerConfig:
     return DockerConfig(*map(str, files))
 
 
-def _host(host: str, settings: RegistryConfig, common: CredentialSource) -> HostSettings:
+def _host(host: str, settings: RegistryConfig, common: CredentialSource, outside: Outside) -> HostSettings:
     source: CredentialSource = common
     if settings.credentials is not None:
         source = PasswordFile(settings.credentials.username, str(settings.credentials.password_file))
     elif settings.docker_config:
         source = _docker_config(settings.docker_config)
     elif settings.login is not None:
-        source = CloudLogin(settings.login)
+        trust = Trust(_text(settings.ca_file), settings.verify_tls, bundle=outside.bundle)
+        source = CloudLogin(settings.login, trust=trust, outside=outside)
     return HostSettings(
         credentials=source,
         insecure=settings.insecure,
@@ -216,7 +249,8 @@ def _text(path: Path | None) -> str | None:
 
 
 def _registry(config: Config, host: str) -> RegistryConfig:
-    return config.registries.get(host) or RegistryConfig()
+    mirrors = (s for s in config.registries.values() if s.mirror_of == host)
+    return next(mirrors, None) or config.registries.get(host) or RegistryConfig()
 
 
 def _remote(repo: RepoConfig) -> Remote:

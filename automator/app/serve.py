@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from automator import __version__
 from automator.app.build import App, utc_now
+from automator.app.events import GoogleKeys, Inbox, door, mirrors_of, subscribers_of
 from automator.config import Config
+from automator.core.reference import Repository
 from automator.core.report import Report
 from automator.cycle.run import Cycle, Trigger
 from automator.daemon import Daemon, RepoJob, Wake
-from automator.edges.log import log_outcomes, log_reason, log_report, log_started
+from automator.edges.http import Outside
+from automator.edges.log import EventLog, log_outcomes, log_reason, log_report, log_started
 from automator.edges.metrics import Metrics
 from automator.edges.store import Store
-from automator.edges.web import Health, WebServer, make_app
+from automator.edges.web import Health, WebServer, make_app, make_hooks_app
 from automator.errors import ConfigError
-from automator.reasons import reason
 
 FINE, CUT_OFF = 0, 1
 LOCK_PATIENCE = 5.0
@@ -53,11 +57,8 @@ class _Announcer:
 def serve(config: Config) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code.
 
-    Raises ConfigError where the state folder or a listener cannot be had, or where the config asks
-    for what this version cannot do.
+    Raises ConfigError where the state folder or a listener cannot be had.
     """
-    if config.hooks_address is not None:
-        raise ConfigError(reason("daemon/no-hooks", address=config.daemon.hooks_listen))
     with _opened(config) as app:
         metrics = Metrics(__version__, lambda: app.registry.requests)
         announcer = _Announcer(app.store, metrics)
@@ -68,20 +69,30 @@ def serve(config: Config) -> int:
             on_trouble=log_reason,
             clock=utc_now,
         )
-        server = _probes(config, daemon, metrics)
-        if server is not None:
-            server.start()
-        log_started(__version__, tuple(app.cycles), None if server is None else server.port)
-        try:
-            ended = daemon.run()
-        finally:
-            if server is not None:
-                server.stop()
+        probes, hooks = _probes(config, daemon, metrics), _hooks(config, app, daemon, metrics)
+        ended = _run(daemon, app, probes, hooks)
         if not ended:
             # A cycle is still at work on its thread; waiting for it would defeat the time limit. A
             # push it may have in flight is done or not: the next start finds out from Git.
             os._exit(CUT_OFF)
     return FINE
+
+
+def _run(daemon: Daemon, app: App, probes: WebServer | None, hooks: WebServer | None) -> bool:
+    """Run the daemon between its listeners; whether every cycle ended."""
+    with ExitStack() as listening:
+        for server in (probes, hooks):
+            if server is not None:
+                listening.callback(server.stop)
+                server.start()
+        log_started(
+            __version__,
+            tuple(app.cycles),
+            None if probes is None else probes.port,
+            None if hooks is None else hooks.port,
+        )
+        # An event that came while cycles end would be answered, and nobody would act on it.
+        return daemon.run(before_stop=hooks.stop if hooks is not None else lambda: None)
 
 
 def _opened(config: Config) -> App:
@@ -96,12 +107,41 @@ def _opened(config: Config) -> App:
 
 
 def _job(config: Config, name: str, cycle: Cycle, announcer: _Announcer) -> RepoJob:
+    interval = config.interval(name)
+
     def run(wake: Wake) -> Report:
-        # What was waiting before a restart is looked at again: the first cycle lists everything.
-        trigger = Trigger(wake.trigger, named=wake.repositories, all_due=wake.trigger == "startup")
+        trigger = Trigger(
+            wake.trigger,
+            named=wake.repositories,
+            # What nobody named will have its turn in the next planned cycle.
+            patience=interval if wake.is_for_events else timedelta(0),
+            # What was waiting before a restart is looked at again: the first cycle lists everything.
+            all_due=wake.trigger == "startup",
+        )
         return cycle.run(trigger, interim=announcer.show)
 
-    return RepoJob(config.interval(name), run)
+    return RepoJob(interval, run)
+
+
+def _hooks(config: Config, app: App, daemon: Daemon, metrics: Metrics) -> WebServer | None:
+    address = config.hooks_address
+    if address is None:
+        return None
+
+    def wake(repo: str, repositories: frozenset[Repository], trigger: str) -> None:
+        daemon.wake(repo, repositories, trigger=trigger)
+
+    inbox = Inbox(
+        doors={name: door(name, hook) for name, hook in config.hooks.items()},
+        subscribers=subscribers_of(config, app.cycles.values()),
+        mirrors=mirrors_of(config),
+        wake=wake,
+        count=metrics.observe_event,
+        log=EventLog(time.monotonic),
+        clock=utc_now,
+        keys=GoogleKeys(Outside.of(os.environ)),
+    )
+    return WebServer(make_hooks_app(inbox.doors, inbox.receive, inbox.refuse), address, name="hooks")
 
 
 def _probes(config: Config, daemon: Daemon, metrics: Metrics) -> WebServer | None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -62,9 +62,11 @@ def check(
     from automator.cli.formats import FORMATS
     from automator.cycle.gate import check as judge
 
-    scope, rails = _settings(told, repo, policies)
+    scope, rails, keys = _settings(told, repo, policies)
     with _asking(told, online) as ask:
-        verdict = judge(path, scope, now=datetime.now(UTC), coverage=coverage, ask=ask, rails=rails)
+        verdict = judge(
+            path, scope, now=datetime.now(UTC), coverage=coverage, ask=ask, rails=rails, keys=keys
+        )
     form = form or ("json" if told.json else "terminal")
     if form in _PLACED:
         findings = tuple(replace(f, file=_from_here(path, f.file), told_as=f.file) for f in verdict.findings)
@@ -98,8 +100,18 @@ def _asking(told: Globals, online: bool) -> Iterator[Ask | None]:
         client.close()
 
 
-def _settings(told: Globals, repo: str | None, policies: str | None) -> tuple[Scope, tuple[Rail, ...]]:
-    """What `check` may read, and the operator's rules: the config's, or the defaults without a config."""
+class _Settings(NamedTuple):
+    """What a folder is judged by, beside what stands in it."""
+
+    scope: Scope
+    rails: tuple[Rail, ...]
+    """The operator's rules."""
+    keys: frozenset[str] | None
+    """The keys that policies may name; None where there is no config to tell."""
+
+
+def _settings(told: Globals, repo: str | None, policies: str | None) -> _Settings:
+    """The config's word, or the defaults without a config."""
     from automator.app import scope_of
     from automator.cli.choice import unknown_repo
     from automator.config import config_file
@@ -107,15 +119,17 @@ def _settings(told: Globals, repo: str | None, policies: str | None) -> tuple[Sc
 
     scope = Scope()
     rails: tuple[Rail, ...] = ()
+    keys: frozenset[str] | None = None
     if repo is not None or config_file(told.config, os.environ) is not None:
         config = told.load(require_repos=False)
         if repo is not None and repo not in config.repos:
             raise unknown_repo(repo, config.repos)
-        rails = config.rails
+        rails, keys = config.rails, frozenset(config.keys)
         chosen = repo or (next(iter(config.repos)) if len(config.repos) == 1 else None)
         if chosen is not None:
             scope = scope_of(config.repos[chosen])
             rails = config.rails_of(chosen)
         elif config.repos:
             raise UsageError(reason("usage/which-repo", known=", ".join(sorted(config.repos))))
-    return scope if policies is None else replace(scope, policies=policies.strip("/")), rails
+    scope = scope if policies is None else replace(scope, policies=policies.strip("/"))
+    return _Settings(scope, rails, keys)

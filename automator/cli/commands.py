@@ -16,7 +16,7 @@ from automator.cli.importing import import_
 from automator.cli.options import Globals, counted, global_options, selection
 from automator.cli.schema import schema
 from automator.cli.starting import init
-from automator.errors import UsageError
+from automator.errors import RegistryError, UsageError
 from automator.reasons import CODES, Reason, Status, reason
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def status(told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owne
     "--tags-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Offline: judge the tags in this file (a tag on a line, then seen=TIME built=TIME …).",
+    help="Offline: judge the tags in this file (a tag on a line, then seen=TIME signed=KEY …).",
 )
 @click.option(
     "--policy",
@@ -245,7 +245,12 @@ def _explain_code(told: Globals, code: str) -> int:
 
 @click.command()
 @click.argument("image")
-@click.option("--verbose", "-v", is_flag=True, help="Also which credentials were used, never the secret.")
+@click.option(
+    "--verbose",
+    "-v",
+    is_flag=True,
+    help="Also whose credentials opened it: the file, helper or cloud, never the secret.",
+)
 @global_options
 @pass_globals
 def tags(told: Globals, image: str, verbose: bool) -> int:
@@ -256,18 +261,28 @@ def tags(told: Globals, image: str, verbose: bool) -> int:
 
     repository = parse_reference(image).repository
     client = registry_client(_configured(told, require_repos=False))
+    answer: dict[str, object] = {"repository": str(repository), "credentials": None, "tags": None}
+    listed: list[str] = []
+    refused: RegistryError | None = None
     try:
-        found = client.tags(repository, now=utc_now())
-        used = client.describe_credentials(repository)
+        listed = sorted(client.tags(repository, now=utc_now()).tags)
+        answer["tags"] = listed
+    except RegistryError as error:
+        refused = error
+        answer["error"] = {"code": error.reason.code, "sentence": error.reason.sentence}
     finally:
+        answer["credentials"] = used = client.describe_credentials(repository)
         client.close()
     if told.json:
-        print_json({"repository": str(repository), "credentials": used, "tags": sorted(found.tags)})
-        return 0
-    if verbose:
-        click.echo(f"{repository}: {len(found.tags)} tags, credentials: {used}", err=True)
-    for tag in sorted(found.tags):
-        click.echo(tag)
+        print_json(answer)
+    elif verbose:
+        count = "no answer" if refused else counted(len(listed), "tag")
+        click.echo(f"{repository}: {count}, credentials: {used}", err=True)
+    if refused is not None:
+        raise refused
+    if not told.json:
+        for tag in listed:
+            click.echo(tag)
     return 0
 
 

@@ -99,6 +99,7 @@ ADDED: dict[str, dict[str, JSON]] = {
         "follow": {"pattern": TAG, "examples": ["7", "stable"]},
         "min_age": {"pattern": DURATION, "default": "0s", "examples": ["30m"]},
         "platforms": _PLATFORMS,
+        "signed_by": {"examples": ["release"]},
         "windows": {"examples": [[{"allow": "0 9 * * 1-5", "for": "8h", "zone": "Europe/Berlin"}]]},
         "after": {"examples": [{"workload": "web-staging", "soak": "24h"}]},
         "group": {
@@ -130,6 +131,7 @@ ADDED: dict[str, dict[str, JSON]] = {
         "require": {"examples": [["owner", "platforms"]]},
         "forbid": {"examples": [["downgrade", "urgent"]]},
         "platforms": _PLATFORMS,
+        "signed_by": {"examples": ["release"]},
         "min_age": {"pattern": DURATION, "examples": ["1h"]},
     },
 }
@@ -158,7 +160,7 @@ def _inherited(keys: tuple[str, ...], otherwise: JSON) -> JSON:
 
 
 _CHOICE = ("semver", "order", "follow")
-_DEMANDS = ("registries", "images", "require", "forbid", "platforms", "min_age", "step")
+_DEMANDS = ("registries", "images", "require", "forbid", "platforms", "signed_by", "min_age", "step")
 _EXCLUSIVE: dict[str, JSON] = {
     "Where": {"minProperties": 1},
     "Window": {"oneOf": [{"required": ["allow"]}, {"required": ["deny"]}]},

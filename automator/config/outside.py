@@ -35,6 +35,10 @@ SIGNED_BY_TOKEN = "gar"  # noqa: S105
 """The sender that knows no secret: it brings a signed token."""
 
 
+NO_CHOICE = (SIGNED_BY_TOKEN, "bitbucket", "forgejo", "gitea", "github", "nexus")
+"""Senders whose proof always comes in the same header."""
+
+
 class RegistryCredentials(Section):
     """[registries."HOST".credentials]: a user, and the path of the password."""
 
@@ -144,6 +148,8 @@ class KeyConfig(Section):
     def _one_way(self) -> KeyConfig:
         if (self.public_key_file is None) == (self.command is None):
             raise ValueError("either public_key_file or command")
+        if self.command is not None and not any("{digest}" in word for word in self.command[1:]):
+            raise ValueError("a command with {digest} in it, or it could not tell one image from another")
         return self
 
 
@@ -169,7 +175,7 @@ class HookConfig(Section):
     )
     signed: bool = Field(
         default=False,
-        description="artifactory: the header holds a signature made with the secret, not the secret itself.",
+        description="artifactory, generic: the header holds a signature made with the secret, not the secret.",
     )
     audience: str | None = Field(
         default=None,
@@ -214,3 +220,5 @@ class HookConfig(Section):
                 raise ValueError(f"audience and email for hooks.{name}, since {sender} brings a signed token")
         elif self.secret_file is None:
             raise ValueError(f"a secret_file for hooks.{name}: an event must prove who sends it")
+        if self.header is not None and sender in NO_CHOICE:
+            raise ValueError(f"no header for hooks.{name}: {sender} has one of its own")

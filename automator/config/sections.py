@@ -222,6 +222,9 @@ class RuleConfig(Section):
     platforms: Texts | None = Field(
         default=None, description="Platforms that every image must have.", examples=[["linux/amd64"]]
     )
+    signed_by: Texts | None = Field(
+        default=None, description="Keys, one of which must have signed every image.", examples=[["release"]]
+    )
     min_age: str | None = Field(
         default=None,
         description="Smallest min_age; it holds where a policy names none.",
@@ -370,4 +373,5 @@ class Config(BaseSettings):
     def fingerprint(self, repo: str) -> str:
         """Changes whenever a setting that bears on this config repo's releases changes."""
         told = [part.model_dump(mode="json") for part in (self.repos[repo], self.commit, *self.rules)]
+        told += [{name: key.model_dump(mode="json")} for name, key in self.keys.items()]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -65,6 +65,7 @@ def _some(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def tables(value: object) -> object:
+    """Tables as TOML or JSON has them. Raises ValueError, with a sentence for people."""
     # An environment variable is one text: JSON.
     expected = 'tables that each begin with [[rules]], or JSON such as [{"forbid": ["urgent"]}]'
     if isinstance(value, str):
@@ -90,12 +91,14 @@ def _path(value: object) -> object:
 
 
 def folder_in_repo(value: object) -> object:
+    """A folder, without `/` at its ends. Raises ValueError where it leads out of the repository."""
     if isinstance(value, str) and (not value or value.startswith("/") or ".." in value.split("/")):
         raise ValueError('a folder of the config repo such as "policies"')
     return value.strip("/") if isinstance(value, str) else value
 
 
 def git_url(value: object) -> object:
+    """A URL or path that git takes. Raises ValueError, also for one that holds a password."""
     if not isinstance(value, str) or not value or not value.isprintable() or value.startswith("-"):
         raise ValueError("a Git URL or a path")
     if re.match(r"https?://[^/@]*@", value, re.IGNORECASE) or re.match(r"\w+://[^/@]*:[^/@]*@", value):

@@ -49,6 +49,25 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """What was found when a digest's signatures were looked at."""
+
+    at: datetime
+    """When that was."""
+    is_good: bool
+    lacks: tuple[str, ...] = ()
+    """Keys of which one should have signed, and none did."""
+    flaw: str | None = None
+    """What is wrong with the signature that is there; None where there is none."""
+
+
+Signers = tuple[tuple[str, ...], ...]
+"""Of each of these, one key must have signed."""
+SignatureKey = tuple[str, Signers]
+"""A digest, and who must have signed it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What is known so far, for one workload."""
 
@@ -63,6 +82,10 @@ class Facts:
     """By tag; kept over restarts, and read only for workloads whose guards ask for it."""
     looked: Mapping[str, datetime] = field(default_factory=dict)
     """When the image of a tag was asked for last, since this process began."""
+    signatures: Mapping[SignatureKey, Signature | Unavailable] = field(default_factory=dict)
+    """Whether digests are signed, asked in this cycle."""
+    unsigned: Mapping[SignatureKey, Signature] = field(default_factory=dict)
+    """Signatures that were missing or wrong when they were looked at in an earlier cycle."""
     upstreams: Mapping[str, tuple[Upstream, ...] | None] = field(default_factory=dict)
     """By what `after` names: what that workload held, or, of a group, each member that is the same image;
     None where that cannot be known."""
@@ -74,6 +97,7 @@ class Need:
 
     built: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
+    signatures: tuple[SignatureKey, ...] = ()
     histories: tuple[Site, ...] = ()
     upstreams: tuple[str, ...] = ()
     idle: bool = False

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pathspec import GitIgnoreSpec
 
 from automator.core.duration import format_duration, parse_duration
-from automator.core.policycompile import PLATFORM, bad_path
+from automator.core.policycompile import KEY_NAME, PLATFORM, bad_path
 from automator.core.policyfile import read_reserved_file
 from automator.core.policykeys import NOT_YET, RuleKeys, RulesFileKeys, WorkloadKeys, key_names
 from automator.core.policyvalues import Path, Place, Problem
@@ -27,7 +27,7 @@ from automator.core.workload import Workload
 from automator.errors import InvalidReference
 from automator.reasons import Reason, one_line, reason
 
-DEMANDS = ("registries", "images", "require", "forbid", "platforms", "min_age", "step")
+DEMANDS = ("registries", "images", "require", "forbid", "platforms", "signed_by", "min_age", "step")
 STEPS = ("patch", "minor", "major")
 """From the smallest jump to the largest."""
 
@@ -110,6 +110,7 @@ def _rail(keys: RuleKeys, rank: tuple[str, int], place: str) -> Rail:
         require=tuple(keys.require or ()),
         forbid=tuple(keys.forbid or ()),
         platforms=tuple(keys.platforms or ()),
+        signed_by=tuple(dict.fromkeys(keys.signed_by or ())),
         min_age=_age(keys.min_age),
         step=keys.step,
     )
@@ -126,6 +127,7 @@ def _flaws(keys: RuleKeys) -> Iterator[Flaw]:
         ("registries", _host, "a registry host such as ghcr.io or registry.example.com:5000"),
         ("images", _image_glob, "an image repository, or a glob of whole ones such as ghcr.io/acme/*"),
         ("platforms", PLATFORM.fullmatch, "a platform such as linux/amd64 or linux/arm/v7"),
+        ("signed_by", KEY_NAME.fullmatch, "the name of a key of the daemon's config"),
     ):
         for i, text in enumerate(getattr(keys, key) or ()):
             if not read(text):
@@ -230,14 +232,16 @@ def _tightened(workload: Workload, rails: Sequence[Rail]) -> Workload:
     least = [age for age in (guards.least_age, *(rail.min_age for rail in rails)) if age is not None]
     steps = [step for step in (guards.step, *(rail.step for rail in rails)) if step is not None]
     demanded = {platform for rail in rails for platform in rail.platforms}
+    signers = {rail.signed_by for rail in rails if rail.signed_by}
     tighter = replace(
         guards,
         min_age=max(ages, default=None),
         least_age=max(least, default=None),
         step=min(steps, key=STEPS.index, default=None),
         platforms=(*guards.platforms, *sorted(demanded.difference(guards.platforms))),
+        signed_by=(*guards.signed_by, *sorted(signers.difference(guards.signed_by))),
     )
-    return replace(workload, guards=tighter, pin="digest" if demanded else workload.pin)
+    return replace(workload, guards=tighter, pin="digest" if demanded or signers else workload.pin)
 
 
 def _violations(rail: Rail, workload: Workload) -> Iterator[Reason]:
@@ -268,6 +272,9 @@ def _violations(rail: Rail, workload: Workload) -> Iterator[Reason]:
             yield violation(key, f"`{key}` is set", f"no `{key}`")
     if rail.platforms and "pin" in set_keys and workload.pin == "tag":
         wanted = f"platforms ({', '.join(rail.platforms)}), which bind a digest"
+        yield violation("pin", "`pin` is tag", wanted)
+    if rail.signed_by and "pin" in set_keys and workload.pin == "tag":
+        wanted = f"a signature ({' or '.join(rail.signed_by)}), which binds a digest"
         yield violation("pin", "`pin` is tag", wanted)
     own_age = workload.guards.min_age or timedelta(0)
     if rail.min_age is not None and "min_age" in set_keys and own_age < rail.min_age:

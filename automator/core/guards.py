@@ -6,11 +6,12 @@ itself, what is remembered, what the registry serves now, what happened elsewher
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from automator.core.duration import format_age, format_duration, format_moment
-from automator.core.facts import Facts, Need, Unavailable
+from automator.core.facts import Facts, Need, Signature, Unavailable
 from automator.core.policy import Workload
 from automator.core.promotion import After, Upstream, promoted
 from automator.core.reference import Image
@@ -25,6 +26,10 @@ STILL_PUSHED = timedelta(hours=1)
 """How long what an image lacks may still be on its way: builds push one platform after the other."""
 
 
+OF_DIGEST = ("guard/platforms", "guard/unsigned", "guard/bad-signature", "guard/rejected-digest")
+"""Stops that speak of what stands under a tag now."""
+
+
 class Stop(NamedTuple):
     """Why a version may not be taken now."""
 
@@ -36,7 +41,7 @@ class Stop(NamedTuple):
     @property
     def is_of_digest(self) -> bool:
         """Whether it ends when the tag is pushed again, of which no tag list tells."""
-        return self.status is Status.HELD and self.reason.code in ("guard/platforms", "guard/rejected-digest")
+        return self.status is Status.HELD and self.reason.code in OF_DIGEST
 
     @property
     def is_polled(self) -> bool:
@@ -135,8 +140,10 @@ def passes(
         if not image.gone:
             return Stop(image.status, image.reason, is_final=True)
         return Stop(Status.WAITING, reason("tag/gone", tag=tag, image=workload.repository))
-    found = _digest_stop(workload, tag, image, facts, now, polls=polls) or _promotion(
-        workload, tag, image, facts, now
+    found = (
+        _digest_stop(workload, tag, image, facts, now, polls=polls)
+        or _unsigned(workload, tag, image, facts, now, polls=polls)
+        or _promotion(workload, tag, image, facts, now)
     )
     if found is not None:
         return found
@@ -160,13 +167,63 @@ def _digest_stop(
     )
 
 
-def _known_to_lack(workload: Workload, tag: str, facts: Facts, now: datetime) -> Stop | None:
-    """Whether a tag lacked a platform when it was looked at, a short while ago."""
-    seen, looked = facts.seen.get(tag), facts.looked.get(tag)
-    if seen is None or seen.platforms is None or looked is None or now - looked >= LOOK_AGAIN:
+def _unsigned(
+    workload: Workload, tag: str, image: Image, facts: Facts, now: datetime, *, polls: bool
+) -> Stop | Need | None:
+    """Whether a digest lacks a signature, or whether that is yet to be asked."""
+    signers = workload.guards.signed_by
+    if not signers:
         return None
-    lacking = _lacking(workload, seen.platforms)
-    return _without(workload, tag, lacking, seen.platforms, Status.HELD) if lacking else None
+    seen = facts.seen.get(tag)
+    since = seen.since if seen is not None and seen.digest == image.digest else now
+    is_young = polls and now - since < STILL_PUSHED
+    found = facts.signatures.get((image.digest, signers))
+    if found is None and not is_young:
+        found = _known_unsigned(workload, image.digest, facts, now)
+    if found is None:
+        return Need(signatures=((image.digest, signers),))
+    if isinstance(found, Unavailable):
+        return Stop(found.status, found.reason, is_final=True)
+    if found.is_good:
+        return None
+    return _not_by(workload, tag, image.digest, found, Status.WAITING if is_young else Status.HELD)
+
+
+def unknown_key(workload: Workload, known: Collection[str]) -> Reason | None:
+    """Why a workload under its guard rails cannot be decided, where it must be signed by a key that the
+    daemon's config does not have."""
+    for name in (name for any_of in workload.guards.signed_by for name in any_of):
+        if name not in known:
+            told = ", ".join(sorted(known)) or "none"
+            return reason("guard/unknown-key", place=workload.place_of("signed_by"), key=name, known=told)
+    return None
+
+
+def _known_unsigned(workload: Workload, digest: str, facts: Facts, now: datetime) -> Signature | None:
+    """What was found when the signatures of a digest were looked at, a short while ago."""
+    found = facts.unsigned.get((digest, workload.guards.signed_by))
+    return None if found is None or now - found.at >= LOOK_AGAIN else found
+
+
+def _not_by(workload: Workload, tag: str, digest: str, found: Signature, status: Status) -> Stop:
+    keys = " or ".join(found.lacks)
+    image = workload.repository
+    if found.flaw is None:
+        return Stop(status, reason("guard/unsigned", tag=tag, image=image, digest=digest, keys=keys))
+    why = reason("guard/bad-signature", tag=tag, image=image, digest=digest, keys=keys, problem=found.flaw)
+    return Stop(status, why)
+
+
+def _known_to_lack(workload: Workload, tag: str, facts: Facts, now: datetime) -> Stop | None:
+    """Whether a tag lacked a platform or a signature when it was looked at, a short while ago."""
+    seen, looked = facts.seen.get(tag), facts.looked.get(tag)
+    if seen is None or looked is None or now - looked >= LOOK_AGAIN:
+        return None
+    lacking = [] if seen.platforms is None else _lacking(workload, seen.platforms)
+    if lacking:
+        return _without(workload, tag, lacking, seen.platforms or (), Status.HELD)
+    unsigned = _known_unsigned(workload, seen.digest, facts, now)
+    return None if unsigned is None else _not_by(workload, tag, seen.digest, unsigned, Status.HELD)
 
 
 def _without(

@@ -24,7 +24,9 @@ from automator.errors import AutomatorError, PolicyError
 from automator.reasons import Reason, one_line, reason
 
 PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9.]+)?", re.ASCII)
-BINDS_DIGEST = ("platforms", "after")
+KEY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+"""What a key of the daemon's config may be called in a policy."""
+BINDS_DIGEST = ("platforms", "signed_by", "after")
 """Guards that speak of one digest, so that this digest is what must be written."""
 WITHOUT_FOLLOW = (
     *("glob", "regex", "exclude", "semver", "versions", "prereleases", "order", "step"),
@@ -288,6 +290,13 @@ class _Compiler:
                 self._bad(
                     f"platforms[{i}]", f'"{text}" is no platform', "write `linux/amd64`, `linux/arm/v7` …"
                 )
+        for i, text in enumerate(keys.signed_by or ()):
+            if KEY_NAME.fullmatch(text) is None:
+                self._bad(
+                    f"signed_by[{i}]",
+                    f'"{text}" is no name',
+                    "write the name of a key of the daemon's config",
+                )
         if keys.urgent is not None:
             self._check_urgent(keys.urgent.version)
         for key in BINDS_DIGEST:
@@ -323,6 +332,7 @@ class _Compiler:
             min_age or None,
             keys.step if keys.semver is not None else None,
             tuple(dict.fromkeys(keys.platforms or ())),
+            (tuple(dict.fromkeys(keys.signed_by)),) if keys.signed_by else (),
             windows,
             after,
         )

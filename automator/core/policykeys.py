@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-NOT_YET = frozenset({"signed_by", "verify", "on_failure", "deliver", "pull_request"})
+NOT_YET = frozenset({"verify", "on_failure", "deliver", "pull_request"})
 """Keys of the policy language that this version cannot honour."""
 
 _Text = str | None
+_Some = Annotated[list[str], Field(min_length=1)]
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 _DURATION = "a duration such as 30m, 12h or 7d"
 
@@ -134,6 +135,12 @@ class WorkloadKeys(BaseModel):
     platforms: list[str] | None = Field(
         None, min_length=1, description="platforms that the image must have, `linux/amd64`"
     )
+    signed_by: Annotated[
+        list[str] | None,
+        BeforeValidator(_listed, json_schema_input_type=str | _Some),
+    ] = Field(
+        None, min_length=1, description="keys of the daemon's config, one of which must have signed the image"
+    )
     windows: list[WindowKeys] | None = Field(None, min_length=1, description="when releases may happen")
     after: AfterKeys | None = Field(None, description="only versions that proved themselves there")
     group: Annotated[
@@ -197,6 +204,12 @@ class RuleKeys(BaseModel):
     require: list[str] | None = Field(None, min_length=1, description="keys that must be set")
     forbid: list[str] | None = Field(None, min_length=1, description="keys that must not be set")
     platforms: list[str] | None = Field(None, min_length=1, description="platforms that images must have")
+    signed_by: Annotated[
+        list[str] | None,
+        BeforeValidator(_listed, json_schema_input_type=str | _Some),
+    ] = Field(
+        None, min_length=1, description="keys of the daemon's config, one of which must have signed images"
+    )
     min_age: _Text = Field(None, description=f"smallest `min_age`, {_DURATION}")
     step: Literal["patch", "minor", "major"] | None = Field(None, description="largest `step`")
 

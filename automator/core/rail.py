@@ -26,6 +26,8 @@ class Rail:
     require: tuple[str, ...] = ()
     forbid: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
+    signed_by: tuple[str, ...] = ()
+    """Keys, one of which must have signed; empty for none."""
     min_age: timedelta | None = None
     step: str | None = None
 

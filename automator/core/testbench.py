@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from automator.core.decide import Decision, Need, decide
 from automator.core.explain import Question, Verdict, explain
-from automator.core.facts import Facts, Sighting, Unavailable, site_key
+from automator.core.facts import Facts, Sighting, Signature, SignatureKey, Unavailable, site_key
 from automator.core.guards import upstream_names
 from automator.core.history import SiteHistory
 from automator.core.policy import Workload
@@ -38,6 +38,8 @@ class TagLine(NamedTuple):
     built: datetime | None = None
     digest: str | None = None
     platforms: tuple[str, ...] | None = None
+    signed: tuple[str, ...] | None = None
+    """Keys that signed it; None for all that are asked for."""
 
 
 class Trial(NamedTuple):
@@ -49,8 +51,9 @@ class Trial(NamedTuple):
 
 
 def read_tags_file(name: str, text: str) -> tuple[TagLine, ...]:
-    """The tags of a file: one on a line, then `seen=TIME`, `built=TIME`, `digest=sha256:…` and
-    `platforms=linux/amd64,linux/arm64` in any order; `#` begins a comment.
+    """The tags of a file: one on a line, then `seen=TIME`, `built=TIME`, `digest=sha256:…`,
+    `platforms=linux/amd64,linux/arm64` and `signed=KEY,KEY` (`signed=` for by nobody) in any order; `#`
+    begins a comment.
 
     Raises UsageError (`usage/tags-file`) that names the line.
     """
@@ -79,10 +82,10 @@ def _tag_line(name: str, number: int, words: list[str]) -> TagLine:
             told[key] = time
         elif key == "digest" and DIGEST.fullmatch(value):
             told[key] = value
-        elif key == "platforms":
+        elif key in ("platforms", "signed") and "=" in word:
             told[key] = tuple(filter(None, value.split(",")))
         else:
-            raise _wrong(name, number, f'"{word}" is none of seen=, built=, digest= and platforms=')
+            raise _wrong(name, number, f'"{word}" is none of seen=, built=, digest=, platforms= and signed=')
     return TagLine(words[0])._replace(**told)
 
 
@@ -121,11 +124,13 @@ def _facts(workload: Workload, lines: Sequence[TagLine], site: Site) -> Facts:
     images: dict[str, Image | Unavailable] = {}
     seen: dict[str, Sighting] = {}
     built: dict[str, datetime | None] = {}
+    signatures: dict[SignatureKey, Signature | Unavailable] = {}
     for line in lines:
         digest = line.digest or _made_up(line.tag)
         platforms = workload.guards.platforms if line.platforms is None else line.platforms
         images[line.tag] = Image(digest, line.built, platforms=platforms)
         seen[line.tag] = Sighting(digest, line.seen or LONG_AGO)
+        signatures[(digest, workload.guards.signed_by)] = _signature(workload, line)
         built[line.tag] = line.built
     if site.tag is not None and site.tag not in images:
         answer = "it is not in the file"
@@ -140,8 +145,16 @@ def _facts(workload: Workload, lines: Sequence[TagLine], site: Site) -> Facts:
         images=images,
         histories={site_key(site): SiteHistory((), complete=True)},
         seen=seen,
+        signatures=signatures,
         upstreams=upstreams,
     )
+
+
+def _signature(workload: Workload, line: TagLine) -> Signature:
+    signed = line.signed
+    lacks = (k for k in workload.guards.signed_by if signed is not None and not set(k) & set(signed))
+    lacking = next(lacks, ())
+    return Signature(LONG_AGO, not lacking, lacking)
 
 
 def _made_up(tag: str) -> str:

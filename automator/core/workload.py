@@ -66,6 +66,8 @@ class Guards:
     step: str | None = None
     """`patch`, `minor` or `major`."""
     platforms: tuple[str, ...] = ()
+    signed_by: tuple[tuple[str, ...], ...] = ()
+    """Of each of these, one key must have signed the digest; the policy says one, each rule another."""
     windows: tuple[Window, ...] = ()
     after: After | None = None
     least_age: timedelta | None = None

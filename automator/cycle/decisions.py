@@ -14,7 +14,7 @@ from typing import NamedTuple
 from automator.core.decide import Judged, Limits, Need, Release, Stay, decide, judge, shown_current
 from automator.core.explain import Question, Verdict, explain
 from automator.core.guardrails import bind
-from automator.core.guards import LOOK_AGAIN
+from automator.core.guards import LOOK_AGAIN, unknown_key
 from automator.core.policy import Group, InvalidWorkload, Workload, group_of
 from automator.core.rail import Rail
 from automator.core.reference import TagList
@@ -47,7 +47,7 @@ def _waits_for_its_time(outcome: Outcome) -> bool:
 
 def _moves(need: Need) -> bool:
     """Whether a move hangs on what is asked for, so that it counts against the limit of a cycle."""
-    return bool(need.images or need.histories) and not need.idle
+    return bool(need.images or need.signatures or need.histories) and not need.idle
 
 
 OF_THE_HEAD = ("push/refused", "waiting/planned")
@@ -194,7 +194,10 @@ class Decider:
         if problem is not None:
             return problem
         rails = (*self.rails, *self.snapshot.policies.rails)
-        return bind(entry, {site.file for site in self._sites(entry.name)}, rails) if rails else entry
+        bound = bind(entry, {site.file for site in self._sites(entry.name)}, rails) if rails else entry
+        if isinstance(bound, Workload):
+            return unknown_key(bound, self.facts.signatures.signers) or bound
+        return bound
 
     def _round(
         self,
@@ -288,7 +291,8 @@ class Decider:
             reading()
         if histories:
             self.facts.read_histories(histories)
-        self.facts.look_up([(w.repository, need) for w, need in single if need.built or need.images], now)
+        looks = ((w.repository, need) for w, need in single if need.built or need.images or need.signatures)
+        self.facts.look_up(list(looks), now)
 
     # -- what is open --------------------------------------------------------------------------
 

@@ -6,8 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from automator.core.facts import Facts, Need, Sighting, SiteKey, Unavailable, site_key
-from automator.core.guards import upstream_names
+from automator.core.facts import (
+    Facts,
+    Need,
+    Sighting,
+    Signature,
+    SignatureKey,
+    SiteKey,
+    Unavailable,
+    site_key,
+)
+from automator.core.guards import LOOK_AGAIN, upstream_names
 from automator.core.history import FileVersion, SiteHistory, enough, site_history
 from automator.core.policy import Workload
 from automator.core.reference import Image, Repository
@@ -15,6 +24,7 @@ from automator.core.site import Site
 from automator.cycle.index import Index
 from automator.cycle.observe import Observer
 from automator.cycle.reach import Reach
+from automator.cycle.signatures import Question, Signatures
 from automator.edges.checkout import Checkout, FileLog
 from automator.errors import CheckoutError
 from automator.reasons import reason
@@ -31,6 +41,7 @@ class FactFinder:
     index: Index
     observer: Observer
     reach: Reach
+    signatures: Signatures
     withdrawn: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Tags of each image whose releases the branch was rewound past."""
     _seen: dict[Repository, dict[str, Sighting]] = field(default_factory=dict)
@@ -39,6 +50,10 @@ class FactFinder:
     """When each tag's image was asked for last."""
     _images: dict[Repository, dict[str, Image | Unavailable]] = field(default_factory=dict)
     _looks: dict[Repository, dict[str, Image | Unavailable]] = field(default_factory=dict)
+    _signatures: dict[Repository, dict[SignatureKey, Signature | Unavailable]] = field(default_factory=dict)
+    """What was found in this cycle."""
+    _unsigned: dict[Repository, dict[SignatureKey, Signature]] = field(default_factory=dict)
+    """What was missing or wrong when it was looked at within the hour."""
     _files: dict[str, _FileHistory] = field(default_factory=dict)
     _whole: set[SiteKey] = field(default_factory=set)
     """Sites of workloads whose releases prove nothing of what was before: a followed tag has no order, and
@@ -52,6 +67,7 @@ class FactFinder:
         self._images.clear()
         self._looks.clear()
         self._seen.clear()
+        self._signatures.clear()
         self._fetch_failed = None
 
     def forget(self) -> None:
@@ -76,7 +92,7 @@ class FactFinder:
         built = {tag: look.built if isinstance(look, Image) else look for tag, look in looks.items()}
         guards = workload.guards
         seen: Mapping[str, Sighting] = {}
-        if guards.min_age is not None or guards.platforms:
+        if guards.min_age is not None or guards.platforms or guards.signed_by:
             if repository not in self._seen:
                 self._seen[repository] = dict(self.observer.memory.sightings(repository))
             seen = self._seen[repository]
@@ -89,6 +105,8 @@ class FactFinder:
             withdrawn=self.withdrawn.get(str(repository), frozenset()),
             seen=seen,
             looked=self._looked.get(repository, {}),
+            signatures=self._signatures.get(repository, {}),
+            unsigned=self._unsigned.get(repository, {}),
             upstreams=upstreams,
         )
 
@@ -97,7 +115,9 @@ class FactFinder:
         digest is seen under a tag is remembered."""
         looks: dict[tuple[Repository, str], None] = {}
         images: dict[tuple[Repository, str], None] = {}
+        signatures: dict[Question, None] = {}
         for repository, need in needs:
+            signatures.update(dict.fromkeys((repository, wanted) for wanted in need.signatures))
             looks.update(dict.fromkeys((repository, tag) for tag in need.built))
             images.update(dict.fromkeys((repository, tag) for tag in need.images))
         for (repository, tag), answer in self.observer.first_looks(list(looks)).items():
@@ -112,6 +132,18 @@ class FactFinder:
             if tag in self._looks.get(repository, {}):
                 # A tag that was pushed again is as old as what the registry serves for it now.
                 self._looks[repository][tag] = answer
+        if signatures:
+            self._look_at_signatures(list(signatures), now)
+
+    def _look_at_signatures(self, questions: list[Question], now: datetime) -> None:
+        """Ask who signed what, and remember where nobody did."""
+        for (repository, wanted), answer in self.signatures.ask(questions, self.observer, now).items():
+            self._signatures.setdefault(repository, {})[wanted] = answer
+            kept = self._unsigned.setdefault(repository, {})
+            for old in [key for key, found in kept.items() if key == wanted or now - found.at >= LOOK_AGAIN]:
+                del kept[old]
+            if isinstance(answer, Signature) and not answer.is_good:
+                kept[wanted] = answer
 
     def must_fetch_history(self, sites: Sequence[Site]) -> bool:
         """Whether telling these sites' history takes more commits than the clone has."""

@@ -14,7 +14,8 @@ from itertools import chain
 from pathlib import Path
 
 from automator.core.decide import differing
-from automator.core.guardrails import violations
+from automator.core.guardrails import bind, violations
+from automator.core.guards import unknown_key
 from automator.core.lint import lint, together
 from automator.core.lintset import lint_set
 from automator.core.policy import InvalidWorkload, Place, Workload
@@ -64,8 +65,10 @@ def check(
     coverage: bool = False,
     ask: Ask | None = None,
     rails: Sequence[Rail] = (),
+    keys: Collection[str] | None = None,
 ) -> Verdict:
-    """Judge the policies and manifests below a folder, under its own guard rails and further ones.
+    """Judge the policies and manifests below a folder, under its own guard rails and further ones, and
+    with the names of the config's keys where those are known.
 
     What has ended or never opens is told as of `now`, if that is given; sites that no policy owns with
     `coverage`; what needs a registry's tags where there is a way to `ask` for them.
@@ -78,6 +81,7 @@ def check(
     found = [*_policy_findings(snapshot), *_file_findings(snapshot), *around.marker_findings()]
     found += _site_findings(snapshot, around)
     found += _violations(snapshot, rails)
+    found += _unknown_keys(snapshot, rails, keys)
     lists, silent = _ask(snapshot, ask)
     found += [*silent, *_lints(snapshot, now, lists)]
     if coverage:
@@ -124,6 +128,21 @@ def _violations(snapshot: Snapshot, rails: Sequence[Rail]) -> Iterator[Finding]:
         for why in violations(workload, files, rails):
             file, _, line = dict(why.params)["place"].rpartition(":")
             yield _at(True, Place(file, int(line)), why)
+
+
+def _unknown_keys(
+    snapshot: Snapshot, rails: Sequence[Rail], known: Collection[str] | None
+) -> Iterator[Finding]:
+    """Workloads that must be signed by a key that nobody defined."""
+    rails = (*rails, *snapshot.policies.rails)
+    if known is None:
+        return
+    for workload in _valid(snapshot):
+        files = {site.file for site in snapshot.claims.sites.get(workload.name, ())}
+        bound = bind(workload, files, rails)
+        why = unknown_key(bound, known) if isinstance(bound, Workload) else None
+        if why is not None:
+            yield _at(True, workload.place_of("signed_by"), why)
 
 
 # -- sites -------------------------------------------------------------------------------------------------

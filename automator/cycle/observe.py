@@ -1,25 +1,33 @@
-"""Observing registries: tag lists and facts, asked in parallel under one deadline.
+"""Observing registries: tag lists and facts, asked for in parallel within one time for a whole cycle.
 
-Each host has threads of its own, so that a slow or silent one never delays another. What has not
-answered by the deadline is *waiting*; its answer is taken by a later cycle.
+Each registry host has a lane of its own, so that a slow or silent one never delays another. What has
+not answered in time is *waiting*; its answer is taken by a later cycle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+import heapq
+import itertools
+import time
+from collections.abc import Callable, Collection, Hashable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from automator.core.facts import Sighting, Unavailable
 from automator.core.reference import Image, Repository, TagList
-from automator.edges.registry import RateLimited
+from automator.edges.registry import HostResting, RateLimited
 from automator.errors import RegistryError
 from automator.reasons import reason
 
 T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LISTS_SHARE = 0.6
+"""Part of a cycle's time for observing that tag lists may take."""
+CALM = 12
+"""What did not change for a time is asked again after a twelfth of it, within the bounds set."""
 Answers = Mapping[tuple[Repository, str], Image | Unavailable]
 Seen = dict[tuple[Repository, str], Image]
 
@@ -27,9 +35,19 @@ Seen = dict[tuple[Repository, str], Image]
 class Registry(Protocol):
     """What a cycle asks of registries (`edges.registry` answers it)."""
 
-    def tags(self, repository: Repository, *, now: datetime) -> TagList: ...
+    def tags(self, repository: Repository, *, now: datetime, since: datetime | None = None) -> TagList: ...
+    def listed(self, repository: Repository, tag: str) -> Image | None: ...
     def digest(self, repository: Repository, tag: str) -> str: ...
-    def image(self, repository: Repository, tag: str) -> Image: ...
+    def image(self, repository: Repository, tag: str, *, known: Callable[[str], Image | None]) -> Image: ...
+    def submit(
+        self,
+        host: str,
+        act: Callable[[], T],
+        *,
+        asker: str = "",
+        first: bool = False,
+        key: Hashable | None = None,
+    ) -> Future[T]: ...
 
 
 class Memory(Protocol):
@@ -39,6 +57,7 @@ class Memory(Protocol):
     def save_tag_list(self, tags: TagList) -> None: ...
     def image(self, repository: Repository, tag: str) -> Image | None: ...
     def images(self, repository: Repository) -> Mapping[str, Image]: ...
+    def image_by_digest(self, digest: str) -> Image | None: ...
     def save_image(self, repository: Repository, tag: str, image: Image) -> None: ...
     def first_seen(self, repository: Repository, tag: str) -> datetime | None: ...
     def began(self, now: datetime) -> datetime: ...
@@ -55,29 +74,51 @@ class Looked(NamedTuple):
     """Repositories that had their turn."""
 
 
+@dataclass(slots=True)
+class _Turn:
+    """When a repository was asked, and since when its answer is the same."""
+
+    asked_at: datetime
+    same_since: datetime
+    due_at: datetime
+
+
 @dataclass
 class Observer:
     """Asks registries for the tag lists that are due, and for single facts."""
 
     registry: Registry
     memory: Memory
-    interval: Callable[[str], timedelta]
-    """Polling interval of a registry host."""
-    concurrency: Callable[[str], int]
-    """Requests at once to a host."""
+    interval: Callable[[str], timedelta] = lambda _: timedelta(0)
+    """Least time between two lists of a repository of a registry host."""
+    max_interval: Callable[[str], timedelta] = lambda _: timedelta(0)
+    """Most time between them, for one whose tags stay the same."""
     timeout: float = 30.0
-    """Seconds that one look may take in all."""
+    """Seconds that all looks of one cycle may take."""
+    asker: str = ""
+    """The config repo, for which registries take turns."""
     _now: datetime = EPOCH
+    _began: float = 0.0
+    """When the cycle's first look began, on the monotonic clock."""
+    _left: float = 0.0
+    """Seconds that this cycle may still wait."""
+    _slow: set[str] = field(default_factory=set)
+    """Hosts that did not answer in time: not waited for until they have answered."""
     _lists: dict[Repository, TagList | Unavailable] = field(default_factory=dict)
-    _asked_at: dict[Repository, datetime] = field(default_factory=dict)
+    _turns: dict[Repository, _Turn] = field(default_factory=dict)
+    _queue: list[tuple[datetime, int, Repository]] = field(default_factory=list)
+    """The repositories watched, by the time at which they are due; an entry may be outdated."""
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _just_seen: Seen = field(default_factory=dict)
     """Looked up in this cycle: not asked for twice. A late thread writes into its own cycle's."""
     _watched: Mapping[Repository, bool] = field(default_factory=dict)
-    """The very collection that was looked at last: most cycles pass it again, and then nothing is due
-    before `_next_due`."""
-    _next_due: datetime | None = None
+    """The very collection that was looked at last: most cycles pass it again, and then only what is at
+    the head of the queue can be due."""
     _flying: dict[tuple[str, Repository, str], Future[Any]] = field(default_factory=dict)
-    _pools: dict[str, ThreadPoolExecutor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._began = time.monotonic()
+        self._left = self.timeout
 
     def look(
         self,
@@ -86,26 +127,45 @@ class Observer:
         now: datetime,
         *,
         all_due: bool,
+        patience: timedelta = timedelta(0),
     ) -> Looked:
-        """Ask for the tag lists that are due, named ones first. A repository that is false in
-        `repositories` has its turn, but nobody needs its list."""
+        """Ask for the tag lists that are due, named ones first, and such as nobody named only once they
+        have been due for `patience`. A repository that is false in `repositories` has its turn, but nobody
+        needs its list."""
         self._now = now
+        self._began = time.monotonic()
+        self._left = self.timeout
         self._just_seen = {}
-        same = repositories is self._watched and not (named or all_due)
-        if same and self._next_due is not None and now < self._next_due:
+        if repositories is not self._watched:
+            self._watched = repositories
+            self._queue = [(self._due_at(r), next(self._numbers), r) for r in repositories]
+            heapq.heapify(self._queue)
+        due = self._due(now - patience)
+        if all_due:
+            due = dict.fromkeys(repositories)
+        asked_for = {r: None for r in named if r in repositories}
+        due = asked_for | due
+        if not due:
             return Looked(set(), ())
-        due = [r for r in repositories if all_due or r in named or self._is_due(r, now)]
-        due.sort(key=lambda r: r not in named)
+        news = due if all_due else asked_for
         listed = [(r, "") for r in due if repositories[r]]
-        answers = self._ask("tags", listed, lambda r, _: self.registry.tags(r, now=now))
+        before = {r: self._fresh_enough(r, now) for r, _ in listed if r not in news}
+        answers = self._ask(
+            "tags",
+            listed,
+            lambda r, _: self.registry.tags(r, now=now, since=before.get(r)),
+            first=asked_for,
+            share=LISTS_SHARE,
+            is_shared=lambda r: r in before,
+        )
         changed = set()
-        self._asked_at.update(dict.fromkeys(due, now))
-        for (repository, _), answer in answers.items():
-            if self._take(repository, answer):
+        for repository in due:
+            answer = answers.get((repository, ""))
+            is_news = answer is not None and self._take(repository, answer)
+            if is_news:
                 changed.add(repository)
-        self._watched = repositories
-        self._next_due = min((self._due_at(r) for r in repositories), default=now)
-        return Looked(changed, due)
+            self._plan(repository, answer, now, is_news=is_news or repository in news)
+        return Looked(changed, tuple(due))
 
     def tags(self, repository: Repository) -> TagList | Unavailable:
         """The last answer: a complete list, or why there is none."""
@@ -124,7 +184,9 @@ class Observer:
         seen = self._just_seen
         answers = self._ask("image", subjects, lambda r, tag: self._fresh_image(r, tag, seen))
         for repository, tag in subjects:
-            self._flying.pop(("image", repository, tag), None)
+            late = self._flying.pop(("image", repository, tag), None)
+            if late is not None:
+                late.cancel()
         return answers
 
     def first_looks(self, subjects: list[tuple[Repository, str]]) -> Answers:
@@ -133,25 +195,68 @@ class Observer:
         seen = self._just_seen
         return self._ask("first", subjects, lambda r, tag: self._known_image(r, tag, seen))
 
+    def signatures(
+        self, subjects: list[tuple[Repository, str]], fetch: Callable[[Repository, str], T]
+    ) -> Mapping[tuple[Repository, str], T | Unavailable]:
+        """What `fetch` brings of each digest's signatures."""
+        return self._ask("signatures", subjects, fetch)
+
+    @property
+    def left(self) -> float:
+        """Seconds that this cycle may still wait for answers."""
+        return self._left
+
     def first_seen(self, repository: Repository, tag: str) -> datetime | None:
         """Since when a tag is in our lists; for one that was in the very first list, since that list."""
         return self.memory.first_seen(repository, tag)
 
     def close(self) -> None:
-        """Start nothing more; threads end with their last answer."""
-        for pool in self._pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
+        """Start nothing more."""
+        for future in self._flying.values():
+            future.cancel()
 
-    def _is_due(self, repository: Repository, now: datetime) -> bool:
-        return repository not in self._asked_at or self._due_at(repository) <= now
+    # -- turns -----------------------------------------------------------------------------------
+
+    def _due(self, now: datetime) -> dict[Repository, None]:
+        """The repositories whose time has come, taken off the queue."""
+        found: dict[Repository, None] = {}
+        while self._queue and self._queue[0][0] <= now:
+            at, _, repository = heapq.heappop(self._queue)
+            if at == self._due_at(repository):
+                found[repository] = None
+        return found
 
     def _due_at(self, repository: Repository) -> datetime:
-        """When it is asked again: after its interval, or sooner where the registry itself named a time."""
-        asked = self._asked_at[repository]
-        due = asked + self.interval(repository.registry)
-        last = self._lists.get(repository)
-        named = last.reason.changes_at if isinstance(last, Unavailable) else None
-        return due if named is None or named <= asked else min(due, named)
+        turn = self._turns.get(repository)
+        return EPOCH if turn is None else turn.due_at
+
+    def _plan(
+        self, repository: Repository, answer: TagList | Unavailable | None, now: datetime, *, is_news: bool
+    ) -> None:
+        """When it is asked again: the longer its answer stays the same, the later; but at the time that
+        the registry named, and at once where the answer is on its way."""
+        turn = self._turns.get(repository)
+        since = now if turn is None or is_news else turn.same_since
+        asked = answer.observed_at if isinstance(answer, TagList) else now
+        due = asked + self._pause(repository, now - since)
+        if isinstance(answer, Unavailable):
+            named = answer.reason.changes_at
+            if named is not None and named > now:
+                due = named
+            elif answer.reason.code == "registry/late":
+                due = now
+        self._turns[repository] = _Turn(asked, since, due)
+        heapq.heappush(self._queue, (due, next(self._numbers), repository))
+
+    def _pause(self, repository: Repository, calm: timedelta) -> timedelta:
+        host = repository.registry
+        least = self.interval(host)
+        return max(least, min(calm / CALM, self.max_interval(host)))
+
+    def _fresh_enough(self, repository: Repository, now: datetime) -> datetime:
+        """After when somebody else may have seen the list, so that it need not be asked for again."""
+        turn = self._turns.get(repository)
+        return now - self._pause(repository, timedelta(0) if turn is None else now - turn.same_since)
 
     def _take(self, repository: Repository, answer: TagList | Unavailable) -> bool:
         last = self._lists.get(repository)
@@ -174,58 +279,109 @@ class Observer:
             return just_seen
         known = self.memory.image(repository, tag)
         # What was looked up before platforms were kept is looked up once more.
-        is_whole = known is not None and known.platforms is not None
-        if known is not None and is_whole and self.registry.digest(repository, tag) == known.digest:
+        if known is None or known.platforms is None:
+            return self._look_up(repository, tag, seen)
+        digest = self.registry.digest(repository, tag)
+        if digest == known.digest:
             return known
-        return self._look_up(repository, tag, seen)
+        self._stir(repository)
+        moved = self._whole(digest)
+        if moved is None:
+            return self._look_up(repository, tag, seen)
+        self._keep(repository, tag, moved, seen)
+        return moved
 
     def _known_image(self, repository: Repository, tag: str, seen: Seen) -> Image:
-        return self.memory.image(repository, tag) or self._look_up(repository, tag, seen)
+        known = self.memory.image(repository, tag)
+        if known is None and (told := self.registry.listed(repository, tag)) is not None:
+            # Not among those just looked at: nobody looked at platforms and labels.
+            self.memory.save_image(repository, tag, told)
+            return told
+        return known or self._look_up(repository, tag, seen)
 
     def _look_up(self, repository: Repository, tag: str, seen: Seen) -> Image:
-        image = self.registry.image(repository, tag)
+        image = self.registry.image(repository, tag, known=self._whole)
+        self._keep(repository, tag, image, seen)
+        return image
+
+    def _keep(self, repository: Repository, tag: str, image: Image, seen: Seen) -> None:
         self.memory.save_image(repository, tag, image)
         seen[(repository, tag)] = image
-        return image
+
+    def _whole(self, digest: str) -> Image | None:
+        """The image of a digest, where all of it was seen before, under whatever tag."""
+        image = self.memory.image_by_digest(digest)
+        return None if image is None or image.platforms is None else image
+
+    def _stir(self, repository: Repository) -> None:
+        """A tag of it moved: it is not as calm as its list."""
+        turn = self._turns.get(repository)
+        if turn is not None:
+            turn.same_since = self._now
+
+    # -- asking ----------------------------------------------------------------------------------
 
     def _ask(
         self,
         kind: str,
         subjects: list[tuple[Repository, str]],
         ask: Callable[[Repository, str], T],
+        *,
+        first: Collection[Repository] | None = None,
+        share: float = 1.0,
+        is_shared: Callable[[Repository], bool] = lambda _: False,
     ) -> Mapping[tuple[Repository, str], T | Unavailable]:
-        """Ask all at once, each host in its own threads; what is late is waited for no longer."""
+        """Ask all at once, each host in its own lane; what is late is waited for no longer.
+
+        `first`: what goes before all else; everything where it is None. `share`: of the time that this
+        cycle has, that may be spent. `is_shared`: whether another config repo's question serves too.
+        """
+        self._settle_slow()
         futures: dict[tuple[Repository, str], Future[T]] = {}
-        asked_now = []
+        awaited = []
         for repository, tag in subjects:
             key = (kind, repository, tag)
-            if key not in self._flying:
-                self._flying[key] = self._pool(repository.registry).submit(ask, repository, tag)
-                asked_now.append(self._flying[key])
-            futures[(repository, tag)] = self._flying[key]
-        # One that was late before is not waited for again: it must not delay each cycle anew.
-        wait(asked_now, timeout=self.timeout)
-        answers: dict[tuple[Repository, str], T | Unavailable] = {}
-        for (repository, tag), future in futures.items():
-            if not future.done():
-                late = reason("registry/late", image=repository, seconds=f"{self.timeout:g}")
-                answers[(repository, tag)] = Unavailable(late, waiting=True)
-                continue
-            del self._flying[(kind, repository, tag)]
-            try:
-                answers[(repository, tag)] = future.result()
-            except RateLimited as error:
-                answers[(repository, tag)] = Unavailable(error.reason_at(self._now), waiting=True)
-            except RegistryError as error:
-                answers[(repository, tag)] = Unavailable(error.reason)
-            except Exception as error:  # noqa: BLE001 - a bug met by one repository stays with it
-                words = f"{type(error).__name__}: {error}"
-                answers[(repository, tag)] = Unavailable(
-                    reason("registry/bug", image=repository, problem=words)
+            future = self._flying.get(key)
+            if future is None:
+                future = self._flying[key] = self.registry.submit(
+                    repository.registry,
+                    partial(ask, repository, tag),
+                    asker=self.asker,
+                    first=first is None or repository in first,
+                    key=(kind, repository, tag) if is_shared(repository) else None,
                 )
+                # One that was late before is not waited for again: it must not delay each cycle anew.
+                if repository.registry not in self._slow:
+                    awaited.append(future)
+            futures[(repository, tag)] = future
+        began = time.monotonic()
+        wait(awaited, timeout=max(0.0, self._left * share))
+        self._left -= time.monotonic() - began
+        answers: dict[tuple[Repository, str], T | Unavailable] = {}
+        for (repository, tag), asked in futures.items():
+            answers[(repository, tag)] = self._answer(kind, repository, tag, asked)
         return answers
 
-    def _pool(self, host: str) -> ThreadPoolExecutor:
-        if host not in self._pools:
-            self._pools[host] = ThreadPoolExecutor(self.concurrency(host), f"registry-{host}")
-        return self._pools[host]
+    def _settle_slow(self) -> None:
+        """A host that answered at last is waited for again."""
+        for (_, repository, _), future in self._flying.items() if self._slow else ():
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._slow.discard(repository.registry)
+
+    def _answer(self, kind: str, repository: Repository, tag: str, future: Future[Any]) -> Any:
+        """What a future holds, or why that is nothing."""
+        if not future.done() or future.cancelled():
+            self._slow.add(repository.registry)
+            late = reason("registry/late", image=repository, seconds=f"{self.timeout:g}")
+            return Unavailable(late, waiting=True)
+        self._flying.pop((kind, repository, tag), None)
+        try:
+            return future.result()
+        except (RateLimited, HostResting) as error:
+            passed = timedelta(seconds=int(time.monotonic() - self._began))
+            return Unavailable(error.reason_at(self._now + passed), waiting=True)
+        except RegistryError as error:
+            return Unavailable(error.reason)
+        except Exception as error:  # noqa: BLE001 - a bug met by one repository stays with it
+            words = f"{type(error).__name__}: {error}"
+            return Unavailable(reason("registry/bug", image=repository, problem=words))

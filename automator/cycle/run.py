@@ -39,9 +39,12 @@ class Trigger:
     """Why a cycle runs, and what it should look at first."""
 
     name: str
-    """startup, interval, due, request or command."""
+    """startup, interval, due, request, event, push or command."""
     named: frozenset[Repository] = frozenset()
     """Repositories that an event named: listed now, and first."""
+    patience: timedelta = timedelta(0)
+    """How long other repositories may have been due: a cycle for an event leaves them to the next planned
+    one."""
     all_due: bool = False
     """List every repository whatever its interval, as a command wants."""
     workloads: frozenset[str] = frozenset()
@@ -178,7 +181,9 @@ class Cycle:
         if not again:
             self.facts.begin()
             watched = self._watched(snapshot, trigger)
-            looked = self.observer.look(watched, trigger.named, now, all_due=trigger.all_due)
+            looked = self.observer.look(
+                watched, trigger.named, now, all_due=trigger.all_due, patience=trigger.patience
+            )
         self.decider.notice(snapshot, looked, now, rewound=rewound)
         return snapshot
 

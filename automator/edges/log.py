@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 import structlog
@@ -76,6 +78,8 @@ def configure(format: str = "auto", level: str = "info", stream: TextIO | None =
     root.setLevel(max(least, logging.WARNING))
     # A cycle that is late is told as `daemon/late`, in our words.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    # It warns of every request that is no HTTP: anybody could fill the disk.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
 
 
 class _FromLibraries(logging.Handler):
@@ -167,6 +171,62 @@ def _say(level: str, why: Reason, *, prefix: str = "", **about: Any) -> None:
     _log.log(logging.getLevelNamesMapping()[level.upper()], f"{prefix}{why.sentence}", **told)
 
 
-def log_started(version: str, repos: tuple[str, ...], port: int | None) -> None:
-    """Log that the daemon is up: for which config repos, and where its probes answer."""
-    _log.info(f"automator {version} started", repos=list(repos), port=port)
+class EventLog:
+    """Tells of events that came from outside, but never more than so many lines a minute: whoever sends
+    them must not be able to fill the disk.
+
+    Refused events are counted apart from others, so that neither hide the other.
+    """
+
+    def __init__(self, clock: Callable[[], float], *, lines: int = 30) -> None:
+        """`clock` gives seconds; `lines` are let through in a minute, of each kind."""
+        self._clock = clock
+        self._lines = lines
+        self._lock = threading.Lock()
+        self._minutes: dict[str, _Minute] = {}
+
+    def tell(self, kind: str, what: str | Reason, *, level: str = "info", **about: Any) -> None:
+        """One line about an event: words, or why it was refused (then with its code and next step).
+
+        Lines of a `kind` are counted together; the first after some were left out says how many."""
+        left_out = self._admit(kind)
+        if left_out is None:
+            return
+        if left_out:
+            about["left_out"] = f"{left_out} lines like this"
+        if isinstance(what, Reason):
+            _say(level, what, **about)
+        else:
+            told = {key: value for key, value in about.items() if value is not None}
+            _log.log(logging.getLevelNamesMapping()[level.upper()], what, **told)
+
+    def _admit(self, kind: str) -> int | None:
+        """How many lines were left out before this one; None where it is left out itself."""
+        with self._lock:
+            now = self._clock()
+            minute = self._minutes.setdefault(kind, _Minute(now))
+            if not 0 <= now - minute.began < 60:
+                minute.began, minute.told = now, 0
+            if minute.told >= self._lines:
+                minute.left_out += 1
+                return None
+            minute.told += 1
+            left_out, minute.left_out = minute.left_out, 0
+            return left_out
+
+
+@dataclass(slots=True)
+class _Minute:
+    """What was logged of a kind since a minute began."""
+
+    began: float
+    told: int = 0
+    left_out: int = 0
+
+
+def log_started(
+    version: str, repos: tuple[str, ...], port: int | None, hooks_port: int | None = None
+) -> None:
+    """Log that the daemon is up: for which config repos, and where its probes answer and events come."""
+    ports = {"port": port} if hooks_port is None else {"port": port, "hooks_port": hooks_port}
+    _log.info(f"automator {version} started", repos=list(repos), **ports)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.core import CounterMetricFamily
@@ -53,6 +54,18 @@ class Metrics:
             ["repo"],
             registry=self._registry,
         )
+        self._events = Counter(
+            "automator_webhook_events",
+            "Requests to /hooks/NAME by result: accepted, ignored or rejected (no hook: an unknown name)",
+            ["hook", "result", "code"],
+            registry=self._registry,
+        )
+        self._last_event = Gauge(
+            "automator_webhook_last_event_timestamp_seconds",
+            "When the last event that proved its sender came, in seconds since 1970",
+            ["hook"],
+            registry=self._registry,
+        )
         Info("automator_build", "The running version", registry=self._registry).info({"version": version})
         self._registry.register(_Requests(requests))
 
@@ -72,6 +85,13 @@ class Metrics:
         for (status_value, code), count in tally.items():
             self._by_code.labels(report.repo, status_value, code).set(count)
         self._codes[report.repo] = set(tally)
+
+    def observe_event(self, hook: str, result: str, code: str, at: datetime | None = None) -> None:
+        """Count a request to /hooks/`hook`, which must be the config's name for it, from any thread; `at`
+        for one that proved its sender."""
+        self._events.labels(hook, result, code).inc()
+        if at is not None:
+            self._last_event.labels(hook).set(at.timestamp())
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format, version 0.0.4."""

@@ -83,6 +83,7 @@ def test_what_is_not_said_lets_through_as_before() -> None:
         ("semver: '1.x'", "tag"),
         ("semver: '1.x', pin: digest", "digest"),
         ("semver: '1.x', platforms: [linux/amd64]", "digest"),
+        ("semver: '1.x', signed_by: release", "digest"),
         ("semver: '1.x', after: {workload: stage/web}", "digest"),
         ("follow: stable", "digest"),
         ("semver: '1.x', min_age: 1h, step: patch", "tag"),
@@ -176,7 +177,10 @@ MISTAKES = [
     ("tags_from: Not/A", "policy/invalid-value", "tags_from", "ghcr.io/acme/web"),
     ("tags_from: ghcr.io/acme/web:1", "policy/invalid-value", "tags_from", "without `:1`"),
     ("hold: {reason: x, untill: '2027-01-01T00:00:00Z'}", "policy/unknown-key", "untill", "`until`?"),
-    ("signed_by: acme", "policy/unsupported-key", "signed_by", "remove the key"),
+    ("verify: acme", "policy/unsupported-key", "verify", "remove the key"),
+    ("signed_by: a/b", "policy/invalid-value", '"a/b" is no name', "name of a key of the daemon's config"),
+    ("signed_by: []", "policy/wrong-type", "signed_by", "at least one entry"),
+    ("signed_by: release, pin: tag", "policy/conflict", "`signed_by` binds a digest", "remove one"),
 ]
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from parts.credentials import Helper
 from parts.registry import KEY_AND_CERTIFICATE, PLAIN, Behaviour, DockerRegistry, HostileServer
 
-from automator.edges.registry import HostSettings, RegistryClient
+from automator.edges.registry import DockerConfig, HostSettings, RegistryClient
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +64,30 @@ def make_client() -> Iterator[Callable[..., RegistryClient]]:
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[[Mapping[str, object]], DockerConfig]:
+    """Writes a Docker config and gives the source that reads it."""
+
+    def write(content: Mapping[str, object]) -> DockerConfig:
+        (tmp_path / "config.json").write_text(json.dumps(content))
+        return DockerConfig(str(tmp_path), helper_seconds=10)
+
+    return write
+
+
+@pytest.fixture
+def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Helper:
+    """Puts a shell script on PATH as docker-credential-NAME; its folder, where it notes each call."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    def write(name: str, script: str) -> Path:
+        program = folder / f"docker-credential-{name}"
+        program.write_text(f'#!/bin/sh\nread server\necho "$1 $server" >> {folder}/calls\n{script}\n')
+        program.chmod(0o755)
+        return folder / "calls"
+
+    return write

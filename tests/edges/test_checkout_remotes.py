@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from parts.canaries import MARK
 from parts.gitserver import BareRepo, HttpGit, SshGit, http_git, ssh_git
 from parts.gitsteps import command_lines, fetched, release, wait_for
 from parts.registry import KEY_AND_CERTIFICATE
@@ -15,7 +16,7 @@ from parts.registry import KEY_AND_CERTIFICATE
 from automator.edges.checkout import Checkout, Landed, Remote
 from automator.errors import CheckoutError
 
-PASSWORD = "s3cr€t/ %21 'quo\"te' $HOME \\n"
+PASSWORD = MARK + " s3cr€t/ %21 'quo\"te' $HOME \\n"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from automator.core.report import Outcome, Report
-from automator.edges.log import configure, log_reason, log_report
+from automator.edges.log import EventLog, configure, log_reason, log_report
 from automator.reasons import Status, reason
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -161,3 +161,27 @@ def test_less_than_the_level_is_not_written() -> None:
     stream, _ = lines("error")
     log_report(report(RELEASED, CURRENT))
     assert stream.getvalue() == ""
+
+
+def test_events_are_told_but_never_more_than_so_many_a_minute() -> None:
+    now = [0.0]
+    _, logged = lines()
+    log = EventLog(lambda: now[0], lines=3)
+    for _ in range(1000):
+        log.tell("refused", reason("hooks/unknown"), level="warning")
+    log.tell("accepted", "event of hooks.quay: pushed, for shop", hook="quay", delivery="7\n8")
+    now[0] = 61.0
+    log.tell("refused", reason("hooks/unknown"), level="warning")
+    log.tell("refused", reason("hooks/unknown"), level="warning")
+    told = logged()
+    assert [line.get("code") for line in told] == ["hooks/unknown"] * 3 + [None] + ["hooks/unknown"] * 2
+    assert told[0]["next_step"]
+    assert (told[3]["event"], told[3]["delivery"]) == ("event of hooks.quay: pushed, for shop", "7 8")
+    assert [line.get("left_out") for line in told[4:]] == ["997 lines like this", None]
+
+
+def test_a_web_server_that_is_sent_junk_is_not_heard() -> None:
+    _, logged = lines()
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    logging.getLogger("uvicorn.error").error("Exception in ASGI application")
+    assert [line["event"] for line in logged()] == ["Exception in ASGI application"]

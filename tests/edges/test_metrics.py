@@ -85,3 +85,16 @@ def test_two_processes_worth_of_metrics_do_not_mix() -> None:
     one, other = Metrics("1"), Metrics("1")
     one.observe(report((Status.CURRENT, CURRENT)))
     assert ("automator_cycles_total", "shop", "done") not in values(other)
+
+
+def test_events_are_counted_by_hook_and_what_they_came_to() -> None:
+    metrics = Metrics("1")
+    for _ in range(2):
+        metrics.observe_event("quay", "accepted", "pushed", NOON)
+    metrics.observe_event("quay", "rejected", "bad-secret")
+    metrics.observe_event("", "rejected", "unknown-hook")
+    seen = values(metrics)
+    assert seen["automator_webhook_events_total", "pushed", "quay", "accepted"] == 2
+    assert seen["automator_webhook_events_total", "bad-secret", "quay", "rejected"] == 1
+    assert seen["automator_webhook_last_event_timestamp_seconds", "quay"] == NOON.timestamp()
+    assert ("automator_webhook_last_event_timestamp_seconds", "") not in seen

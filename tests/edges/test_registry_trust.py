@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -41,6 +42,7 @@ from automator.edges.registry import (
 from automator.edges.registry.auth import parse_challenges
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+LOGIN = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 BUILT = datetime(2026, 11, 20, 9, 14, 2, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64
 
@@ -105,7 +107,10 @@ def test_another_port_of_the_same_name_gets_no_credentials_either(
 @pytest.mark.parametrize(
     ("location", "code"),
     [
-        ("https://127.0.0.1:{other}/x", "registry/tls"),  # the same machine's name, as the operator wrote it
+        (
+            "https://127.0.0.1:{other}/x",
+            "registry/no-tls",
+        ),  # the same machine's name, as the operator wrote it
         ("https://localhost:{other}/x", "registry/address-refused"),
         ("http://localhost:{other}/x", "registry/bad-answer"),
         ("http://user:secret@127.0.0.1:{own}/x", "registry/bad-answer"),
@@ -285,7 +290,7 @@ def test_the_token_service_gets_the_registrys_credentials(
     settings = replace(PLAIN, credentials=PasswordFile(USER, str(tmp_path / "password")))
     make_client(server.host, settings=settings).tags(Repository(server.host, "a/b"), now=NOW)
     assert token_queries(server)[0]["account"] == USER
-    assert server.received[1].headers["authorization"] == "Basic YW5uOmNvcnJlY3QgaG9yc2U="
+    assert server.received[1].headers["authorization"] == f"Basic {LOGIN}"
     assert [r.headers.get("authorization", "")[:6] for r in server.received] == ["", "Basic ", "Bearer"]
 
 
@@ -425,7 +430,7 @@ def test_a_ca_file_that_is_not_there_is_named(make_client: MakeClient, tmp_path:
     settings = replace(PLAIN, insecure=False, ca_file=str(tmp_path / "missing.pem"))
     client = make_client("127.0.0.1:1", settings=settings)
     error = refusal(lambda: client.tags(Repository("127.0.0.1:1", "a/b"), now=NOW))
-    assert error.reason.code == "registry/tls"
+    assert error.reason.code == "registry/tls-files"
     assert str(tmp_path / "missing.pem") in str(error)
 
 

@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 
@@ -131,6 +131,26 @@ def test_an_empty_host_is_every_interface() -> None:
         assert ask(server.port, "/healthz")[0] == 200
     finally:
         server.stop()
+
+
+def test_a_connection_of_which_no_request_comes_is_closed() -> None:
+    app = make_app(lambda: FINE, lambda: FINE, lambda: b"")
+    server = WebServer(app, ("127.0.0.1", 0), head_seconds=0.2)
+    server.start()
+    try:
+        for beginning in (b"", b"GET /healthz HTTP/1.1\r\nX-A: "):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=20) as idle:
+                idle.sendall(beginning)
+                with suppress(ConnectionResetError):
+                    assert idle.recv(1) == b""
+        assert ask(server.port, "/healthz")[0] == 200
+    finally:
+        server.stop()
+
+
+def test_every_answer_ends_its_connection() -> None:
+    with serving() as port:
+        assert ask(port, "/healthz")[1]["connection"] == "close"
 
 
 def test_stop_ends_thread_and_port_though_a_client_hangs_on() -> None:

@@ -24,6 +24,7 @@ from automator.core.decide import (
     decide,
     site_key,
 )
+from automator.core.facts import Signature
 from automator.core.history import FileChange, FileVersion, SiteHistory, site_history
 from automator.core.policy import Workload, parse_policies
 from automator.core.reference import Image, TagList
@@ -134,6 +135,8 @@ class World:
     now: datetime = NOW
     lines: tuple[str, ...] = ()
     """The keys of the workload, where a test wants to add to them."""
+    unsigned: Mapping[str, Signature | Unavailable] = field(default_factory=dict)
+    """By digest; any other digest is signed by whoever must have signed it."""
     asked: list[Need] = field(default_factory=list)
     facts: Facts = field(init=False)
 
@@ -185,6 +188,10 @@ class World:
             images=images,
             seen=seen,
             histories=histories,
+            signatures={
+                **self.facts.signatures,
+                **{w: self.unsigned.get(w[0]) or Signature(self.now, True) for w in need.signatures},
+            },
             upstreams={**self.facts.upstreams, **dict.fromkeys(need.upstreams)},
         )
 

@@ -23,8 +23,8 @@ def push_platforms(host: str, repository: str, tag: str, *platforms: str) -> str
         for platform in platforms:
             manifest, blobs = images.image(created=BUILT, labels={"tag": tag, "platform": platform})
             for blob in blobs:
-                _push_blob(session, host, repository, blob)
-            digest = _put(session, host, repository, None, images.MANIFEST, manifest)
+                push_blob(session, host, repository, blob)
+            digest = put_manifest(session, host, repository, None, images.MANIFEST, manifest)
             system, architecture, *variant = platform.split("/")
             about = {
                 "os": system,
@@ -35,10 +35,10 @@ def push_platforms(host: str, repository: str, tag: str, *platforms: str) -> str
                 {"mediaType": images.MANIFEST, "digest": digest, "size": len(manifest), "platform": about}
             )
         index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": children}
-        return _put(session, host, repository, tag, INDEX_TYPE, json.dumps(index).encode())
+        return put_manifest(session, host, repository, tag, INDEX_TYPE, json.dumps(index).encode())
 
 
-def _push_blob(session: requests.Session, host: str, repository: str, blob: bytes) -> None:
+def push_blob(session: requests.Session, host: str, repository: str, blob: bytes) -> None:
     begun = session.post(f"http://{host}/v2/{repository}/blobs/uploads/", timeout=20)
     assert begun.status_code == 202, begun.text
     place = urljoin(begun.url, begun.headers["Location"])
@@ -48,7 +48,7 @@ def _push_blob(session: requests.Session, host: str, repository: str, blob: byte
     assert answer.status_code == 201, answer.text
 
 
-def _put(
+def put_manifest(
     session: requests.Session, host: str, repository: str, tag: str | None, kind: str, manifest: bytes
 ) -> str:
     digest = _digest(manifest)

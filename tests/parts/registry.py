@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import secrets
 import shutil
@@ -27,14 +28,16 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import requests
+from parts.canaries import MARK
+from parts.certificates import CertFiles
 
 from automator.demo import images
+from automator.edges import http
 from automator.edges.registry import HostSettings
 from automator.errors import RegistryError
 
-USER, PASSWORD = "ann", "correct horse"
-HTPASSWD = f"{USER}:$2b$04$.3kLWxV5O.pvz.kNyvV5ve8hEiwpkir9PMZLP59/1QprPrTP51lNu\n"
+USER, PASSWORD = "ann", f"{MARK} correct:horse"
+HTPASSWD = "ann:$2b$04$WPzrj7IhjUi3eaQWeXeXcue9pNLWf6laxOvZ/Sww7Yw3GKIzU3Pa.\n"
 """bcrypt of PASSWORD, the only kind that docker-registry reads."""
 
 # A key that guards nothing: for 127.0.0.1 and localhost, signed by itself, valid until 2120.
@@ -68,33 +71,45 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = 20) -> None
 
 
 class DockerRegistry:
-    """Debian's docker-registry on a free port of loopback, with its data in `folder`."""
+    """Debian's docker-registry on a free port of loopback, with its data in `folder`.
 
-    def __init__(self, folder: Path, *, htpasswd: bool = False) -> None:
+    It lets in who `htpasswd` names (USER) or `token` says (a section of its config, from
+    `parts.tokens`), else everybody. `notifications` are endpoints that hear of pushes:
+    `{"url": ..., "headers": {"Authorization": ...}}`. `proxy_of` makes it a pull-through mirror of that
+    URL, and `certificate` has it speak TLS. `program` is another build of it, `address` where it listens.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        htpasswd: bool = False,
+        token: Mapping[str, Any] | None = None,
+        notifications: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
+        proxy_of: str | None = None,
+        certificate: CertFiles | None = None,
+        program: Path | str = "docker-registry",
+        address: str = "127.0.0.1:0",
+    ) -> None:
+        self._address = address
         self._folder = folder
         self._log = folder / "log"
         self._htpasswd = htpasswd
+        self._token = token
+        self._notifications = [notifications] if isinstance(notifications, Mapping) else notifications
+        self._proxy_of = proxy_of
+        self._certificate = certificate
+        self._program = str(program)
         self._process: subprocess.Popen[bytes] | None = None
         self.host = ""
 
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
-        users = self._folder / "htpasswd"
-        users.write_text(HTPASSWD)
-        config: dict[str, Any] = {
-            "version": 0.1,
-            "storage": {
-                "filesystem": {"rootdirectory": str(self._folder / "data")},
-                "delete": {"enabled": True},
-            },
-            "http": {"addr": "127.0.0.1:0", "secret": "for tests"},
-        }
-        if self._htpasswd:
-            config["auth"] = {"htpasswd": {"realm": "tests", "path": str(users)}}
-        (self._folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
+        (self._folder / "config.yml").write_text(json.dumps(self._config()))  # JSON is YAML
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                ["docker-registry", "serve", str(self._folder / "config.yml")],
+                [self._program, "serve", str(self._folder / "config.yml")],
+                env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},  # version 3 would call a collector
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -107,6 +122,31 @@ class DockerRegistry:
         assert self._process is not None
         self._process.terminate()
         self._process.wait(20)
+
+    def _config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {
+            "version": 0.1,
+            "storage": {
+                "filesystem": {"rootdirectory": str(self._folder / "data")},
+                "delete": {"enabled": True},
+            },
+            "http": {"addr": self._address, "secret": "for tests"},
+        }
+        if self._htpasswd:
+            users = self._folder / "htpasswd"
+            users.write_text(HTPASSWD)
+            config["auth"] = {"htpasswd": {"realm": "tests", "path": str(users)}}
+        if self._token is not None:
+            config["auth"] = {"token": dict(self._token)}
+        if self._certificate is not None:
+            cert, key = self._certificate.cert_file, self._certificate.key_file
+            config["http"]["tls"] = {"certificate": str(cert), "key": str(key)}
+        if self._proxy_of is not None:
+            config["proxy"] = {"remoteurl": self._proxy_of}
+        if self._notifications:
+            endpoints = [_endpoint(i, told) for i, told in enumerate(self._notifications)]
+            config["notifications"] = {"endpoints": endpoints}
+        return config
 
     def requests(self, part: str = "") -> list[str]:
         """The requests so far whose access log line has `part`, as `GET /v2/… 200`.
@@ -124,6 +164,13 @@ class DockerRegistry:
             return False
         self.host = found[1]
         return True
+
+
+def _endpoint(number: int, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Who hears of pushes, impatiently: tests wait for what comes of it."""
+    headers = {name: [text] for name, text in told.get("headers", {}).items()}
+    patience = {"timeout": "5s", "threshold": 100, "backoff": "100ms"}
+    return {"name": f"told{number}", "disabled": False, "url": told["url"], "headers": headers, **patience}
 
 
 def unique_name(base: str = "acme/web") -> str:
@@ -180,8 +227,7 @@ def push_index(
 
 def push_many(host: str, repository: str, tags: Mapping[str, datetime | None]) -> None:
     """Push tiny images with our own client: tag -> build time. Some 5 ms each, for the big lists."""
-    with requests.Session() as session:
-        session.trust_env = False
+    with http.new_session() as session:
         for tag, created in tags.items():
             images.push_image(f"http://{host}", repository, tag, created=created, session=session)
 

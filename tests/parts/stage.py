@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,7 +45,11 @@ class Stage:
         self.host = self.registry.host
         self.now = NOW
         self.insecure = {self.host}
+        self.registries: dict[str, dict[str, Any]] = {}
+        """More settings of hosts among `insecure`."""
         self.settings: dict[str, Any] = {}
+        self.keys: dict[str, Any] = {}
+        """[keys] of the config."""
         self.observe_timeout = "30s"
         self._stack = stack
         self._app: App | None = None
@@ -100,12 +105,20 @@ class Stage:
             config = Config(
                 state=self.folder / "state",
                 repos={"shop": {"url": str(self.repo.path), **self.settings}},
-                registries={host: {"insecure": True, "deadline": "20s"} for host in self.insecure},
+                registries={
+                    host: {"insecure": True, "deadline": "20s", **self.registries.get(host, {})}
+                    for host in self.insecure
+                },
                 daemon={"observe_timeout": self.observe_timeout},
+                keys=self.keys,
             )
-            self._app = App.open(config, exclusive=True, clock=lambda: self.now)
+            self._app = App.open(config, exclusive=True, clock=lambda: self.now, monotonic=self._monotonic)
             self._stack.callback(self.stop)
         return self._app
+
+    def _monotonic(self) -> float:
+        """Goes on by itself, and leaps with the stage's clock."""
+        return time.monotonic() + (self.now - NOW).total_seconds()
 
     @property
     def cycle(self) -> Cycle:

@@ -74,6 +74,8 @@ class Checkout:
         """Commits known to be here with everything they need; None before the clone was asked."""
         self._made: dict[str, str] = {}
         """Commits of ours -> their parent."""
+        self.known_tip: str | None = None
+        """The newest tip that we know of: what the server said last, or what we push; for any thread."""
         self._fetches_to_tidy = 0
         sweep(self._folder)
         self._environment = dict(self._door.environment)
@@ -105,6 +107,7 @@ class Checkout:
         """
         refs = self._ask_refs(self._door.ref)
         if tip := refs.get(self._door.ref):
+            self.known_tip = tip
             return tip
         code = "git/no-branch" if self._ask_refs() else "git/empty"
         raise CheckoutError(reason(code, url=self._door.url, branch=self._door.branch), retry=False)
@@ -152,6 +155,7 @@ class Checkout:
             raise CheckoutError(reason("git/rewound", old=expected, new=commit), retry=False)
         ref = self._door.ref
         step = f"pushing to {self._door.branch}"
+        self.known_tip = commit  # before anybody can tell us of it
         # The lease makes the push a compare-and-swap on `expected`: a plain push would also succeed
         # on a branch that somebody has just rewound to an older commit. It never overwrites, since
         # the commit descends from what it replaces.

@@ -14,6 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from automator.edges.http import Answer
@@ -24,6 +26,7 @@ DEFAULT_LIFE = 60.0  # seconds, where the service does not say (token.md)
 LONGEST_LIFE = 24 * 3600.0
 RENEW_AT = 0.8  # of a token's life
 SCOPE_LIMIT = 1000
+TOKEN_LIMIT = 64 * 1024  # characters; more fits into no header
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110's word for a word
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
@@ -127,9 +130,14 @@ class TokenRequest:
     form: Mapping[str, str] | None = field(repr=False)
 
 
-def token_request(service: TokenService, scope: str, credential: Credential | None) -> TokenRequest:
-    """What to send to `service` for a token of `scope`; without credential an anonymous one."""
-    if credential is not None and credential.kind is Secret.IDENTITY:
+def token_request(
+    service: TokenService, scope: str, credential: Credential | None, *, oauth: bool = True
+) -> TokenRequest:
+    """What to send to `service` for a token of `scope`; without credential an anonymous one.
+
+    Without `oauth` an identity token is sent as a password.
+    """
+    if oauth and credential is not None and credential.kind is Secret.IDENTITY:
         form = {
             "grant_type": "refresh_token",
             "client_id": CLIENT_ID,
@@ -166,11 +174,25 @@ def read_token(answer: Answer, now: float) -> Token | None:
     if not isinstance(body, dict):
         return None
     text = body.get("token") or body.get("access_token")
-    if not isinstance(text, str) or not text.isascii() or not text.isprintable():
+    if not isinstance(text, str) or not text.isascii() or not text.isprintable() or len(text) > TOKEN_LIMIT:
         return None
-    life = body.get("expires_in")
-    seconds = float(life) if isinstance(life, int | float) and 0 < life < LONGEST_LIFE else DEFAULT_LIFE
-    return Token(text, now + RENEW_AT * seconds)
+    return Token(text, now + RENEW_AT * _life(body, answer))
+
+
+def _life(body: Mapping[str, object], answer: Answer) -> float:
+    """Seconds for which a token still counts, by the service's own clock alone (token.md: `expires_in`
+    counts from `issued_at`, so a token that was kept there is older than its answer)."""
+    told = body.get("expires_in")
+    if isinstance(told, str) and told.isascii() and told.isdigit():
+        told = int(told[:9])
+    life = float(told) if isinstance(told, int | float) and 0 < told < LONGEST_LIFE else DEFAULT_LIFE
+    try:
+        issued = datetime.fromisoformat(str(body.get("issued_at")))
+        sent = parsedate_to_datetime(answer.headers.get("Date", ""))
+        age = (sent - issued.replace(tzinfo=issued.tzinfo or UTC)).total_seconds()
+    except (TypeError, ValueError, OverflowError):
+        return life
+    return life - age if 0 < age < life else life
 
 
 TokenKey = tuple[TokenService, str, Credential | None]
@@ -183,6 +205,7 @@ class TokenCache:
         self._lock = threading.Lock()
         self._tokens: dict[TokenKey, Token] = {}
         self._fetching: dict[TokenKey, threading.Lock] = {}
+        self._without_post: set[str] = set()
 
     def get(self, key: TokenKey, fetch: Callable[[], Token]) -> Token:
         """The token kept for `key`, else the one that `fetch` brings; its errors pass through."""
@@ -211,6 +234,16 @@ class TokenCache:
         with self._lock:
             if self._tokens.get(key) is token:
                 del self._tokens[key]
+
+    def takes_post(self, realm: str) -> bool:
+        """Whether a service may know the POST of oauth.md."""
+        with self._lock:
+            return realm not in self._without_post
+
+    def refuses_post(self, realm: str) -> None:
+        """It said that it does not."""
+        with self._lock:
+            self._without_post.add(realm)
 
     def _drop_expired(self) -> None:
         now = time.monotonic()

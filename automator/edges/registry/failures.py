@@ -10,13 +10,30 @@ import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 from automator.core.reference import Repository
-from automator.edges.http import Answer, Kind, TransportError
+from automator.edges.http import Answer, Cause, Kind, TransportError
+from automator.edges.registry.credentials import normal_host
 from automator.errors import RegistryError
 from automator.reasons import Reason, one_line, reason
 
 WORDS_LIMIT = 160
+NOT_THERE = frozenset({"NAME_UNKNOWN", "NAME_INVALID", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN", "TAG_INVALID"})
+CODE_WORDS = {
+    "NAME_UNKNOWN": "it knows no such repository",
+    "NAME_INVALID": "it takes this for no name of a repository",
+    "MANIFEST_UNKNOWN": "it knows no such tag or digest",
+    "BLOB_UNKNOWN": "it knows no such blob",
+    "TAG_INVALID": "it takes this for no tag",
+    "DIGEST_INVALID": "it takes this for no digest",
+    "UNAUTHORIZED": "it wants a login",
+    "DENIED": "this login may not",
+    "UNSUPPORTED": "it does not know this question",
+    "TOOMANYREQUESTS": "too many requests",
+    "UNAVAILABLE": "it is out of order for a while",
+}
+"""What an error code means, where the registry adds no words of its own (OCI spec, "Error Codes")."""
 LONGEST_RETRY_AFTER = 24 * 3600.0
 
 
@@ -37,7 +54,7 @@ class RateLimited(RegistryError):
 
 def refused(repository: Repository, answer: Answer, *, what: str, credentials: str) -> RegistryError:
     """The error for an answer that is not the one wanted. `what` names the thing asked for."""
-    status = told(answer)
+    status = _told_by(repository, answer)
     if answer.status == 429 or "TOOMANYREQUESTS" in error_codes(answer.body):
         return RateLimited(repository, status, retry_after(answer))
     if answer.status in (401, 403):
@@ -45,7 +62,7 @@ def refused(repository: Repository, answer: Answer, *, what: str, credentials: s
             reason("registry/denied", repository=repository, answer=status, credentials=credentials),
             retry=False,
         )
-    if answer.status == 404:
+    if answer.status == 404 or (answer.status < 500 and error_codes(answer.body) & NOT_THERE):
         return RegistryError(
             reason("registry/not-found", repository=repository, what=what, answer=status), retry=False
         )
@@ -66,6 +83,18 @@ def not_json(repository: Repository, what: str, answer: Answer) -> RegistryError
     )
 
 
+def foreign_login(repository: Repository, what: str, answer: Answer) -> RegistryError:
+    """The error for a host that the registry redirected to, and that wants a login of its own."""
+    place = one_line(urlsplit(answer.url).netloc, 80)
+    problem = f"it redirects to {place}, which wants a login; credentials are not sent there"
+    return bad_answer(repository, what, problem)
+
+
+def says_expired(answer: Answer) -> bool:
+    """Whether a refusal is about a login that was good once (ECR says so with a 403)."""
+    return "expired" in told(answer).lower()
+
+
 def pages(repository: Repository, problem: str) -> RegistryError:
     return RegistryError(reason("registry/pages", repository=repository, problem=problem))
 
@@ -82,21 +111,65 @@ def token_refused(repository: Repository, realm: str, problem: str, *, retry: bo
     )
 
 
+TRANSPORT = {
+    Kind.TIMEOUT: "registry/timeout",
+    Kind.TLS: "registry/tls",
+    Kind.TOO_LARGE: "registry/too-large",
+    Kind.ADDRESS: "registry/address-refused",
+    Kind.UNREACHABLE: "registry/unreachable",
+    Kind.BROKEN: "registry/unreachable",
+}
+CAUSES = {
+    Cause.DNS: "registry/dns",
+    Cause.PROXY: "registry/proxy",
+    Cause.EXPIRED: "registry/tls-expired",
+    Cause.OTHER_NAME: "registry/tls-name",
+    Cause.NO_TLS: "registry/no-tls",
+    Cause.TLS_WANTED: "registry/tls-wanted",
+    Cause.CLIENT_CERTIFICATE: "registry/client-certificate",
+}
+"""What says more than the kind."""
+
+
 def unanswered(repository: Repository, error: TransportError) -> RegistryError:
     """The error for an exchange that brought no complete answer."""
     detail, host = one_line(error.detail, WORDS_LIMIT), one_line(error.host, 100)
-    match error.kind:
-        case Kind.TIMEOUT:
-            why = reason("registry/timeout", repository=repository, host=host, problem=detail)
-        case Kind.TLS:
-            why = reason("registry/tls", repository=repository, host=host, problem=detail)
-        case Kind.TOO_LARGE:
-            why = reason("registry/too-large", repository=repository, host=host, problem=detail)
-        case Kind.ADDRESS:
-            why = reason("registry/address-refused", repository=repository, host=host, problem=detail)
-        case Kind.UNREACHABLE | Kind.BROKEN:
-            why = reason("registry/unreachable", repository=repository, host=host, problem=detail)
+    code = TRANSPORT[error.kind] if error.cause is None else CAUSES[error.cause]
+    why = reason(code, repository=repository, host=host, problem=detail)
     return RegistryError(why, retry=error.kind not in (Kind.TLS, Kind.ADDRESS))
+
+
+def no_trust(repository: Repository, host: str, problem: str) -> RegistryError:
+    """The error for files of certificates that cannot be used."""
+    return RegistryError(
+        reason("registry/tls-files", repository=repository, host=host, problem=problem), retry=False
+    )
+
+
+MISDIRECTED = (
+    (b"http request to an https server", Cause.TLS_WANTED, "it speaks TLS, not plain http"),
+    (b"http request was sent to https port", Cause.TLS_WANTED, "it speaks TLS, not plain http"),
+    (b"no required ssl certificate", Cause.CLIENT_CERTIFICATE, "it wants a client certificate"),
+    (b"ssl certificate error", Cause.CLIENT_CERTIFICATE, "it refuses our client certificate"),
+)
+"""Words of Go's and nginx's 400 where the connection was wrong, not the request."""
+
+
+def misdirected(answer: Answer) -> TransportError | None:
+    """What a 400 says of the connection, if it does."""
+    if answer.status == 400:
+        words = answer.body[:2000].lower()
+        for part, cause, problem in MISDIRECTED:
+            if part in words:
+                return TransportError(Kind.TLS, problem, urlsplit(answer.url).netloc, cause)
+    return None
+
+
+def _told_by(repository: Repository, answer: Answer) -> str:
+    """`told`, and by whom, where that is not the host in the repository's own name."""
+    place = urlsplit(answer.url).netloc
+    usual = place == repository.registry or repository.registry == "docker.io" == normal_host(place)
+    return told(answer) + ("" if usual else f", says {one_line(place, 100)}")
 
 
 def told(answer: Answer) -> str:
@@ -133,7 +206,8 @@ def _errors(body: bytes) -> list[dict[str, object]]:
 
 def _words(answer: Answer) -> str:
     for error in _errors(answer.body):
-        return one_line(error.get("message") or error.get("code") or "", WORDS_LIMIT)
+        code = str(error.get("code") or "")
+        return one_line(error.get("message") or CODE_WORDS.get(code) or code, WORDS_LIMIT)
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind.endswith("json"):
         try:

@@ -16,15 +16,19 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from automator.core.reference import DIGEST, TAG
+from automator.reasons import one_line
 
-ACCEPT = ", ".join(
-    (
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
+_INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
 )
+_IMAGES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+INDEXES = frozenset(_INDEXES)
+MANIFESTS = frozenset(_INDEXES + _IMAGES)
+ACCEPT = ", ".join(_INDEXES + _IMAGES)
 """All four, always: without one of them a registry may answer with another manifest's digest."""
 
 IMAGE_CONFIGS = frozenset(
@@ -80,24 +84,57 @@ def read_json(body: bytes) -> Any:
         raise ValueError("nested too deeply") from e
 
 
-def read_tags(page: Any) -> list[str]:
-    """The tags of one page, those outside the OCI grammar dropped. Raises Malformed."""
+class Told(NamedTuple):
+    """What a tag list itself says of a tag: which image it is and when that was built."""
+
+    digest: str
+    built: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TagPage:
+    """One page of a tag list."""
+
+    tags: list[str]
+    """Those outside the OCI grammar dropped."""
+    entries: int
+    """How many there were, the dropped ones included."""
+    told: Mapping[str, Told]
+    """By tag, where the registry says so: Google's."""
+
+
+def read_tags(page: Any) -> TagPage:
+    """The tags of one page. Raises Malformed."""
     if not isinstance(page, dict) or "tags" not in page:
         raise Malformed("no `tags` in it")
     tags = page["tags"]
     if tags is None:  # old registries, for an empty repository
-        return []
+        tags = []
     if not isinstance(tags, list):
         raise Malformed("`tags` is no list")
-    return [tag for tag in tags if isinstance(tag, str) and TAG.fullmatch(tag)]
+    good = [tag for tag in tags if isinstance(tag, str) and TAG.fullmatch(tag)]
+    return TagPage(good, len(tags), _told(page.get("manifest")))
 
 
-def read_manifest(manifest: Any) -> Manifest:
-    """Raises Malformed."""
+def _told(listed: Any) -> dict[str, Told]:
+    """Google's `manifest`: digest -> `tag` and `timeCreatedMs`, which is when the image was built."""
+    told: dict[str, Told] = {}
+    for digest, about in listed.items() if isinstance(listed, dict) else ():
+        if not DIGEST.fullmatch(digest) or not isinstance(about, dict):
+            continue
+        built, tags = _milliseconds(about.get("timeCreatedMs")), about.get("tag")
+        if built is not None and isinstance(tags, list):
+            told.update({tag: Told(digest, built) for tag in tags if isinstance(tag, str)})
+    return told
+
+
+def read_manifest(manifest: Any, content_type: str = "") -> Manifest:
+    """What a manifest says that came with `content_type`. Raises Malformed."""
     if not isinstance(manifest, dict):
         raise Malformed("it is no JSON object")
     if manifest.get("schemaVersion") == 1:
         raise Malformed("it is of schema 1, which no longer counts")
+    _refuse_doubtful(manifest, content_type)
     described = _described(manifest.get("annotations"))
     if isinstance(manifest.get("manifests"), list):
         children = _children(manifest["manifests"])
@@ -115,6 +152,21 @@ def read_manifest(manifest: Any) -> Manifest:
     return Manifest(described, config=digest)
 
 
+def _refuse_doubtful(manifest: Mapping[Any, Any], content_type: str) -> None:
+    """What could be read as two different things is neither (CVE-2021-41190)."""
+    if "manifests" in manifest and ("config" in manifest or "layers" in manifest):
+        raise Malformed("it is an index and an image at the same time")
+    said = manifest.get("mediaType")
+    if said is None:
+        said = content_type
+    elif content_type in MANIFESTS and said != content_type:
+        raise Malformed(f"it came as {content_type} and calls itself {one_line(said, 100)}")
+    if said in INDEXES and "manifests" not in manifest:
+        raise Malformed("it calls itself an index and has no `manifests`")
+    if said in MANIFESTS - INDEXES and "manifests" in manifest:
+        raise Malformed("it calls itself an image and is an index")
+
+
 def read_config(config: Any) -> Descriptions:
     """What an image config says: `created`, and the labels. Raises Malformed."""
     if not isinstance(config, dict):
@@ -128,7 +180,7 @@ def read_config(config: Any) -> Descriptions:
 
 def digest_of(body: bytes, like: str | None = None) -> str:
     """The digest of raw bytes, by the algorithm of digest `like` (else sha256)."""
-    algorithm = "sha512" if like is not None and like.startswith("sha512:") else "sha256"
+    algorithm = "sha256" if like is None else like.partition(":")[0]
     return f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}"
 
 
@@ -178,6 +230,17 @@ def _described(annotations: object) -> Descriptions:
 def _text(labels: Mapping[Any, Any], key: str) -> str | None:
     value = labels.get(key)
     return value[:LABEL_LIMIT] if isinstance(value, str) and value else None
+
+
+def _milliseconds(text: object) -> datetime | None:
+    """Milliseconds since 1970, written as a string; None for what is no time, or says "not known"."""
+    if not isinstance(text, str | int) or isinstance(text, bool):
+        return None
+    try:
+        moment = datetime.fromtimestamp(int(text) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment if moment >= FIRST_REAL_DAY else None
 
 
 def _moment(text: object) -> datetime | None:

@@ -1,0 +1,304 @@
+"""Tag lists as registries really answer them: what is asked, how often, and what is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from parts.registry import (
+    PLAIN,
+    Behaviour,
+    HostileServer,
+    Received,
+    Reply,
+    always,
+    json_reply,
+    refusal,
+)
+
+from automator.core.facts import Unavailable
+from automator.core.reference import Image, Repository
+from automator.cycle.observe import Observer
+from automator.edges.registry import BodyLimits, RegistryClient
+from automator.edges.registry.pages import next_query
+from automator.edges.store import Store
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+BUILT = datetime(2026, 11, 20, 9, 14, 2, tzinfo=UTC)
+
+Hostile = Callable[[Behaviour], HostileServer]
+MakeClient = Callable[..., RegistryClient]
+
+
+def numbered(count: int) -> list[str]:
+    return [f"1.0.{i:05}" for i in range(count)]
+
+
+class Pager:
+    """A registry that pages by `n` and `last`, as the specification has it; `links` or forgets to."""
+
+    def __init__(self, tags: list[str], *, links: bool) -> None:
+        self.tags = tags
+        self.links = links
+
+    def __call__(self, request: Received) -> Reply:
+        n = int(request.query["n"])
+        rest = [t for t in self.tags if t > request.query.get("last", "")]
+        more = self.links and len(rest) > n
+        link = {"Link": f'<{request.path}?last={rest[n - 1]}&n={n}>; rel="next"'} if more else {}
+        return json_reply({"tags": rest[:n]}, **link)
+
+
+# -- full pages -------------------------------------------------------------------------------------
+
+
+def test_a_full_page_costs_one_more_request_each_time_and_its_tags_stay_the_same_object(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    server = hostile(Pager(numbered(1000), links=False))
+    client = make_client(server.host)
+    repository = Repository(server.host, "group/app")
+    first = client.tags(repository, now=NOW)
+    second = client.tags(repository, now=NOW + timedelta(minutes=1))
+    assert len(first.tags) == 1000
+    assert second.tags is first.tags
+    asked = [r.query for r in server.received]
+    assert asked == [{"n": "1000"}, {"n": "1000", "last": "1.0.00999"}] * 2
+
+
+def test_where_pages_were_seen_to_link_a_full_one_without_link_is_the_last(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    server = hostile(Pager(numbered(2000), links=True))
+    client = make_client(server.host)
+    found = client.tags(Repository(server.host, "team/app"), now=NOW)
+    assert len(found.tags) == 2000
+    assert len(server.received) == 2  # the second page is full, and the last
+    client.tags(Repository(server.host, "team/web"), now=NOW)
+    assert len(server.received) == 4
+    client.tags(Repository(server.host, "group/web"), now=NOW)  # elsewhere links may be forgotten
+    assert len(server.received) == 6
+
+
+def test_a_tag_pushed_behind_a_full_page_without_link_is_seen(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    pager = Pager(numbered(2000), links=False)
+    server = hostile(pager)
+    client = make_client(server.host)
+    repository = Repository(server.host, "group/app")
+    assert len(client.tags(repository, now=NOW).tags) == 2000
+    assert len(server.received) == 3
+    pager.tags = [*numbered(2000), "1.1.0"]
+    assert client.tags(repository, now=NOW).tags[-1] == "1.1.0"
+
+
+def test_a_registry_that_ignores_last_and_shuffles_is_not_asked_for_ever(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    tags = numbered(1000)
+    server = hostile(
+        lambda _: json_reply({"tags": tags[len(server.received) :] + tags[: len(server.received)]})
+    )
+    found = make_client(server.host).tags(Repository(server.host, "a/b"), now=NOW)
+    assert sorted(found.tags) == tags
+    assert len(server.received) == 2
+
+
+def test_dropped_tags_count_for_a_full_page(hostile: Hostile, make_client: MakeClient) -> None:
+    tags = ["-not-a-tag", *numbered(999)]
+    server = hostile(lambda r: json_reply({"tags": ["2.0.0"] if "last" in r.query else tags}))
+    found = make_client(server.host).tags(Repository(server.host, "a/b"), now=NOW)
+    assert len(found.tags) == 1000
+    assert "2.0.0" in found.tags
+
+
+# -- pages that lie ---------------------------------------------------------------------------------
+
+
+def test_a_page_that_brings_the_same_tags_in_another_order_is_an_error(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    def behave(request: Received) -> Reply:
+        at = int(request.query.get("last", "0"))
+        tags = ["1", "2", "3"] if at % 2 else ["3", "2", "1"]
+        link = {"Link": f'<?last={at + 1}>; rel="next"'} if at < 3 else {}
+        return json_reply({"tags": tags, "at": at}, **link)
+
+    server = hostile(behave)
+    error = refusal(lambda: make_client(server.host).tags(Repository(server.host, "a/b"), now=NOW))
+    assert error.reason.code == "registry/pages"
+    assert "page 2 brings nothing new" in str(error)
+
+
+def test_an_empty_page_in_between_is_none_of_the_end(hostile: Hostile, make_client: MakeClient) -> None:
+    pages: list[list[str]] = [["1"], [], ["2"]]
+
+    def behave(request: Received) -> Reply:
+        at = int(request.query.get("last", "0"))
+        link = {"Link": f'<?last={at + 1}>; rel="next"'} if at < 2 else {}
+        return json_reply({"tags": pages[at]}, **link)
+
+    server = hostile(behave)
+    assert make_client(server.host).tags(Repository(server.host, "a/b"), now=NOW).tags == ("1", "2")
+
+
+def test_all_pages_together_are_bounded(hostile: Hostile, make_client: MakeClient) -> None:
+    server = hostile(Pager(numbered(5000), links=True))
+    client = make_client(server.host, limits=BodyLimits(pages=40_000))
+    error = refusal(lambda: client.tags(Repository(server.host, "a/b"), now=NOW))
+    assert error.reason.code == "registry/pages"
+    assert "40000 bytes" in str(error)
+    assert len(server.received) < 5
+
+
+def test_a_cursor_without_end_is_refused(hostile: Hostile, make_client: MakeClient) -> None:
+    server = hostile(always(json_reply({"tags": ["1"]}, Link=f'<?last={"x" * 5000}>; rel="next"')))
+    error = refusal(lambda: make_client(server.host).tags(Repository(server.host, "a/b"), now=NOW))
+    assert error.reason.code == "registry/pages"
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("link", "query"),
+    [
+        ('</v2/a/tags/list?n=100&last=x>; rel="next"', "n=100&last=x"),  # Quay rewrites n
+        ('</v2/a/tags/list?next_page=gAAA%3D&n=100>; rel="next"', "next_page=gAAA%3D&n=100"),
+        ("<https://evil.invalid/x?last=a,b>; rel=next", "last=a,b"),
+        ('<?last=1>; rel="prev", <?last=3>; rel="last next"', "last=3"),
+        ('<?last=1>; REL="NEXT"', None),
+        ('<?last=1>; rel="prev"', None),
+        ("nonsense", None),
+    ],
+)
+def test_links_of_the_field(link: str, query: str | None) -> None:
+    assert next_query(link) == query
+
+
+@given(st.text(max_size=300))
+def test_no_link_header_breaks_the_reader_but_by_value_error(link: str) -> None:
+    try:
+        next_query(link)
+    except ValueError:
+        return
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@given(
+    tags=st.lists(st.from_regex(r"[a-z0-9][a-z0-9.-]{0,10}", fullmatch=True), max_size=60, unique=True),
+    size=st.integers(1, 20),
+)
+def test_however_a_list_is_cut_into_pages_all_tags_arrive(
+    hostile: Hostile, make_client: MakeClient, tags: list[str], size: int
+) -> None:
+    def behave(request: Received) -> Reply:
+        at = int(request.query.get("at", "0"))
+        link = {"Link": f'<?at={at + size}>; rel="next"'} if at + size < len(tags) else {}
+        return json_reply({"tags": tags[at : at + size]}, **link)
+
+    server = hostile(behave)
+    assert make_client(server.host).tags(Repository(server.host, "a/b"), now=NOW).tags == tuple(tags)
+
+
+# -- lists that tell more ---------------------------------------------------------------------------
+
+
+def google_list(count: int) -> dict[str, object]:
+    """An answer of Artifact Registry: digests, and times in milliseconds, written as strings."""
+    manifests = {
+        f"sha256:{i:064x}": {
+            "imageSizeBytes": "12345",
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "timeCreatedMs": str(int((BUILT + timedelta(minutes=i)).timestamp() * 1000)),
+            "timeUploadedMs": "1795000000000",
+            "tag": [tag, f"sha-{i}"],
+        }
+        for i, tag in enumerate(numbered(count))
+    }
+    return {"name": "p/r/web", "child": [], "manifest": manifests, "tags": numbered(count)}
+
+
+def test_build_times_in_a_list_save_a_lookup_for_each_tag(
+    hostile: Hostile, make_client: MakeClient, tmp_path: Path
+) -> None:
+    server = hostile(always(json_reply(google_list(200))))
+    repository = Repository(server.host, "p/r/web")
+    client = make_client(server.host)
+    with Store.open(tmp_path) as store:
+        observer = Observer(client, store)
+        observer.look({repository: True}, (), NOW, all_due=True)
+        looks = observer.first_looks([(repository, tag) for tag in numbered(200)])
+    image = looks[(repository, "1.0.00007")]
+    assert not any(isinstance(look, Unavailable) for look in looks.values())
+    assert image == Image(f"sha256:{7:064x}", BUILT + timedelta(minutes=7))
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"timeCreatedMs": "0", "tag": ["1"]},  # a reproducible build
+        {"timeCreatedMs": "soon", "tag": ["1"]},
+        {"timeCreatedMs": "9" * 400, "tag": ["1"]},
+        {"timeCreatedMs": "-1", "tag": ["1"]},
+        {"timeCreatedMs": "1795000000000", "tag": "1"},
+        {"tag": ["1"]},
+        [],
+    ],
+)
+def test_what_a_list_does_not_really_tell_is_unknown(
+    hostile: Hostile, make_client: MakeClient, about: object
+) -> None:
+    server = hostile(always(json_reply({"tags": ["1"], "manifest": {"sha256:" + "a" * 64: about}})))
+    client = make_client(server.host)
+    repository = Repository(server.host, "a/b")
+    assert client.tags(repository, now=NOW).tags == ("1",)
+    assert client.listed(repository, "1") is None
+
+
+def test_a_list_that_tells_nothing_more_tells_nothing_of_a_tag(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    server = hostile(always(json_reply({"tags": ["1"], "manifest": {"no digest": {"tag": ["1"]}}})))
+    client = make_client(server.host)
+    repository = Repository(server.host, "a/b")
+    assert client.listed(repository, "1") is None
+    client.tags(repository, now=NOW)
+    assert client.listed(repository, "1") is None
+
+
+def test_google_is_asked_for_pages_of_ten_thousand(hostile: Hostile, make_client: MakeClient) -> None:
+    server = hostile(Pager(numbered(3000), links=True))
+    settings = replace(PLAIN, address=server.host)
+    client = make_client("europe-docker.pkg.dev", "notgcr.io", settings=settings)
+    found = client.tags(Repository("europe-docker.pkg.dev", "p/r/web"), now=NOW)
+    assert len(found.tags) == 3000
+    assert [r.query for r in server.received] == [{"n": "10000"}]
+    client.tags(Repository("notgcr.io", "p/r/web"), now=NOW)
+    assert server.received[1].query == {"n": "1000"}
+
+
+def test_the_hubs_refusal_of_what_is_not_there_says_what_to_check(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    """It gives a token to anybody, for anything, and then answers 401."""
+
+    def behave(request: Received) -> Reply:
+        if request.path == "/token":
+            return json_reply({"token": "anonymous"})
+        challenge = 'Bearer realm="/token",service="registry.docker.io",error="insufficient_scope"'
+        no = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required", "detail": [{}]}]}
+        return json_reply(no, 401, WWW_Authenticate=challenge)
+
+    server = hostile(behave)
+    client = make_client("docker.io", settings=replace(PLAIN, address=server.host))
+    error = refusal(lambda: client.tags(Repository("docker.io", "library/nginxx"), now=NOW))
+    assert error.reason.code == "registry/denied"
+    assert "docker.io/library/nginxx" in str(error)
+    assert "check the spelling of docker.io/library/nginxx" in error.reason.next_step
+    assert len(server.received) == 3

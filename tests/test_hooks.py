@@ -1,0 +1,498 @@
+"""From the socket to the commit: what an event wakes, what it costs, and what it can not do."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import io
+import json
+import logging
+import re
+import signal
+import socket
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+from parts import canaries
+from parts import registry as registries
+from parts.gitserver import http_git
+from parts.registry import DockerRegistry, HostileServer, Reply, wait_until
+from parts.world import EmbeddedWorld, Running, World
+
+from automator.app.events import GoogleKeys, Inbox, Subscriber, place_of
+from automator.core.reference import Repository, parse_repository
+from automator.edges.http import Outside
+from automator.edges.log import EventLog, configure
+from automator.edges.web import Refusal
+from automator.edges.webhook import Door, Request, Result, Word
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+SECRET = canaries.secret("hook")
+REGISTRYS = "what docker-registry has in its config"
+TIP = "1" * 40
+OTHER = "2" * 40
+
+
+# -- whom an event is about --------------------------------------------------------------------------
+
+
+@dataclass
+class Office:
+    """An inbox with two config repos, and what came of the events that it got."""
+
+    folder: Path
+    mirrors: dict[str, tuple[str, str]] = field(default_factory=dict)
+    watched: Collection[Repository] | None = frozenset({parse_repository("ghcr.io/acme/web")})
+    woken: list[tuple[str, frozenset[Repository], str]] = field(default_factory=list)
+    counted: list[tuple[str, str, str, datetime | None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        secret = self.folder / "hook-password"
+        secret.write_text(f"{SECRET}\n")
+        senders = {"any": "generic", "github": "github"}
+        self.inbox = Inbox(
+            doors={name: Door(name, sender, str(secret)) for name, sender in senders.items()},
+            subscribers=(
+                Subscriber(
+                    "shop", "git@git.example:acme/shop.git", "main", lambda: self.watched, lambda: TIP
+                ),
+                Subscriber("blog", "https://git.example/acme/blog", "trunk", frozenset, lambda: None),
+            ),
+            mirrors=self.mirrors,
+            wake=lambda *wake: self.woken.append(wake),
+            count=lambda *told: self.counted.append(told),
+            log=EventLog(lambda: 0.0),
+            clock=lambda: NOON,
+            keys=lambda: b"{}",
+        )
+
+    def push(self, image: str, *, secret: str = SECRET) -> tuple[Result, Word, int]:
+        body = json.dumps({"image": image}).encode()
+        headers = {"authorization": f"Bearer {secret}", "content-type": "application/json"}
+        return self._got("any", Request("POST", {}, headers, body))
+
+    def git_push(self, url: str, ref: str, commit: str) -> tuple[Result, Word, int]:
+        return self._got("github", Request("POST", {}, *github_push(url, ref, commit)))
+
+    def _got(self, hook: str, request: Request) -> tuple[Result, Word, int]:
+        event = self.inbox.receive(hook, request)
+        return event.result, event.code, event.status
+
+
+def github_push(url: str, ref: str, commit: str) -> tuple[dict[str, str], bytes]:
+    """Headers and body as GitHub sends and signs them."""
+    told = {"ref": ref, "before": "0" * 40, "after": commit, "deleted": False}
+    told |= {"repository": {"full_name": "acme/shop", "clone_url": url, "ssh_url": url}}
+    body = json.dumps(told).encode()
+    signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    return {
+        "content-type": "application/json",
+        "x-github-event": "push",
+        "x-github-delivery": "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+        "x-hub-signature-256": f"sha256={signature}",
+    }, body
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[io.StringIO]:
+    """The log of what runs in this process, as the program writes it."""
+    root, stream = logging.getLogger(), io.StringIO()
+    handlers, level = root.handlers, root.level
+    configure("json", "info", stream)
+    yield stream
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    return Office(tmp_path)
+
+
+def test_a_push_wakes_the_config_repos_that_watch_the_repository(office: Office) -> None:
+    assert office.push("ghcr.io/acme/web:2.0") == (Result.ACCEPTED, Word.PUSHED, 202)
+    assert office.woken == [("shop", frozenset({Repository("ghcr.io", "acme/web")}), "event")]
+    assert office.counted == [("any", "accepted", "pushed", NOON)]
+
+
+def test_a_push_that_nobody_watches_is_ignored_in_peace(office: Office) -> None:
+    assert office.push("ghcr.io/acme/other:2.0") == (Result.IGNORED, Word.UNKNOWN_REPOSITORY, 200)
+    assert office.woken == []
+    assert office.counted == [("any", "ignored", "unknown-repository", NOON)]
+
+
+def test_before_the_first_cycle_nothing_is_woken_and_nothing_unknown(office: Office) -> None:
+    office.watched = None
+    assert office.push("ghcr.io/acme/web:2.0") == (Result.ACCEPTED, Word.PUSHED, 202)
+    assert office.woken == [], "the first cycle lists everything anyway"
+
+
+def test_a_wrong_secret_wakes_nobody_and_is_counted(office: Office) -> None:
+    assert office.push("ghcr.io/acme/web:2.0", secret="guessed") == (Result.REJECTED, Word.BAD_SECRET, 401)
+    assert office.woken == []
+    assert office.counted == [("any", "rejected", "bad-secret", None)]
+
+
+@pytest.mark.parametrize(
+    ("pushed", "watched"),
+    [
+        ("docker.io/library/nginx", "nginx"),
+        ("registry-1.docker.io/library/nginx", "nginx"),
+        ("hub.docker.com/acme/web", "acme/web"),
+        ("ghcr.io:443/acme/web", "ghcr.io/acme/web"),
+        ("mirror.example/hub/library/nginx", "nginx"),
+        ("mirror.example/hub/acme/web", "docker.io/acme/web"),
+        ("mirror.example/hub/acme/web", "mirror.example/hub/acme/web"),
+        ("plain.example:5000/acme/web", "quay.io/acme/web"),
+    ],
+)
+def test_other_names_of_a_repository_are_known(tmp_path: Path, pushed: str, watched: str) -> None:
+    mirrors = {"mirror.example": ("docker.io", "hub"), "plain.example:5000": ("quay.io", "")}
+    office = Office(tmp_path, mirrors, watched=frozenset({parse_repository(watched)}))
+    assert office.push(f"{pushed}:1.0")[0] is Result.ACCEPTED
+    assert office.woken == [("shop", frozenset({parse_repository(watched)}), "event")]
+
+
+@pytest.mark.parametrize("pushed", ["mirror.example/other/acme/web", "mirror.example/acme/web"])
+def test_what_a_mirror_has_of_its_own_is_not_the_mirrored(tmp_path: Path, pushed: str) -> None:
+    office = Office(
+        tmp_path, {"mirror.example": ("docker.io", "hub")}, watched=frozenset({parse_repository("acme/web")})
+    )
+    assert office.push(f"{pushed}:1.0")[1] is Word.UNKNOWN_REPOSITORY
+
+
+@pytest.mark.parametrize(
+    ("url", "ref", "commit", "code"),
+    [
+        ("https://git.example/acme/shop.git", "refs/heads/main", OTHER, Word.GIT_PUSHED),
+        ("https://git.example/acme/shop.git", "refs/heads/main", TIP, Word.KNOWN_COMMIT),
+        ("https://git.example/acme/shop.git", "refs/heads/feature", OTHER, Word.OTHER_BRANCH),
+        ("https://git.example/acme/shop.git", "refs/tags/main", OTHER, Word.OTHER_BRANCH),
+        ("https://git.example/acme/shopping.git", "refs/heads/main", OTHER, Word.UNKNOWN_REPOSITORY),
+        ("https://evil.example/acme/shop.git", "refs/heads/main", OTHER, Word.UNKNOWN_REPOSITORY),
+    ],
+)
+def test_a_git_push_wakes_the_config_repo_of_that_branch(
+    office: Office, url: str, ref: str, commit: str, code: Word
+) -> None:
+    result, found, status = office.git_push(url, ref, commit)
+    assert found is code
+    wakes = code is Word.GIT_PUSHED
+    assert (result, status) == ((Result.ACCEPTED, 202) if wakes else (Result.IGNORED, 200))
+    assert office.woken == ([("shop", frozenset(), "push")] if wakes else [])
+
+
+def test_a_replay_says_the_same(office: Office) -> None:
+    assert office.push("ghcr.io/acme/web:2.0") == office.push("ghcr.io/acme/web:2.0")
+    assert office.woken[0] == office.woken[1]
+
+
+def test_a_bug_stays_with_its_event(office: Office, log: io.StringIO) -> None:
+    healthy = office.watched
+
+    class Broken(frozenset[Repository]):
+        def __contains__(self, _: object) -> bool:
+            raise ZeroDivisionError
+
+    office.watched = Broken()
+    assert office.push("ghcr.io/acme/web:2.0")[2] == 500
+    assert "hooks/bug" in log.getvalue()
+    assert "Traceback" in log.getvalue()
+    assert SECRET not in log.getvalue()
+    office.watched = healthy
+    assert office.push("ghcr.io/acme/web:2.0")[2] == 202
+
+
+@pytest.mark.parametrize("refusal", Refusal)
+def test_what_was_not_taken_in_is_counted(office: Office, refusal: Refusal) -> None:
+    office.inbox.refuse(None if refusal is Refusal.UNKNOWN_HOOK else "any", refusal)
+    assert office.counted[0][1:] == ("rejected", refusal.value, None)
+    assert office.counted[0][0] in office.inbox.doors or refusal is Refusal.UNKNOWN_HOOK
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://git.example/acme/shop.git",
+        "https://git.example/Acme/shop",
+        "https://ann:pw@GIT.example:443/acme/shop.git/",
+        "http://git.example:80/acme/shop",
+        "ssh://git@git.example/acme/shop.git",
+        "ssh://git@git.example:22/acme/shop",
+        "git@git.example:acme/shop.git",
+        "git.example:/acme/shop",
+    ],
+)
+def test_all_names_of_a_git_repository_are_one_place(url: str) -> None:
+    assert place_of(url) == ("git.example", "acme/shop")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://git.example:8443/acme/shop", "https://git.example/acme/shop/x", "/acme/shop", "https://[::1"],
+)
+def test_other_git_repositories_are_other_places(url: str) -> None:
+    assert place_of(url) != ("git.example", "acme/shop")
+
+
+@given(st.text())
+def test_no_url_is_too_odd(url: str) -> None:
+    assert place_of(url) == place_of(url)
+
+
+# -- Google's keys -----------------------------------------------------------------------------------
+
+
+def test_googles_keys_are_kept_and_a_failure_is_not_asked_again_at_once() -> None:
+    now = [0.0]
+    replies = [Reply(500), Reply(body=b'{"keys": []}')]
+    with HostileServer(lambda _: replies[min(len(server.received), 2) - 1]) as server:
+        keys = GoogleKeys(Outside(), f"http://{server.host}/certs", lambda: now[0])
+        for _ in range(3):
+            with pytest.raises(OSError, match="500"):
+                keys()
+        assert len(server.received) == 1
+        now[0] = 31.0
+        assert [keys(), keys()] == [b'{"keys": []}'] * 2
+        now[0] = 3000.0
+        assert keys() == b'{"keys": []}'
+        assert len(server.received) == 2
+        now[0] = 4000.0
+        keys()
+        assert len(server.received) == 3
+
+
+# -- the daemon --------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def with_hooks(
+    world: World, *senders: str, port: int = 0, url: str | None = None, secret: str = SECRET
+) -> None:
+    """A config that polls once an hour and takes events."""
+    (world.root / "hook-password").write_text(f"{secret}\n")
+    hooks = "".join(f'[hooks.{name}]\nsecret_file = "hook-password"\n' for name in senders)
+    world.configure(
+        daemon=f'listen = "127.0.0.1:0"\nhooks_listen = "127.0.0.1:{port}"\ninterval = "1h"',
+        more=hooks,
+        url=url,
+    )
+
+
+@dataclass(frozen=True)
+class Hooked:
+    """A daemon that takes events."""
+
+    daemon: Running
+
+    @property
+    def port(self) -> int:
+        self.daemon.until(lambda: self.daemon.port, "the daemon's start")
+        return int(next(line["hooks_port"] for line in self.daemon.lines if "started" in line["event"]))
+
+    def send(self, path: str, headers: dict[str, str], body: bytes) -> int:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+            connection.request("POST", path, body, headers)
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
+
+    def push(self, image: str, *, secret: str = SECRET) -> int:
+        headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+        return self.send("/hooks/generic", headers, json.dumps({"image": image}).encode())
+
+    def counted(self, hook: str, result: str, code: str) -> int:
+        labels = f'code="{code}",hook="{hook}",result="{result}"'
+        for line in self.daemon.get("/metrics").text.splitlines():
+            name, _, value = line.rpartition(" ")
+            told = name.removeprefix("automator_webhook_events_total{").removesuffix("}")
+            if sorted(told.split(",")) == sorted(labels.split(",")):
+                return int(float(value))
+        return 0
+
+    def triggers(self) -> list[Any]:
+        return [cycle["trigger"] for cycle in self.daemon.cycles()]
+
+
+@contextmanager
+def running(world: World) -> Iterator[Hooked]:
+    with world.start("run") as daemon:
+        daemon.until(daemon.cycles, "the first cycle")
+        yield Hooked(daemon)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with EmbeddedWorld(tmp_path) as made:
+        made.push("web", "1.0.0")
+        made.adopt("web")
+        with_hooks(made, "generic")
+        yield made
+
+
+@pytest.mark.needs("docker-registry", "skopeo")
+def test_a_push_to_a_registry_becomes_a_commit_at_once(tmp_path: Path) -> None:
+    port = free_port()
+    notifications = {
+        "name": "automator",
+        "url": f"http://127.0.0.1:{port}/hooks/distribution",
+        "headers": {"Authorization": REGISTRYS},
+    }
+
+    def asked() -> list[str]:
+        """Paths that automator asked for; the log is written after the answer is sent."""
+        log = (tmp_path / "registry/log").read_text(errors="replace")
+        return re.findall(r'"[A-Z]+ ([^ ?]+)\S* HTTP/1.1" \d+ \d+ "[^"]*" "automator/', log)
+
+    with DockerRegistry(tmp_path / "registry", notifications=notifications) as registry:
+        world = World(tmp_path, registry.host)
+        with_hooks(world, "distribution", port=port, secret=REGISTRYS)
+        for name in ("web", "api", "job"):
+            registries.push_image(registry.host, f"acme/{name}", "1.0.0")
+        world.adopt("web", "api", "job")
+        with running(world) as hooked:
+            wait_until(lambda: sum(path.endswith("tags/list") for path in asked()) == 3, "three lists")
+            before = len(asked())
+            registries.push_image(registry.host, "acme/web", "1.1.0")
+            hooked.daemon.until(lambda: world.version("web") == "1.1.0", "the release, within the hour")
+            hooked.daemon.until(
+                lambda: "web released: 1.0.0 -> 1.1.0" in hooked.daemon.text, "the log's line"
+            )
+            hooked.daemon.until(lambda: len(hooked.triggers()) == 2, "the cycle's sentence")
+            assert hooked.triggers() == ["startup", "event"]
+            assert hooked.daemon.end() == 0
+    # The list, the new image's manifest and its config: nothing else, and of nobody else.
+    listed, manifest, config = asked()[before:]
+    assert (listed, manifest) == ("/v2/acme/web/tags/list", "/v2/acme/web/manifests/1.1.0")
+    assert config.startswith("/v2/acme/web/blobs/")
+    assert world.repo.log() == ["Release web 1.1.0", "Adopt"]
+    assert REGISTRYS not in hooked.daemon.text
+
+
+def test_a_git_push_has_the_config_repo_looked_at_now(tmp_path: Path) -> None:
+    with EmbeddedWorld(tmp_path) as world, http_git(world.repo.path.parent) as git:
+        world.push("web", "1.0.0", "1.1.0")
+        world.adopt("web", semver='"1.0.x"')
+        url = f"{git.address}/shop.git"
+        with_hooks(world, "github", url=url)
+        with running(world) as hooked:
+            policy = world.policy("web", semver='"1.x"')
+            commit = world.repo.commit({"policies/shop.yaml": policy}, "Wider")
+            headers, body = github_push(url, "refs/heads/main", commit)
+            assert hooked.send("/hooks/github", headers, body) == 202
+            hooked.daemon.until(lambda: world.version("web") == "1.1.0", "the release, within the hour")
+            hooked.daemon.until(lambda: len(hooked.triggers()) == 2, "the cycle's sentence")
+            # The forge tells of our own commit too: that is no news, and no cycle.
+            ours = world.repo.tip()
+            assert ours is not None
+            headers, body = github_push(url, "refs/heads/main", ours)
+            assert hooked.send("/hooks/github", headers, body) == 200
+            headers["x-hub-signature-256"] = "sha256=" + "0" * 64
+            assert hooked.send("/hooks/github", headers, body) == 401
+            assert hooked.counted("github", "ignored", "known-commit") == 1
+            assert hooked.counted("github", "rejected", "bad-signature") == 1
+            assert hooked.daemon.end() == 0
+        assert hooked.triggers() == ["startup", "push"]
+    assert world.repo.log() == ["Release web 1.1.0", "Wider", "Adopt"]
+
+
+def test_a_burst_of_events_is_two_cycles_at_most(world: World) -> None:
+    with running(world) as hooked:
+        world.push("web", "1.1.0")
+        answers: list[int] = []
+
+        def send() -> None:
+            answers.extend(hooked.push(world.image("web", "1.1.0")) for _ in range(5))
+
+        assert hooked.port
+        threads = [threading.Thread(target=send) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert answers == [202] * 20
+        hooked.daemon.until(lambda: world.version("web") == "1.1.0", "the release")
+        assert hooked.counted("generic", "accepted", "pushed") == 20
+        world.push("web", "1.2.0")
+        assert hooked.push(world.image("web", "1.2.0")) == 202
+        hooked.daemon.until(lambda: world.version("web") == "1.2.0", "the next release")
+        assert hooked.daemon.end() == 0
+    # Two for the burst, of which the second may have been that of the last push too.
+    assert len(hooked.triggers()) <= 4
+    assert world.repo.log() == ["Release web 1.2.0", "Release web 1.1.0", "Adopt"]
+
+
+def test_hostile_senders_do_not_stop_the_cycles(world: World) -> None:
+    with running(world) as hooked, ExitStack() as open_ones:
+        port = hooked.port
+        for _ in range(20):  # bodies that never come
+            slow = open_ones.enter_context(socket.create_connection(("127.0.0.1", port)))
+            slow.sendall(b"POST /hooks/generic HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        for _ in range(20):  # heads that never end
+            slow = open_ones.enter_context(socket.create_connection(("127.0.0.1", port)))
+            slow.sendall(b"POST /hooks/generic HTTP/1.1\r\nX-A: ")
+        for _ in range(100):
+            assert hooked.push(world.image("web", "9.9.9"), secret="guessed by somebody") == 401
+        for body in (b"\xff\xfe{", b"[" * 100_000, b'{"image": 1}', b"null"):
+            assert hooked.send("/hooks/generic", {"Authorization": f"Bearer {SECRET}"}, body) == 400
+        for path in ("/hooks/nowhere", "/hooks/../generic", "/hooks/generic/x"):
+            assert hooked.send(path, {"Authorization": f"Bearer {SECRET}"}, b"{}") == 404
+        world.push("web", "1.1.0")
+        assert hooked.push(world.image("web", "1.1.0")) == 202
+        hooked.daemon.until(lambda: world.version("web") == "1.1.0", "the release")
+        assert hooked.counted("generic", "rejected", "bad-secret") == 100
+        assert hooked.counted("generic", "rejected", "malformed-body") == 4
+        assert hooked.counted("", "rejected", "unknown-hook") == 1
+        assert hooked.daemon.end() == 0
+    text = hooked.daemon.text
+    assert "guessed" not in text
+    assert SECRET not in text
+    refused = [line for line in hooked.daemon.lines if str(line.get("code", "")).startswith("hooks/")]
+    assert 30 <= len(refused) <= 60, "told, but not for each of them"
+    assert {line["hook"] for line in refused if "hook" in line} == {"generic"}
+
+
+def test_it_stops_cleanly_while_events_come(world: World) -> None:
+    with running(world) as hooked:
+        port, stop = hooked.port, threading.Event()
+
+        def send() -> None:
+            while not stop.is_set():
+                try:
+                    hooked.push(world.image("web", "1.0.0"))
+                except (OSError, http.client.HTTPException):
+                    return
+
+        threads = [threading.Thread(target=send) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        hooked.daemon.until(lambda: "event" in hooked.triggers(), "a cycle for events")
+        assert hooked.daemon.end(signal.SIGTERM) == 0
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert "Traceback" not in hooked.daemon.text
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
+def test_an_address_for_events_that_is_taken_is_refused(world: World) -> None:
+    taken = int(world.host.rpartition(":")[2])
+    with_hooks(world, "generic", port=taken)
+    done = world.run("run")
+    assert done.code == 2
+    assert f"cannot listen on 127.0.0.1:{taken}" in done.err
