@@ -1143,6 +1143,13 @@ CODES: dict[str, Code] = _table(
         "Its workloads wait; those of other hosts go on.",
     ),
     Code(
+        "registry/warning",
+        "{host} warns: {words}",
+        "read what it says; nothing is acted on by itself",
+        "A registry may send a `Warning` header beside its answers, of an API that ends for example. It is "
+        "told once.",
+    ),
+    Code(
         "registry/server-error",
         "{repository}: the registry failed ({answer})",
         "wait; the next cycle asks again",
@@ -1183,7 +1190,7 @@ CODES: dict[str, Code] = _table(
         "registry/no-tls",
         "{repository}: no TLS with {host} ({problem})",
         "correct the port, or set `insecure = true` for this registry if it speaks plain HTTP",
-        "What answers at this port speaks something else than TLS; plain HTTP is only spoken where the config "
+        "What answers there speaks something else than TLS; plain HTTP is only spoken where the config "
         "says so.",
     ),
     Code(
@@ -1213,7 +1220,7 @@ CODES: dict[str, Code] = _table(
     Code(
         "registry/proxy",
         "{repository}: {host} cannot be reached by way of the proxy ({problem})",
-        "check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY in the daemon's environment; NO_PROXY names hosts to call "
+        "check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY in the daemon's environment; NO_PROXY names hosts to call "
         "directly",
         "The proxy was not reached, refused, or wants a user and password.",
     ),
@@ -1322,7 +1329,7 @@ CODES: dict[str, Code] = _table(
     Code(
         "hooks/unproven",
         "a request to /hooks/{hook} did not prove that {sender} sent it: {word}",
-        "let {sender} send what hooks.{hook} of the config asks for; if you sent nothing, nothing is to be done",
+        "let {sender} send what hooks.{hook} of the config asks for; if nobody did, there is nothing to do",
         "A secret, signature or token was missing or wrong, so the body was not even parsed. After a change "
         "of the secret let its file hold the old and the new one, a line each, until the sender has it.",
     ),

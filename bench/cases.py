@@ -14,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from automator.app.build import App
 from automator.app.fingerprint import locator_version
@@ -33,6 +34,7 @@ from automator.edges.store import Store
 from bench.inputs import GIT, git
 from bench.measure import Cost, Pair, Stopwatch, alternate, peak_memory, timed, traced_gits
 
+T = TypeVar("T")
 INTERVAL = Trigger("interval")
 DEADLINE = 120.0
 QUIET_RUNS = 5
@@ -82,14 +84,23 @@ class MemoryRegistry:
     def push(self, repository: Repository, tag: str) -> None:
         self._tags[repository] = (*self._tags[repository], tag)
 
-    def tags(self, repository: Repository, *, now: datetime) -> TagList:
+    def submit(self, host: str, act: Callable[[], T], **_: object) -> Future[T]:
+        """Done at once, by whoever asks."""
+        done: Future[T] = Future()
+        done.set_result(act())
+        return done
+
+    def listed(self, repository: Repository, tag: str) -> Image | None:
+        return None
+
+    def tags(self, repository: Repository, *, now: datetime, since: datetime | None = None) -> TagList:
         tags = self._tags[repository]
         return TagList(repository, tags, now, str(len(tags)))
 
     def digest(self, repository: Repository, tag: str) -> str:
         return "sha256:" + hashlib.sha256(f"{repository}:{tag}".encode()).hexdigest()
 
-    def image(self, repository: Repository, tag: str) -> Image:
+    def image(self, repository: Repository, tag: str, **_: object) -> Image:
         return Image(self.digest(repository, tag))
 
 

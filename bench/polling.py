@@ -360,10 +360,8 @@ def _daemon(folder: Path, repo: ConfigRepo, host: str) -> Iterator[Callable[[], 
         assert answer.status_code == 202, answer.text
 
     words = [sys.executable, "-m", "automator", "--config", str(config), "run"]
-    with (
-        (folder / "daemon.log").open("wb") as log,
-        subprocess.Popen(words, stdout=log, stderr=log) as process,
-    ):
+    log = folder / "daemon.log"
+    with log.open("wb") as out, subprocess.Popen(words, stdout=out, stderr=out) as process:
         try:
             _wait_for(port)
             while b"cycle" not in log.read_bytes():
@@ -376,7 +374,7 @@ def _daemon(folder: Path, repo: ConfigRepo, host: str) -> Iterator[Callable[[], 
 
 def _released(send: Callable[[], object], repo: ConfigRepo, host: str, number: int) -> Cost:
     """The time from the event of a push, sent at once, to the commit in the config repo."""
-    push_tag(host, repo.shape, 1, f"1.9.{number}")
+    push_tag(host, repo.shape, 1, f"1.99.{number}")
     head = git(repo.bare, "rev-parse", "main")
     branch = repo.bare / "refs/heads/main"
 

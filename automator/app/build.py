@@ -91,7 +91,7 @@ class App:
         with ExitStack() as stack:
             store, folder = _state(config, stack, exclusive=exclusive, warn=warn)
             store.keep_sites_only_of(config.repos)
-            registry = registry_client(config, monotonic)
+            registry = registry_client(config, monotonic, warn)
             stack.callback(registry.close)
             commands = Commands()
             stack.callback(commands.close)
@@ -197,8 +197,16 @@ def scope_of(repo: RepoConfig) -> Scope:
     return Scope(repo.policies, repo.write, repo.ignore, frozenset(repo.registries))
 
 
-def registry_client(config: Config, monotonic: Callable[[], float] = time.monotonic) -> RegistryClient:
-    """The client for all registries, as the config has them."""
+def registry_client(
+    config: Config,
+    monotonic: Callable[[], float] = time.monotonic,
+    warn: Callable[[Reason], None] = lambda _: None,
+) -> RegistryClient:
+    """The client for all registries, as the config has them; `warn` is told what they warn of."""
+
+    def warned(host: str, words: str) -> None:
+        warn(reason("registry/warning", host=host, words=words))
+
     common = _docker_config(config.docker_config)
     outside = Outside.of(os.environ)
     hosts: dict[str, HostSettings] = {}
@@ -212,6 +220,7 @@ def registry_client(config: Config, monotonic: Callable[[], float] = time.monoto
         default=HostSettings(credentials=common, declared=False),
         outside=outside,
         clock=monotonic,
+        warned=warned,
     )
 
 

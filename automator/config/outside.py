@@ -175,7 +175,8 @@ class HookConfig(Section):
     )
     signed: bool = Field(
         default=False,
-        description="artifactory, generic: the header holds a signature made with the secret, not the secret.",
+        description="artifactory, generic: the header holds a signature made with the secret, not the "
+        "secret itself.",
     )
     audience: str | None = Field(
         default=None,
