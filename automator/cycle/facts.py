@@ -153,6 +153,11 @@ class FactFinder:
 
     # -- history ---------------------------------------------------------------------------
 
+    def catch_up(self) -> None:
+        """Bring the histories that are kept to the index's head. Raises CheckoutError."""
+        if self._files:
+            self._update(set())
+
     def read_histories(self, sites: Sequence[Site]) -> None:
         """Read what is needed of the sites' history, fetching commits only as far as it takes."""
         if not self._could_update(sites):
