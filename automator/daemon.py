@@ -30,6 +30,8 @@ PATIENCE = timedelta(minutes=10)
 """How long a cycle may always take before the daemon counts as stuck: a first clone is slow."""
 EVENT_PAUSE = timedelta(seconds=1)
 """Least time from the begin of one cycle for events to the next: a flood of events is no flood of cycles."""
+LATE = 0.9
+"""Share of an interval for which a cycle has run that is told as longer than it: begun at the last tick."""
 FOR_EVENTS = ("event", "push")
 """Triggers of cycles that look only at what events named: those of registries, and of Git servers."""
 _RANKS = (*FOR_EVENTS, "interval", "due", "startup", "request")
@@ -69,7 +71,10 @@ class _Turn:
     running: Wake | None = None
     pending: Wake | None = None
     planned: bool = False
-    """A job of the scheduler will take what is pending."""
+    """A job of the scheduler will take what is pending. Forgotten when a cycle begins: a job that got lost,
+    as where no thread can be had, must not keep events waiting for ever."""
+    began_at: datetime | None = None
+    """When the last cycle began."""
     events_at: datetime | None = None
     """When the last cycle for events began."""
     begun: bool = False
@@ -173,6 +178,10 @@ class Daemon:
             ended = self._changed.wait_for(self._is_idle, self._stop_timeout.total_seconds())
             left = [repo for repo, turn in self._turns.items() if turn.running is not None]
         if self._scheduler.running:
+            # A scheduler that is shut down while it hands out a job breaks off with a traceback: pausing has
+            # it hand out no more, and removing waits until it is done with the one at hand.
+            self._scheduler.pause()
+            self._scheduler.remove_all_jobs()
             self._scheduler.shutdown(wait=ended)
         for repo in left:
             self._on_trouble(
@@ -282,8 +291,10 @@ class Daemon:
             turn.running = None
             self._changed.notify_all()
             return None
+        turn.planned = False
+        turn.began_at = self._clock()
         if wake.is_for_events:
-            turn.events_at = self._clock()
+            turn.events_at = turn.began_at
         if not turn.begun:
             turn.begun = True
             wake = Wake("startup", wake.repositories)
@@ -343,7 +354,16 @@ class Daemon:
 
     def _late(self, event: JobSubmissionEvent) -> None:
         kind, _, repo = event.job_id.partition(" ")
-        if kind == "interval":
+        if kind != "interval":
+            return
+        # The thread of the last tick is still at work, maybe only with what came after its own cycle.
+        turn = self._turns[repo]
+        with self._changed:
+            running, began_at = turn.running, turn.began_at
+            is_made_up_for = running is None or running.is_for_events
+        if is_made_up_for:
+            self.wake(repo, trigger="interval")
+        elif began_at is not None and self._clock() - began_at >= LATE * self._repos[repo].interval:
             self._on_trouble(reason("daemon/late", repo=repo), None)
 
     def _is_idle(self) -> bool:

@@ -563,14 +563,15 @@ CODES: dict[str, Code] = _table(
         "sign the image: `cosign sign --key … {image}@{digest}`",
         "`signed_by` names keys of the daemon's config; what the registry serves for the tag must be signed "
         "by one of them. In the first hour after a tag was seen this is asked again in each cycle, since "
-        "builds sign what they have pushed; then once an hour.",
+        "builds sign what they have pushed; then once an hour, and when an event names the image.",
     ),
     Code(
         "guard/bad-signature",
         "{tag} of {image} has a signature, but none that counts for {keys} ({digest}): {problem}",
         "find out who signed it; then sign this digest with the right key",
         "A signature counts when it was made with the key's private half, over exactly this digest. One that "
-        "is by another key, of another image, altered or unreadable counts as little as none.",
+        "is by another key, of another image, altered or unreadable counts as little as none. Of a command "
+        "only the number is told with which it ended: run it by hand to read what it says.",
     ),
     Code(
         "guard/unknown-key",
@@ -1131,9 +1132,10 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "registry/rate-limited",
-        "{repository}: the registry wants fewer requests ({answer}; {wait})",
+        "{repository}: the registry wants to be left alone ({answer}; {wait})",
         "wait; set credentials or a longer `interval` for this registry if it happens often",
-        "HTTP 429. The registry is left alone for the time it asks for; nothing is decided meanwhile.",
+        "HTTP 429, or an outage whose end the registry tells. It is left alone for the time it asks for; "
+        "nothing is decided meanwhile.",
     ),
     Code(
         "registry/resting",
@@ -1251,9 +1253,16 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "registry/pages",
-        "{repository}: its tag list does not end ({problem})",
+        "{repository}: its tag list cannot be read to its end ({problem})",
         "report it to whoever runs the registry",
         "A tag list comes in pages; they must end and never repeat, else no list is complete.",
+    ),
+    Code(
+        "registry/long-list",
+        "{repository}: its tag list is longer than automator reads ({problem})",
+        "delete tags that nobody needs in the registry, or push new images to a repository of their own",
+        "Lists are bounded, so that one repository cannot exhaust the daemon; the bound is far beyond what "
+        "registries hold.",
     ),
     Code(
         "registry/bad-digest",
@@ -1316,8 +1325,8 @@ CODES: dict[str, Code] = _table(
         "signature/command",
         "the command of key {key} told nothing of {image}@{digest}: {problem}",
         "run the command by hand where the daemon runs, with its PATH and HOME",
-        "A command says that an image is signed by ending with 0, and that it is not by any other number. "
-        "One that cannot be started, is killed or takes too long says neither.",
+        "A command says that an image is signed by ending with 0, and that it is not by a number below 124. "
+        "One that cannot be started, is killed, takes too long or ends with 124 or more says neither.",
     ),
     Code(
         "signature/late",
@@ -1360,9 +1369,25 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "hooks/busy",
-        "a request to /hooks/{hook} was put off: too many others came at the same time",
+        "a request to /hooks/{hook} was put off: too many others of its sender came at the same time",
         "nothing: the sender tries again, and registries are polled as ever",
-        "Only so many requests are read at a time, and others are answered 503 until one is done.",
+        "Only so many requests of one address to one hook are read at a time, and others are answered 503 "
+        "until one is done.",
+    ),
+    Code(
+        "hooks/crowded",
+        "a connection to daemon.hooks_listen was turned away: too many are open",
+        "nothing, if senders come through again by themselves; else look at who opens connections and sends "
+        "nothing",
+        "Only so many connections are served at a time, and half as many of one address. Others are answered "
+        "503, upon which most senders try again.",
+    ),
+    Code(
+        "hooks/no-request",
+        "a connection to daemon.hooks_listen brought no HTTP request: {word}",
+        "have senders use http:// there, or put what ends TLS before it; a scanner needs nothing",
+        "What came was no HTTP (malformed-request), as TLS is none, or did not come to the end of its "
+        "head in time (too-slow).",
     ),
     Code(
         "hooks/bug",

@@ -266,6 +266,13 @@ def test_half_a_credential_is_refused(tmp_path: Path) -> None:
         ('[hooks.gar]\nsecret_file = "s"\n', "audience and email for hooks.gar"),
         ('[hooks.forge]\nsender = "svn"\n', "acr"),
         ('[hooks.github]\nsecret_file = "s"\nheader = "X-Mine"\n', "no header for hooks.github"),
+        ('[hooks.acr]\nsecret_file = "s"\nheader = "X Mine:"\n', "the name of a header"),
+        ('[hooks.dockerhub]\nsecret_file = "s"\nsigned = true\n', "no signed for hooks.dockerhub"),
+        ('[hooks.hub]\nsender = "github"\nsecret_file = "s"\nsigned = true\n', "no signed for hooks.hub"),
+        ('[hooks.nexus]\nsecret_file = "s"\n', "registry or registries for hooks.nexus"),
+        ('[hooks.harbor]\nsecret_file = "s"\nregistry = "https://h.example.com"\n', "without a scheme"),
+        ('[hooks.harbor]\nsecret_file = "s"\nregistry = "Harbor.example.com"\n', "a lower-case host"),
+        ('[hooks.nexus]\nsecret_file = "s"\nregistries = {r = "h.example.com/x"}\n', "a lower-case host"),
         ('[hooks."a/b"]\nsender = "quay"\nsecret_file = "s"\n', "a name of lower-case letters"),
     ],
 )
@@ -281,6 +288,13 @@ def test_events_are_listened_to_where_somebody_may_send_them(tmp_path: Path) -> 
     assert load(written(tmp_path, SHOP + hook), {}).hooks_address == Address("", 8081)
     off = '[daemon]\nhooks_listen = ""\n'
     assert load(written(tmp_path, SHOP + hook + off), {}).hooks_address is None
+
+
+@pytest.mark.parametrize("name", ["docker.io", "index.docker.io", "https://index.docker.io/v1/"])
+def test_a_hook_may_name_docker_hub_as_senders_do(tmp_path: Path, name: str) -> None:
+    hook = f'[hooks.nexus]\nsecret_file = "s"\nregistry = "{name}"\nregistries = {{hub = "{name}"}}\n'
+    hooks = load(written(tmp_path, SHOP + hook), {}).hooks
+    assert (hooks["nexus"].registry, hooks["nexus"].registries) == ("docker.io", {"hub": "docker.io"})
 
 
 def test_nothing_can_be_changed_later(tmp_path: Path) -> None:

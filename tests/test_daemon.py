@@ -298,6 +298,43 @@ def test_an_interval_that_falls_into_a_cycle_for_events_is_made_up_for() -> None
         assert shop.begun(after + 1)[after].trigger == "interval"
 
 
+def test_events_without_end_neither_put_off_the_interval_nor_count_as_late() -> None:
+    events = threading.Semaphore(0)
+
+    def answer(wake: Wake) -> Report:
+        # Another event comes while each cycle runs, so that there is always one more.
+        running.daemon.wake("shop", frozenset({WEB}), trigger="event")
+        if wake.is_for_events:
+            events.acquire(timeout=1.1)  # longer than the pause between cycles for events
+        return report("shop", wake)
+
+    shop = Cycles(answer=answer)
+    running = Running(shop, interval=timedelta(seconds=1.5))
+    with running:
+        shop.begun(6)
+        running.until(lambda: sum(w.trigger == "interval" for w in shop.wakes) >= 2)
+        events.release(1000)
+    assert [why.code for why, _ in running.troubles] == []
+    assert shop.most_together == 1
+
+
+def test_a_planned_cycle_for_events_that_got_lost_does_not_keep_later_events_waiting() -> None:
+    time = [NOON]
+    shop = Cycles()
+    with Running(shop, interval=timedelta(seconds=3), clock=lambda: time[0]) as running:
+        shop.done(1)
+        running.daemon.wake("shop", frozenset({WEB}), trigger="event")
+        shop.done(2)
+        running.daemon.wake("shop", frozenset({WEB}), trigger="event")  # in a second
+        for job in running.daemon._scheduler.get_jobs():
+            if not job.id.startswith("interval"):
+                job.remove()
+        assert shop.done(3)[2] == Wake("interval", frozenset({WEB}))
+        time[0] += HOUR
+        running.daemon.wake("shop", frozenset({API}), trigger="event")
+        assert shop.begun(4)[3] == Wake("event", frozenset({API}))
+
+
 def test_config_repos_do_not_wait_for_each_other() -> None:
     slow, quick = Cycles("slow"), Cycles("quick")
     slow.gate.clear()
@@ -420,6 +457,26 @@ def test_stop_lets_the_running_cycle_end_and_begins_no_other() -> None:
     before = len(shop.wakes)
     running.daemon.wake("shop")
     assert len(running.reports) == len(shop.wakes) == before
+
+
+def test_stopping_while_requests_come_breaks_no_thread() -> None:
+    def ask(daemon: Daemon) -> None:
+        for _ in range(100):
+            daemon.wake("shop")
+
+    broken: list[threading.ExceptHookArgs] = []
+    before, threading.excepthook = threading.excepthook, broken.append
+    try:
+        for _ in range(50):
+            with Running(Cycles(), interval=timedelta(milliseconds=5)) as running:
+                threads = [threading.Thread(target=ask, args=(running.daemon,)) for _ in range(4)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+    finally:
+        threading.excepthook = before
+    assert broken == []
 
 
 def test_stop_does_not_wait_for_ever() -> None:

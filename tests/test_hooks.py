@@ -16,11 +16,14 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import structlog
+from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 from parts import canaries
@@ -149,6 +152,15 @@ def test_a_wrong_secret_wakes_nobody_and_is_counted(office: Office) -> None:
         ("docker.io/library/nginx", "nginx"),
         ("registry-1.docker.io/library/nginx", "nginx"),
         ("hub.docker.com/acme/web", "acme/web"),
+        ("registry.hub.docker.com/acme/web", "acme/web"),
+        (
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com/acme/web",
+            "123456789012.dkr-ecr.eu-west-1.on.aws/acme/web",
+        ),
+        (
+            "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com/acme/web",
+            "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com/acme/web",
+        ),
         ("ghcr.io:443/acme/web", "ghcr.io/acme/web"),
         ("mirror.example/hub/library/nginx", "nginx"),
         ("mirror.example/hub/acme/web", "docker.io/acme/web"),
@@ -221,6 +233,23 @@ def test_what_was_not_taken_in_is_counted(office: Office, refusal: Refusal) -> N
 
 
 @pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        (Refusal.UNKNOWN_HOOK, "hooks/unknown"),
+        (Refusal.TOO_SLOW, "hooks/no-request"),
+        (Refusal.MALFORMED, "hooks/no-request"),
+        (Refusal.CROWDED, "hooks/crowded"),
+    ],
+)
+def test_what_came_for_no_hook_is_counted_without_a_name(
+    office: Office, log: io.StringIO, refusal: Refusal, code: str
+) -> None:
+    office.inbox.refuse(None, refusal)
+    assert office.counted == [("", "rejected", refusal.value, None)]
+    assert json.loads(log.getvalue())["code"] == code
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "https://git.example/acme/shop.git",
@@ -253,9 +282,17 @@ def test_no_url_is_too_odd(url: str) -> None:
 # -- Google's keys -----------------------------------------------------------------------------------
 
 
+@cache
+def googles(name: str = "k1") -> bytes:
+    """Keys as Google publishes them."""
+    key = rsa.generate_private_key(65537, 2048).public_key()
+    public = jwt.algorithms.RSAAlgorithm.to_jwk(key, as_dict=True)
+    return json.dumps({"keys": [{**public, "kid": name, "alg": "RS256", "use": "sig"}]}).encode()
+
+
 def test_googles_keys_are_kept_and_a_failure_is_not_asked_again_at_once() -> None:
     now = [0.0]
-    replies = [Reply(500), Reply(body=b'{"keys": []}')]
+    replies = [Reply(500), Reply(body=googles())]
     with HostileServer(lambda _: replies[min(len(server.received), 2) - 1]) as server:
         keys = GoogleKeys(Outside(), f"http://{server.host}/certs", lambda: now[0])
         for _ in range(3):
@@ -263,13 +300,86 @@ def test_googles_keys_are_kept_and_a_failure_is_not_asked_again_at_once() -> Non
                 keys()
         assert len(server.received) == 1
         now[0] = 31.0
-        assert [keys(), keys()] == [b'{"keys": []}'] * 2
+        assert [keys(), keys()] == [googles()] * 2
         now[0] = 3000.0
-        assert keys() == b'{"keys": []}'
+        assert keys() == googles()
         assert len(server.received) == 2
         now[0] = 4000.0
         keys()
         assert len(server.received) == 3
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<html>please log in</html>",
+        b'{"keys": []}',
+        b'{"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "k1", "alg": "HS256"}]}',
+        b"[]",
+        b"\xff",
+    ],
+)
+def test_what_is_no_list_of_keys_does_not_shut_the_door_for_an_hour(page: bytes) -> None:
+    now = [0.0]
+    replies = [page, googles(), page, googles("k2")]
+    with HostileServer(lambda _: Reply(body=replies[len(server.received) - 1])) as server:
+        keys = GoogleKeys(Outside(), f"http://{server.host}/certs", lambda: now[0])
+        with pytest.raises(OSError, match="no list of keys"):
+            keys()
+        now[0] = 31.0
+        assert keys() == googles()
+        # Once there are keys they stay in use, until there are newer ones.
+        now[0] = 3700.0
+        assert [keys(), keys()] == [googles()] * 2
+        assert len(server.received) == 3
+        now[0] = 3731.0
+        assert keys() == googles("k2")
+
+
+def test_old_keys_are_not_trusted_for_ever() -> None:
+    now = [0.0]
+    replies = [Reply(body=googles()), Reply(503)]
+    with HostileServer(lambda _: replies[min(len(server.received), 2) - 1]) as server:
+        keys = GoogleKeys(Outside(), f"http://{server.host}/certs", lambda: now[0])
+        keys()
+        now[0] = 23 * 3600.0
+        assert keys() == googles()
+        now[0] = 25 * 3600.0
+        with pytest.raises(OSError, match="503"):
+            keys()
+
+
+def test_nobody_waits_while_another_asks_for_googles_keys() -> None:
+    now, go, got = [0.0], threading.Event(), list[object]()
+
+    def slowly(_: object) -> Reply:
+        go.wait(20)
+        go.clear()
+        return Reply(body=googles(f"k{len(server.received)}"))
+
+    def asked(times: int) -> bool:
+        return len(server.received) == times
+
+    def ask() -> None:
+        try:
+            got.append(keys())
+        except OSError as error:
+            got.append(error)
+
+    with HostileServer(slowly) as server:
+        keys = GoogleKeys(Outside(), f"http://{server.host}/certs", lambda: now[0])
+        for round_, others in ((1, OSError), (2, bytes)):
+            now[0] = round_ * 4000.0
+            first = threading.Thread(target=ask)
+            first.start()
+            wait_until(partial(asked, round_), "the request")
+            ask()  # answered although the other still waits
+            assert first.is_alive()
+            assert isinstance(got[-1], others)
+            go.set()
+            first.join()
+            assert got[-1] == googles(f"k{round_}")
+            assert len(server.received) == round_
 
 
 # -- the daemon --------------------------------------------------------------------------------------

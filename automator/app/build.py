@@ -93,13 +93,11 @@ class App:
             store.keep_sites_only_of(config.repos)
             registry = registry_client(config, monotonic, warn)
             stack.callback(registry.close)
-            commands = Commands()
-            stack.callback(commands.close)
             signers = _signers(config)
             source = SignatureSource(registry)
             cycles = {
                 name: _cycle(
-                    config, name, folder, store, registry, Signatures(source, signers, commands), clock, stack
+                    config, name, folder, store, registry, _signatures(source, signers, stack), clock, stack
                 )
                 for name in (repos or tuple(config.repos))
             }
@@ -179,6 +177,13 @@ def _cycle(
         config.fingerprint(name),
         repo.mode,
     )
+
+
+def _signatures(source: SignatureSource, signers: Mapping[str, Signer], stack: ExitStack) -> Signatures:
+    """Who signed what, for one config repo: its commands wait for those of no other."""
+    commands = Commands()
+    stack.callback(commands.close)
+    return Signatures(source, signers, commands)
 
 
 def _signers(config: Config) -> dict[str, Signer]:

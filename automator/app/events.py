@@ -5,6 +5,7 @@ An event names repositories and nothing else that counts: what is new is asked o
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -14,7 +15,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from automator.config import Config, HookConfig
-from automator.core.reference import DEFAULT_REGISTRY, Repository
+from automator.core.reference import Repository, repository_at
 from automator.cycle.run import Cycle
 from automator.edges import http
 from automator.edges.log import EventLog
@@ -25,15 +26,17 @@ from automator.edges.webhook import (
     Door,
     Event,
     GitPush,
+    KeysUnavailable,
     Push,
     Request,
     Result,
     Word,
+    ecr_aliases,
     read_event,
+    require_keys,
 )
 from automator.reasons import Reason, reason
 
-DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io", "hub.docker.com"})
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418}
 _SCP = re.compile(r"(?:[^@/]+@)?([^:/]+):(.*)", re.S)
 
@@ -117,16 +120,29 @@ class Inbox:
         return event
 
     def refuse(self, hook: str | None, refusal: Refusal) -> None:
-        """Count and log a request that was not taken in; `hook` is None where the config has none such."""
+        """Count and log a request that was not taken in; `hook` is None where none of the config is meant."""
         if hook is None:
-            why = reason("hooks/unknown")
+            self._refuse_nameless(refusal)
+            return
+        if refusal is Refusal.WRONG_METHOD:
+            why = self._why(hook, Word.WRONG_METHOD)
         elif refusal is Refusal.OVERSIZE:
             why = reason("hooks/oversize", hook=hook, limit=BODY_LIMIT)
         elif refusal is Refusal.TOO_SLOW:
             why = reason("hooks/too-slow", hook=hook)
         else:
             why = reason("hooks/busy", hook=hook)
-        self._refuse(hook or "", refusal.value, why)
+        self._refuse(hook, refusal.value, why)
+
+    def _refuse_nameless(self, refusal: Refusal) -> None:
+        if refusal is Refusal.UNKNOWN_HOOK:
+            self._refuse("", refusal.value, reason("hooks/unknown"))
+            return
+        self.count("", Result.REJECTED.value, refusal.value, None)
+        crowded = refusal is Refusal.CROWDED
+        why = reason("hooks/crowded") if crowded else reason("hooks/no-request", word=refusal.value)
+        # Apart from refused events: anybody can make more of these than are told.
+        self.log.tell("unserved", why, level="warning", result=refusal.value)
 
     # -- whom it is about ------------------------------------------------------------------------
 
@@ -212,19 +228,13 @@ def _names(pushed: Repository, mirrors: Mapping[str, tuple[str, str]]) -> Iterat
     """Every name by which policies may call the repository that was pushed to."""
     yield pushed
     bare = pushed.registry.removesuffix(":443").removesuffix(":80")
-    for host in dict.fromkeys((pushed.registry, bare)):
-        yield _named(host, pushed.path)
+    for host in dict.fromkeys((pushed.registry, bare, *ecr_aliases(bare))):
+        yield repository_at(host, pushed.path)
         if host in mirrors:
             of, prefix = mirrors[host]
             path = pushed.path.removeprefix(f"{prefix}/") if prefix else pushed.path
             if not prefix or path != pushed.path:
-                yield _named(of, path)
-
-
-def _named(host: str, path: str) -> Repository:
-    if host not in DOCKER_HUB:
-        return Repository(host, path)
-    return Repository(DEFAULT_REGISTRY, path if "/" in path else f"library/{path}")
+                yield repository_at(of, path)
 
 
 def place_of(url: str) -> tuple[str, str]:
@@ -257,30 +267,54 @@ KEYS_LAST = 3600.0
 """Seconds; Google tells of a new key days before it signs by it."""
 KEYS_FAIL_FOR = 30.0
 """Seconds for which Google is not asked again where its keys could not be had: anybody may send tokens."""
+KEYS_SERVE = 24 * 3600.0
+"""Seconds for which keys still count while no newer ones can be had."""
 
 
 @dataclass
 class GoogleKeys:
-    """The keys that sign the tokens of Pub/Sub, fetched when they are first needed and kept for an hour."""
+    """The keys that sign the tokens of Pub/Sub, fetched when they are first needed and kept for an hour.
+
+    One thread at a time fetches them; nobody else waits for it.
+    """
 
     outside: http.Outside
     url: str = GOOGLE_KEYS_URL
     clock: Callable[[], float] = time.monotonic
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _kept: tuple[float, bytes | OSError] | None = None
+    _kept: bytes | None = None
+    _fetched_at: float = 0.0
+    _ask_at: float = -math.inf
+    _fetching: bool = False
+    _trouble: str = "they are being fetched"
 
     def __call__(self) -> bytes:
-        """The JWKS document. Raises OSError where it cannot be had."""
+        """The JWKS document. Raises OSError where it cannot be had, or not yet."""
         with self._lock:
-            if self._kept is None or self.clock() >= self._kept[0]:
-                try:
-                    self._kept = (self.clock() + KEYS_LAST, self._fetched())
-                except OSError as error:
-                    self._kept = (self.clock() + KEYS_FAIL_FOR, error)
-            kept = self._kept[1]
-        if isinstance(kept, OSError):
-            raise OSError(str(kept))
-        return kept
+            mine = not self._fetching and self.clock() >= self._ask_at
+            self._fetching |= mine
+        if mine:
+            self._fetch()
+        with self._lock:
+            if self._kept is None or self.clock() >= self._fetched_at + KEYS_SERVE:
+                raise OSError(self._trouble)
+            return self._kept
+
+    def _fetch(self) -> None:
+        document, trouble = None, "the request met a bug"
+        try:
+            found = self._fetched()
+            require_keys(found)
+            document = found
+        except (OSError, KeysUnavailable) as error:
+            trouble = str(error)
+        finally:
+            with self._lock:
+                self._fetching, now = False, self.clock()
+                if document is None:
+                    self._ask_at, self._trouble = now + KEYS_FAIL_FOR, trouble
+                else:
+                    self._ask_at, self._fetched_at, self._kept = now + KEYS_LAST, now, document
 
     def _fetched(self) -> bytes:
         limits = http.Limits(connect=3, read=3, ends_at=time.monotonic() + 5, body=256 * 1024)

@@ -60,7 +60,7 @@ def serve(config: Config) -> int:
     Raises ConfigError where the state folder or a listener cannot be had.
     """
     with _opened(config) as app:
-        metrics = Metrics(__version__, lambda: app.registry.requests)
+        metrics = Metrics(__version__, lambda: app.registry.requests, lambda: app.registry.standings)
         announcer = _Announcer(app.store, metrics)
         daemon = Daemon(
             {name: _job(config, name, cycle, announcer) for name, cycle in app.cycles.items()},
@@ -141,7 +141,8 @@ def _hooks(config: Config, app: App, daemon: Daemon, metrics: Metrics) -> WebSer
         clock=utc_now,
         keys=GoogleKeys(Outside.of(os.environ)),
     )
-    return WebServer(make_hooks_app(inbox.doors, inbox.receive, inbox.refuse), address, name="hooks")
+    events = make_hooks_app(inbox.doors, inbox.receive, inbox.refuse)
+    return WebServer(events, address, name="hooks", unserved=lambda what: inbox.refuse(None, what))
 
 
 def _probes(config: Config, daemon: Daemon, metrics: Metrics) -> WebServer | None:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
-from automator.config.values import Duration, FilePath, FilePaths, Section, Texts
+from automator.config.values import Duration, EventHost, FilePath, FilePaths, Header, Section, Texts
 
 Sender = Literal[
     "acr",
@@ -34,6 +34,8 @@ Sender = Literal[
 SIGNED_BY_TOKEN = "gar"  # noqa: S105
 """The sender that knows no secret: it brings a signed token."""
 
+SIGNERS = ("artifactory", "generic")
+"""Senders whose header holds the secret, or a signature made with it."""
 
 NO_CHOICE = (SIGNED_BY_TOKEN, "bitbucket", "forgejo", "gitea", "github", "nexus")
 """Senders whose proof always comes in the same header."""
@@ -167,9 +169,8 @@ class HookConfig(Section):
         description="File that holds the secret shared with the sender; several lines are several secrets.",
         examples=["/run/secrets/hook"],
     )
-    header: str | None = Field(
+    header: Header | None = Field(
         default=None,
-        min_length=1,
         description="Header that carries the secret, where the sender leaves that to you.",
         examples=["X-Webhook-Secret"],
     )
@@ -190,13 +191,12 @@ class HookConfig(Section):
         description="gar: the service account of the Pub/Sub subscription.",
         examples=["pubsub-push@acme.iam.gserviceaccount.com"],
     )
-    registry: str | None = Field(
+    registry: EventHost | None = Field(
         default=None,
-        min_length=1,
         description="Host of the images, where events name another one or none.",
         examples=["registry.example.com"],
     )
-    registries: dict[str, str] = Field(
+    registries: dict[str, EventHost] = Field(
         default={},
         description="nexus: the host of each of its repositories, by name.",
         examples=[{"docker-hosted": "nexus.example.com:8082"}],
@@ -223,3 +223,7 @@ class HookConfig(Section):
             raise ValueError(f"a secret_file for hooks.{name}: an event must prove who sends it")
         if self.header is not None and sender in NO_CHOICE:
             raise ValueError(f"no header for hooks.{name}: {sender} has one of its own")
+        if self.signed and sender not in SIGNERS:
+            raise ValueError(f"no signed for hooks.{name}: only {' and '.join(SIGNERS)} leave that to you")
+        if sender == "nexus" and self.registry is None and not self.registries:
+            raise ValueError(f"registry or registries for hooks.{name}, since events of nexus name no host")

@@ -30,6 +30,7 @@ from automator.config.values import (
     folder_in_repo,
     git_url,
     parse_address,
+    require_host,
     tables,
 )
 from automator.core.guardrails import Flaw, parse_rails
@@ -39,8 +40,6 @@ from automator.core.rail import Rail
 PREFIX = "AUTOMATOR_"
 
 _REPO_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*", re.ASCII)
-_HOST = re.compile(r"(?:[a-z0-9]+(?:[.-]+[a-z0-9]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.ASCII)
-_HUB_ALIASES = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com")
 
 
 class AuthorConfig(Section):
@@ -245,11 +244,6 @@ class FlawedRules(ValueError):
         self.flaws = flaws
 
 
-def _require_host(host: str, key: str) -> None:
-    if host in _HUB_ALIASES or not _HOST.fullmatch(host):
-        raise ValueError(f'a lower-case host such as "docker.io" for {key}')
-
-
 class Config(BaseSettings):
     """The whole config. Made by `load`; made directly, it takes its arguments and nothing else."""
 
@@ -313,9 +307,9 @@ class Config(BaseSettings):
             if not _REPO_NAME.fullmatch(name):
                 raise ValueError(f"a name of lower-case letters, digits, `.`, `_` and `-` for repos.{name}")
             for host in repo.registries:
-                _require_host(host, f"repos.{name}.registries")
+                require_host(host, f"repos.{name}.registries")
         for host in self.registries:
-            _require_host(host, f'registries."{host}"')
+            require_host(host, f'registries."{host}"')
         self._check_mirrors()
         for name, key in (*((n, "keys") for n in self.keys), *((n, "hooks") for n in self.hooks)):
             if not _REPO_NAME.fullmatch(name):
@@ -330,7 +324,7 @@ class Config(BaseSettings):
             of = registry.mirror_of
             if of is None:
                 continue
-            _require_host(of, f'registries."{host}".mirror_of')
+            require_host(of, f'registries."{host}".mirror_of')
             if of in mirrored:
                 raise ValueError(f'one mirror of {of}, not registries."{mirrored[of]}" and "{host}"')
             if of in self.registries:

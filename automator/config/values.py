@@ -11,8 +11,11 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from automator.core.duration import parse_duration
+from automator.core.reference import DEFAULT_REGISTRY, DOCKER_HUB_HOSTS
 
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})", re.ASCII)
+_HOST = re.compile(r"(?:[a-z0-9]+(?:[.-]+[a-z0-9]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.ASCII)
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, section 5.1
 
 
 class Address(NamedTuple):
@@ -90,6 +93,28 @@ def _path(value: object) -> object:
     return value
 
 
+def require_host(host: str, key: str) -> None:
+    """Raises ValueError for what is no host of images, or none that images are called by."""
+    if not _HOST.fullmatch(host) or host in DOCKER_HUB_HOSTS - {DEFAULT_REGISTRY}:
+        raise ValueError(f'a lower-case host such as "docker.io" for {key}')
+
+
+def _host_of_events(value: object) -> object:
+    # Other than a key of [registries], this is compared with what senders write, who know these names.
+    if isinstance(value, str):
+        if value.partition("://")[2].partition("/")[0] in DOCKER_HUB_HOSTS or value in DOCKER_HUB_HOSTS:
+            return DEFAULT_REGISTRY
+        if not _HOST.fullmatch(value):
+            raise ValueError('a lower-case host without a scheme, such as "registry.example.com:5000"')
+    return value
+
+
+def _header(value: str) -> str:
+    if not _HEADER.fullmatch(value):
+        raise ValueError('the name of a header such as "X-Webhook-Secret"')
+    return value
+
+
 def folder_in_repo(value: object) -> object:
     """A folder, without `/` at its ends. Raises ValueError where it leads out of the repository."""
     if isinstance(value, str) and (not value or value.startswith("/") or ".." in value.split("/")):
@@ -113,6 +138,8 @@ def _files(value: object) -> object:
 
 Duration = Annotated[timedelta, BeforeValidator(_positive)]
 Globs = Annotated[tuple[str, ...], BeforeValidator(_globs)]
+EventHost = Annotated[str, BeforeValidator(_host_of_events)]
+Header = Annotated[str, AfterValidator(_header)]
 Listen = Annotated[str, BeforeValidator(_address)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 FilePaths = Annotated[tuple[Path, ...], BeforeValidator(_files)]

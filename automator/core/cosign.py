@@ -11,7 +11,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -76,6 +77,10 @@ class Checked(NamedTuple):
     """Why it is worth nothing: it is unreadable, by another key, or of another image. None with one that is
     good, and with what is no signature of an image at all (an attestation)."""
 
+    def or_else(self, other: Checked) -> Checked:
+        """What two signatures are worth: the good one, else the first that has a flaw."""
+        return other if not self.is_good and (other.is_good or self.flaw is None) else self
+
 
 class _Unreadable(Exception):
     """What a signature lacks to be one."""
@@ -115,17 +120,6 @@ def check(material: Material, key: PublicKey, digest: str) -> Checked:
         return Checked(False, f"it cannot be read ({error})")
 
 
-def check_all(materials: Iterable[Material], key: PublicKey, digest: str) -> Checked:
-    """Whether any of several signatures is good; else what is wrong with the first that is one."""
-    flaw: str | None = None
-    for material in materials:
-        checked = check(material, key, digest)
-        if checked.is_good:
-            return checked
-        flaw = flaw or checked.flaw
-    return Checked(False, flaw)
-
-
 # -- the two forms ----------------------------------------------------------------------------------
 
 
@@ -153,29 +147,40 @@ def _bundle(material: Bundle, key: PublicKey, digest: str) -> Checked:
 
 
 def _envelope(envelope: dict[str, Any], key: PublicKey, digest: str) -> Checked:
-    payload = _decoded(envelope.get("payload"), "its payload")
+    payload = _decoded(envelope.get("payload"), "its payload", or_for_urls=True)
     if envelope.get("payloadType") != _IN_TOTO:
         return Checked(False)
     statement = _mapping(_json(payload, "its statement"))
     if statement.get("predicateType") != _SIGNED:
         return Checked(False)
-    if statement.get("_type") not in _STATEMENTS:
+    kind = statement.get("_type")
+    if not isinstance(kind, str) or kind not in _STATEMENTS:
         raise _Unreadable("its statement is of another type")
-    signatures = envelope.get("signatures")
-    if not isinstance(signatures, list) or not signatures:
-        raise _Unreadable("it has no signatures")
     signed = pre_authentication(_IN_TOTO, payload)
-    found = [_decoded(_mapping(s).get("sig"), "a signature") for s in signatures[:MAX_SIGNATURES]]
-    if not any(_verifies(key, signature, signed) for signature in found):
+    if not any(_verifies(key, signature, signed) for signature in _signatures(envelope.get("signatures"))):
         return _by_another_key()
     algorithm, _, encoded = digest.partition(":")
     subjects = statement.get("subject")
     listed = subjects if isinstance(subjects, list) else []
-    digests = [_mapping(_mapping(subject).get("digest")).get(algorithm) for subject in listed]
+    # One that has no digest of our kind is about something else: it takes nothing from the others.
+    told = (s.get("digest") for s in listed if isinstance(s, dict))
+    digests = [d for d in (t.get(algorithm) for t in told if isinstance(t, dict)) if isinstance(d, str)]
     if encoded in digests:
         return Checked(True)
-    named = next((f"{algorithm}:{d}" for d in digests if isinstance(d, str)), None)
-    return _of_image(named, digest)
+    return _of_image(f"{algorithm}:{digests[0]}" if digests else None, digest)
+
+
+def _signatures(listed: object) -> list[bytes]:
+    """Those of an envelope that can be read: one good signature suffices, whatever is beside it."""
+    if not isinstance(listed, list) or not listed:
+        raise _Unreadable("it has no signatures")
+    found: list[bytes] = []
+    for signature in listed[:MAX_SIGNATURES]:
+        with suppress(_Unreadable):
+            found.append(_decoded(_mapping(signature).get("sig"), "a signature", or_for_urls=True))
+    if not found:
+        raise _Unreadable("a signature is no base64")
+    return found
 
 
 def pre_authentication(payload_type: str, payload: bytes) -> bytes:
@@ -186,12 +191,12 @@ def pre_authentication(payload_type: str, payload: bytes) -> bytes:
 
 def _message(message: dict[str, Any], key: PublicKey, digest: str) -> Checked:
     """A signature over the manifest's bytes, of which the digest is all that is needed."""
-    signature = _decoded(message.get("signature"), "its signature")
+    signature = _decoded(message.get("signature"), "its signature", or_for_urls=True)
     told = _mapping(message.get("messageDigest"))
     algorithm, _, encoded = digest.partition(":")
     if algorithm != "sha256" or told.get("algorithm") != "SHA2_256":
         raise _Unreadable("its digest is of another kind than SHA-256")
-    named = f"sha256:{_decoded(told.get('digest'), 'its digest').hex()}"
+    named = f"sha256:{_decoded(told.get('digest'), 'its digest', or_for_urls=True).hex()}"
     if named != digest:
         return _of_image(named, digest)
     if isinstance(key, ed25519.Ed25519PublicKey):
@@ -230,13 +235,17 @@ def _mapping(value: object) -> dict[str, Any]:
     return value
 
 
-def _decoded(text: object, what: str) -> bytes:
-    """Base64 in its one canonical spelling."""
+def _decoded(text: object, what: str, *, or_for_urls: bool = False) -> bytes:
+    """Base64 in its one canonical spelling; with `or_for_urls` in that of URLs too, as DSSE and the JSON of
+    bundles allow (DSSE protocol.md; protobuf's ProtoJSON)."""
+    standard = text if isinstance(text, str) else ""
+    if or_for_urls and ("-" in standard or "_" in standard) and not ("+" in standard or "/" in standard):
+        standard = standard.replace("-", "+").replace("_", "/")
     try:
-        found = base64.b64decode(text if isinstance(text, str) else "", validate=True)
+        found = base64.b64decode(standard, validate=True)
     except (binascii.Error, ValueError):
         found = b""
-    if not found or base64.b64encode(found).decode() != text:
+    if not found or base64.b64encode(found).decode() != standard:
         raise _Unreadable(f"{what} is no base64")
     return found
 

@@ -15,6 +15,10 @@ from automator.errors import InvalidReference
 from automator.reasons import reason
 
 DEFAULT_REGISTRY = "docker.io"
+DOCKER_HUB_HOSTS = frozenset(
+    {DEFAULT_REGISTRY, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com"}
+)
+"""Hosts that are Docker Hub, by whichever name somebody knows it; images are called by the first."""
 MAX_PATH = 255
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}", re.ASCII)
@@ -133,6 +137,14 @@ def parse_repository(text: str) -> Repository:
     if version:
         raise InvalidReference(reason("reference/not-a-repository", text=text, version=version))
     return found.repository
+
+
+def repository_at(host: str, path: str) -> Repository:
+    """What `host` serves at `path`, as images are called: the hosts of Docker Hub are one, and its
+    one-part names belong to `library/`. Both are in the grammar, and lower case."""
+    if host not in DOCKER_HUB_HOSTS:
+        return Repository(host, path)
+    return Repository(DEFAULT_REGISTRY, path if "/" in path else f"library/{path}")
 
 
 def _repository(text: str, name: str) -> Repository:

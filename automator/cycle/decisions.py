@@ -17,7 +17,7 @@ from automator.core.guardrails import bind
 from automator.core.guards import LOOK_AGAIN, unknown_key
 from automator.core.policy import Group, InvalidWorkload, Workload, group_of
 from automator.core.rail import Rail
-from automator.core.reference import TagList
+from automator.core.reference import Repository, TagList
 from automator.core.report import Outcome
 from automator.core.site import Site
 from automator.core.together import Answers, Member, decide_group, unshared
@@ -77,8 +77,17 @@ class Decider:
     _snapshot: Snapshot | None = None
     _noticed_at: datetime | None = None
 
-    def notice(self, snapshot: Snapshot, looked: Looked, now: datetime, *, rewound: bool) -> None:
-        """Take in what was observed: which workloads must be decided anew."""
+    def notice(
+        self,
+        snapshot: Snapshot,
+        looked: Looked,
+        now: datetime,
+        named: Collection[Repository] = (),
+        *,
+        rewound: bool,
+    ) -> None:
+        """Take in what was observed, and which repositories an event named: which workloads must be decided
+        anew."""
         self._noticed_at = now
         self._open.update(self._moved(snapshot, rewound))
         for repository in looked.changed:
@@ -87,6 +96,7 @@ class Decider:
             # A followed tag moves without a word in the tag list: its digest is asked for at each turn.
             self._open.update(snapshot.followers.get(repository, ()))
         self._open.update(name for name, at in self._timers.items() if at <= now)
+        self._open.update(self._may_be_signed(snapshot, named))
         if snapshot is not self._snapshot or self._gone:
             if snapshot is not self._snapshot:
                 self._open.update(n for n, o in self.outcomes.items() if o.reason.code in OF_THE_HEAD)
@@ -295,6 +305,16 @@ class Decider:
         self.facts.look_up(list(looks), now)
 
     # -- what is open --------------------------------------------------------------------------
+
+    def _may_be_signed(self, snapshot: Snapshot, named: Collection[Repository]) -> Iterable[str]:
+        """Workloads that were not done, and may be by what no tag list tells: what a tag stands for was
+        signed or got a platform, so an event tells, or a key is another."""
+        for repository in named:
+            for name in snapshot.by_repository.get(repository, ()):
+                if name in self.outcomes and self.outcomes[name].status is not Status.CURRENT:
+                    yield name
+        if self.facts.keys_changed:
+            yield from (n for n, o in self.outcomes.items() if o.status is Status.HELD)
 
     def _moved(self, snapshot: Snapshot, rewound: bool) -> Iterable[str]:
         old = self._snapshot

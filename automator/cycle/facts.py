@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -44,6 +44,8 @@ class FactFinder:
     signatures: Signatures
     withdrawn: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Tags of each image whose releases the branch was rewound past."""
+    keys_changed: bool = False
+    """Whether a key that may sign is another than in the cycle before."""
     _seen: dict[Repository, dict[str, Sighting]] = field(default_factory=dict)
     """Of repositories whose workloads ask for it: what is remembered of each tag's digest."""
     _looked: dict[Repository, dict[str, datetime]] = field(default_factory=dict)
@@ -53,7 +55,7 @@ class FactFinder:
     _signatures: dict[Repository, dict[SignatureKey, Signature | Unavailable]] = field(default_factory=dict)
     """What was found in this cycle."""
     _unsigned: dict[Repository, dict[SignatureKey, Signature]] = field(default_factory=dict)
-    """What was missing or wrong when it was looked at within the hour."""
+    """What was missing or wrong when it was looked at within the hour, by the keys of now."""
     _files: dict[str, _FileHistory] = field(default_factory=dict)
     _whole: set[SiteKey] = field(default_factory=set)
     """Sites of workloads whose releases prove nothing of what was before: a followed tag has no order, and
@@ -62,8 +64,18 @@ class FactFinder:
     """Head that all histories kept are of."""
     _fetch_failed: Unavailable | None = None
 
-    def begin(self) -> None:
-        """A cycle begins: what registries serve may have changed."""
+    def begin(self, named: Collection[Repository] = ()) -> None:
+        """A cycle begins: what registries serve may have changed, and has where an event named it; what
+        was missing there is looked at again."""
+        changed = self.signatures.begin()
+        self.keys_changed = bool(changed)
+        for kept in self._unsigned.values() if changed else ():
+            for key in [key for key in kept if any(not changed.isdisjoint(names) for names in key[1])]:
+                del kept[key]
+        for repository in named:
+            self._unsigned.pop(repository, None)
+            self._looked.pop(repository, None)
+            self.signatures.forget(repository)
         self._images.clear()
         self._looks.clear()
         self._seen.clear()

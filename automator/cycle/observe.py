@@ -1,25 +1,22 @@
 """Observing registries: tag lists and facts, asked for in parallel within one time for a whole cycle.
 
-Each registry host has a lane of its own, so that a slow or silent one never delays another. What has
-not answered in time is *waiting*; its answer is taken by a later cycle.
+What belongs here: when a repository has its turn, and what is asked about a tag. What has not answered
+in time is *waiting*; its answer is taken by a later cycle.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-import time
 from collections.abc import Callable, Collection, Hashable, Mapping
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from automator.core.facts import Sighting, Unavailable
 from automator.core.reference import Image, Repository, TagList
-from automator.edges.registry import HostResting, RateLimited
-from automator.errors import RegistryError
+from automator.cycle.asking import Asking
 from automator.reasons import reason
 
 T = TypeVar("T")
@@ -28,6 +25,9 @@ LISTS_SHARE = 0.6
 """Part of a cycle's time for observing that tag lists may take."""
 CALM = 12
 """What did not change for a time is asked again after a twelfth of it, within the bounds set."""
+EARLY, EARLY_PART = timedelta(seconds=5), 20
+"""A turn may come so much early, but no more than a twentieth of the pause: else one whose pause is the
+daemon's own interval would miss every other cycle by some milliseconds."""
 Answers = Mapping[tuple[Repository, str], Image | Unavailable]
 Seen = dict[tuple[Repository, str], Image]
 
@@ -98,12 +98,7 @@ class Observer:
     asker: str = ""
     """The config repo, for which registries take turns."""
     _now: datetime = EPOCH
-    _began: float = 0.0
-    """When the cycle's first look began, on the monotonic clock."""
-    _left: float = 0.0
-    """Seconds that this cycle may still wait."""
-    _slow: set[str] = field(default_factory=set)
-    """Hosts that did not answer in time: not waited for until they have answered."""
+    _asking: Asking = field(init=False)
     _lists: dict[Repository, TagList | Unavailable] = field(default_factory=dict)
     _turns: dict[Repository, _Turn] = field(default_factory=dict)
     _queue: list[tuple[datetime, int, Repository]] = field(default_factory=list)
@@ -114,11 +109,9 @@ class Observer:
     _watched: Mapping[Repository, bool] = field(default_factory=dict)
     """The very collection that was looked at last: most cycles pass it again, and then only what is at
     the head of the queue can be due."""
-    _flying: dict[tuple[str, Repository, str], Future[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._began = time.monotonic()
-        self._left = self.timeout
+        self._asking = Asking(self.registry, self.timeout, self.asker)
 
     def look(
         self,
@@ -133,8 +126,7 @@ class Observer:
         have been due for `patience`. A repository that is false in `repositories` has its turn, but nobody
         needs its list."""
         self._now = now
-        self._began = time.monotonic()
-        self._left = self.timeout
+        self._asking.begin(now)
         self._just_seen = {}
         if repositories is not self._watched:
             self._watched = repositories
@@ -150,13 +142,15 @@ class Observer:
         news = due if all_due else asked_for
         listed = [(r, "") for r in due if repositories[r]]
         before = {r: self._fresh_enough(r, now) for r, _ in listed if r not in news}
-        answers = self._ask(
+        answers = self._asking.ask(
             "tags",
             listed,
             lambda r, _: self.registry.tags(r, now=now, since=before.get(r)),
             first=asked_for,
             share=LISTS_SHARE,
             is_shared=lambda r: r in before,
+            # An answer to what was asked before a push must not be taken for one to its event.
+            anew=asked_for,
         )
         changed = set()
         for repository in due:
@@ -182,29 +176,33 @@ class Observer:
         An answer that comes too late is dropped: by the next cycle the tag may be another image.
         """
         seen = self._just_seen
-        answers = self._ask("image", subjects, lambda r, tag: self._fresh_image(r, tag, seen))
+        answers = self._asking.ask("image", subjects, lambda r, tag: self._fresh_image(r, tag, seen))
         for repository, tag in subjects:
-            late = self._flying.pop(("image", repository, tag), None)
-            if late is not None:
-                late.cancel()
+            self._asking.drop("image", repository, tag)
         return answers
 
     def first_looks(self, subjects: list[tuple[Repository, str]]) -> Answers:
         """Each tag as it was first seen: no request for what is remembered (build times are kept
         for ever)."""
         seen = self._just_seen
-        return self._ask("first", subjects, lambda r, tag: self._known_image(r, tag, seen))
+        return self._asking.ask("first", subjects, lambda r, tag: self._known_image(r, tag, seen))
 
     def signatures(
         self, subjects: list[tuple[Repository, str]], fetch: Callable[[Repository, str], T]
     ) -> Mapping[tuple[Repository, str], T | Unavailable]:
-        """What `fetch` brings of each digest's signatures."""
-        return self._ask("signatures", subjects, fetch)
+        """What `fetch` brings of each digest's signatures.
 
-    @property
-    def left(self) -> float:
-        """Seconds that this cycle may still wait for answers."""
-        return self._left
+        An answer that comes too late is dropped: it is one to who was asked for then, of what was signed
+        then.
+        """
+        answers = self._asking.ask("signatures", subjects, fetch)
+        for repository, digest in subjects:
+            self._asking.drop("signatures", repository, digest)
+        return answers
+
+    def wait(self, answers: Collection[Future[Any]]) -> None:
+        """Wait for answers that no registry gives, within the time of the cycle."""
+        self._asking.wait(answers)
 
     def first_seen(self, repository: Repository, tag: str) -> datetime | None:
         """Since when a tag is in our lists; for one that was in the very first list, since that list."""
@@ -212,8 +210,7 @@ class Observer:
 
     def close(self) -> None:
         """Start nothing more."""
-        for future in self._flying.values():
-            future.cancel()
+        self._asking.close()
 
     # -- turns -----------------------------------------------------------------------------------
 
@@ -241,8 +238,8 @@ class Observer:
         due = asked + self._pause(repository, now - since)
         if isinstance(answer, Unavailable):
             named = answer.reason.changes_at
-            if named is not None and named > now:
-                due = named
+            if named is not None:
+                due = max(named, now)
             elif answer.reason.code == "registry/late":
                 due = now
         self._turns[repository] = _Turn(asked, since, due)
@@ -251,7 +248,8 @@ class Observer:
     def _pause(self, repository: Repository, calm: timedelta) -> timedelta:
         host = repository.registry
         least = self.interval(host)
-        return max(least, min(calm / CALM, self.max_interval(host)))
+        pause = max(least, min(calm / CALM, self.max_interval(host)))
+        return pause - min(EARLY, pause / EARLY_PART)
 
     def _fresh_enough(self, repository: Repository, now: datetime) -> datetime:
         """After when somebody else may have seen the list, so that it need not be asked for again."""
@@ -318,70 +316,3 @@ class Observer:
         turn = self._turns.get(repository)
         if turn is not None:
             turn.same_since = self._now
-
-    # -- asking ----------------------------------------------------------------------------------
-
-    def _ask(
-        self,
-        kind: str,
-        subjects: list[tuple[Repository, str]],
-        ask: Callable[[Repository, str], T],
-        *,
-        first: Collection[Repository] | None = None,
-        share: float = 1.0,
-        is_shared: Callable[[Repository], bool] = lambda _: False,
-    ) -> Mapping[tuple[Repository, str], T | Unavailable]:
-        """Ask all at once, each host in its own lane; what is late is waited for no longer.
-
-        `first`: what goes before all else; everything where it is None. `share`: of the time that this
-        cycle has, that may be spent. `is_shared`: whether another config repo's question serves too.
-        """
-        self._settle_slow()
-        futures: dict[tuple[Repository, str], Future[T]] = {}
-        awaited = []
-        for repository, tag in subjects:
-            key = (kind, repository, tag)
-            future = self._flying.get(key)
-            if future is None:
-                future = self._flying[key] = self.registry.submit(
-                    repository.registry,
-                    partial(ask, repository, tag),
-                    asker=self.asker,
-                    first=first is None or repository in first,
-                    key=(kind, repository, tag) if is_shared(repository) else None,
-                )
-                # One that was late before is not waited for again: it must not delay each cycle anew.
-                if repository.registry not in self._slow:
-                    awaited.append(future)
-            futures[(repository, tag)] = future
-        began = time.monotonic()
-        wait(awaited, timeout=max(0.0, self._left * share))
-        self._left -= time.monotonic() - began
-        answers: dict[tuple[Repository, str], T | Unavailable] = {}
-        for (repository, tag), asked in futures.items():
-            answers[(repository, tag)] = self._answer(kind, repository, tag, asked)
-        return answers
-
-    def _settle_slow(self) -> None:
-        """A host that answered at last is waited for again."""
-        for (_, repository, _), future in self._flying.items() if self._slow else ():
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._slow.discard(repository.registry)
-
-    def _answer(self, kind: str, repository: Repository, tag: str, future: Future[Any]) -> Any:
-        """What a future holds, or why that is nothing."""
-        if not future.done() or future.cancelled():
-            self._slow.add(repository.registry)
-            late = reason("registry/late", image=repository, seconds=f"{self.timeout:g}")
-            return Unavailable(late, waiting=True)
-        self._flying.pop((kind, repository, tag), None)
-        try:
-            return future.result()
-        except (RateLimited, HostResting) as error:
-            passed = timedelta(seconds=int(time.monotonic() - self._began))
-            return Unavailable(error.reason_at(self._now + passed), waiting=True)
-        except RegistryError as error:
-            return Unavailable(error.reason)
-        except Exception as error:  # noqa: BLE001 - a bug met by one repository stays with it
-            words = f"{type(error).__name__}: {error}"
-            return Unavailable(reason("registry/bug", image=repository, problem=words))

@@ -190,12 +190,12 @@ class Cycle:
         rewound = lost is not None
         looked = Looked(set(), ())
         if not again:
-            self.facts.begin()
+            self.facts.begin(trigger.named)
             watched = self._watched(snapshot, trigger)
             looked = self.observer.look(
                 watched, trigger.named, now, all_due=trigger.all_due, patience=trigger.patience
             )
-        self.decider.notice(snapshot, looked, now, rewound=rewound)
+        self.decider.notice(snapshot, looked, now, trigger.named, rewound=rewound)
         return snapshot
 
     @staticmethod

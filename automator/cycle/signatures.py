@@ -6,42 +6,47 @@ Verdicts are kept in memory only, so that no state on disk, lost or forged, can 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from automator.core.cosign import Material, PublicKey, check_all, parse_key
+from automator.core.cosign import Checked, Material, PublicKey, check, parse_key
 from automator.core.facts import Signature, SignatureKey, Unavailable
 from automator.core.reference import Repository
-from automator.edges.checks import Commands, Ended, ImageCommand, read_key, unusable_key
+from automator.edges.checks import Commands, ImageCommand, read_key, unusable_key
 from automator.errors import CheckError
 from automator.reasons import reason
 
 T = TypeVar("T")
 REMEMBERED = 100_000
 """Good signatures that are remembered."""
+LATE_CYCLES = 2
+"""Cycles in a row that may leave a command unasked before it is dropped: a version above may be asked about
+in turns with it."""
 
 ImageDigest = tuple[Repository, str]
 Question = tuple[Repository, SignatureKey]
-Found = tuple[Material, ...]
+About = tuple[Repository, str, str]
+"""A repository, a digest, and the name of a key."""
 
 
 class Source(Protocol):
     """Where signatures are (`edges.registry` fetches them)."""
 
-    def fetch(self, repository: Repository, digest: str, suffices: Callable[[Found], bool]) -> Found: ...
+    def fetch(self, repository: Repository, digest: str, suffices: Callable[[Material], bool]) -> None: ...
 
 
 class Registries(Protocol):
     """What asks registries within the time of a cycle (`cycle.observe`)."""
 
-    @property
-    def left(self) -> float: ...
     def signatures(
         self, subjects: list[ImageDigest], fetch: Callable[[Repository, str], T]
     ) -> Mapping[ImageDigest, T | Unavailable]: ...
+    def wait(self, answers: Collection[Future[Any]]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,18 @@ class _Proof(NamedTuple):
     fingerprint: str
 
 
+@dataclass(slots=True)
+class _Run:
+    """A command that runs, or has a place in the queue."""
+
+    answer: Future[int]
+    asked_at: datetime
+    was_late: bool = False
+    """It was waited for before, and is not again."""
+    unasked: int = 0
+    """Cycles since its question was asked."""
+
+
 @dataclass
 class Signatures:
     """Finds out who signed what; one for each config repo."""
@@ -80,8 +97,29 @@ class Signatures:
     """By the names that `signed_by` uses."""
     commands: Commands
     _good: dict[_Proof, None] = field(default_factory=dict)
-    _running: dict[tuple[Repository, str, str], Future[Ended]] = field(default_factory=dict)
-    """Commands that were late, by what they are about and the key's name."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Of what is remembered: a thread that is late may bring a proof still."""
+    _runs: dict[About, _Run] = field(default_factory=dict)
+    _prints: dict[str, str] = field(default_factory=dict)
+    """The key files' fingerprints when this cycle began; empty for one that is none."""
+
+    def begin(self) -> frozenset[str]:
+        """A cycle begins: the names of the keys that are others than in the one before."""
+        for about, run in list(self._runs.items()):
+            run.unasked += 1
+            if run.unasked > LATE_CYCLES:
+                self._drop(about)
+        prints = {
+            n: _fingerprint(signer) for n, signer in self.signers.items() if isinstance(signer, KeyFile)
+        }
+        changed = frozenset(name for name, found in prints.items() if self._prints.get(name, found) != found)
+        self._prints = prints
+        return changed
+
+    def forget(self, repository: Repository) -> None:
+        """There is news of a repository: what commands are about to tell of it may be old."""
+        for about in [about for about in self._runs if about[0] == repository]:
+            self._drop(about)
 
     def ask(
         self, questions: Collection[Question], registries: Registries, now: datetime
@@ -92,7 +130,7 @@ class Signatures:
             self, {name for _, (_, signers) in questions for any_of in signers for name in any_of}
         )
         asking.ask_registries(questions, registries)
-        asking.ask_commands(questions, registries)
+        asking.ask_commands(questions, registries, now)
         return {question: asking.verdict(question, now) for question in questions}
 
     def remembers(self, proof: _Proof) -> bool:
@@ -101,20 +139,32 @@ class Signatures:
 
     def remember(self, proof: _Proof) -> None:
         """Keep what was proven, for as long as this process lives and the key stays the same."""
-        if len(self._good) >= REMEMBERED:
-            del self._good[next(iter(self._good))]
-        self._good[proof] = None
+        with self._lock:
+            if len(self._good) >= REMEMBERED:
+                del self._good[next(iter(self._good))]
+            self._good[proof] = None
 
-    def run(self, command: ImageCommand, repository: Repository, digest: str) -> Future[Ended]:
-        """The answer of a command, which may be running since an earlier cycle."""
-        about = (repository, digest, command.key)
-        if about not in self._running:
-            self._running[about] = self.commands.submit(command, str(repository), digest)
-        return self._running[about]
+    def run(self, command: ImageCommand, proof: _Proof, now: datetime) -> _Run:
+        """A command, which may be running since an earlier cycle. What it proves is remembered, whoever
+        still waits for it."""
+        about = (proof.repository, proof.digest, proof.name)
+        if about not in self._runs:
+            answer = self.commands.submit(command, str(proof.repository), proof.digest)
+            answer.add_done_callback(partial(self._remember_if_good, proof))
+            self._runs[about] = _Run(answer, now)
+        self._runs[about].unasked = 0
+        return self._runs[about]
 
-    def took(self, command: ImageCommand, repository: Repository, digest: str) -> None:
+    def _remember_if_good(self, proof: _Proof, answer: Future[int]) -> None:
+        if not answer.cancelled() and answer.exception() is None and answer.result() == 0:
+            self.remember(proof)
+
+    def took(self, about: About) -> None:
         """The answer of a command was taken: asked again, it is run again."""
-        self._running.pop((repository, digest, command.key), None)
+        self._runs.pop(about, None)
+
+    def _drop(self, about: About) -> None:
+        self._runs.pop(about).answer.cancel()  # one that runs ends within its own time
 
 
 class _Asking:
@@ -125,8 +175,10 @@ class _Asking:
         self._keys: dict[str, _Key] = {}
         self._commands: dict[str, ImageCommand] = {}
         self._unusable: dict[str, Unavailable] = {}
-        self._failed: dict[tuple[Repository, str, str], Unavailable] = {}
-        self._flaws: dict[tuple[Repository, str, str], str | None] = {}
+        self._failed: dict[About, Unavailable] = {}
+        self._flaws: dict[About, str | None] = {}
+        self._asked_at: dict[About, datetime] = {}
+        """Of commands that were started earlier."""
         for name in sorted(names):
             self._read(name, signatures.signers.get(name))
 
@@ -147,86 +199,87 @@ class _Asking:
     def _is_good(self, repository: Repository, digest: str, name: str) -> bool:
         return self._signatures.remembers(self._proof(repository, digest, name))
 
-    def _open(self, question: Question, among: Collection[str]) -> Iterator[str]:
-        """Signers among these that may still answer a question."""
+    def _open(self, question: Question, among: Collection[str]) -> Iterator[tuple[str, ...]]:
+        """Signers among these of which one may still answer a part of a question."""
         repository, (digest, signers) = question
         for any_of in signers:
             if not any(self._is_good(repository, digest, name) for name in any_of):
-                yield from (name for name in any_of if name in among)
+                yield tuple(name for name in any_of if name in among)
 
     # -- keys
 
     def ask_registries(self, questions: Collection[Question], registries: Registries) -> None:
         """Fetch the signatures of what keys may prove."""
-        wanted: dict[ImageDigest, dict[str, None]] = {}
+        wanted: dict[ImageDigest, set[tuple[str, ...]]] = {}
         for question in questions:
-            names = dict.fromkeys(self._open(question, self._keys))
-            if names:
-                repository, (digest, _) = question
-                wanted.setdefault((repository, digest), {}).update(names)
+            repository, (digest, _) = question
+            for any_of in filter(None, self._open(question, self._keys)):
+                wanted.setdefault((repository, digest), set()).add(any_of)
         if not wanted:
             return
 
-        def fetch(repository: Repository, digest: str) -> Found:
-            about = [q for q in questions if q[0] == repository and q[1][0] == digest]
-
-            def suffices(found: Found) -> bool:
-                return all(self._proven(question, found) for question in about)
-
-            return self._signatures.source.fetch(repository, digest, suffices)
+        def fetch(repository: Repository, digest: str) -> Mapping[str, Checked]:
+            return self._judged(repository, digest, wanted[(repository, digest)])
 
         for (repository, digest), answer in registries.signatures(list(wanted), fetch).items():
-            for name in wanted[(repository, digest)]:
-                self._take(repository, digest, name, answer)
+            for name in {name for any_of in wanted[(repository, digest)] for name in any_of}:
+                if isinstance(answer, Unavailable):
+                    self._failed[(repository, digest, name)] = answer
+                elif not answer[name].is_good:
+                    self._flaws[(repository, digest, name)] = answer[name].flaw
 
-    def _proven(self, question: Question, found: Found) -> bool:
-        """Whether what was found is all that a question needs of registries."""
-        _, (digest, _) = question
-        names = set(self._open(question, self._keys))
-        good = {name for name in names if check_all(found, self._keys[name].key, digest).is_good}
-        return all(good.intersection(any_of) for any_of in question[1][1] if names.intersection(any_of))
+    def _judged(
+        self, repository: Repository, digest: str, wanted: Collection[tuple[str, ...]]
+    ) -> Mapping[str, Checked]:
+        """What the signatures of a digest are worth for each key, looked at until one of each that are
+        wanted is good. Each is judged once, and none is kept."""
+        found = {name: Checked(False) for any_of in wanted for name in any_of}
 
-    def _take(self, repository: Repository, digest: str, name: str, answer: Found | Unavailable) -> None:
-        if isinstance(answer, Unavailable):
-            self._failed[(repository, digest, name)] = answer
-            return
-        checked = check_all(answer, self._keys[name].key, digest)
-        if checked.is_good:
-            self._signatures.remember(self._proof(repository, digest, name))
-        else:
-            self._flaws[(repository, digest, name)] = checked.flaw
+        def suffices(material: Material) -> bool:
+            for name in [name for name, checked in found.items() if not checked.is_good]:
+                found[name] = found[name].or_else(check(material, self._keys[name].key, digest))
+                if found[name].is_good:
+                    self._signatures.remember(self._proof(repository, digest, name))
+            return all(any(found[name].is_good for name in any_of) for any_of in wanted)
+
+        self._signatures.source.fetch(repository, digest, suffices)
+        return found
 
     # -- commands
 
-    def ask_commands(self, questions: Collection[Question], registries: Registries) -> None:
+    def ask_commands(self, questions: Collection[Question], registries: Registries, now: datetime) -> None:
         """Run the commands that may prove what no key did, within the time that the cycle has left."""
-        running: dict[tuple[Repository, str, str], Future[Ended]] = {}
+        runs: dict[About, _Run] = {}
         for question in questions:
             repository, (digest, _) = question
-            for name in self._open(question, self._commands):
-                answer = self._signatures.run(self._commands[name], repository, digest)
-                running[(repository, digest, name)] = answer
-        wait(running.values(), timeout=max(0.0, registries.left))
-        for about, answer in running.items():
-            self._take_command(about, answer)
+            for any_of in self._open(question, self._commands):
+                for about in ((repository, digest, name) for name in any_of):
+                    command = self._commands[about[2]]
+                    runs[about] = self._signatures.run(command, self._proof(*about), now)
+        awaited = [run.answer for run in runs.values() if not run.was_late]
+        if awaited:
+            registries.wait(awaited)
+        for about, run in runs.items():
+            self._take_command(about, run)
 
-    def _take_command(self, about: tuple[Repository, str, str], answer: Future[Ended]) -> None:
+    def _take_command(self, about: About, run: _Run) -> None:
         repository, digest, name = about
-        if not answer.done():
+        if not run.answer.done():
+            run.was_late = True
             late = reason("signature/late", key=name, image=repository, digest=digest)
             self._failed[about] = Unavailable(late, waiting=True)
             return
-        self._signatures.took(self._commands[name], repository, digest)
+        self._signatures.took(about)
+        self._asked_at[about] = run.asked_at
         try:
-            ended = answer.result()
+            code = run.answer.result()
         except CheckError as error:
             self._failed[about] = Unavailable(error.reason)
             return
-        if ended.code == 0:
+        if code == 0:
             self._signatures.remember(self._proof(repository, digest, name))
         else:
-            words = ended.words or "it says nothing"
-            self._flaws[about] = f"its command ended with {ended.code}: {words}"
+            self._flaws[about] = f"its command ended with {code}"
 
     # -- verdicts
 
@@ -239,8 +292,9 @@ class _Asking:
                 continue
             unknown = [found for name in any_of if (found := self._unknown(repository, digest, name))]
             if not unknown:
-                flaws = (self._flaws.get((repository, digest, name)) for name in any_of)
-                return Signature(now, False, any_of, next(filter(None, flaws), None))
+                about = [(repository, digest, name) for name in any_of]
+                at = min((self._asked_at.get(one, now) for one in about), default=now)
+                return Signature(at, False, any_of, next(filter(None, map(self._flaws.get, about)), None))
             missing = missing or unknown[0]
         return missing or Signature(now, True)
 
@@ -254,3 +308,10 @@ def _read_key(signer: KeyFile) -> _Key:
         return _Key(parse_key(pem), hashlib.sha256(pem).hexdigest())
     except ValueError as error:
         raise unusable_key(signer.name, signer.path, str(error)) from None
+
+
+def _fingerprint(signer: KeyFile) -> str:
+    try:
+        return _read_key(signer).fingerprint
+    except CheckError:
+        return ""

@@ -28,7 +28,25 @@ _SECRET_KEY = re.compile(
 )
 _KEY_OF_A_PATH = re.compile(r"_(file|path)$", re.I)
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
-_HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization\W{1,4})(?:(?:basic|bearer)\s+)?[^\s'\",;]+")
+_SENSITIVE = (
+    r"(?:[\w-]{0,64}?(?:passw(?:or)?d|passphrase|token|secret|signature|(?:api|access)[_-]?key|credential)"
+    r"|(?:[\w-]{0,64}?[_-])?sig)"
+)
+# Other words with a colon behind them are prose: headers are known, or begin with a capital letter.
+_KNOWN_HEADER = r"(?:(?:proxy-)?authorization|(?:set-)?cookie)"
+_OTHER_HEADER = rf"(?:(?=x-|(?-i:[A-Z])\w{{0,64}}-){_SENSITIVE}(?:-\d{{1,4}})?)"
+_HEADER = re.compile(
+    rf"(?i)(?<![\w-])(?:(?:{_KNOWN_HEADER}|{_OTHER_HEADER})(?:(?P<closed>[\"'])\s*[:,]|\s*:)|{_KNOWN_HEADER}\s*=)"
+    r"\s*(?:b(?=[\"']))?"
+)
+_PAIR = re.compile(
+    rf"(?i)((?P<a>[\"'])(?:{_SENSITIVE}|auth)(?P=a)\s*:\s*b?(?P<b>[\"']))(?:\\.|(?!(?P=b))[^\\])+"
+)
+_PARAMETER = re.compile(
+    rf"(?i)(?<![\w-])({_SENSITIVE}(?:=|%3d))(?:\"(?:\\.|[^\"\\])*\"?|'(?:\\.|[^'\\])*'?|[^\s&;,'\"<>`)]+)"
+)
+_TO_THE_QUOTE = {quote: re.compile(rf"(?:\\.|[^\\{quote}])*") for quote in "'\"`"}
+_TO_THE_END = re.compile(r"[^\r\n]*")
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9+/=._~-]{16,}")
 _FIRST = {"timestamp": 0, "level": 1, "event": 2}
 _AS_WRITTEN = ("exception", "stack")
@@ -97,10 +115,32 @@ def clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def mask(text: str) -> str:
-    """`text` without what looks like a credential: userinfo in URLs, authorization headers."""
+    """`text` without what looks like a credential: userinfo in URLs, headers, parameters and settings whose
+    names say that they are secret."""
     text = _USERINFO.sub(f"{MASK}@", text)
-    text = _HEADER.sub(rf"\1{MASK}", text)
+    text = _PAIR.sub(rf"\1{MASK}", _mask_headers(text))
+    text = _PARAMETER.sub(rf"\1{MASK}", text)
     return _BEARER.sub(rf"\1{MASK}", text)
+
+
+def _mask_headers(text: str) -> str:
+    """Secret headers without their values, which may be of several words: to the end of their quotes, or
+    of the line."""
+    shown, at = "", 0
+    while (header := _HEADER.search(text, at)) is not None:
+        begins, before = header.end(), text[max(0, header.start() - 1) : header.start()]
+        first = text[begins : begins + 1]
+        if first and first in _TO_THE_QUOTE:
+            begins, end = begins + 1, _TO_THE_QUOTE[first]
+        elif before in _TO_THE_QUOTE and header["closed"] is None:
+            end = _TO_THE_QUOTE[before]
+        else:
+            end = _TO_THE_END
+        value = end.match(text, begins)
+        ends = begins if value is None else value.end()
+        shown += text[at:begins] + (MASK if ends > begins else "")
+        at = ends
+    return shown + text[at:]
 
 
 def _clean(key: str, value: Any) -> Any:

@@ -3,24 +3,55 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from automator.core.report import Report
 from automator.reasons import Status
 
+Family = CounterMetricFamily | GaugeMetricFamily
+
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Host(Protocol):
+    """How a registry host stands (`edges.registry` tells it)."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def is_up(self) -> bool:
+        """False while it is left alone because it failed."""
+
+    @property
+    def remaining(self) -> int | None:
+        """Requests left in the host's own window, where it tells."""
+
+    @property
+    def wait(self) -> float:
+        """Seconds until it is asked again."""
+
+    @property
+    def queued(self) -> int:
+        """Questions that wait for their turn."""
 
 
 class Metrics:
     """The numbers of one process. `observe` is called once for each cycle, from any thread."""
 
-    def __init__(self, version: str, requests: Callable[[], Mapping[str, int]] = dict) -> None:
-        """`requests` tells how many requests went to each registry host since the start."""
+    def __init__(
+        self,
+        version: str,
+        requests: Callable[[], Mapping[str, int]] = dict,
+        hosts: Callable[[], Iterable[Host]] = tuple,
+    ) -> None:
+        """`requests` tells how many requests went to each registry host since the start, `hosts` how
+        each one stands."""
         self._registry = CollectorRegistry()
         self._codes: dict[str, set[tuple[str, str]]] = {}
         self._cycles = Counter(
@@ -67,7 +98,7 @@ class Metrics:
             registry=self._registry,
         )
         Info("automator_build", "The running version", registry=self._registry).info({"version": version})
-        self._registry.register(_Requests(requests))
+        self._registry.register(_Registries(requests, hosts))
 
     def observe(self, report: Report) -> None:
         """Count a cycle. One that could not be done leaves the outcomes as they were."""
@@ -98,17 +129,37 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class _Requests(Collector):
-    def __init__(self, requests: Callable[[], Mapping[str, int]]) -> None:
-        self._requests = requests
+class _Registries(Collector):
+    """What is read when it is asked for; one sample of each for a host."""
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        family = CounterMetricFamily(
+    def __init__(
+        self, requests: Callable[[], Mapping[str, int]], hosts: Callable[[], Iterable[Host]]
+    ) -> None:
+        self._requests = requests
+        self._hosts = hosts
+
+    def collect(self) -> Iterator[Family]:
+        sent = CounterMetricFamily(
             "automator_registry_requests", "Requests to registries since the start", labels=["host"]
         )
         for host, count in sorted(self._requests().items()):
-            family.add_metric([host], count)
-        yield family
+            sent.add_metric([host], count)
+        yield sent
+        up = _gauge("up", "Whether the registry is asked: 0 while it is left alone because it failed")
+        left = _gauge("limit_remaining", "Requests left in the registry's own limit, where it tells one")
+        wait = _gauge("wait_seconds", "Seconds until the registry is asked again, after a limit or failures")
+        queued = _gauge("queued", "Questions that wait for their turn at the registry")
+        for one in sorted(self._hosts(), key=lambda h: h.host):
+            up.add_metric([one.host], float(one.is_up))
+            wait.add_metric([one.host], one.wait)
+            queued.add_metric([one.host], one.queued)
+            if one.remaining is not None:
+                left.add_metric([one.host], one.remaining)
+        yield from (up, left, wait, queued)
+
+
+def _gauge(name: str, words: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"automator_registry_{name}", words, labels=["host"])
 
 
 def _result(report: Report) -> str:

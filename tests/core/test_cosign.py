@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from parts import signing
 from parts.signing import bundle, message_bundle, new_key, payload, pem, sign, statement
 
-from automator.core.cosign import Bundle, Checked, SimpleSigning, Unusable, check, check_all, parse_key
+from automator.core.cosign import Bundle, Checked, SimpleSigning, Unusable, check, parse_key
 
 MANIFEST = b'{"schemaVersion": 2}'
 DIGEST = "sha256:" + "0a" * 32
@@ -103,9 +105,47 @@ def test_an_attestation_is_neither_good_nor_bad() -> None:
 
 def test_any_good_signature_suffices_and_else_the_first_flaw_is_told() -> None:
     wrong, good = simple(payload(OTHER)), simple(payload(DIGEST))
-    assert check_all((wrong, Unusable("x"), good), PUBLIC, DIGEST) == Checked(True)
-    assert check_all((wrong, Unusable("x")), PUBLIC, DIGEST).flaw == f"it is of another image, {OTHER}"
-    assert check_all((), PUBLIC, DIGEST) == Checked(False)
+    for materials in itertools.permutations((wrong, Unusable("x"), good)):
+        assert signing.judged(materials, PUBLIC, DIGEST) == Checked(True)
+    assert signing.judged((wrong, Unusable("x")), PUBLIC, DIGEST).flaw == f"it is of another image, {OTHER}"
+    assert signing.judged((), PUBLIC, DIGEST) == Checked(False)
+
+
+def enveloped(
+    content: bytes, *signatures: Any, encode: Callable[[bytes], bytes] = base64.b64encode
+) -> Bundle:
+    """A bundle around a statement, signed by the key after what `signatures` puts before."""
+    made = json.loads(bundle(KEY, content))
+    envelope = made["dsseEnvelope"]
+    kind = envelope["payloadType"]
+    own = {"sig": encode(sign(KEY, signing.pre_authentication(kind, content))).decode()}
+    envelope["payload"] = encode(content).decode()
+    envelope["signatures"] = [*signatures, own]
+    return Bundle(json.dumps(made).encode())
+
+
+@pytest.mark.parametrize("junk", [{"sig": "!!"}, {"sig": []}, {}, None, "x", {"sig": "AAAA"}])
+def test_a_good_signature_counts_beside_one_that_is_none(junk: Any) -> None:
+    assert check(enveloped(statement(DIGEST), junk), PUBLIC, DIGEST) == Checked(True)
+    assert not check(enveloped(statement(OTHER), junk), PUBLIC, DIGEST).is_good
+
+
+@pytest.mark.parametrize("odd", [{"name": "x"}, {"digest": []}, {"digest": {"sha256": []}}, None, "x"])
+def test_the_right_subject_counts_beside_one_without_a_digest(odd: Any) -> None:
+    for digest in (DIGEST, OTHER):
+        made = json.loads(statement(digest))
+        made["subject"].insert(0, odd)
+        assert check(enveloped(json.dumps(made).encode()), PUBLIC, DIGEST).is_good is (digest == DIGEST)
+
+
+def test_both_alphabets_of_base64_are_read_and_no_mixture() -> None:
+    padded = json.dumps(json.loads(statement(DIGEST)) | {"pad": "???>>>~~~~~~"}).encode()
+    assert b"_" in base64.urlsafe_b64encode(padded)
+    assert check(enveloped(padded, encode=base64.urlsafe_b64encode), PUBLIC, DIGEST) == Checked(True)
+    made = json.loads(enveloped(padded).body)
+    for spelling in (made["dsseEnvelope"]["payload"] + "\n", made["dsseEnvelope"]["payload"] + "-_"):
+        made["dsseEnvelope"]["payload"] = spelling
+        assert not check(Bundle(json.dumps(made).encode()), PUBLIC, DIGEST).is_good
 
 
 def test_a_signature_of_another_type_of_payload_is_not_taken_over_the_same_bytes() -> None:
@@ -145,6 +185,7 @@ def test_junk_is_never_good_and_never_raises(junk: bytes) -> None:
     assert not check(SimpleSigning(payload(DIGEST), junk.decode("latin-1")), PUBLIC, DIGEST).is_good
 
 
+PARTS = st.sampled_from(["critical", "image", "type", "digest", "sha256", "subject", "name"])
 SHAPES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.sampled_from(["", "x", "AAAA", DIGEST]),
     lambda inner: (
@@ -165,6 +206,30 @@ def test_a_bundle_of_an_odd_shape_never_raises(part: str, value: Any) -> None:
     check(Bundle(json.dumps(made).encode()), PUBLIC, DIGEST)
     odd = json.loads(statement(DIGEST)) | {"subject": value}
     check(Bundle(bundle(KEY, json.dumps(odd).encode())), PUBLIC, DIGEST)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | PARTS, inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(["_type", "subject", "predicateType", "predicate"]), JSON)
+def test_a_signed_statement_of_an_odd_shape_is_never_good_and_never_raises(part: str, value: Any) -> None:
+    made = json.loads(statement(OTHER)) | {part: value}
+    assert not check(enveloped(json.dumps(made).encode()), PUBLIC, DIGEST).is_good
+
+
+@given(st.sampled_from(["critical", "type", "image", "docker-manifest-digest"]), JSON)
+def test_a_signed_payload_of_an_odd_shape_is_never_good_and_never_raises(part: str, value: Any) -> None:
+    made = json.loads(payload(OTHER))
+    critical = made["critical"]
+    place = {"critical": made, "docker-manifest-digest": critical["image"]}.get(part, critical)
+    place[part] = value
+    assert not check(simple(json.dumps(made).encode()), PUBLIC, DIGEST).is_good
 
 
 def test_keys_that_are_none_are_told() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
@@ -16,6 +19,7 @@ from automator.core.reference import parse_repository
 from automator.edges.registry import Breaker, HostResting, RateLimited, RegistryClient
 from automator.edges.registry.budget import Budget, Told, told_limit
 
+T = TypeVar("T")
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 
 
@@ -37,6 +41,12 @@ def client(server: HostileServer, clock: Clock) -> Iterator[RegistryClient]:
 
 def budget(clock: Clock, rate: float = 10.0, concurrency: int = 4) -> Budget:
     return Budget("registry.test", rate, concurrency, clock, lambda: 0.5)
+
+
+def on_another_thread(act: Callable[[], T]) -> T:
+    """Questions run on threads of their own."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(act).result()
 
 
 # -- the rate -----------------------------------------------------------------------------------------
@@ -90,6 +100,11 @@ def test_a_debt_of_many_pages_is_paid_before_the_next_call() -> None:
             Told(5000, 3, 60, False),
         ),
         ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "99999999999999"}, Told(None, 0, 60, False)),
+        ({"RateLimit": '"burst";r=0;t=30, "daily";r=900;t=7200'}, Told(None, 0, 30, False)),
+        ({"RateLimit": '"daily";r=0;t=7200, "burst";r=0;t=30'}, Told(None, 0, 7200, False)),
+        ({"RateLimit": '"a, r=7;t=1";r=3;t=4;cost=9'}, Told(None, 3, 4, False)),
+        ({"RateLimit": "limit=100, remaining=0, reset=30"}, Told(100, 0, 30, False)),
+        ({"RateLimit": '"x";cost=0;limitless=1'}, None),
         ({"RateLimit-Remaining": "many"}, None),
         ({"RateLimit": "x" * 5000}, None),
         ({"RateLimit-Remaining": "-1"}, None),
@@ -255,7 +270,69 @@ def test_of_many_only_one_probes_at_a_time() -> None:
     clock.now += 1000
     assert mine.width(8) == 1
     assert mine.admit("tags", "GET") is None
-    assert mine.admit("tags", "GET") is not None
+    assert on_another_thread(lambda: mine.admit("tags", "GET")) is not None
+    assert mine.admit("tokens", "GET") is None  # what the probe needs is part of it
     mine.answered("tags")
     assert mine.width(8) == 8
     assert mine.admit("tags", "GET") is None
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_host_of_few_repositories_that_only_fails_is_left_alone_too(number: int) -> None:
+    clock = Clock()
+    with HostileServer(lambda _: Reply(503)) as server, client(server, clock) as registry:
+        repositories = [parse_repository(f"{server.host}/acme/web-{i}") for i in range(number)]
+        for _ in range(3):
+            for repository in repositories:
+                refusal(lambda repository=repository: registry.tags(repository, now=NOW))  # type: ignore[misc]
+            clock.now += 60
+        assert registry.standings[0].problem == "HTTP 503"
+        assert len(server.received) <= 5 * number  # three attempts at first, then one
+        before = len(server.received)
+        for _ in range(60):
+            for repository in repositories:
+                refusal(lambda repository=repository: registry.tags(repository, now=NOW))  # type: ignore[misc]
+            clock.now += 60
+        assert len(server.received) - before <= 30
+
+
+def test_one_repository_that_fails_for_ever_beside_a_calm_one_stops_no_other() -> None:
+    clock = Clock()
+
+    def behave(received: object) -> Reply:
+        return Reply(500) if "broken" in getattr(received, "path", "") else json_reply({"tags": ["1"]})
+
+    with HostileServer(behave) as server, client(server, clock) as registry:
+        broken, calm = (parse_repository(f"{server.host}/acme/{name}") for name in ("broken", "calm"))
+        for _ in range(6):
+            assert registry.tags(calm, now=NOW).tags == ("1",)
+            for _ in range(5):  # each minute, and the calm one each five
+                assert refusal(lambda: registry.tags(broken, now=NOW)).reason.code == "registry/server-error"
+                clock.now += 60
+
+
+def test_an_old_question_that_fails_is_not_taken_for_the_probe() -> None:
+    clock = Clock()
+    mine = budget(clock)
+    may_end = threading.Event()
+
+    def old() -> None:
+        assert mine.admit("tags", "GET") is None
+        begun.set()
+        assert may_end.wait(20)
+        mine.failed("acme/old", "timeout", of_host=False)
+
+    begun = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(old)
+        assert begun.wait(20)
+        for _ in range(3):
+            mine.failed("acme/web", "refused", of_host=True)
+        clock.now += 1000
+        assert mine.admit("tags", "GET") is None
+        may_end.set()
+        ended.result()
+    assert mine.standing().breaker is Breaker.PROBING  # it says nothing of how the host is now
+    assert on_another_thread(lambda: mine.admit("tags", "GET")) is not None  # and frees nobody's place
+    mine.answered("tags")
+    assert mine.standing().breaker is Breaker.CLOSED

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -30,6 +31,7 @@ from parts.registry import (
     refusal,
     wait_until,
 )
+from parts.resolver import told_where
 
 from automator.core.reference import Repository
 from automator.edges.http import Trust
@@ -109,6 +111,10 @@ def test_public_ecr_is_asked_in_its_one_region(aws: Serve) -> None:
         ("google", "pkg.dev.evil.test"),
         ("google", "notgcr.io"),
         ("google", "ghcr.io"),
+        ("azure", "azurecr.io"),
+        ("azure", "acme.azurecr.io.evil.test"),
+        ("azure", "notazurecr.io"),
+        ("azure", "registry.example.com"),
     ],
 )
 def test_a_login_is_for_the_clouds_own_hosts_only(cloud: Cloud, host: str) -> None:
@@ -197,6 +203,47 @@ def test_no_identity_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     error = refusal(lambda: CloudLogin("aws").find(ECR))
     assert "Unable to locate credentials" in str(error)
     assert "identity of aws" in error.reason.next_step
+
+
+@pytest.mark.parametrize(
+    ("process", "words"),
+    [
+        ("/nonexistent/program", "/nonexistent/program: No such file or directory"),
+        (f"/bin/echo {CANARY}", "JSONDecodeError"),
+        ("/bin/echo []", "AttributeError"),
+        (f"/bin/echo {{}} {CANARY}", "JSONDecodeError"),
+    ],
+    ids=range(4),
+)
+def test_a_program_that_knows_no_identity_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, process: str, words: str
+) -> None:
+    (tmp_path / "secret").write_text(f"[default]\ncredential_process = {process}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "secret"))
+    login = CloudLogin("aws")
+    error = refusal(lambda: login.find(ECR))
+    assert error.reason.code == "credentials/cloud"
+    assert words in str(error)
+    assert CANARY not in "".join(traceback.format_exception(error))
+    assert "none: the aws login" in login.describe(ECR)
+
+
+def test_a_pod_whose_token_is_not_mounted_is_a_sentence_and_is_left_alone_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    missing = tmp_path / "not-there"
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(missing))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/robot")
+    now = 0.0
+    login = CloudLogin("aws", clock=lambda: now)
+    first = refusal(lambda: login.find(ECR))
+    assert first.reason.code == "credentials/cloud"
+    assert f"{missing}: No such file" in str(first)
+    assert first.retry
+    missing.mkdir()  # another error from now on, once it is looked at again
+    assert str(refusal(lambda: login.find(ECR))) == str(first)
+    now = 31.0
+    assert "Is a directory" in str(refusal(lambda: login.find(ECR)))
 
 
 def test_nothing_secret_shows(aws: Serve) -> None:
@@ -306,6 +353,19 @@ def test_the_metadata_server_gives_an_access_token(hostile: Serve, tmp_path: Pat
     assert done.stdout == f"{CANARY}\n", done.stderr
 
 
+@pytest.mark.parametrize(
+    "account", ["[]", f'{{"{CANARY}"', '{"type": "service_account"}', "\\"], ids=range(4)
+)
+def test_a_service_account_that_makes_no_sense_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, account: str
+) -> None:
+    (tmp_path / "secret").write_text(account)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "secret"))
+    error = refusal(lambda: CloudLogin("google").find(GAR))
+    assert error.reason.code == "credentials/cloud"
+    assert CANARY not in "".join(traceback.format_exception(error))
+
+
 def test_no_google_identity_is_a_sentence() -> None:
     error = refusal(lambda: CloudLogin("google").find(GAR))
     assert error.reason.code == "credentials/cloud"
@@ -325,11 +385,43 @@ def directory(monkeypatch: pytest.MonkeyPatch, hostile: Serve) -> HostileServer:
     return server
 
 
-def test_an_azure_identity_is_exchanged_for_the_registrys_refresh_token(
+def stand_in(registry: HostileServer, ca_file: Path) -> CloudLogin:
+    return CloudLogin("azure", trust=Trust(ca_file=str(ca_file)), azure_hosts={registry.host})
+
+
+def test_the_directorys_token_goes_to_no_other_registry(
     directory: HostileServer, secure: Serve, ca_file: Path
 ) -> None:
     registry = secure(always(json_reply({"refresh_token": CANARY})))
     login = CloudLogin("azure", trust=Trust(ca_file=str(ca_file)))
+    assert refusal(lambda: login.find(registry.host)).reason.code == "credentials/cloud-host"
+    assert registry.received == directory.received == []
+
+
+def test_the_directorys_token_does_not_go_to_this_machine(
+    directory: HostileServer, secure: Serve, ca_file: Path
+) -> None:
+    """A name that is Azure's by its spelling, and by the resolver's answer is not."""
+    registry = secure(always(json_reply({"refresh_token": CANARY})))
+    code = f"""
+from automator.edges.http import Trust
+from automator.edges.registry import CloudLogin
+from automator.errors import RegistryError
+try:
+    CloudLogin("azure", trust=Trust(ca_file={str(ca_file)!r})).find("acme.azurecr.io")
+except RegistryError as error:
+    print(error)
+"""
+    told = told_where("acme.azurecr.io", registry.port, code)
+    assert "127.0.0.1 may not be called" in told
+    assert registry.received == []
+
+
+def test_an_azure_identity_is_exchanged_for_the_registrys_refresh_token(
+    directory: HostileServer, secure: Serve, ca_file: Path
+) -> None:
+    registry = secure(always(json_reply({"refresh_token": CANARY})))
+    login = stand_in(registry, ca_file)
     for path in ("web", "api"):
         assert login.find(registry.host, path) == Credential(
             "00000000-0000-0000-0000-000000000000", CANARY, Secret.IDENTITY
@@ -361,7 +453,7 @@ def test_an_azure_login_opens_a_registry_with_a_token_service(
         return json_reply({"errors": []}, 401, WWW_Authenticate=realm)
 
     server = secure(registry)
-    login = CloudLogin("azure", trust=Trust(ca_file=str(ca_file)))
+    login = stand_in(server, ca_file)
     settings = replace(PLAIN, insecure=False, ca_file=str(ca_file), credentials=login)
     client = RegistryClient({server.host: settings})
     repository = Repository(server.host, "acme/web")
@@ -389,7 +481,7 @@ def test_an_exchange_that_fails_is_a_sentence_without_the_token(
     directory: HostileServer, secure: Serve, ca_file: Path, reply: Reply, words: str
 ) -> None:
     registry = secure(always(reply))
-    error = refusal(lambda: CloudLogin("azure", trust=Trust(ca_file=str(ca_file))).find(registry.host))
+    error = refusal(lambda: stand_in(registry, ca_file).find(registry.host))
     assert error.reason.code == "credentials/cloud"
     assert words in str(error)
     assert "canary" not in f"{error!r} {error.reason}"
@@ -399,7 +491,7 @@ def test_the_directorys_token_goes_to_no_host_of_unknown_certificate(
     directory: HostileServer, secure: Serve
 ) -> None:
     registry = secure(always(json_reply({"refresh_token": CANARY})))
-    error = refusal(lambda: CloudLogin("azure").find(registry.host))
+    error = refusal(lambda: CloudLogin("azure", azure_hosts={registry.host}).find(registry.host))
     assert "certificate" in str(error)
     assert registry.received == []
 

@@ -45,10 +45,25 @@ HIDDEN = [
     (f'"{CANARY}"', 0, "not Docker's JSON"),
     (f'{{"Username": "ann", "Secret": "{CANARY}"}}', 3, "it ended with an error"),
     (f"secret: {CANARY}", 1, "it ended with an error"),
-    ("token eyJhbGciOiJSUzI1NiJ9abc123 is expired", 1, "token *** is expired"),
+    ("session eyJhbGciOiJSUzI1NiJ9abc123 is expired", 1, "session *** is expired"),
+    (f"password {CANARY} rejected", 1, "may hold a secret"),
+    (f"GET https://bob:{CANARY}@vault.test/x: 403", 1, "may hold a secret"),
     ("\\377\\376", 1, "not Docker's JSON"),
     ("", 7, "it ended with an error"),
 ]
+
+
+def test_a_token_of_a_helper_that_no_header_can_carry_is_refused_unquoted(
+    config: Config, helper: Helper
+) -> None:
+    helper("split", f"""printf '{{"Username": "<token>", "Secret": "{CANARY}\\\\nX: 1"}}'""")
+    helper("padded", f"""printf '{{"Username": "<token>", "Secret": "{CANARY}\\\\n"}}'""")
+    source = config({"credHelpers": {"split.test": "split", "padded.test": "padded"}})
+    error = refusal(lambda: source.find("split.test"))
+    assert error.reason.code == "credentials/helper"
+    assert "identity token holds characters" in str(error)
+    assert CANARY not in f"{error!r} {error} {source.describe('split.test')}"
+    assert source.find("padded.test") == Credential("<token>", CANARY, Secret.IDENTITY)
 
 
 @pytest.mark.parametrize(("printed", "code", "words"), HIDDEN, ids=range(len(HIDDEN)))

@@ -7,7 +7,10 @@ import copy
 import json
 import os
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,14 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parts.canaries import secret
 from parts.credentials import Helper, answering, auth
-from parts.registry import refusal
+from parts.registry import PLAIN, Behaviour, HostileServer, Reply, always, refusal
 
-from automator.core.reference import parse_reference
-from automator.edges.registry import Credential, DockerConfig, PasswordFile
-from automator.edges.registry.credentials import Secret
+from automator.core.reference import Repository, parse_reference
+from automator.edges.registry import Credential, DockerConfig, PasswordFile, RegistryClient
+from automator.edges.registry.credentials import Secret, unusable
 from automator.errors import RegistryError
 
 Config = Callable[[Mapping[str, object]], DockerConfig]
+Hostile = Callable[[Behaviour], HostileServer]
 CANARY = secret("registry")
 
 
@@ -303,8 +307,9 @@ def test_strange_shapes_are_no_credentials(config: Config) -> None:
         assert config(copy.deepcopy(shape)).find("ghcr.io") is None, shape
 
 
+TEXT = st.text(max_size=20) | st.text(st.characters(), max_size=4)  # the second: halves of characters too
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    st.none() | st.booleans() | st.integers() | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
     max_leaves=8,
 )
@@ -327,7 +332,7 @@ def test_no_config_whatever_ends_in_anything_but_a_credential_none_or_a_sentence
             first, second = (outcome(source, host) for _ in range(2))
             assert first == second
             assert first in (None, "credentials/docker-config") or (
-                isinstance(first, Credential) and first.secret
+                isinstance(first, Credential) and first.secret and unusable(first) is None
             )
 
 
@@ -336,6 +341,71 @@ def outcome(source: DockerConfig, host: str) -> Credential | str | None:
         return source.find(host, "acme/web")
     except RegistryError as error:
         return error.reason.code
+
+
+# -- secrets that no header can carry -----------------------------------------------------------------
+
+UNSENDABLE = ["{}\nX-Other: 1", "{}\r", "{}\x00", "{} b", "{}\x7f", "{}ü", "{}\u2028", "{}\ud800"]
+
+
+@pytest.mark.parametrize("kind", ["registrytoken", "identitytoken"])
+def test_a_token_has_its_white_space_taken_off(config: Config, kind: str) -> None:
+    found = config({"auths": {"ghcr.io": {kind: f" {CANARY}\r\n"}}}).find("ghcr.io")
+    assert found is not None
+    assert found.secret == CANARY
+    assert config({"auths": {"ghcr.io": {kind: "\n"}}}).find("ghcr.io") is None
+
+
+@pytest.mark.parametrize("form", UNSENDABLE)
+@pytest.mark.parametrize("kind", ["registrytoken", "identitytoken", "auth"])
+def test_a_token_that_no_header_can_carry_is_refused_unquoted(config: Config, kind: str, form: str) -> None:
+    if kind != "auth":
+        entry = {kind: form.format(CANARY) + "x"}
+    elif form.isascii() or "ü" in form:
+        entry = auth("<token>", form.format(CANARY) + "x")
+    else:
+        entry = {"username": "<token>", "password": form.format(CANARY) + "x"}
+    source = config({"auths": {"ghcr.io": entry}})
+    error = refusal(lambda: source.find("ghcr.io"))
+    assert error.reason.code == "credentials/docker-config"
+    assert "entry ghcr.io" in str(error)
+    assert (
+        CANARY not in f"{error!r} {''.join(traceback.format_exception(error))} {source.describe('ghcr.io')}"
+    )
+
+
+@pytest.mark.parametrize("form", UNSENDABLE)
+def test_a_token_of_a_file_that_no_header_can_carry_is_refused_unquoted(tmp_path: Path, form: str) -> None:
+    if "\ud800" in form:
+        return  # no text in UTF-8
+    file = write(tmp_path / "password", form.format(CANARY) + "x")
+    error = refusal(lambda: PasswordFile("<token>", str(file)).find("ghcr.io"))
+    assert error.reason.code == "credentials/unreadable"
+    assert str(file) in str(error)
+    assert CANARY not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("entry", [{"username": "a\ud800"}, {"username": "a", "password": "b\ud800"}])
+def test_a_password_that_is_no_text_is_a_sentence(config: Config, entry: Mapping[str, object]) -> None:
+    error = refusal(lambda: config({"auths": {"ghcr.io": {"password": "p", **entry}}}).find("ghcr.io"))
+    assert error.reason.code == "credentials/docker-config"
+    assert "no Unicode text" in str(error)
+
+
+@pytest.mark.parametrize("form", [form for form in UNSENDABLE if "\ud800" not in form])
+def test_a_password_may_hold_anything_and_shows_nowhere(
+    config: Config, make_client: Callable[..., RegistryClient], hostile: Hostile, form: str
+) -> None:
+    server = hostile(always(Reply(401, b"", {"WWW-Authenticate": "Basic"})))
+    password = form.format(CANARY) + "x"
+    source = config({"auths": {server.host: {"username": "ann", "password": password}}})
+    client = make_client(server.host, settings=replace(PLAIN, credentials=source))
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    error = refusal(lambda: client.tags(Repository(server.host, "a/b"), now=now))
+    sent = server.received[-1].headers["authorization"].removeprefix("Basic ")
+    assert base64.b64decode(sent).decode() == f"ann:{password}"
+    assert error.reason.code == "registry/denied"
+    assert CANARY not in f"{''.join(traceback.format_exception(error))} {source.describe(server.host)}"
 
 
 # -- password files -----------------------------------------------------------------------------------

@@ -35,11 +35,28 @@ class Listening:
         body: bytes | None = b"{}",
         method: str = "POST",
         headers: dict[str, str] | None = None,
+        *,
+        whence: str = "127.0.0.1",
     ) -> tuple[int, dict[str, str], bytes]:
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+        with closing(
+            http.client.HTTPConnection("127.0.0.1", self.port, timeout=20, source_address=(whence, 0))
+        ) as connection:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+
+    @contextmanager
+    def slow_bodies(self, path: str, count: int) -> Iterator[list[socket.socket]]:
+        """So many requests of which the server waits for the body."""
+        with contextlib.ExitStack() as held:
+            slow = []
+            for _ in range(count):
+                one = held.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=20))
+                head = f"POST {path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+                one.sendall(head.encode())
+                assert one.recv(65536).startswith(b"HTTP/1.1 100 ")
+                slow.append(one)
+            yield slow
 
     def raw(self, *pieces: bytes) -> bytes:
         """What comes back for bytes as they are, until the server closes the connection."""
@@ -56,7 +73,7 @@ class Listening:
 
 @contextmanager
 def listening(
-    answer: Event | Callable[[str, Request], Event] = ACCEPTED, **settings: Any
+    answer: Event | Callable[[str, Request], Event] = ACCEPTED, *, head_seconds: float = 10, **settings: Any
 ) -> Iterator[Listening]:
     heard = Listening()
 
@@ -67,7 +84,12 @@ def listening(
     def refuse(hook: str | None, refusal: Refusal) -> None:
         heard.refused.append((hook, refusal))
 
-    server = WebServer(make_hooks_app({"quay", "hub"}, receive, refuse, **settings), ("127.0.0.1", 0))
+    server = WebServer(
+        make_hooks_app({"quay", "hub"}, receive, refuse, **settings),
+        ("127.0.0.1", 0),
+        unserved=lambda what: refuse(None, what),
+        head_seconds=head_seconds,
+    )
     server.start()
     heard.port = server.port
     try:
@@ -146,6 +168,42 @@ def test_anything_else_is_refused(method: str, path: str, status: int) -> None:
     assert heard.received == []
     assert headers["content-type"] == "application/json"
     assert b"quay" not in body, "which hooks there are is nobody's business"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "told"),
+    [
+        ("GET", "/hooks/quay", [("quay", Refusal.WRONG_METHOD)]),
+        ("TRACE", "/hooks/quay", [("quay", Refusal.WRONG_METHOD)]),
+        ("DELETE", "/hooks/nowhere", [(None, Refusal.UNKNOWN_HOOK)]),
+        ("POST", "/hooks/nowhere", [(None, Refusal.UNKNOWN_HOOK)]),
+        ("GET", "/", []),
+    ],
+)
+def test_what_was_meant_for_a_hook_is_told_though_it_was_no_event(
+    method: str, path: str, told: list[tuple[str | None, Refusal]]
+) -> None:
+    with listening() as heard:
+        heard.send(path, method=method)
+    assert heard.refused == told
+
+
+def test_a_connection_that_brings_no_http_is_told() -> None:
+    with listening(head_seconds=0.2) as heard:
+        assert heard.raw(b"\x16\x03\x01 a TLS client\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+        assert heard.raw(b"POST /hooks/quay HTTP/1.1\r\nX-A: ") == b""
+        with socket.create_connection(("127.0.0.1", heard.port), timeout=20):
+            pass  # as a load balancer looks whether anybody is there: nothing to tell
+        assert heard.send("/hooks/quay")[0] == 202
+    assert heard.refused == [(None, Refusal.MALFORMED), (None, Refusal.TOO_SLOW)]
+
+
+def test_a_body_that_is_no_http_is_told_once() -> None:
+    with listening() as heard:
+        head = b"POST /hooks/quay HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert heard.raw(head, b"no number\r\n").startswith(b"HTTP/1.1 400 ")
+        assert heard.send("/hooks/quay")[0] == 202
+    assert heard.refused == [(None, Refusal.MALFORMED)]
 
 
 def test_a_body_that_is_announced_too_large_is_refused_before_it_comes() -> None:
@@ -230,12 +288,41 @@ def test_only_so_many_are_read_at_a_time() -> None:
         for _ in threads:
             assert begun.acquire(timeout=20)
         status, headers, _ = heard.send("/hooks/quay")
+        assert heard.refused == [("quay", Refusal.BUSY)]
         go_on.set()
         for thread in threads:
             thread.join(20)
     assert (status, headers["retry-after"]) == (503, "1")
-    assert heard.refused == [("quay", Refusal.BUSY)]
     assert statuses == [202] * 32
+
+
+def test_slow_bodies_take_the_places_of_their_sender_and_hook_only() -> None:
+    with listening(patience=60.0) as heard, heard.slow_bodies("/hooks/quay", 32):
+        assert heard.send("/hooks/quay")[0] == 503
+        assert heard.send("/hooks/hub")[0] == 202
+        assert heard.send("/hooks/quay", whence="127.0.0.2")[0] == 202
+        assert heard.refused == [("quay", Refusal.BUSY)]
+
+
+def test_who_waits_for_a_body_too_long_gives_way() -> None:
+    with listening(patience=0.0) as heard, heard.slow_bodies("/hooks/quay", 32) as slow:
+        assert heard.send("/hooks/quay")[0] == 202
+        assert slow[0].recv(65536).startswith(b"HTTP/1.1 408 ")
+        slow[1].sendall(b"123456789")
+        assert slow[1].recv(65536).startswith(b"HTTP/1.1 202 "), "and nobody else"
+        assert heard.refused == [("quay", Refusal.TOO_SLOW)]
+
+
+def test_nobody_takes_all_connections() -> None:
+    with listening() as heard, contextlib.ExitStack() as held:
+        for _ in range(200):
+            held.enter_context(socket.create_connection(("127.0.0.1", heard.port), timeout=20))
+        status, headers, body = heard.send("/hooks/quay")
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert (headers["cache-control"], json.loads(body)) == ("no-store", {"error": "Service Unavailable"})
+        assert heard.send("/hooks/quay", whence="127.0.0.2")[0] == 202
+        crowded = [told for told in heard.refused if told == (None, Refusal.CROWDED)]
+        assert len(crowded) == 200 - 64 + 1
 
 
 def test_stopping_waits_for_no_sender() -> None:

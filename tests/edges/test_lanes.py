@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -164,3 +166,44 @@ def test_a_host_that_was_down_is_tried_with_one_job_before_all_others() -> None:
     assert not wait(futures, PATIENCE).not_done
     mine.close()
     timer.close()
+
+
+def test_urgent_questions_without_end_do_not_keep_others_from_their_lists() -> None:
+    gate = Gate()
+    with lane() as mine:
+        futures = [mine.submit(gate.job("begun"))]
+        assert gate.begun.acquire(timeout=PATIENCE)
+        futures += [mine.submit(gate.job(f"fact {i}"), asker="big", first=True) for i in range(100)]
+        futures += [mine.submit(gate.job(f"list {i}"), asker="small") for i in range(3)]
+        gate.open.set()
+        assert not wait(futures, PATIENCE).not_done
+    assert [gate.ran.index(f"list {i}") for i in range(3)] == [5, 10, 15]
+
+
+PROGRAM = """
+import threading, time
+from automator.edges.registry.budget import Budget
+from automator.edges.registry.lanes import Lane, Timer
+
+start, left = threading.Thread.start, [2]
+
+def poor(self):
+    if self.name.startswith("registry") and left[0]:
+        left[0] -= 1
+        raise RuntimeError("can't start new thread")
+    start(self)
+
+threading.Thread.start = poor
+budget = Budget("registry.test", 50.0, 1, time.monotonic)
+lane = Lane("registry.test", budget, 1, Timer())
+jobs = [lane.submit(budget.spend) for _ in range(300)]
+for job in jobs:
+    job.result(20)
+print("all done")
+"""
+
+
+def test_a_system_without_threads_for_a_while_stops_no_host_for_good() -> None:
+    """In a process of its own, whose system has none at first: neither for a job nor for the timer."""
+    ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60)
+    assert (ran.stdout, ran.returncode) == ("all done\n", 0), ran.stderr

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from automator.core.report import Outcome, Report
-from automator.edges.log import EventLog, configure, log_reason, log_report
+from automator.edges.log import EventLog, configure, log_reason, log_report, mask
 from automator.reasons import Status, reason
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -138,6 +138,62 @@ def test_no_secret_reaches_the_log(format: str) -> None:
     assert "hunter2" not in stream.getvalue()
     log.info("read", password_file="/run/secrets/token")
     assert "/run/secrets/token" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "GET https://x/hooks/hub?a=1&secret=hunter2&b=2 failed",
+            "GET https://x/hooks/hub?a=1&secret=***&b=2 failed",
+        ),
+        ("https://s3/b?X-Amz-Signature=hunter2&x=1", "https://s3/b?X-Amz-Signature=***&x=1"),
+        ("https://b/x?sv=1&sig=hunter2%3D: 403", "https://b/x?sv=1&sig=*** 403"),
+        ("https://r/token?access_token=hunter2", "https://r/token?access_token=***"),
+        ("to=https%3A%2F%2Fx%3Ftoken%3Dhunter2", "to=https%3A%2F%2Fx%3Ftoken%3D***"),
+        ('client_secret="hunter2 and more" left', "client_secret=*** left"),
+        ("X-Gitlab-Token: hunter2 hunter2", "X-Gitlab-Token: ***"),
+        ("x-webhook-secret: hunter2", "x-webhook-secret: ***"),
+        ("Private-Token: hunter2", "Private-Token: ***"),
+        ("X-Hub-Signature-256: sha256=hunter2", "X-Hub-Signature-256: ***"),
+        ("Set-Cookie: a=hunter2; Path=/", "Set-Cookie: ***"),
+        ("{'X-Gitlab-Token': 'hunter2', 'Accept': '*/*'}", "{'X-Gitlab-Token': '***', 'Accept': '*/*'}"),
+        ('Authorization: Digest username="hunter2", response="hunter2"', "Authorization: ***"),
+        ("Authorization: AWS4-HMAC-SHA256 Credential=hunter2, Signature=hunter2", "Authorization: ***"),
+        ("Proxy-Authorization: token hunter2", "Proxy-Authorization: ***"),
+        ("('Authorization', b'token hunter2') sent", "('Authorization', b'***') sent"),
+        ('curl -H "Authorization: my hunter2" https://x/', 'curl -H "Authorization: ***" https://x/'),
+        ("Authorization: hunter2\nAccept: x", "Authorization: ***\nAccept: x"),
+        (
+            '{"auth": "hunter2", "identitytoken": "hunter2", "email": ""}',
+            '{"auth": "***", "identitytoken": "***", "email": ""}',
+        ),
+    ],
+)
+def test_what_looks_secret_is_masked_in_any_text(text: str, shown: str) -> None:
+    assert mask(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization header missing",
+        "the secret shop/pull-secret: not found",
+        "cannot read the token: no such file",
+        'config=/etc/automator design=x token_file=/run/secrets/token secret_file = "/run/x"',
+        'WWW-Authenticate: Bearer realm="https://x/token",service="registry"',
+        "https://r/token?service=x&scope=repository:acme/web:pull",
+    ],
+)
+def test_words_about_secrets_stay_readable(text: str) -> None:
+    assert mask(text) == text
+
+
+@pytest.mark.parametrize(
+    "piece", ["a-", "x-", "authorization:", '"', '\\"', "https://", '"token": "', "secret="]
+)
+def test_masking_takes_no_longer_than_the_text_is_long(piece: str) -> None:
+    assert len(mask(piece * 30_000)) <= len(piece) * 60_000  # ends, rather than hanging until the time-out
 
 
 @pytest.mark.parametrize("format", ["json", "console"])

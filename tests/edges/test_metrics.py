@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from automator.core.report import Outcome, Report
 from automator.edges.metrics import Metrics
+from automator.edges.registry import Breaker, Standing
 from automator.reasons import Reason, Status, reason
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -79,6 +80,23 @@ def test_requests_are_read_when_asked() -> None:
     metrics = Metrics("1", lambda: requests)
     requests["ghcr.io"] = 7
     assert values(metrics)["automator_registry_requests_total", "ghcr.io"] == 7
+
+
+def test_how_registries_stand_is_read_when_asked() -> None:
+    standings: list[Standing] = []
+    metrics = Metrics("1", hosts=lambda: standings)
+    standings.append(Standing("down.test", Breaker.OPEN, None, None, 42.5, 7, "HTTP 503"))
+    standings.append(Standing("ghcr.io", Breaker.CLOSED, 60, 3, 0.0, 0, ""))
+    seen = {k: v for k, v in values(metrics).items() if k[0].startswith("automator_registry_")}
+    assert seen == {
+        ("automator_registry_up", "down.test"): 0,
+        ("automator_registry_wait_seconds", "down.test"): 42.5,
+        ("automator_registry_queued", "down.test"): 7,
+        ("automator_registry_up", "ghcr.io"): 1,
+        ("automator_registry_limit_remaining", "ghcr.io"): 3,
+        ("automator_registry_wait_seconds", "ghcr.io"): 0,
+        ("automator_registry_queued", "ghcr.io"): 0,
+    }
 
 
 def test_two_processes_worth_of_metrics_do_not_mix() -> None:

@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,11 +26,13 @@ from parts.registry import (
     USER,
     Behaviour,
     HostileServer,
+    Received,
     Reply,
     always,
     json_reply,
     refusal,
 )
+from parts.resolver import told_where
 
 from automator.core.reference import Repository
 from automator.edges import http
@@ -181,6 +184,7 @@ def test_which_proxy_the_environment_names(environment: dict[str, str], url: str
         ("example.com", "badexample.com", False),
         ("example.com:5000", "example.com:5000", True),
         ("example.com:5000", "example.com:5001", False),
+        ("example.com:443", "example.com", True),
         ("10.0.0.0/8", "10.1.2.3:5000", True),
         ("10.0.0.0/8", "11.1.2.3", False),
         ("10.1.2.3", "10.1.2.3", True),
@@ -213,7 +217,10 @@ def test_a_bundle_of_the_environment_replaces_the_usual_certificates(
 
 # -- addresses --------------------------------------------------------------------------------------
 
-GLOBAL = ["1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101", "2002:101:101::1"]
+GLOBAL = [
+    "1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101", "64:ff9b:1::101:101",
+    "2002:101:101::1",
+]  # fmt: skip
 PRIVATE = [
     "10.0.0.1",
     "172.16.0.1",
@@ -222,13 +229,18 @@ PRIVATE = [
     "64:ff9b::a00:1",
     "::ffff:10.0.0.1",
     "2002:a00:1::",
+    "64:ff9b:1::a00:1",
 ]
 NEVER = [
     "127.0.0.1", "127.8.8.8", "::1", "0.0.0.0", "::", "169.254.169.254", "fe80::1", "224.0.0.1", "ff02::1",
     "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::",
-    "100.100.100.200", "fd00:ec2::254",
+    "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe",
+    "::7f00:1", "::a9fe:a9fe", "::101:101", "64:ff9b:1::7f00:1", "64:ff9b:1::a9fe:a9fe",
+    "64:ff9b:1::a83f:8110",
+    # RFC 6052's forms for shorter prefixes: 169.254.169.254 in bytes 6, 7, 9, 10; then 7, 9-11; then 9-12
+    "64:ff9b:1:a9fe:a9:fe00:808:808", "64:ff9b:1:a9:fe:a9fe:808:808", "64:ff9b:1:0:a9:fea9:fe08:808",
 ]  # fmt: skip
-SPECIAL = ["100.64.0.1", "198.18.0.1", "240.0.0.1", "192.0.2.1", "2001:db8::1", "fec0::1", "::7f00:1"]
+SPECIAL = ["100.64.0.1", "198.18.0.1", "240.0.0.1", "192.0.2.1", "2001:db8::1", "fec0::1"]
 
 
 def test_which_addresses_may_be_called_unasked_and_which_where_a_registry_sends_us() -> None:
@@ -244,7 +256,12 @@ def test_which_addresses_may_be_called_unasked_and_which_where_a_registry_sends_
 @given(st.ip_addresses(v=4))
 def test_an_address_within_another_is_judged_as_itself(address: ipaddress.IPv4Address) -> None:
     packed = int(address)
-    forms = (0xFFFF << 32 | packed, 0x64FF9B << 96 | packed, 0x2002 << 112 | packed << 80)
+    forms = (
+        0xFFFF << 32 | packed,
+        0x64FF9B << 96 | packed,
+        0x64FF9B0001 << 80 | packed,
+        0x2002 << 112 | packed << 80,
+    )
     for form in map(ipaddress.IPv6Address, forms):
         assert http.is_global(form) == http.is_global(address), form
         assert http.is_elsewhere(form) == http.is_elsewhere(address), form
@@ -265,6 +282,33 @@ def test_a_kept_connection_is_no_way_round_the_address_rule(hostile: Hostile) ->
         assert caught.value.kind is http.Kind.ADDRESS
         assert ask(lambda _: True).status == 200
     assert len(server.received) == 2
+
+
+ASK_SLOWLY = """
+from datetime import UTC, datetime
+from automator.core.reference import Repository
+from automator.edges.registry import HostSettings, RegistryClient
+from automator.errors import RegistryError
+settings = HostSettings(insecure=True, connect_timeout={connect}, deadline={deadline})
+client = RegistryClient({{"slow.test": settings}})
+try:
+    print(*client.tags(Repository("slow.test", "a/b"), now=datetime(2026, 11, 21, tzinfo=UTC)).tags)
+except RegistryError as error:
+    print(error.reason.code)
+"""
+
+
+def test_a_slow_resolver_takes_no_time_from_connecting(hostile: Hostile) -> None:
+    server = hostile(always(LIST))
+    code = ASK_SLOWLY.format(connect=0.5, deadline=10)
+    assert told_where("slow.test", server.port, code, pause=0.6) == "1.0.0"
+
+
+def test_a_resolver_that_takes_all_of_the_time_is_a_timeout(hostile: Hostile) -> None:
+    server = hostile(always(LIST))
+    code = ASK_SLOWLY.format(connect=5, deadline=0.4)
+    assert told_where("slow.test", server.port, code, pause=1.0) == "registry/timeout"
+    assert server.received == []
 
 
 # -- answers ----------------------------------------------------------------------------------------
@@ -375,6 +419,61 @@ def test_a_server_that_is_silent_when_tls_begins_ends_at_the_time_limit(make_cli
         settings = replace(PLAIN, insecure=False, read_timeout=0.3, connect_timeout=0.3)
         error = refusal(lambda: tags(make_client(host, settings=settings), host))
     assert error.reason.code == "registry/timeout"
+
+
+def test_what_no_header_can_carry_is_not_quoted(hostile: Hostile) -> None:
+    server = hostile(always(LIST))
+    limits = http.Limits(2, 2, time.monotonic() + 5, 1000)
+    with http.new_session() as session:
+        for value in (
+            "Bearer secret\n",
+            "Bearer secret\r\nX: 1",
+            "Bearer secret\u2028",
+            "Bearer secret\ud800",
+        ):
+            headers = {"Authorization": value}
+            with pytest.raises(http.TransportError) as caught:
+                http.send(session, "GET", f"http://{server.host}/", headers=headers, limits=limits)
+            told = "".join(traceback.format_exception(caught.value))
+            assert caught.value.kind is http.Kind.BROKEN
+            assert "cannot carry" in caught.value.detail
+            assert "secret" not in told
+    assert server.received == []
+
+
+def test_an_address_without_a_path_is_called(hostile: Hostile, make_client: MakeClient) -> None:
+    storage = hostile(always(LIST))
+    location = f"http://{storage.host}?X-Amz-Signature=one"
+    server = hostile(always(Reply(307, b"", {"Location": location})))
+    assert tags(make_client(server.host, storage.host), server.host) == ("1.0.0",)
+    assert [(r.path, r.query) for r in storage.received] == [("/", {"X-Amz-Signature": "one"})]
+
+
+@pytest.mark.parametrize(
+    "rest", ["?X-Amz-Signature=secret", "#secret", "/x?X-Amz-Signature=secret", "/x y?secret"]
+)
+def test_a_signed_address_that_does_not_answer_is_told_by_its_host_alone(
+    hostile: Hostile, make_client: MakeClient, rest: str
+) -> None:
+    server = hostile(always(Reply(307, b"", {"Location": f"http://127.0.0.1:1{rest}"})))
+    error = refusal(lambda: tags(make_client(server.host, "127.0.0.1:1"), server.host))
+    assert "127.0.0.1:1" in str(error)
+    assert "secret" not in f"{error} {error.__cause__}"
+
+
+def test_a_token_service_without_a_path_is_asked(hostile: Hostile, make_client: MakeClient) -> None:
+    def behave(asked: Received) -> Reply:
+        if asked.path == "/":
+            return json_reply({"token": "t"})
+        if asked.headers.get("authorization") == "Bearer t":
+            return LIST
+        realm = f'Bearer realm="http://{asked.headers["host"]}",service="x"'
+        return Reply(401, b"", {"WWW-Authenticate": realm})
+
+    server = hostile(behave)
+    assert tags(make_client(server.host), server.host) == ("1.0.0",)
+    assert server.paths() == ["GET /v2/a/b/tags/list", "GET /", "GET /v2/a/b/tags/list"]
+    assert server.received[1].query["service"] == "x"
 
 
 def test_a_user_in_an_address_is_no_way_to_send_a_password() -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from parts.registry import (
     Behaviour,
     HostileServer,
@@ -20,6 +23,7 @@ from parts.registry import (
 
 from automator.core.reference import Image, Repository
 from automator.edges.registry import RegistryClient
+from automator.edges.registry.manifests import Malformed, read_config, read_manifest, read_tags
 
 BUILT = datetime(2026, 11, 20, 9, 14, 2, tzinfo=UTC)
 CREATED = "org.opencontainers.image.created"
@@ -128,6 +132,48 @@ def test_a_tag_that_moves_between_head_and_get_makes_no_liar(
     assert methods(server) == ["HEAD", "GET", "HEAD", "HEAD"]
 
 
+def head_useless(*names: str) -> Behaviour:
+    def behave(request: Received) -> Reply:
+        useless = any(f"/{name}/" in request.path for name in names)
+        good = Reply(200, b"", {"Docker-Content-Digest": digest_of(CHART.body)})
+        return CHART if request.method == "GET" else Reply(405) if useless else good
+
+    return behave
+
+
+def test_one_repository_with_a_lying_head_costs_the_others_nothing(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    def behave(request: Received) -> Reply:
+        said = LIE if "/liar/" in request.path else digest_of(CHART.body)
+        return Reply(200, b"", {"Docker-Content-Digest": said}) if request.method == "HEAD" else CHART
+
+    server = hostile(behave)
+    client = make_client(server.host)
+    client.digest(Repository(server.host, "a/liar"), "1.0.0")
+    client.image(Repository(server.host, "a/liar"), "1.0.0")
+    del server.received[:]
+    for name in ("a/liar", "a/b", "b/c"):
+        assert client.digest(Repository(server.host, name), "1.0.0") == digest_of(CHART.body)
+    assert methods(server) == ["GET", "HEAD", "HEAD"]
+
+
+def test_where_head_is_of_no_use_in_several_repositories_it_is_asked_in_no_other_for_an_hour(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    server = hostile(head_useless("r1", "r2", "r3", "r4"))
+    time = [0.0]
+    client = make_client(server.host, clock=lambda: time[0])
+    for name in ("r1", "r2", "r3"):
+        client.digest(Repository(server.host, f"a/{name}"), "1.0.0")
+    assert methods(server) == ["HEAD", "GET"] * 3
+    client.digest(Repository(server.host, "a/r4"), "1.0.0")
+    assert methods(server)[6:] == ["GET"]
+    time[0] += 3601
+    client.digest(Repository(server.host, "a/good"), "1.0.0")
+    assert methods(server)[7:] == ["HEAD"]
+
+
 # -- manifests --------------------------------------------------------------------------------------
 
 
@@ -185,6 +231,93 @@ def test_an_index_in_an_index_is_dated_by_the_image_in_it(hostile: Hostile, make
     server = hostile(lambda r: Reply(200, bodies[r.path.rpartition("/")[2]]))
     assert make_client(server.host).image(Repository(server.host, "a/b"), "1.0.0").built == BUILT
     assert len(server.received) == 4
+
+
+def test_a_copied_index_without_its_usual_image_is_dated_by_another(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    config = json.dumps({"created": "2026-11-20T09:14:02Z"}).encode()
+    image = json.dumps({"config": {"mediaType": CONFIG, "digest": digest_of(config)}}).encode()
+    entries = [
+        {"digest": digest, "platform": {"os": "linux", "architecture": architecture}}
+        for digest, architecture in ((digest_of(image), "arm64"), (LIE, "amd64"))
+    ]
+    bodies = {digest_of(config): config, digest_of(image): image}
+    bodies["1.0.0"] = json.dumps({"manifests": entries}).encode()
+
+    def behave(request: Received) -> Reply:
+        body = bodies.get(request.path.rpartition("/")[2])
+        return (
+            json_reply({"errors": [{"code": "MANIFEST_UNKNOWN"}]}, 404) if body is None else Reply(200, body)
+        )
+
+    server = hostile(behave)
+    client = make_client(server.host)
+    repository = Repository(server.host, "a/b")
+    assert client.image(repository, "1.0.0").built == BUILT
+    assert [r.path.rpartition("/")[2][:10] for r in server.received[:3]] == [
+        "1.0.0",
+        LIE[:10],
+        digest_of(image)[:10],
+    ]
+    assert len(server.received) == 4
+    del bodies[digest_of(image)]
+    error = refusal(lambda: client.image(repository, "1.0.0"))
+    assert error.reason.code == "registry/not-found"
+    assert LIE in str(error)
+
+
+@pytest.mark.parametrize("kind", [[], {}, 3, [OCI_IMAGE]])
+def test_a_media_type_that_is_no_text_is_none(
+    hostile: Hostile, make_client: MakeClient, kind: object
+) -> None:
+    whole = json_reply({"mediaType": kind, "config": {"mediaType": CONFIG, "digest": LIE}})
+    config = json_reply({"config": {"mediaType": kind, "digest": LIE}})
+    server = hostile(lambda r: whole if r.path.endswith("/whole") else config)
+    client = make_client(server.host)
+    repository = Repository(server.host, "a/b")
+    error = refusal(lambda: client.image(repository, "whole"))
+    assert error.reason.code == "registry/bad-answer"
+    assert "`mediaType`" in str(error)
+    assert client.image(repository, "config") == Image(digest_of(config.body), None, platforms=())
+
+
+def test_labels_and_platforms_that_no_file_can_hold_are_not_kept(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    labels = {"org.opencontainers.image.source": "https://x/\ud800"}
+    config = json.dumps(
+        {"os": 5, "architecture": "arm64", "variant": "v8", "config": {"Labels": labels}}
+    ).encode()
+    manifest = json_reply({"config": {"mediaType": CONFIG, "digest": digest_of(config)}})
+    server = hostile(lambda r: Reply(200, config) if "/blobs/" in r.path else manifest)
+    image = make_client(server.host).image(Repository(server.host, "a/b"), "1.0.0")
+    assert image.source == "https://x/?"
+    assert image.platforms == ()
+
+
+JSON = st.sampled_from(
+    [None, True, -1, 10**40, 0.5, "", "linux", "2026-11-20T09:14:02Z", LIE, [], {}, [{}], "\ud800"]
+)
+KEYS = {*("mediaType", "artifactType", "config", "manifests", "annotations", "layers", "schemaVersion")}
+KEYS |= {*("digest", "platform", "os", "architecture", "variant", "tags", "manifest", "tag", "timeCreatedMs")}
+KEYS |= {*("created", "Labels", CREATED, LIE)}
+
+
+def keyed(value: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, object]]:
+    """Objects with the keys that are read."""
+    return st.dictionaries(st.sampled_from(sorted(KEYS)), value, max_size=8)
+
+
+DEEP = JSON | keyed(JSON | keyed(JSON))
+SHAPED = keyed(DEEP | st.lists(DEEP, max_size=2))
+
+
+@given(SHAPED | JSON, st.sampled_from(["", OCI_INDEX, OCI_IMAGE]))
+def test_whatever_json_comes_it_is_read_or_refused(parsed: object, content_type: str) -> None:
+    for read in (lambda j: read_manifest(j, content_type), read_tags, read_config):
+        with suppress(Malformed):
+            read(parsed)
 
 
 def test_an_index_without_end_is_left_undated(hostile: Hostile, make_client: MakeClient) -> None:
@@ -281,7 +414,10 @@ def test_warnings_are_bounded(hostile: Hostile, make_client: MakeClient) -> None
             {"config": {}}, Warning=", ".join(f'299 - "{len(server.received)}-{i}"' for i in range(50))
         )
     )
-    client = make_client(server.host)
-    for _ in range(10):
+    other = hostile(always(json_reply({"config": {}}, Warning='299 - "of the other"')))
+    client = make_client(server.host, other.host)
+    for _ in range(5):
         client.image(Repository(server.host, "a/b"), "1.0.0")
-    assert len(client.warnings) == 200
+    assert len(client.warnings) == 50
+    client.image(Repository(other.host, "a/b"), "1.0.0")
+    assert client.warnings[50:] == ((other.host, "of the other"),)

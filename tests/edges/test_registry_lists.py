@@ -118,6 +118,164 @@ def test_dropped_tags_count_for_a_full_page(hostile: Hostile, make_client: MakeC
     assert "2.0.0" in found.tags
 
 
+def test_a_link_to_anything_but_a_next_page_says_nothing_of_the_end(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    pager = Pager(numbered(1001), links=False)
+
+    def behave(request: Received) -> Reply:
+        return replace(pager(request), headers={"Link": '</docs>; rel="help", <?last=0>; rel="first"'})
+
+    server = hostile(behave)
+    client = make_client(server.host)
+    for name in ("group/app", "group/web"):
+        assert len(client.tags(Repository(server.host, name), now=NOW).tags) == 1001
+    assert len(server.received) == 4
+
+
+# -- page sizes -------------------------------------------------------------------------------------
+
+
+def refuses_sizes(*names: str) -> Behaviour:
+    def behave(request: Received) -> Reply:
+        refused = "n" in request.query and any(f"/{name}/" in request.path for name in names)
+        return Reply(405) if refused else json_reply({"tags": ["1.0.0"]})
+
+    return behave
+
+
+def test_one_repository_that_refuses_a_page_size_changes_nothing_for_the_others(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    server = hostile(refuses_sizes("odd"))
+    client = make_client(server.host)
+    for name in ("a/odd", "a/b", "a/odd", "a/b"):
+        client.tags(Repository(server.host, name), now=NOW)
+    sized = [(r.path.split("/")[3], "n" in r.query) for r in server.received]
+    assert sized == [("odd", True), ("odd", False), ("b", True), ("odd", False), ("b", True)]
+
+
+def test_where_several_repositories_refuse_a_page_size_the_next_is_not_asked_for_an_hour(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    server = hostile(refuses_sizes("x1", "x2", "x3", "x4"))
+    time = [0.0]
+    client = make_client(server.host, clock=lambda: time[0])
+    for name in ("a/x1", "a/x2", "a/x3"):
+        client.tags(Repository(server.host, name), now=NOW)
+    assert len(server.received) == 6
+    client.tags(Repository(server.host, "a/x4"), now=NOW)
+    assert server.received[-1].query == {}
+    assert len(server.received) == 7
+    time[0] += 3601
+    client.tags(Repository(server.host, "a/x4"), now=NOW)
+    assert len(server.received) == 9
+
+
+def test_a_refusal_of_every_question_teaches_nothing_of_page_sizes(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    server = hostile(lambda _: Reply(405) if len(server.received) < 3 else json_reply({"tags": ["1.0.0"]}))
+    client = make_client(server.host)
+    repository = Repository(server.host, "a/b")
+    assert refusal(lambda: client.tags(repository, now=NOW)).reason.code == "registry/bad-answer"
+    client.tags(repository, now=NOW)
+    assert [r.query for r in server.received] == [{"n": "1000"}, {}, {"n": "1000"}]
+
+
+# -- unchanged lists --------------------------------------------------------------------------------
+
+
+class Validating:
+    """A registry that gives ETags to lists of tags, and 304 to whoever shows them."""
+
+    def __init__(self, *tags: str, etag: str = '"{}"') -> None:
+        self.tags = list(tags)
+        self.etag = etag
+
+    def __call__(self, request: Received) -> Reply:
+        etag = self.etag.format(len(self.tags))
+        if request.headers.get("if-none-match") == etag:
+            return Reply(304, b"", {"ETag": etag})
+        return json_reply({"tags": self.tags}, ETag=etag)
+
+
+def shown(server: HostileServer) -> list[str | None]:
+    return [r.headers.get("if-none-match") for r in server.received]
+
+
+def test_a_list_with_an_etag_is_not_sent_again_while_it_is_the_same(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    registry = Validating("1.0.0", "1.1.0")
+    server = hostile(registry)
+    client = make_client(server.host)
+    repository = Repository(server.host, "a/b")
+    first = client.tags(repository, now=NOW)
+    later = client.tags(repository, now=NOW + timedelta(minutes=1))
+    assert later.tags is first.tags
+    assert later.observed_at == NOW + timedelta(minutes=1)
+    registry.tags.append("1.2.0")
+    assert client.tags(repository, now=NOW).tags == ("1.0.0", "1.1.0", "1.2.0")
+    assert client.tags(repository, now=NOW).tags == ("1.0.0", "1.1.0", "1.2.0")
+    assert shown(server) == [None, '"2"', '"2"', '"3"']
+
+
+@pytest.mark.parametrize(
+    "registry",
+    [
+        Validating(*numbered(20)),  # perhaps a full page, which gets a link where its body stays the same
+        Validating("1.0.0", etag="no etag {}"),
+        Validating("1.0.0", etag='"' + "x" * 300 + '"'),
+    ],
+)
+def test_an_etag_that_may_not_mean_the_whole_list_is_not_used(
+    hostile: Hostile, make_client: MakeClient, registry: Validating
+) -> None:
+    server = hostile(registry)
+    client = make_client(server.host)
+    for _ in range(2):
+        client.tags(Repository(server.host, "a/b"), now=NOW)
+    assert shown(server) == [None, None]
+
+
+def test_an_etag_of_one_of_several_pages_is_not_used(hostile: Hostile, make_client: MakeClient) -> None:
+    pager = Pager(numbered(1001), links=True)
+
+    def behave(request: Received) -> Reply:
+        reply = pager(request)
+        return replace(reply, headers={**reply.headers, "ETag": '"page"'})
+
+    server = hostile(behave)
+    client = make_client(server.host)
+    for _ in range(2):
+        client.tags(Repository(server.host, "a/b"), now=NOW)
+    assert shown(server) == [None] * 4
+
+
+def test_an_unchanged_list_that_nobody_has_is_a_bad_answer(hostile: Hostile, make_client: MakeClient) -> None:
+    server = hostile(always(Reply(304)))
+    error = refusal(lambda: make_client(server.host).tags(Repository(server.host, "a/b"), now=NOW))
+    assert error.reason.code == "registry/bad-answer"
+
+
+def test_a_list_that_nobody_asked_for_in_a_day_is_forgotten(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    server = hostile(always(json_reply(google_list(3))))
+    client = make_client(server.host)
+    quiet, busy = (Repository(server.host, path) for path in ("p/quiet", "p/busy"))
+    tag = numbered(1)[0]
+    client.tags(quiet, now=NOW)
+    client.tags(busy, now=NOW)
+    assert client.listed(quiet, tag) is not None
+    client.tags(busy, now=NOW + timedelta(hours=20))
+    assert client.listed(quiet, tag) is not None
+    client.tags(busy, now=NOW + timedelta(hours=25))
+    assert client.listed(quiet, tag) is None
+    assert client.listed(busy, tag) is not None
+
+
 # -- pages that lie ---------------------------------------------------------------------------------
 
 
@@ -152,9 +310,32 @@ def test_all_pages_together_are_bounded(hostile: Hostile, make_client: MakeClien
     server = hostile(Pager(numbered(5000), links=True))
     client = make_client(server.host, limits=BodyLimits(pages=40_000))
     error = refusal(lambda: client.tags(Repository(server.host, "a/b"), now=NOW))
-    assert error.reason.code == "registry/pages"
+    assert error.reason.code == "registry/long-list"
     assert "40000 bytes" in str(error)
     assert len(server.received) < 5
+
+
+def test_many_small_pages_are_read_to_the_end(hostile: Hostile, make_client: MakeClient) -> None:
+    """Quay and others give a hundred tags at a time, however many are asked for."""
+    pager = Pager(numbered(20_100), links=True)
+    server = hostile(lambda r: pager(replace(r, query={**r.query, "n": "100"})))
+    found = make_client(server.host).tags(Repository(server.host, "a/b"), now=NOW)
+    assert found.tags == tuple(numbered(20_100))
+    assert len(server.received) == 201
+
+
+@pytest.mark.parametrize(("at_once", "pages"), [(5000, 1), (1000, 3)])
+def test_the_tags_of_a_list_are_bounded_and_the_error_says_what_helps(
+    hostile: Hostile, make_client: MakeClient, at_once: int, pages: int
+) -> None:
+    pager = Pager(numbered(5000), links=True)
+    server = hostile(lambda r: pager(replace(r, query={**r.query, "n": str(at_once)})))
+    client = make_client(server.host, limits=BodyLimits(tags=3500))
+    error = refusal(lambda: client.tags(Repository(server.host, "a/b"), now=NOW))
+    assert error.reason.code == "registry/long-list"
+    assert "more than 3500 tags" in str(error)
+    assert "delete tags" in error.reason.next_step
+    assert len(server.received) >= pages
 
 
 def test_a_cursor_without_end_is_refused(hostile: Hostile, make_client: MakeClient) -> None:
@@ -171,13 +352,47 @@ def test_a_cursor_without_end_is_refused(hostile: Hostile, make_client: MakeClie
         ('</v2/a/tags/list?next_page=gAAA%3D&n=100>; rel="next"', "next_page=gAAA%3D&n=100"),
         ("<https://evil.invalid/x?last=a,b>; rel=next", "last=a,b"),
         ('<?last=1>; rel="prev", <?last=3>; rel="last next"', "last=3"),
-        ('<?last=1>; REL="NEXT"', None),
+        ('<?last=1>; REL="NEXT"', "last=1"),
+        ("<?last=1>;rel='next'", "last=1"),
+        ("?last=1; rel=next", "last=1"),
+        ('<?n=2&last=a;b>; rel="next"', "n=2&last=a;b"),
+        ('<?last=1>; title="x=y; z, <\\">"; Rel="Next"', "last=1"),
+        ('<?last=1> ; foo; rel="next"; rel="prev"', "last=1"),
+        ('<?last=1>; rel="next"; title="without end', "last=1"),
+        ('<https://[x/?last=1#f>; rel="next"', "last=1"),
+        (', <?last=1>; rel="prev", , <?last=3>; rel="next",', "last=3"),
         ('<?last=1>; rel="prev"', None),
-        ("nonsense", None),
+        ('<https://a.invalid>; rel=preconnect, </help>; rel="help"', None),
+        ("", None),
+        (" , ", None),
     ],
 )
 def test_links_of_the_field(link: str, query: str | None) -> None:
     assert next_query(link) == query
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "nonsense",
+        "<?last=2.0.0>",
+        '<?last=2.0.0>; rel="next',
+        '<?last=2.0.0; rel="next"',
+        '<?last=2.0.0>, rel="next"',
+        '<?last=2.0.0>; rel="prev" x; rel="next"',
+        f'<?last=2.0.0&{"x" * 17_000}>; rel="next"',
+    ],
+)
+def test_a_link_that_cannot_be_read_is_an_error_and_not_the_end(
+    hostile: Hostile, make_client: MakeClient, link: str
+) -> None:
+    server = hostile(
+        lambda r: json_reply({"tags": ["3.0.0"]} if "last" in r.query else {"tags": ["1.0.0"]}, Link=link)
+    )
+    error = refusal(lambda: make_client(server.host).tags(Repository(server.host, "a/b"), now=NOW))
+    assert error.reason.code == "registry/pages"
+    assert "page 1 links to nonsense" in str(error)
+    assert len(server.received) == 1
 
 
 @given(st.text(max_size=300))

@@ -323,7 +323,9 @@ def renewed_after(body: dict[str, object], date: str = "") -> float:
         ({"expires_in": "300"}, 240),
         ({"expires_in": 0}, 48),
         ({"expires_in": -5}, 48),
-        ({"expires_in": 1e300}, 48),
+        ({"expires_in": 1e300}, 69120),  # a day, at the most
+        ({"expires_in": 86400}, 69120),
+        ({"expires_in": float("nan")}, 48),
         ({"expires_in": "soon"}, 48),
         ({"expires_in": None}, 48),
         # A token that the service kept for 100 seconds, by its own clock; ours does not count.

@@ -25,7 +25,8 @@ from parts.registry import (
 
 from automator.core.reference import TAG, Repository
 from automator.edges.registry import RegistryClient
-from automator.edges.registry.referrers import Referrer, fallback_tag
+from automator.edges.registry.manifests import Malformed
+from automator.edges.registry.referrers import Referrer, fallback_tag, read_referrers
 
 DIGEST = "sha256:" + "a" * 64
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -146,6 +147,79 @@ def test_a_repository_that_is_missing_says_nothing_of_the_api(
     assert client.referrers(Repository(server.host, "a/gone"), DIGEST) == ()
     assert len(client.referrers(Repository(server.host, "a/b"), DIGEST)) == 1
     assert server.paths()[-1] == f"GET /v2/a/b/referrers/{DIGEST}"
+
+
+def without_api(*names: str) -> Behaviour:
+    def behave(request: Received) -> Reply:
+        if any(f"/{name}/referrers/" in request.path for name in names):
+            return Reply(404, b"404 page not found")
+        return index(entry(1)) if "/referrers/" in request.path else Reply(404)
+
+    return behave
+
+
+def api_asked(server: HostileServer) -> int:
+    return sum("/referrers/" in r.path for r in server.received)
+
+
+def test_one_repository_without_the_api_hides_no_signature_of_another(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    server = hostile(without_api("old"))
+    client = make_client(server.host)
+    for name, number in (("a/old", 0), ("a/new", 1), ("b/new", 1), ("a/old", 0), ("a/new", 1)):
+        assert len(client.referrers(Repository(server.host, name), DIGEST)) == number
+    assert api_asked(server) == 4
+
+
+def test_where_several_repositories_lack_the_api_the_next_is_not_asked(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    server = hostile(without_api("r1", "r2", "r3", "r4"))
+    time = [0.0]
+    client = make_client(server.host, clock=lambda: time[0])
+    for name in ("r1", "r2", "r3", "r4", "r1"):
+        client.referrers(Repository(server.host, f"a/{name}"), DIGEST)
+    assert api_asked(server) == 3
+    time[0] += 3601
+    client.referrers(Repository(server.host, "a/r4"), DIGEST)
+    assert api_asked(server) == 4
+
+
+def test_an_api_that_answered_before_is_asked_again_after_a_404(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    gone = Reply(404, b"404 page not found")
+    server = hostile(
+        lambda r: gone if len(server.received) == 2 or "/manifests/" in r.path else index(entry(1))
+    )
+    client = make_client(server.host)
+    found = [len(client.referrers(Repository(server.host, "a/b"), DIGEST)) for _ in range(3)]
+    assert found == [1, 0, 1]
+
+
+def test_no_list_of_referrers_is_an_empty_one(hostile: Hostile, make_client: MakeClient) -> None:
+    server = hostile(always(json_reply({"schemaVersion": 2, "manifests": None}, Content_Type=INDEX)))
+    assert make_client(server.host).referrers(Repository(server.host, "a/b"), DIGEST) == ()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+ENTRIES = st.fixed_dictionaries(
+    {"digest": st.just(DIGEST) | JSON},
+    optional=dict.fromkeys(("mediaType", "artifactType", "annotations"), JSON),
+)
+
+
+@given(JSON | st.fixed_dictionaries({"manifests": st.lists(ENTRIES | JSON, max_size=3) | JSON}))
+def test_whatever_json_comes_for_referrers_it_is_read_or_refused(index: object) -> None:
+    try:
+        assert all(referrer.digest == DIGEST for referrer in read_referrers(index))
+    except Malformed:
+        return
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,24 @@ def test_a_ca_file_that_is_replaced_counts_from_then_on(
     assert f"ca_file {ca_file}: it holds no certificate in PEM" in str(error)
 
 
+def test_a_ca_file_that_is_replaced_counts_for_a_second_way_to_the_same_place_too(
+    serve: Serve, authority: Authority, tmp_path: Path
+) -> None:
+    nginx = serve(LISTS, certificate=authority.issue(["127.0.0.1"]))
+    ca_file = tmp_path / "trusted.pem"
+    shutil.copy(make_ca(tmp_path / "other").ca_file, ca_file)
+    settings = replace(STRICT, ca_file=str(ca_file))
+    client = RegistryClient({nginx.host: settings, "mirrored.test": replace(settings, address=nginx.host)})
+    assert refusal(lambda: tags(client, nginx.host)).reason.code == "registry/tls"
+
+    shutil.copy(authority.ca_file, tmp_path / "new")
+    (tmp_path / "new").replace(ca_file)
+    assert tags(client, "mirrored.test") == ("1.0.0",)
+    assert tags(client, nginx.host) == ("1.0.0",)
+    assert tags(client, "mirrored.test") == ("1.0.0",)
+    client.close()
+
+
 # -- who we are -------------------------------------------------------------------------------------
 
 

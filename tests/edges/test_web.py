@@ -5,9 +5,10 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
+from parts.registry import wait_until
 
 from automator.edges.web import Health, WebServer, make_app
 from automator.errors import ConfigError
@@ -144,6 +145,22 @@ def test_a_connection_of_which_no_request_comes_is_closed() -> None:
                 with suppress(ConnectionResetError):
                     assert idle.recv(1) == b""
         assert ask(server.port, "/healthz")[0] == 200
+    finally:
+        server.stop()
+
+
+def test_who_does_not_read_the_answer_is_left() -> None:
+    large = make_app(lambda: FINE, lambda: FINE, lambda: b"x" * 8_000_000)
+    server = WebServer(large, ("127.0.0.1", 0), whole_seconds=1.0)
+    server.start()
+    try:
+        with ExitStack() as held:
+            for _ in range(64):
+                idle = held.enter_context(socket.socket())
+                idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+                idle.connect(("127.0.0.1", server.port))
+                idle.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_until(lambda: ask(server.port, "/healthz")[0] == 200, "a place")
     finally:
         server.stop()
 

@@ -20,7 +20,7 @@ from parts import canaries
 
 from automator.config.outside import Sender as SenderName
 from automator.core.reference import Repository
-from automator.edges.webhook import BODY_LIMIT, SENDERS, Door, Event, Request, Result, read_event
+from automator.edges.webhook import BODY_LIMIT, SENDERS, Door, Event, Request, Result, ecr_aliases, read_event
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 SECRET = canaries.secret("of the hooks")
@@ -191,6 +191,24 @@ def test_a_ci_job_signs_what_it_sends_or_sends_the_secret(secret_file: Path) -> 
     assert read(named, body).code == "missing-signature"
 
 
+def test_a_byte_order_mark_is_no_part_of_the_secret(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b"\xef\xbb\xbfhunter2\r\n")
+    door = Door("hub", "dockerhub", str(file))
+    assert read(door, HUB_PUSH, query={"secret": "hunter2"}).code == "pushed"
+
+
+@pytest.mark.parametrize("sender", ["dockerhub", "cloudevents", "quay"])
+def test_where_a_signature_is_asked_for_the_secret_itself_opens_nothing(
+    secret_file: Path, sender: str
+) -> None:
+    door = Door("d", sender, str(secret_file), signed=True)
+
+    assert read(door, HUB_PUSH, query={"secret": SECRET}).code == "missing-signature"
+    if sender == "cloudevents":
+        assert read(door, HUB_PUSH, headers={"X-Webhook-Secret": SECRET}).code == "bad-signature"
+
+
 @pytest.mark.parametrize(
     "told",
     [
@@ -227,6 +245,32 @@ def test_a_body_made_to_be_slow_is_read_in_time(secret_file: Path) -> None:
     for body in (b'"' + b'\\"' * (BODY_LIMIT // 2 - 1), b'"\\' * (BODY_LIMIT // 2), b" " * BODY_LIMIT):
         # Quadratic work over a megabyte would outlast the time limit of the suite.
         assert read(door, body, headers={"X-Nexus-Webhook-Signature": "0" * 40}).code == "bad-signature"
+
+
+def test_white_space_is_left_out_of_a_nexus_body_of_a_usual_size_only(secret_file: Path) -> None:
+    door = Door("nexus", "nexus", str(secret_file), registries={"r": WEB.registry})
+    component = {"format": "docker", "name": WEB.path, "version": "1"}
+    for length, code in ((10_000, "pushed"), (100_000, "bad-signature")):
+        told = {
+            "action": "CREATED",
+            "repositoryName": "r",
+            "component": {**component, "x": ["1"] * (length // 5)},
+        }
+        compact = json.dumps(told, separators=(",", ":")).encode()
+        value = hmac.new(SECRET.encode(), compact, hashlib.sha1).hexdigest()
+        headers = {"X-Nexus-Webhook-Signature": value}
+
+        # What is signed as it came is read whatever its size.
+        assert read(door, compact, headers=headers).pushes
+        # Anybody may send what has to be compacted before it is known to be no signature.
+        assert read(door, json.dumps(told).encode(), headers=headers).code == code
+
+
+@pytest.mark.parametrize("value", ["", "0", "0" * 39, "0" * 41, "g" * 40, "é" * 40, " " * 40])
+def test_a_signature_that_cannot_be_one_is_refused(secret_file: Path, value: str) -> None:
+    door = Door("nexus", "nexus", str(secret_file))
+
+    assert read(door, b"{ }", headers={"X-Nexus-Webhook-Signature": value}).code == "bad-signature"
 
 
 # -- what may be asked ------------------------------------------------------------------------------
@@ -325,6 +369,144 @@ def test_the_usable_names_of_an_event_stay_when_others_are_dropped(secret_file: 
         ("acme/web", None),
         ("acme/api", "2"),
     ]
+
+
+GOOD = {"action": "push", "target": {"repository": "acme/web", "tag": "1"}, "request": {"host": WEB.registry}}
+NO_HOST = {"action": "push", "target": {"repository": "acme/x", "tag": "1", "url": "/v2/acme/x"}}
+GRID = "Microsoft.ContainerRegistry.ImagePushed"
+TOLD = {"specversion": "1.0", "type": "a.push", "id": "1", "source": "/x"}
+ECR_TOLD = {**TOLD, "type": "com.amazon.ecr.image.push"}
+ECR_ARN = "urn:aws:ecr:eu-west-1:123456789012:repository/acme/web"
+BATCH = {"Content-Type": "application/cloudevents-batch+json", "X-Webhook-Secret": SECRET}
+
+
+def harbor_push(*urls: object) -> dict[str, object]:
+    resources = [{"resource_url": url, "tag": "1"} for url in urls]
+    return {
+        "type": "PUSH_ARTIFACT",
+        "event_data": {"repository": {"repo_full_name": "acme/web"}, "resources": resources},
+    }
+
+
+@pytest.mark.parametrize(
+    ("sender", "mixed", "odd"),
+    [
+        ("distribution", {"events": [NO_HOST, GOOD]}, {"events": [NO_HOST]}),
+        (
+            "distribution",
+            {"events": [{**GOOD, "target": {"tag": "1"}}, GOOD]},
+            {"events": [NO_HOST, NO_HOST]},
+        ),
+        ("harbor", harbor_push("/x", f"{WEB}:1", None), harbor_push("/x")),
+        (
+            "cloudevents",
+            [
+                {**TOLD, "data": {"repository": "acme/x"}},
+                5,
+                {**TOLD, "data": {"repository": "acme/web", "registry": WEB.registry}},
+            ],
+            [{**TOLD, "data": {"repository": "acme/x"}}],
+        ),
+        ("cloudevents", [ECR_TOLD, {}, {**ECR_TOLD, "source": ECR_ARN}], [ECR_TOLD]),
+        (
+            "eventgrid",
+            [{"eventType": GRID, "data": NO_HOST}, {}, {"eventType": GRID, "data": GOOD}],
+            [{"eventType": GRID, "data": NO_HOST}],
+        ),
+        ("generic", {"images": [1, f"{WEB}:1"]}, {"images": [1]}),
+    ],
+)
+def test_an_odd_entry_costs_no_other_one(secret_file: Path, sender: str, mixed: object, odd: object) -> None:
+    door = Door("d", sender, str(secret_file))
+    headers = BATCH | {"Authorization": SECRET}
+
+    def came_to(body: object) -> Event:
+        return read(door, json.dumps(body).encode(), query={"secret": SECRET}, headers=headers)
+
+    event = came_to(mixed)
+
+    assert (event.result, event.status) == (Result.ACCEPTED, 202)
+    assert [push.repository.path for push in event.pushes] == ["acme/web"]
+    assert (came_to(odd).status, came_to(odd).code) == (400, "malformed-body")
+
+
+@pytest.mark.parametrize(
+    "host", ["index.docker.io", "registry-1.docker.io", "https://index.docker.io/v1/", "Docker.io"]
+)
+def test_docker_hub_is_one_registry_by_whichever_name_it_comes(secret_file: Path, host: str) -> None:
+    door = Door("ci", "generic", str(secret_file))
+    for told in (
+        {"repository": "nginx", "registry": host, "tag": "1"},
+        {"image": f"{host.lower().removeprefix('https://').removesuffix('/v1/')}/nginx:1"},
+    ):
+        event = read(door, json.dumps(told).encode(), headers={"Authorization": SECRET})
+        assert [str(push.repository) for push in event.pushes] == ["docker.io/library/nginx"]
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("eu-west-1", "dkr.ecr.eu-west-1.amazonaws.com"),
+        ("us-gov-west-1", "dkr.ecr.us-gov-west-1.amazonaws.com"),
+        ("cn-north-1", "dkr.ecr.cn-north-1.amazonaws.com.cn"),
+        ("eusc-de-east-1", "dkr.ecr.eusc-de-east-1.amazonaws.eu"),
+        ("us-iso-east-1", "dkr.ecr.us-iso-east-1.c2s.ic.gov"),
+        ("us-isob-east-1", "dkr.ecr.us-isob-east-1.sc2s.sgov.gov"),
+        ("eu-isoe-west-1", "dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk"),
+        ("us-isof-south-1", "dkr.ecr.us-isof-south-1.csp.hci.ic.gov"),
+    ],
+)
+def test_a_push_to_ecr_is_one_to_the_registry_of_its_partition(
+    secret_file: Path, region: str, host: str
+) -> None:
+    detail = {"action-type": "PUSH", "result": "SUCCESS", "repository-name": "acme/web", "image-tag": "1"}
+    event = {"source": "aws.ecr", "detail-type": "ECR Image Action", "account": "123456789012"}
+    body = json.dumps({**event, "region": region, "detail": detail}).encode()
+
+    got = read(Door("ecr", "ecr", str(secret_file)), body, headers={"X-Webhook-Secret": SECRET})
+
+    assert [str(push.repository) for push in got.pushes] == [f"123456789012.{host}/acme/web"]
+
+
+def test_only_registries_of_ecr_have_its_other_names() -> None:
+    named = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+    assert len({ecr_aliases(host) for host in ecr_aliases(named)}) == 1
+    assert named in ecr_aliases(named)
+    for other in (
+        "ghcr.io",
+        "public.ecr.aws",
+        f"{named}.evil.example",
+        f"{named}.cn",
+        "123456789012.dkr.ecr.cn-north-1.amazonaws.com",
+        "x.dkr.ecr.eu-west-1.amazonaws.com",
+    ):
+        assert ecr_aliases(other) == ()
+
+
+def test_an_image_of_gitea_that_has_no_tag_is_no_push(secret_file: Path) -> None:
+    package = {"type": "container", "name": "web", "owner": {"login": "acme"}}
+    package |= {"version": "sha256:" + "a" * 64, "html_url": "https://gitea.example.com/acme/-/packages"}
+    body = json.dumps({"action": "created", "package": package}).encode()
+    headers = {"X-Gitea-Event": "package", "X-Gitea-Signature": signature(body)}
+
+    event = read(Door("gitea", "gitea", str(secret_file)), body, headers=headers)
+
+    assert (event.status, event.code, event.pushes) == (200, "not-a-push", ())
+
+
+@pytest.mark.parametrize("url", ["acme/other:1", "other:1", "https://x.example/acme/other:1", ""])
+def test_a_package_url_of_github_without_a_host_is_not_taken_for_docker_hub(
+    secret_file: Path, url: str
+) -> None:
+    package = {"package_type": "CONTAINER", "name": "web", "owner": {"login": "Acme"}}
+    body = json.dumps(
+        {"action": "published", "package": {**package, "package_version": {"package_url": url}}}
+    ).encode()
+    headers = {"X-GitHub-Event": "package", "X-Hub-Signature-256": f"sha256={signature(body)}"}
+
+    event = read(Door("github", "github", str(secret_file)), body, headers=headers)
+
+    assert [str(push.repository) for push in event.pushes] == ["ghcr.io/acme/web"]
 
 
 def test_the_operators_host_counts_whatever_the_event_says(secret_file: Path) -> None:

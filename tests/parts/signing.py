@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from parts.platforms import push_blob, put_manifest
 from parts.registry import INDEX_TYPE
 
-from automator.core.cosign import BUNDLE, SIGNATURE_NOTE, SIMPLE_SIGNING, pre_authentication
+from automator.core.cosign import (
+    BUNDLE,
+    SIGNATURE_NOTE,
+    SIMPLE_SIGNING,
+    Checked,
+    Material,
+    PublicKey,
+    check,
+    pre_authentication,
+)
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -106,6 +116,11 @@ def message_bundle(key: PrivateKey, manifest: bytes) -> bytes:
             },
         }
     ).encode()
+
+
+def judged(materials: Iterable[Material], key: PublicKey, digest: str) -> Checked:
+    """What several signatures are worth."""
+    return reduce(lambda found, one: found.or_else(check(one, key, digest)), materials, Checked(False))
 
 
 # -- pushed -----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from automator.edges.http.probing import probe
 from automator.edges.http.sending import ERROR_BODY_LIMIT, USER_AGENT, Answer, Limits, send
 from automator.edges.http.sessions import new_session
 from automator.edges.http.trouble import Cause, Kind, TransportError
-from automator.edges.http.trust import Trust, TrustError
+from automator.edges.http.trust import Stamp, Trust, TrustError
 
 __all__ = [
     "ERROR_BODY_LIMIT",
@@ -23,6 +23,7 @@ __all__ = [
     "Kind",
     "Limits",
     "Outside",
+    "Stamp",
     "TransportError",
     "Trust",
     "TrustError",

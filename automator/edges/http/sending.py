@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import time
 import zlib
 from collections.abc import Mapping
@@ -17,7 +18,16 @@ from urllib3.response import BaseHTTPResponse
 from automator import __version__
 from automator.edges.http.addresses import AddressError, AddressRule
 from automator.edges.http.sessions import BoundedAdapter, split
-from automator.edges.http.trouble import Kind, TooLarge, TransportError, Unwanted, proxy_refusal, told
+from automator.edges.http.trouble import (
+    UNSENDABLE,
+    Kind,
+    NotHttp,
+    TooLarge,
+    TransportError,
+    Unwanted,
+    proxy_refusal,
+    told,
+)
 from automator.edges.http.watchdog import Watched
 
 USER_AGENT = f"automator/{__version__}"
@@ -26,6 +36,7 @@ CHUNK = 64 * 1024
 # identity: a compressed body hides its size, and a manifest's digest is over the bytes sent
 _HEADERS = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
 _ONCE = urllib3.Retry(total=False, redirect=False)  # errors as they are; trying again is the asker's to do
+_HOST_END = re.compile(r"[/\\?#\s]")
 _GZIP = frozenset({"gzip", "x-gzip"})
 
 
@@ -66,7 +77,7 @@ def send(
     used; behind a proxy only an address written in `url` can be asked about. Raises TransportError.
     """
     remaining = limits.ends_at - time.monotonic()
-    host = url.split("://", 1)[-1].split("/", 1)[0].rpartition("@")[2]
+    host = _host(url)
     if remaining <= 0:
         raise TransportError(Kind.TIMEOUT, "no time was left to ask", host)
     exchange = Watched(limits.ends_at, allowed)
@@ -101,7 +112,8 @@ def send(
             body = _body(response, limits.body, bodiless=method == "HEAD")
     except _FAILURES as error:
         kind, words, cause = told(error, expired=exchange.expired, begun=response is not None, proxy=proxy)
-        raise TransportError(kind, words, host, cause) from error
+        # Not chained where the chain quotes what was to be sent.
+        raise TransportError(kind, words, host, cause) from (None if words == UNSENDABLE else error)
     if exchange.expired:  # an answer without Content-Length looks complete when its socket is shut
         raise TransportError(Kind.TIMEOUT, "the answer did not end in time", host)
     if response.status == 407 and proxy is not None:
@@ -114,10 +126,16 @@ _FAILURES = (
     http.client.HTTPException,
     AddressError,
     TooLarge,
+    NotHttp,
     Unwanted,
     OSError,
     ValueError,
 )
+
+
+def _host(url: str) -> str:
+    """Whom `url` is about, to be told: without user, target or signature."""
+    return _HOST_END.split(url.split("://", 1)[-1], maxsplit=1)[0].rpartition("@")[2]
 
 
 def _with_form(

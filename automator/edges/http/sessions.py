@@ -20,19 +20,19 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
-    LocationParseError,
     NameResolutionError,
     NewConnectionError,
     ProxyError,
 )
 
 from automator.edges.http.addresses import Address, AddressError, literal
+from automator.edges.http.trouble import NotHttp
 from automator.edges.http.trust import Trust, tls_context
 from automator.edges.http.watchdog import current
 
 PLACES = 8
 """Origins that one session may call; it is meant for one."""
-_URL = re.compile(r"(https?)://([^/\\?#@\s]+)(/[^#]*)?(?:#.*)?", re.IGNORECASE)
+_URL = re.compile(r"(https?)://([^/\\?#@\s]+)([/?][^#]*)?(?:#.*)?", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -67,11 +67,12 @@ class Route(NamedTuple):
 
 
 def split(url: str) -> tuple[str, str, str]:
-    """Scheme, host with port, and target of `url`. Raises ValueError, also for a user in it."""
+    """Scheme, host with port, and target of `url`. Raises NotHttp, also for a user in it."""
     match = _URL.fullmatch(url)
     if match is None:
-        raise ValueError("that is no http address")
-    return match[1].lower(), match[2], match[3] or "/"
+        raise NotHttp("that is no http address")
+    target = match[3] or ""
+    return match[1].lower(), match[2], target if target.startswith("/") else f"/{target}"
 
 
 class BoundedAdapter(requests.adapters.HTTPAdapter):
@@ -87,7 +88,7 @@ class BoundedAdapter(requests.adapters.HTTPAdapter):
         super().__init__(pool_connections=PLACES, pool_maxsize=pool_size)
 
     def route(self, scheme: str, netloc: str) -> Route:
-        """The way to `netloc`, found once. Raises ValueError, urllib3's LocationParseError."""
+        """The way to `netloc`, found once. Raises NotHttp, urllib3's LocationParseError."""
         route = self._routes.get((scheme, netloc))
         if route is None:
             if len(self._routes) >= PLACES:
@@ -98,7 +99,7 @@ class BoundedAdapter(requests.adapters.HTTPAdapter):
     def _way(self, scheme: str, netloc: str) -> Route:
         url = urllib3.util.parse_url(f"{scheme}://{netloc}")
         if not url.host:
-            raise LocationParseError(netloc)
+            raise NotHttp(f"{netloc} names no host")
         place = (url.host, url.port or _PORTS[scheme], scheme)
         tls = {"ssl_context": self._tls or tls_context(Trust())} if scheme == "https" else None
         if self._proxy is None:
@@ -107,6 +108,11 @@ class BoundedAdapter(requests.adapters.HTTPAdapter):
         pool = manager.connection_from_host(*place, pool_kwargs=tls)
         forwards = f"{scheme}://{netloc}" if scheme == "http" else ""
         return Route(pool, forwards, literal(url.host))
+
+    def close(self) -> None:
+        """End what is kept open; a request under way ends by itself."""
+        self._routes.clear()
+        super().close()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         if self._tls is not None:
@@ -118,14 +124,14 @@ class BoundedAdapter(requests.adapters.HTTPAdapter):
         """The pools behind `proxy`, made once. Raises urllib3's ProxyError, without its user and password."""
         if not str(proxy).lower().startswith(("http://", "https://")):
             problem = "only http:// and https:// proxies are understood"
-            raise ProxyError(problem, ValueError(problem))
+            raise ProxyError(problem, NotHttp(problem))
         # A proxy is shown no client certificate, and checked even where its goal is not.
         tls = tls_context(self._proxy_trust)
         try:
             manager = super().proxy_manager_for(proxy, proxy_ssl_context=tls, **kwargs)
         except (HTTPError, ValueError):
             problem = "its address makes no sense"
-            raise ProxyError(problem, ValueError(problem)) from None  # the other one quotes the password
+            raise ProxyError(problem, NotHttp(problem)) from None  # the other one quotes the password
         manager.pool_classes_by_scheme = _POOLS
         return manager
 
@@ -164,17 +170,22 @@ class _Bounded(HTTPConnection):
         """Try the addresses of the host one after the other, all within the time for connecting."""
         self.peer = None
         host = self._dns_host.strip("[]")
-        timeout = self.timeout if isinstance(self.timeout, int | float) else 30.0
-        ends_at = time.monotonic() + timeout
         try:
             found = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except UnicodeError:
-            raise LocationParseError(f"{host}: a part of the name is empty or too long") from None
+            raise NotHttp(f"{host}: a part of the name is empty or too long") from None
+        timeout = self.timeout if isinstance(self.timeout, int | float) else 30.0
+        ends_at = time.monotonic() + timeout  # a slow resolver takes nothing away from connecting
+        exchange = current()
+        if exchange is not None:
+            ends_at = min(ends_at, exchange.ends_at)
         problem: Exception = OSError("it has no address")
         for left, (family, kind, protocol, _, place) in zip(range(len(found), 0, -1), found, strict=True):
-            share = max(0.0, ends_at - time.monotonic()) / left
+            share = (ends_at - time.monotonic()) / left
+            if share <= 0:
+                raise ConnectTimeoutError(self, "no time was left to connect") from problem
             try:
                 return self._dial(family, kind, protocol, place, share)
             except (OSError, AddressError) as error:

@@ -25,6 +25,7 @@ CLIENT_REFUSED = re.compile(
     "ALERT_(CERTIFICATE_(REQUIRED|UNKNOWN|EXPIRED|REVOKED)|BAD_CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)"
 )
 TUNNEL = re.compile(r"Tunnel connection failed: (\d{3}) ?(.*)", re.DOTALL)
+UNSENDABLE = "its address, or a header for it, holds characters that HTTP cannot carry"
 TLS_ALERT = r"\x15\x03"
 
 
@@ -70,6 +71,10 @@ class Unwanted(Exception):
     """An answer in a form that was not asked for."""
 
 
+class NotHttp(Exception):
+    """An address that no request can go to."""
+
+
 Told = tuple[Kind, str, Cause | None]
 
 
@@ -87,6 +92,8 @@ def told(error: BaseException, *, expired: bool, begun: bool, proxy: str | None)
             return Kind.ADDRESS, str(error), None
         case _ if expired:
             return Kind.TIMEOUT, "the answer did not end in time", None
+        case _ if _is_quoting(inner):
+            return Kind.BROKEN, UNSENDABLE, None
         case _, http.client.LineTooLong():
             return Kind.TOO_LARGE, "a line of its head is too long", None
         case _, http.client.HTTPException(args=(str(words), *_)) if "headers" in words:
@@ -138,6 +145,11 @@ def _unreached(error: BaseException, inner: BaseException) -> Told:
         case urllib3.exceptions.ProtocolError(), _:
             return Kind.UNREACHABLE, _words(inner), None
     return Kind.BROKEN, _words(inner), None
+
+
+def _is_quoting(error: BaseException) -> bool:
+    """Whether the text of `error` holds what was to be sent: a header with its token, a signed address."""
+    return isinstance(error, ValueError | http.client.InvalidURL) and not isinstance(error, OSError)
 
 
 def _tls(error: ssl.SSLError) -> Told:

@@ -9,22 +9,29 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urldefrag, urlencode, urljoin, urlsplit
 
 from automator.edges.http import Answer
-from automator.edges.registry.credentials import Credential, Secret
+from automator.edges.registry.credentials import TOKEN_USER, Credential, Secret
 
 CLIENT_ID = "automator"
 DEFAULT_LIFE = 60.0  # seconds, where the service does not say (token.md)
 LONGEST_LIFE = 24 * 3600.0
 RENEW_AT = 0.8  # of a token's life
+WITHOUT_POST = 3600.0
+"""Seconds for which a service that refused the POST is believed."""
+CHALLENGE_LIMIT = 16 * 1024
+"""Characters of a WWW-Authenticate header that are read."""
+REALM_LIMIT = 4096
 SCOPE_LIMIT = 1000
 TOKEN_LIMIT = 64 * 1024  # characters; more fits into no header
 
@@ -49,28 +56,28 @@ class Challenge:
 def parse_challenges(header: str) -> tuple[Challenge, ...]:
     """The challenges of a WWW-Authenticate header, several lines of which are joined by commas.
 
-    What cannot be read ends the list; what was read before it counts.
+    What cannot be read ends the list, as `CHALLENGE_LIMIT` does; what was read before it counts.
     """
-    found: list[Challenge] = []
+    header = header[:CHALLENGE_LIMIT]
+    found: list[tuple[str, list[tuple[str, str]]]] = []
     at = 0
     while at < len(header):
         if header[at] in ", \t":
             at += 1
         elif found and (match := _PARAMETER.match(header, at)):
-            name, value = match[1].lower(), _unquoted(match[2])
-            found[-1] = Challenge(found[-1].scheme, (*found[-1].params, (name, value)))
+            found[-1][1].append((match[1].lower(), _unquoted(match[2])))
             at = match.end()
         elif match := _SCHEME.match(header, at):
-            found.append(Challenge(match[1].lower()))
+            found.append((match[1].lower(), []))
             at = match.end()
             word = _TOKEN68.match(header, at)
             # `Negotiate, Basic`: a comma follows, so the next word is a scheme of its own
             if word and header[at - 1] in " \t":
-                found[-1] = Challenge(found[-1].scheme, (("token68", word[1]),))
+                found[-1][1].append(("token68", word[1]))
                 at = word.end()
         else:
             break
-    return tuple(found)
+    return tuple(Challenge(scheme, tuple(params)) for scheme, params in found)
 
 
 def _unquoted(text: str) -> str:
@@ -97,11 +104,14 @@ def token_service(challenge: Challenge, request_url: str, path: str) -> TokenSer
 
     Only `pull` is ever asked for, whatever the challenge wants.
     """
-    realm = urljoin(request_url, challenge.get("realm") or "")
-    parts = urlsplit(realm)
-    if not challenge.get("realm") or parts.scheme not in ("https", "http") or not parts.hostname:
+    named = challenge.get("realm") or ""
+    try:
+        realm = urldefrag(urljoin(request_url, named)).url
+        parts = urlsplit(realm)
+        usable = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # `https://[x/token`, `https://x:port/token`
         return None
-    if parts.username or parts.password:
+    if not named or not usable or len(realm) > REALM_LIMIT or parts.username or parts.password:
         return None
     scope = (challenge.get("scope") or "").strip()
     service = challenge.get("service")
@@ -135,9 +145,11 @@ def token_request(
 ) -> TokenRequest:
     """What to send to `service` for a token of `scope`; without credential an anonymous one.
 
-    Without `oauth` an identity token is sent as a password.
+    Without `oauth` the identity token of a named user is sent as a password. One without a user is good
+    for the POST alone.
     """
-    if oauth and credential is not None and credential.kind is Secret.IDENTITY:
+    is_identity = credential is not None and credential.kind is Secret.IDENTITY
+    if credential is not None and is_identity and (oauth or not is_named(credential)):
         form = {
             "grant_type": "refresh_token",
             "client_id": CLIENT_ID,
@@ -155,6 +167,11 @@ def token_request(
     joint = "&" if urlsplit(service.realm).query else "?"
     headers = {} if credential is None else {"Authorization": basic(credential)}
     return TokenRequest("GET", service.realm + joint + urlencode(query), headers, None)
+
+
+def is_named(credential: Credential) -> bool:
+    """Whether the user name is a user's, not Docker's mark for an identity token."""
+    return credential.username not in ("", TOKEN_USER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +202,7 @@ def _life(body: Mapping[str, object], answer: Answer) -> float:
     told = body.get("expires_in")
     if isinstance(told, str) and told.isascii() and told.isdigit():
         told = int(told[:9])
-    life = float(told) if isinstance(told, int | float) and 0 < told < LONGEST_LIFE else DEFAULT_LIFE
+    life = float(min(told, LONGEST_LIFE)) if isinstance(told, int | float) and told > 0 else DEFAULT_LIFE
     try:
         issued = datetime.fromisoformat(str(body.get("issued_at")))
         sent = parsedate_to_datetime(answer.headers.get("Date", ""))
@@ -199,35 +216,49 @@ TokenKey = tuple[TokenService, str, Credential | None]
 
 
 class TokenCache:
-    """Tokens by (service, scope, credential); one request at a time for each."""
+    """Tokens by (service, scope, credential); one request at a time for each. `clock` is monotonic."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._tokens: dict[TokenKey, Token] = {}
-        self._fetching: dict[TokenKey, threading.Lock] = {}
-        self._without_post: set[str] = set()
+        self._fetching: dict[TokenKey, Future[Token]] = {}
+        self._without_post: dict[str, float] = {}
 
     def get(self, key: TokenKey, fetch: Callable[[], Token]) -> Token:
-        """The token kept for `key`, else the one that `fetch` brings; its errors pass through."""
+        """The token kept for `key`, else the one that `fetch` brings. Its errors pass through, to all
+        who waited for it."""
         with self._lock:
-            kept = self._tokens.get(key)
-            if kept is not None and time.monotonic() < kept.renew_at:
+            kept = self._kept(key)
+            if kept is not None:
                 return kept
-            fetching = self._fetching.setdefault(key, threading.Lock())
-        with fetching:
+            flight = self._fetching.get(key)
+            if flight is None:
+                mine = self._fetching[key] = Future()
+        if flight is not None:
+            return flight.result()
+        try:
+            token = fetch()
+        except BaseException as e:
             with self._lock:
-                again = self._tokens.get(key)
-                if again is not None and again is not kept and time.monotonic() < again.renew_at:
-                    return again
-            try:
-                token = fetch()
-            finally:
-                with self._lock:
-                    self._fetching.pop(key, None)
-            with self._lock:
-                self._drop_expired()
-                self._tokens[key] = token
-            return token
+                del self._fetching[key]
+            mine.set_exception(e)
+            raise
+        with self._lock:
+            self._drop_expired()
+            self._tokens[key] = token
+            del self._fetching[key]
+        mine.set_result(token)
+        return token
+
+    def kept(self, key: TokenKey) -> Token | None:
+        """The token kept for `key`, if there is one that need not be renewed."""
+        with self._lock:
+            return self._kept(key)
+
+    def _kept(self, key: TokenKey) -> Token | None:
+        token = self._tokens.get(key)
+        return token if token is not None and time.monotonic() < token.renew_at else None
 
     def drop(self, key: TokenKey, token: Token) -> None:
         """Forget `token` if it is still the one kept for `key`: the registry refused it."""
@@ -238,12 +269,12 @@ class TokenCache:
     def takes_post(self, realm: str) -> bool:
         """Whether a service may know the POST of oauth.md."""
         with self._lock:
-            return realm not in self._without_post
+            return self._clock() >= self._without_post.get(realm, -math.inf)
 
     def refuses_post(self, realm: str) -> None:
-        """It said that it does not."""
+        """It said that it does not; that counts for a while."""
         with self._lock:
-            self._without_post.add(realm)
+            self._without_post[realm] = self._clock() + WITHOUT_POST
 
     def _drop_expired(self) -> None:
         now = time.monotonic()

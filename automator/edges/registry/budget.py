@@ -26,6 +26,12 @@ BURST_SECONDS = 5.0
 """Requests of so many seconds may be sent at once after a rest."""
 FAILURES = 3
 """Failures in a row after which a host counts as down."""
+TRY_SECONDS = 2.0
+"""Bad answers that are no further apart are one failure: an attempt and those made again at once."""
+WELL_SECONDS = 900.0
+"""For so long after a good answer for a repository, what others of the host meet is their own trouble."""
+KEPT = 10_000
+"""Repositories of which it is kept when they were answered well."""
 FIRST_REST, LONGEST_REST = 2.0, 180.0
 """Seconds that a host is left alone when it is found down, and in the end; doubled each time."""
 FIRST_QUIET, LONGEST_QUIET = 5.0, 300.0
@@ -59,6 +65,11 @@ class Standing(NamedTuple):
     """Questions that wait for their turn."""
     problem: str
     """Why the host is left alone; empty where it is not."""
+
+    @property
+    def is_up(self) -> bool:
+        """False while it is left alone because it failed, or tried again."""
+        return self.breaker is Breaker.CLOSED
 
 
 class HostResting(RegistryError):
@@ -130,9 +141,16 @@ class Budget:
         self._failures = 0
         self._failing: set[str] = set()
         """Repositories that failed since the last good answer."""
+        self._bad_tries = 0
+        """Failures in a row, of whatever repository, each at another time."""
+        self._bad_at = -math.inf
+        self._well_at: dict[str, float] = {}
+        """When a repository was answered well for the last time."""
         self._rests = 0
         self._resting_until = -math.inf
-        self._is_probed = False
+        self._prober: int | None = None
+        """The thread whose question tries how a host is that was down. A question begins and ends on
+        one thread: what another one still meets belongs to an older question."""
         self._problem = ""
 
     # -- the rate ----------------------------------------------------------------------------------
@@ -170,11 +188,12 @@ class Budget:
     def admit(self, kind: str, method: str) -> Pause | None:
         """Why a question must not be asked now; None makes it the probe of a host that was down.
 
-        Each admitted question must end in `answered`, `failed` or `given_up`.
+        Each admitted question must end in `answered`, `failed` or `given_up`, on the same thread. One
+        that is part of a probe is admitted with it.
         """
         with self._lock:
-            now = self._clock()
-            if self._rests and (now < self._resting_until or self._is_probed):
+            now, me = self._clock(), threading.get_ident()
+            if self._rests and (now < self._resting_until or self._prober not in (None, me)):
                 left = max(self._resting_until - now, FIRST_REST)
                 return Pause(True, left, self._problem)
             quiet = self._quiet.get(kind)
@@ -182,7 +201,7 @@ class Budget:
                 until = quiet.until if method == "HEAD" else max(quiet.until, quiet.pulls_until)
                 if until > now:
                     return Pause(False, until - now, "not asked, it wanted to be left alone")
-            self._is_probed = self._rests > 0
+            self._prober = me if self._rests else None
             return None
 
     def heard(self, kind: str, headers: Mapping[str, str]) -> None:
@@ -219,43 +238,71 @@ class Budget:
 
     # -- the breaker -------------------------------------------------------------------------------
 
-    def answered(self, kind: str, *, is_refusal: bool = False) -> None:
-        """The host works. `is_refusal`: it refused for too many requests."""
+    def answered(self, kind: str, *, is_refusal: bool = False, repository: str = "") -> None:
+        """The host works. `is_refusal`: it refused for too many requests. `repository`: the one it has
+        answered for, where that says that others could be answered too."""
+        if repository:
+            if len(self._well_at) >= KEPT:
+                self._well_at = {}
+            self._well_at[repository] = self._clock()
         if not (self._failures or self._failing or self._rests or self._quiet):
             return  # nearly always
         with self._lock:
-            self._failures = self._rests = 0
+            self._failures = self._rests = self._bad_tries = 0
+            self._bad_at = -math.inf
             self._failing.clear()
-            self._is_probed = False
+            self._prober = None
             quiet = self._quiet.get(kind)
             if quiet is not None and not is_refusal:
                 quiet.refusals = 0
 
     def failed(self, repository: str, problem: str, *, of_host: bool) -> None:
         """No good answer. `of_host`: it was not reached at all; else the fault may be of this repository
-        alone, and counts once for it."""
+        alone: it counts once for it, and again at each later try where no other one is answered."""
         with self._lock:
+            now = self._clock()
+            was_probe = self._gives_up_probe()
             if of_host:
                 self._failures += 1
             else:
                 self._failing.add(repository)
-            was_probe, self._is_probed = self._is_probed, False
-            count = max(self._failures, len(self._failing))
-            if not was_probe and (count < FAILURES or self._rests):
+            if now - self._bad_at >= TRY_SECONDS:
+                self._bad_tries += 1
+                self._bad_at = now
+            if not (was_probe if self._rests else self._is_down(now)):
                 return
             rest = self._grown(FIRST_REST, LONGEST_REST, self._rests)
             self._rests += 1
-            self._resting_until = self._clock() + rest
+            self._resting_until = now + rest
             self._problem = one_line(problem)
+
+    def _is_down(self, now: float) -> bool:
+        """Whether so much failed that it is no repository's own trouble."""
+        if max(self._failures, len(self._failing)) >= FAILURES:
+            return True
+        return self._bad_tries >= FAILURES and not any(
+            now - at < WELL_SECONDS
+            for repository, at in self._well_at.copy().items()
+            if repository not in self._failing
+        )
 
     def given_up(self) -> None:
         """An admitted question was not asked after all."""
         with self._lock:
-            self._is_probed = False
+            self._gives_up_probe()
+
+    def _gives_up_probe(self) -> bool:
+        """Whether this thread's question was the probe; it is so no longer."""
+        if self._prober != threading.get_ident():
+            return False
+        self._prober = None
+        return True
 
     def is_failing(self) -> bool:
-        """Whether it was not reached at the last attempt: then a second one at once is a waste."""
-        return self._failures > 0 or self._rests > 0
+        """Whether the last try brought nothing: then a second attempt at once is a waste."""
+        if self._failures > 0 or self._rests > 0:
+            return True
+        return self._bad_tries > 1 or (self._bad_tries == 1 and self._clock() - self._bad_at >= TRY_SECONDS)
 
     def _grown(self, first: float, longest: float, times: int) -> float:
         """Twice as long each time, and never at the same time as everybody else."""
@@ -284,7 +331,9 @@ class Budget:
 
 # -- headers ------------------------------------------------------------------------------------------
 
-_ITEM = re.compile(r"[,;]?\s*(r|t|q|w)\s*=\s*(\d{1,15})")
+_QUOTED = re.compile(r'"[^"]*"')
+_NAMES = {"limit": "q", "remaining": "r", "reset": "t"}
+"""Of an older draft, by those of the newer one."""
 
 
 def told_limit(headers: Mapping[str, str]) -> Told | None:
@@ -315,13 +364,34 @@ def told_limit(headers: Mapping[str, str]) -> Told | None:
 
 
 def _told_in_one(text: str) -> Told | None:
+    """The `RateLimit` field: of several policies, the one of which least is left; of those the longest.
+    An older draft has one, its parts apart by commas: `limit=100, remaining=50, reset=5`."""
     if not text or len(text) > 1000:
         return None
-    found = {key: int(value) for key, value in _ITEM.findall(text)}
-    if "r" not in found:
-        return None
-    wait = min(float(found["t"]), LONGEST_TOLD) if "t" in found else SHORTEST_WINDOW
-    return Told(found.get("q"), found["r"], wait, False)
+    bare = _QUOTED.sub("", text)
+    policies = [_parts(part) for part in bare.split(",")]
+    found = [policy for policy in policies if "r" in policy]
+    if len(found) == 1 and len(found[0]) == 1:
+        found = [{key: value for policy in policies for key, value in policy.items()}]
+    told = [_told_of(policy) for policy in found]
+    return min(told, key=lambda one: (one.remaining, -one.wait), default=None)
+
+
+def _told_of(policy: Mapping[str, int]) -> Told:
+    wait = min(float(policy["t"]), LONGEST_TOLD) if "t" in policy else SHORTEST_WINDOW
+    return Told(policy.get("q"), policy["r"], wait, False)
+
+
+def _parts(text: str) -> dict[str, int]:
+    """`;r=0;t=30`, as numbers; what is no number, or has another name, is left out."""
+    found = {}
+    for part in text.split(";"):
+        key, _, value = part.partition("=")
+        number = _number(value)
+        if number is not None:
+            name = key.strip().lower()
+            found[_NAMES.get(name, name)] = number
+    return found
 
 
 def _number(text: str) -> int | None:
@@ -330,8 +400,9 @@ def _number(text: str) -> int | None:
 
 
 def _window(text: str) -> int | None:
-    found = {key: int(value) for key, value in _ITEM.findall(text[:1000])}
-    return found.get("w")
+    """The first one: `100;w=21600`, `100, 100;w=60`."""
+    policies = (_parts(part) for part in text[:1000].split(","))
+    return next((policy["w"] for policy in policies if "w" in policy), None)
 
 
 def _share(window: int | None, limit: int | None) -> float:
@@ -350,6 +421,6 @@ def _until_time(text: str, headers: Mapping[str, str]) -> float | None:
         return min(float(number), LONGEST_TOLD)
     try:
         at = parsedate_to_datetime(headers.get("Date", "")).timestamp()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return SHORTEST_WINDOW
     return min(max(number - at, 1.0), LONGEST_TOLD)

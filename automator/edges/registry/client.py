@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, TypeVar
 
 from automator.core.reference import Image, Repository, TagList
@@ -28,6 +29,9 @@ from automator.edges.registry.taglists import Known, TagQuestion
 from automator.reasons import one_line
 
 INSIDE = http.Outside()
+KEPT = timedelta(days=1)
+"""How long a list is kept that nobody asks for any more."""
+LISTS_LIMIT = 10_000
 T = TypeVar("T")
 
 
@@ -36,7 +40,8 @@ class RegistryClient:
 
     `hosts` holds the declared hosts (`localhost:5000`, `docker.io`); any other host is called with
     the default settings and only on a public address. `outside` has the proxies and
-    certificates that the environment names. `page_limit` bounds the pages of one tag list.
+    certificates that the environment names. `page_limit` bounds the pages of one tag list that
+    have next to no tags; `limits` bounds those that have.
     `warned` is told, once each, what a host's `Warning` headers say: (host, one line of text).
     """
 
@@ -109,7 +114,7 @@ class RegistryClient:
         """All tags of `repository`, seen at `now`; or, where somebody saw them after `since`, those.
 
         An answer equal to the last one gives the same tags object, unparsed. Raises RegistryError
-        when any page fails, is repeated, or when there are more than `page_limit`.
+        when any page fails, is repeated, or when there are more than the limits permit.
         """
         seen = self._last.get(repository)
         if since is not None and seen is not None and seen.list.observed_at > since:
@@ -121,9 +126,17 @@ class RegistryClient:
                 exchange, host, repository, self._learnt, self._page_limit, self._limits, last
             )
             found = question.answer(now)
-        with self._lock:
-            self._last[repository] = found
+        self._keep(repository, found, now)
         return found.list
+
+    def _keep(self, repository: Repository, found: Known, now: datetime) -> None:
+        """Keep a list for the next time, and no list that nobody asked for in a day."""
+        with self._lock:
+            self._last.pop(repository, None)
+            self._last[repository] = found
+            old = [r for r, known in islice(self._last.items(), 10) if now - known.list.observed_at > KEPT]
+            for forgotten in old or list(self._last)[: max(0, len(self._last) - LISTS_LIMIT)]:
+                del self._last[forgotten]
 
     def listed(self, repository: Repository, tag: str) -> Image | None:
         """What the last tag list itself told of `tag`: no request. None for most registries; Google's
@@ -139,15 +152,14 @@ class RegistryClient:
         """
         with self._call(repository) as exchange:
             content = Content(exchange, repository, self._limits)
-            host = repository.registry
-            if self._learnt.heads_are_useless(host):
+            if self._learnt.heads_are_useless(repository):
                 return content.manifest(tag)[0]
             said = content.head(tag)
             if said is None:
                 digest, _ = content.manifest(tag)
-                self._learnt.head_lied(host)
+                self._learnt.head_lied(repository)
                 return digest
-            self._learnt.head_told(host, repository, tag, said)
+            self._learnt.head_told(repository, tag, said)
             return said
 
     def image(
@@ -164,7 +176,7 @@ class RegistryClient:
             said = self._learnt.last_head(repository, tag)
             if said not in (None, digest) and content.head(tag) == said:
                 # The same tag, asked at once: HEAD still says what GET does not serve.
-                self._learnt.head_lied(repository.registry, proven=True)
+                self._learnt.head_lied(repository, proven=True)
             remembered = known(digest)
             if remembered is not None:
                 return remembered

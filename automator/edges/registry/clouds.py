@@ -13,7 +13,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from automator.edges import http
 from automator.edges.registry import failures
-from automator.edges.registry.credentials import Credential, Secret, normal_host
+from automator.edges.registry.credentials import Credential, Secret, normal_host, unusable
 from automator.errors import RegistryError
 from automator.reasons import Reason, one_line, reason
 
@@ -51,6 +51,7 @@ GOOGLE_USER = "oauth2accesstoken"
 GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 GOOGLE_LIFE = 3600.0
 
+_AZURE = re.compile(r"(?:[a-z0-9-]+\.)+azurecr\.(?:io|cn|us)", re.ASCII)
 AZURE_USER = "00000000-0000-0000-0000-000000000000"
 AZURE_SCOPE = "https://containerregistry.azure.net/.default"
 AZURE_LIFE = 3 * 3600.0
@@ -83,6 +84,7 @@ class CloudLogin:
     `fresh_seconds`. A failure is kept for 30 seconds. Threads that ask for one host at the same time
     share one login. `seconds` bounds each step at the cloud. `trust` and `outside` are for what is asked
     of the registry itself; the packages of the clouds look at the environment, as their users expect.
+    `azure_hosts` are trusted as Azure's own wherever they are: stand-ins for it.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class CloudLogin:
         fresh_seconds: float = FRESH_SECONDS,
         trust: http.Trust | None = None,
         outside: http.Outside | None = None,
+        azure_hosts: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cloud: Cloud = cloud
@@ -100,6 +103,7 @@ class CloudLogin:
         self._fresh_seconds = fresh_seconds
         self._trust = trust or http.Trust()
         self._outside = outside or http.Outside()
+        self._azure_hosts = azure_hosts
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
@@ -150,6 +154,9 @@ class CloudLogin:
     def _log_in(self, host: str) -> _Kept:
         try:
             login = self._ask(host)
+            problem = unusable(login.credential)
+            if problem is not None:
+                raise _failed(self._cloud, host, f"of its answer {problem}")
         except RegistryError as e:
             now = self._clock()
             return _Kept(None, now, now + FAILURE_SECONDS, e.reason)
@@ -164,6 +171,9 @@ class CloudLogin:
             case "google":
                 return _ask_google(host, self._seconds)
             case "azure":
+                # The token opens every registry that the identity may read: it goes to Azure's own only.
+                if not _AZURE.fullmatch(host) and host not in self._azure_hosts:
+                    raise _no_host("azure", host)
                 token = _azure_token(host, self._seconds)
                 return self._exchange(host, token)
 
@@ -179,7 +189,8 @@ class CloudLogin:
         try:
             proxy = self._outside.proxy_for(url)
             with http.new_session(pool_size=1, trust=self._trust, proxy=proxy) as session:
-                answer = http.send(session, "POST", url, headers={}, limits=limits, data=form)
+                rule = None if host in self._azure_hosts else http.is_elsewhere  # a private link is private
+                answer = http.send(session, "POST", url, headers={}, limits=limits, allowed=rule, data=form)
         except (http.TransportError, http.TrustError) as e:
             words = e.detail if isinstance(e, http.TransportError) else e
             raise _failed("azure", host, f"/oauth2/exchange: {words}") from e
@@ -205,6 +216,22 @@ def _failed(cloud: Cloud, host: str, problem: object) -> RegistryError:
 
 def _no_host(cloud: Cloud, host: str) -> RegistryError:
     return RegistryError(reason("credentials/cloud-host", cloud=cloud, host=host), retry=False)
+
+
+@contextmanager
+def _failing(cloud: Cloud, host: str, own: type[Exception] | tuple[type[Exception], ...]) -> Iterator[None]:
+    """Turns whatever a package raises into a sentence; only what its `own` errors say is quoted."""
+    try:
+        yield
+    except own as e:
+        raise _failed(cloud, host, e) from e
+    except OSError as e:
+        words = e.strerror or "it cannot be reached"
+        raise _failed(cloud, host, f"{e.filename}: {words}" if e.filename else words) from None
+    except Exception as e:  # noqa: BLE001 - the packages let errors of parsing, keys and attributes through
+        # Neither quoted nor chained: such an error may carry the text that holds the secret.
+        problem = f"{EXTRAS[cloud]} ends with {type(e).__name__}, so what it read makes no sense to it"
+        raise _failed(cloud, host, problem) from None
 
 
 @contextmanager
@@ -234,17 +261,15 @@ def _ask_aws(host: str, seconds: float) -> Login:
         retries={"total_max_attempts": 2, "mode": "standard"},
         use_fips_endpoint=fips,
     )
-    session = botocore.session.get_session()
-    # The bounds also hold for the calls by which it finds its own credentials.
-    session.set_default_client_config(Config(connect_timeout=min(5.0, seconds), read_timeout=seconds))
-    try:
+    with _failing("aws", host, (BotoCoreError, ClientError)):
+        session = botocore.session.get_session()
+        # The bounds also hold for the calls by which it finds its own credentials.
+        session.set_default_client_config(Config(connect_timeout=min(5.0, seconds), read_timeout=seconds))
         client = session.create_client(service, region_name=region, config=config)
         try:
             told = client.get_authorization_token()["authorizationData"]
         finally:
             client.close()
-    except (BotoCoreError, ClientError, KeyError) as e:
-        raise _failed("aws", host, e) from e
     data = told[0] if isinstance(told, list) and told else told
     try:
         username, _, secret = base64.b64decode(data["authorizationToken"]).decode().partition(":")
@@ -277,11 +302,9 @@ def _ask_google(host: str, seconds: float) -> Login:
         from google.auth.exceptions import GoogleAuthError
         from google.auth.transport.requests import Request
     ask: Any = partial(Request(), timeout=seconds)  # its own limit is 120 seconds
-    try:
+    with _failing("google", host, GoogleAuthError):
         identity, _ = google.auth.default(scopes=[GOOGLE_SCOPE], request=ask)
         identity.refresh(ask)  # type: ignore[no-untyped-call]
-    except (GoogleAuthError, OSError, ValueError) as e:
-        raise _failed("google", host, e) from e
     if not isinstance(identity.token, str) or not identity.token:
         raise _failed("google", host, "its answer holds no token")
     expiry = identity.expiry  # UTC without saying so
@@ -297,7 +320,7 @@ def _azure_token(host: str, seconds: float) -> str:
     with _extra("azure", host):
         from azure.core.exceptions import AzureError
         from azure.identity import DefaultAzureCredential
-    try:
+    with _failing("azure", host, AzureError):
         identity = DefaultAzureCredential(
             # A developer's tools and browsers are no identity of a daemon, and each is a program to start.
             exclude_cli_credential=True,
@@ -312,8 +335,6 @@ def _azure_token(host: str, seconds: float) -> str:
         )
         with identity:
             return identity.get_token(AZURE_SCOPE).token
-    except (AzureError, OSError, ValueError) as e:
-        raise _failed("azure", host, e) from e
 
 
 def _life(expires_at: object, otherwise: float) -> float:

@@ -15,9 +15,11 @@ from automator.edges.http import Answer
 from automator.edges.registry import failures, manifests
 from automator.edges.registry.exchange import Exchange, Question
 from automator.edges.registry.manifests import Descriptions, Malformed, Manifest
+from automator.errors import RegistryError
 
 T = TypeVar("T")
 INDEX_DEPTH = 2
+CHILDREN_ASKED = 4
 HEAD_TAKEN = frozenset({200, 400, 403, 404, 405, 501})
 """Answers to a HEAD that a GET may contradict, or explain: a HEAD has no words."""
 MIB = 1024 * 1024
@@ -25,10 +27,12 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """Bytes that an answer may have."""
+    """What an answer may have: bytes, and tags."""
 
     page: int = 16 * MIB
     pages: int = 64 * MIB
+    """All pages of one list together."""
+    tags: int = 1_000_000
     """All pages of one list together."""
     manifest: int = 4 * MIB
     config: int = 4 * MIB
@@ -86,9 +90,21 @@ class Content:
             answer = Answer(200, {}, body, "")
             return told.filled_from(read(self._repository, what, answer, manifests.read_config))
         if told.built is None and manifest.children and depth < INDEX_DEPTH:
-            _, child = self.manifest(manifest.children[0])
-            return told.filled_from(self.described(child, depth + 1))
+            return told.filled_from(self._child(manifest.children, depth + 1))
         return told
+
+    def _child(self, digests: tuple[str, ...], depth: int) -> Descriptions:
+        """What the first of these images says that is there: a copy of an index need not have them all."""
+        missing: RegistryError | None = None
+        for digest in digests[:CHILDREN_ASKED]:
+            try:
+                return self.described(self.manifest(digest)[1], depth)
+            except RegistryError as e:
+                if e.reason.code != "registry/not-found":
+                    raise
+                missing = missing or e
+        assert missing is not None
+        raise missing
 
     def _question(self, reference: str) -> Question:
         return Question(

@@ -18,6 +18,7 @@ from automator.reasons import reason
 HUB = "docker.io"
 HUB_ALIASES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
 FILE_LIMIT = 4 * 1024 * 1024
+TOKEN_LIMIT = 64 * 1024  # characters; more fits into no header
 TOKEN_USER = "<token>"  # noqa: S105 - the name by which Docker marks an identity token
 
 
@@ -67,7 +68,10 @@ class PasswordFile:
         secret = read_text(self.path).strip()
         if not secret:
             raise unreadable(self.path, "it is empty")
-        return credential(self.username, secret)
+        found = credential(self.username, secret)
+        if (problem := unusable(found)) is not None:
+            raise unreadable(self.path, problem)
+        return found
 
     def forget(self, host: str) -> None:
         """Nothing to do: the file is read each time."""
@@ -78,7 +82,28 @@ class PasswordFile:
 
 def credential(username: str, secret: str) -> Credential:
     """The credential of a user name that may be Docker's mark for an identity token."""
-    return Credential(username, secret, Secret.IDENTITY if username == TOKEN_USER else Secret.PASSWORD)
+    if username == TOKEN_USER:
+        return Credential(username, secret.strip(), Secret.IDENTITY)
+    return Credential(username, secret)
+
+
+def unusable(found: Credential) -> str | None:
+    """Why `found` cannot be sent, in words that quote nothing of it; None where it can.
+
+    A token stands in a header or a form as it is (RFC 6750 2.1); a password goes encoded.
+    """
+    try:
+        found.username.encode()
+        found.secret.encode()
+    except UnicodeError:
+        return "its user name or secret is no Unicode text"
+    if found.kind is Secret.PASSWORD:
+        return None
+    if len(found.secret) > TOKEN_LIMIT:
+        return f"its {found.kind} is longer than {TOKEN_LIMIT} characters"
+    if not found.secret.isascii() or not found.secret.isprintable() or " " in found.secret:
+        return f"its {found.kind} holds characters that no token has"
+    return None
 
 
 def normal_host(text: str) -> str:

@@ -28,6 +28,7 @@ from automator.edges.registry.credentials import (
     credential,
     normal_host,
     read_text,
+    unusable,
 )
 from automator.errors import RegistryError
 from automator.reasons import Reason, one_line, reason
@@ -384,10 +385,23 @@ def _port_apart(host: str) -> tuple[str, str]:
 
 
 def _decode(file: str, key: str, entry: Json | None) -> Credential | None:
-    """The credential of one entry of `auths`, by the docker package, one entry at a time."""
+    """The credential of one entry of `auths`, if there is one in it that can be sent."""
+    texts = {k: v for k, v in (entry or {}).items() if isinstance(v, str)}
+    texts.update({k: texts[k].strip() for k in ("registrytoken", "identitytoken") if k in texts})
+    told = {k: v for k, v in texts.items() if v}
+    problem = unusable(Credential(told.get("username", ""), told.get("password", "")))
+    if problem is None:
+        found = _decoded(file, key, told)
+        problem = None if found is None else unusable(found)
+        if problem is None:
+            return found
+    raise _no_docker_config(file, f"of the entry {one_line(key, 80)} {problem}")
+
+
+def _decoded(file: str, key: str, told: dict[str, str]) -> Credential | None:
+    """What the docker package makes of one entry, one at a time."""
     from docker import auth
 
-    told: dict[str, str] = {k: v for k, v in (entry or {}).items() if isinstance(v, str) and v}
     name, password = told.get("username", ""), told.get("password", "")
     if "registrytoken" in told:
         return Credential(name, told["registrytoken"], Secret.BEARER)

@@ -34,11 +34,13 @@ CODE_WORDS = {
     "UNAVAILABLE": "it is out of order for a while",
 }
 """What an error code means, where the registry adds no words of its own (OCI spec, "Error Codes")."""
+PASSING = frozenset({502, 503, 504})
+"""Statuses that often are gone a moment later."""
 LONGEST_RETRY_AFTER = 24 * 3600.0
 
 
 class RateLimited(RegistryError):
-    """Too many requests. `retry_after`: seconds to wait, where the registry says."""
+    """Too many requests, or none for a while. `retry_after`: seconds to wait, where the registry says."""
 
     def __init__(self, repository: Repository, answer: str, retry_after: float | None) -> None:
         wait = "it does not say for how long" if retry_after is None else f"{retry_after:.0f} s to wait"
@@ -55,7 +57,7 @@ class RateLimited(RegistryError):
 def refused(repository: Repository, answer: Answer, *, what: str, credentials: str) -> RegistryError:
     """The error for an answer that is not the one wanted. `what` names the thing asked for."""
     status = _told_by(repository, answer)
-    if answer.status == 429 or "TOOMANYREQUESTS" in error_codes(answer.body):
+    if asks_to_wait(answer) or "TOOMANYREQUESTS" in error_codes(answer.body):
         return RateLimited(repository, status, retry_after(answer))
     if answer.status in (401, 403):
         return RegistryError(
@@ -69,6 +71,23 @@ def refused(repository: Repository, answer: Answer, *, what: str, credentials: s
     if answer.status >= 500 or answer.status == 408:
         return RegistryError(reason("registry/server-error", repository=repository, answer=status))
     return bad_answer(repository, what, status)
+
+
+def asks_to_wait(answer: Answer) -> bool:
+    """Whether it is a 429, or an outage of which the server tells how long it lasts."""
+    return answer.status == 429 or (answer.status in PASSING and bool(retry_after(answer)))
+
+
+def retold(error: RegistryError, repository: Repository) -> RegistryError:
+    """What was found out on behalf of one image repository, told to another one."""
+    params = tuple((k, str(repository) if k == "repository" else v) for k, v in error.reason.params)
+    if params == error.reason.params:
+        return error
+    twin = type(error).__new__(type(error))
+    twin.__dict__.update(error.__dict__)
+    twin.reason = replace(error.reason, params=params)
+    twin.args = (twin.reason.sentence,)
+    return twin
 
 
 def bad_answer(repository: Repository, what: str, problem: str) -> RegistryError:
@@ -190,7 +209,7 @@ def retry_after(answer: Answer) -> float | None:
         return min(float(text), LONGEST_RETRY_AFTER)
     try:
         wait = parsedate_to_datetime(text) - parsedate_to_datetime(answer.headers.get("Date", ""))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return min(max(wait.total_seconds(), 0.0), LONGEST_RETRY_AFTER)
 

@@ -17,11 +17,15 @@ import requests
 
 from automator.edges import http
 from automator.edges.registry.auth import TokenService
-from automator.edges.registry.budget import Budget, Standing
+from automator.edges.registry.budget import Breaker, Budget, Standing
 from automator.edges.registry.credentials import CredentialSource, normal_host
 from automator.edges.registry.lanes import Lane, Timer
 
 SESSION_LIMIT = 256
+DETOUR_LIMIT = 64
+"""Places remembered to which one host sends us."""
+PORTS = {"http": 80, "https": 443}
+Origin = tuple[str, str, int | None]
 HUB_API = "registry-1.docker.io"
 
 
@@ -58,7 +62,7 @@ class HostSettings:
 
 
 UNDECLARED = HostSettings(declared=False)
-"""How a host is reached that nobody declared: TLS only, public addresses only, no credentials."""
+"""How a host is reached that nobody declared: TLS only, public addresses only."""
 
 
 class Host:
@@ -67,8 +71,8 @@ class Host:
     def __init__(self, name: str, settings: HostSettings, clock: Callable[[], float], timer: Timer) -> None:
         self.name = name
         self.settings = settings
-        scheme = "http" if settings.insecure else "https"
-        self.url = f"{scheme}://{_place(name, settings)}"
+        self.url = _url(name, settings)
+        self.origin = origin(self.url)
         self.place = name if settings.address is None else normal_host(settings.address)
         """Whom credentials are for: the mirror's name, where there is one."""
         self.lock = threading.Lock()
@@ -79,25 +83,104 @@ class Host:
         self.lane = Lane(name, self.budget, concurrency, timer)
         """Where calls wait for their turn."""
         self.basic = False
-        """It asked for Basic before."""
+        """It asked for Basic before it named a token service."""
         self.tokens: TokenService | None = None
-        """Its token service, once it named one."""
-        self.services: dict[str, TokenService] = {}
-        """First part of a path -> the token service there, where that is another one."""
-        self.asks_pages = True
-        """It has not refused `n=`."""
+        """Its token service, if it named that first."""
+        self._services: dict[str, TokenService | None] = {}
+        """Path, or its first part -> the token service there, or None for Basic, where that is different."""
+        self._known: set[str] = set()
+        """First parts of paths at which the login was asked for, or good: elsewhere it is a guess."""
+        self._clock = clock
+        self._detours: dict[str, Budget] = {}
 
-    def may_call(self, hostname: str | None) -> http.AddressRule:
+    def owns(self, url: str) -> bool:
+        """Whether `url` is at the host's own place."""
+        return origin(url) == self.origin
+
+    def may_call(self, hostname: str | None, *, is_declared: bool) -> http.AddressRule:
         """The addresses that a request for this registry to `hostname` may go to.
 
-        A declared host itself may be anywhere. What it refers us to (token service, storage) may be
-        on its private network, but not on this machine nor link-local, where cloud metadata lives.
+        A declared host itself may be anywhere, as another one to which it refers us. Whatever else it
+        refers us to (token service, storage) may be on its private network, but not on this machine nor
+        link-local, where cloud metadata lives. A host that nobody declared leads nowhere but outside.
         """
         if not self.settings.declared:
             return http.is_global
-        if hostname is not None and hostname == urlsplit(self.url).hostname:
+        if is_declared or (hostname is not None and hostname == urlsplit(self.url).hostname):
             return lambda _: True
         return http.is_elsewhere
+
+    def detour(self, key: str) -> Budget:
+        """What may be sent to a place that the host sends us to, a token service or a storage: its
+        limits and its outages are not the host's."""
+        with self.lock:
+            if key not in self._detours:
+                if len(self._detours) >= DETOUR_LIMIT:
+                    del self._detours[next(iter(self._detours))]
+                settings = self.settings
+                name = urlsplit(key).netloc
+                self._detours[key] = Budget(
+                    name, settings.requests_per_second, max(1, settings.concurrency), self._clock
+                )
+            return self._detours[key]
+
+    def standing(self) -> Standing:
+        """How it stands, with the token services that it named."""
+        own = self.budget.standing(self.lane.queued)
+        with self.lock:
+            named = {s.realm for s in (self.tokens, *self._services.values()) if s is not None}
+            services = {realm: b.standing() for realm, b in self._detours.items() if realm in named}
+            first = None if self.tokens is None or self._services else services.get(self.tokens.realm)
+        own = own._replace(wait=max([own.wait, *(s.wait for s in services.values())]))
+        if first is None or own.breaker is not Breaker.CLOSED:
+            return own
+        problem = f"{first.host}: {first.problem}" if first.problem else ""
+        return own._replace(breaker=first.breaker, problem=problem)
+
+    # -- how it wants to be asked ----------------------------------------------------------------
+
+    def login(self, path: str) -> tuple[TokenService | None, bool]:
+        """The token service for the repository at `path`, or None and whether Basic is asked for."""
+        with self.lock:
+            for place in (path, path.partition("/")[0]):
+                if place in self._services:
+                    return self._services[place], self._services[place] is None
+            return self.tokens, self.basic
+
+    def is_guess(self, path: str) -> bool:
+        """Whether `login` is what other paths taught, and nobody asked for it at this one."""
+        with self.lock:
+            return path.partition("/")[0] not in self._known
+
+    def confirm(self, path: str) -> None:
+        """What `login` says of `path` was good."""
+        with self.lock:
+            self._known.add(path.partition("/")[0])
+
+    def learn(self, path: str, service: TokenService | None) -> None:
+        """It asked for a token of `service`, or for Basic, at `path`.
+
+        What is learnt first counts for the whole host; what is different, for the first part of the
+        path, since some hosts have a token service for each of their registries (JFrog); and what is
+        different within that, for the one path.
+        """
+        learnt = (service, service is None)
+        namespace = path.partition("/")[0]
+        with self.lock:
+            if self.tokens is None and not self.basic:
+                self.tokens, self.basic = learnt
+            self._services.pop(path, None)
+            self._known.add(namespace)
+        if self.login(path) != learnt:
+            with self.lock:
+                self._services[path if namespace in self._services else namespace] = service
+
+    def unlearn(self, service: TokenService) -> None:
+        """The service is not there any more: the next challenge tells where it went."""
+        with self.lock:
+            if self.tokens == service:
+                self.tokens = None
+            self._services = {place: s for place, s in self._services.items() if s != service}
 
     def path(self, path: str) -> str:
         """The path at which this host has the image repository `path`."""
@@ -110,7 +193,7 @@ class Way(NamedTuple):
     session: requests.Session
     allowed: http.AddressRule
     trust: http.Trust
-    stamp: object
+    stamp: http.Stamp
     """Of the files of `trust` when they were read."""
 
 
@@ -126,12 +209,12 @@ class Hosts:
     ) -> None:
         self._default = default
         self._settings = {normal_host(name): s for name, s in settings.items()}
-        self._places = {_place(name, s): s for name, s in self._settings.items() if s.declared}
+        self._places = {origin(_url(name, s))[1:]: s for name, s in self._settings.items() if s.declared}
         self._outside = outside
         self._lock = threading.Lock()
         self._hosts: dict[str, Host] = {}
         self._ways: dict[tuple[str, str, bool], Way] = {}
-        self._sessions: dict[tuple[str, http.Trust], requests.Session] = {}
+        self._sessions: dict[tuple[str, http.Trust, http.Stamp], requests.Session] = {}
         self._clock = clock
         self._timer = Timer()
 
@@ -144,48 +227,50 @@ class Hosts:
                 )
             return self._hosts[name]
 
-    def declared(self, netloc: str) -> HostSettings | None:
-        """The settings of the place at `netloc` if the operator declared it."""
-        return self._places.get(netloc.lower())
+    def declared(self, url: str) -> HostSettings | None:
+        """The settings of the place of `url` if the operator declared it."""
+        return self._places.get(origin(url)[1:])
 
     def way(self, host: Host, url: str, *, token: bool = False) -> Way:
         """How to call the place of `url` on behalf of `host`; `token`: it is the host's token service.
 
         Files of certificates are read again once they changed. Raises http.TrustError.
         """
-        origin = "/".join(url.split("/", 3)[:3])
-        way = self._ways.get((host.name, origin, token))
+        start = "/".join(url.partition("?")[0].split("/", 3)[:3])
+        way = self._ways.get((host.name, start, token))
         if way is not None and (not way.trust.files or way.stamp == way.trust.stamp()):
             return way
         with self._lock:
-            return self._open(host, origin, token=token)
+            return self._open(host, start, token=token)
 
-    def _open(self, host: Host, origin: str, *, token: bool) -> Way:
-        parts = urlsplit(origin)
-        declared = self.declared(parts.netloc)
+    def _open(self, host: Host, start: str, *, token: bool) -> Way:
+        parts = urlsplit(start)
+        declared = self.declared(start)
         settings = host.settings if declared is None else declared
-        own = declared is not None  # a certificate is shown to the place alone that it is for
+        # Shown to the place alone that it is for, and only where that is what we are asking.
+        own = declared is not None and host.owns(start)
         trust = http.Trust(
             ca_file=settings.ca_file,
-            verify=settings.verify_tls or not (own or token),
+            verify=settings.verify_tls or (declared is None and not token),
             cert_file=settings.client_cert_file if own else None,
             key_file=settings.client_key_file if own else None,
             bundle=self._outside.bundle,
         )
-        old = self._ways.get((host.name, origin, token))
         stamp = trust.stamp()
-        session = self._sessions.get((origin, trust))
-        if session is None or (old is not None and old.session is session):  # its files changed
+        session = self._sessions.get((start, trust, stamp))
+        if session is None:
+            for outdated in [key for key in self._sessions if key[:2] == (start, trust)]:
+                self._sessions.pop(outdated).close()  # its files changed
             if len(self._sessions) >= SESSION_LIMIT:  # redirects can name any number of places
                 self._sessions.pop(next(iter(self._sessions))).close()
                 self._ways.clear()
-            proxy = self._outside.proxy_for(origin)
+            proxy = self._outside.proxy_for(start)
             needed = parts.scheme == "https" or proxy is not None
-            session = self._sessions[(origin, trust)] = http.new_session(
+            session = self._sessions[(start, trust, stamp)] = http.new_session(
                 pool_size=max(1, host.settings.concurrency), trust=trust if needed else None, proxy=proxy
             )
-        rule = (lambda _: True) if own else host.may_call(parts.hostname)
-        way = self._ways[(host.name, origin, token)] = Way(session, rule, trust, stamp)
+        rule = host.may_call(parts.hostname, is_declared=declared is not None)
+        way = self._ways[(host.name, start, token)] = Way(session, rule, trust, stamp)
         return way
 
     def counted(self) -> dict[str, int]:
@@ -197,7 +282,7 @@ class Hosts:
         """How each host stands that was asked for."""
         with self._lock:
             hosts = tuple(self._hosts.values())
-        return tuple(host.budget.standing(host.lane.queued) for host in hosts)
+        return tuple(host.standing() for host in hosts)
 
     def close(self) -> None:
         """Ask nobody any more."""
@@ -209,6 +294,20 @@ class Hosts:
                 session.close()
             self._sessions.clear()
             self._ways.clear()
+
+
+def origin(url: str) -> Origin:
+    """Scheme, host and port of `url`, however they are written; of what is no address, itself."""
+    try:
+        parts = urlsplit(url)
+        port = PORTS.get(parts.scheme) if parts.port is None else parts.port
+    except ValueError:
+        return "", url, None
+    return parts.scheme, parts.hostname or "", port
+
+
+def _url(name: str, settings: HostSettings) -> str:
+    return f"{'http' if settings.insecure else 'https'}://{_place(name, settings)}"
 
 
 def _place(name: str, settings: HostSettings) -> str:

@@ -24,6 +24,8 @@ TICK = 0.005
 """Seconds after which another thread may be of use to a lane."""
 BUSY = 0.7
 """Part of a CPU that this process may use for another thread to be of use."""
+URGENT_RUN = 4
+"""So many urgent jobs may go one after the other where others wait too."""
 NO_THREAD = 1.0
 """Seconds to wait where the system has no thread to give."""
 
@@ -48,6 +50,8 @@ class Lane:
         self._lock = threading.Lock()
         self._urgent: dict[str, deque[_Job]] = {}
         self._patient: dict[str, deque[_Job]] = {}
+        self._urgent_run = 0
+        """Urgent jobs since the last patient one."""
         self._keyed: dict[Hashable, _Job] = {}
         self._running = 0
         self._done = 0
@@ -127,10 +131,9 @@ class Lane:
         return number
 
     def _later(self, seconds: float) -> int:
-        """Look again then whether there is room for more; starts none now."""
+        """Look again then whether there is room for more, or when a job comes or ends; starts none now."""
         if not self._is_timed:
-            self._is_timed = True
-            self._timer.at(seconds, self)
+            self._is_timed = self._timer.at(seconds, self)
         return 0
 
     def _may_begin(self) -> bool:
@@ -165,12 +168,21 @@ class Lane:
                 return None
             width = self._budget.width(self._concurrency)
             self._running += 1
-            job = _taken(self._urgent or self._patient, anyone=self._budget.is_probing)
+            job = _taken(self._whose_turn(), anyone=self._budget.is_probing)
             if job.key is not None:
                 self._keyed.pop(job.key, None)
             if self._running < width:
                 self._later(TICK)
         return job
+
+    def _whose_turn(self) -> dict[str, deque[_Job]]:
+        """The urgent ones, but never for ever: the many questions of one config repo would keep the
+        lists of another from being asked for."""
+        if self._urgent and (self._urgent_run < URGENT_RUN or not self._patient):
+            self._urgent_run += 1
+            return self._urgent
+        self._urgent_run = 0
+        return self._patient
 
 
 class _Spent(NamedTuple):
@@ -207,17 +219,25 @@ class Timer:
         self._thread: threading.Thread | None = None
         self._is_closed = False
 
-    def at(self, seconds: float, lane: Lane) -> None:
-        """Wake the lane in so many seconds."""
+    def at(self, seconds: float, lane: Lane) -> bool:
+        """Wake the lane in so many seconds; false where that cannot be promised."""
         with self._changed:
-            if self._is_closed:
-                return
+            if self._is_closed or not self._is_going():
+                return False
             heapq.heappush(self._due, (monotonic() + seconds, next(self._numbers), lane))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="registry-timer", daemon=True)
-                self._thread.start()
-            else:
-                self._changed.notify()
+            self._changed.notify()
+            return True
+
+    def _is_going(self) -> bool:
+        """Whether there is a thread that wakes, a new one perhaps; the system may have none left."""
+        if self._thread is None or not self._thread.is_alive():
+            thread = threading.Thread(target=self._run, name="registry-timer", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return False
+            self._thread = thread
+        return True
 
     def close(self) -> None:
         """Wake nobody any more."""

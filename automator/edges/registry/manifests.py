@@ -145,7 +145,8 @@ def read_manifest(manifest: Any, content_type: str = "") -> Manifest:
     if not isinstance(config, dict):
         raise Malformed("neither `manifests` nor `config` in it")
     digest = config.get("digest")
-    if manifest.get("artifactType") or config.get("mediaType") not in IMAGE_CONFIGS:
+    kind = config.get("mediaType")
+    if manifest.get("artifactType") or not isinstance(kind, str) or kind not in IMAGE_CONFIGS:
         return Manifest(described)
     if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         raise Malformed("its config has no digest")
@@ -159,6 +160,8 @@ def _refuse_doubtful(manifest: Mapping[Any, Any], content_type: str) -> None:
     said = manifest.get("mediaType")
     if said is None:
         said = content_type
+    elif not isinstance(said, str):
+        raise Malformed("its `mediaType` is no text")
     elif content_type in MANIFESTS and said != content_type:
         raise Malformed(f"it came as {content_type} and calls itself {one_line(said, 100)}")
     if said in INDEXES and "manifests" not in manifest:
@@ -194,11 +197,11 @@ _PLATFORM_PART = re.compile(r"[a-z0-9._-]{1,40}", re.ASCII)
 
 def _platform(described: Mapping[Any, Any]) -> str | None:
     """`linux/arm/v7`, as an entry of an index or an image config says it; None where it does not."""
-    parts = [described.get("os"), described.get("architecture"), described.get("variant")]
-    told = [part for part in parts[: 3 if parts[2] else 2] if isinstance(part, str)]
-    if len(told) < 2 or not all(map(_PLATFORM_PART.fullmatch, told)) or told[0] == "unknown":
+    variant = described.get("variant")
+    parts = [described.get("os"), described.get("architecture"), *([variant] if variant else ())]
+    if not all(isinstance(part, str) and _PLATFORM_PART.fullmatch(part) for part in parts):
         return None
-    return "/".join(told)
+    return None if parts[0] == "unknown" else "/".join(parts)
 
 
 def _children(entries: list[Any]) -> list[_Child]:
@@ -229,7 +232,10 @@ def _described(annotations: object) -> Descriptions:
 
 def _text(labels: Mapping[Any, Any], key: str) -> str | None:
     value = labels.get(key)
-    return value[:LABEL_LIMIT] if isinstance(value, str) and value else None
+    if not isinstance(value, str) or not value:
+        return None
+    # JSON can write halves of surrogate pairs, which no file and no database takes.
+    return value[:LABEL_LIMIT].encode("utf-8", "replace").decode()
 
 
 def _milliseconds(text: object) -> datetime | None:

@@ -7,17 +7,23 @@ pages, their bytes, pages that repeat. What a page says is not read here.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from urllib.parse import urlsplit
-
-from requests.utils import parse_header_links
+from dataclasses import dataclass, replace
 
 from automator.core.reference import Repository
 from automator.edges.http import Answer
 from automator.edges.registry import failures
+from automator.errors import RegistryError
+from automator.reasons import reason
 
 CURSOR_LIMIT = 4096
+LINK_LIMIT = 16 * 1024
+SMALL_PAGE = 8
+"""Entries; pages with more than so many on average are not counted against the limit of pages."""
+_TARGET = re.compile(r"\s*(?:<([^>]*)>|([^\s;,<>\"]+))")
+_PARAMETER = re.compile(r"\s*;\s*(?:([^\s=;,\"]+)\s*(?:=\s*(\"(?:[^\"\\]|\\.)*\"|[^\s;,\"]*))?)?")
+_SEPARATOR = re.compile(r"\s*(?:,[\s,]*|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,7 @@ class Page:
     """One page as it came."""
 
     answer: Answer
+    """Of its headers only the content type, since there can be thousands of pages."""
     hash: bytes
     links: bool
     """It links to a next page."""
@@ -43,54 +50,102 @@ class Walk:
     byte_limit: int
     beyond: Beyond = lambda _: None
     """The query to try after a page without link, where that may not be the end."""
+    linked: Callable[[], None] = lambda: None
+    """Told of each page that links to a next one."""
+    entries: Callable[[Answer], int] = lambda _: 0
+    """About how many entries a page has, where many of them justify many pages."""
 
     def pages(self, query: str) -> tuple[Page, ...]:
         """All pages, beginning with the one at `query`. Raises RegistryError rather than stop half-way:
-        a page that repeats, more than `page_limit`, more than `byte_limit` in all, nonsense."""
+        a page that repeats, more than `page_limit` with next to nothing in them, more than
+        `byte_limit` in all, nonsense."""
         found: list[Page] = []
+        hashes: set[bytes] = set()
         asked: set[str] = set()
-        received = 0
+        received = entries = 0
         links = True
         while True:
-            if len(found) >= self.page_limit:
-                raise failures.pages(self.repository, f"there are more than {self.page_limit} pages")
+            if len(found) >= self.page_limit + entries // SMALL_PAGE:
+                raise failures.pages(self.repository, f"there are more than {len(found)} pages")
             asked.add(query)
             answer = self.ask(query)
-            page = self._page(answer, len(found) + 1)
-            if any(page.hash == earlier.hash for earlier in found):
+            number = len(found) + 1
+            following = self._next(answer, number)
+            page = _page(answer, links=following is not None)
+            if page.hash in hashes:
                 if not links:  # asked for more than the list says to have: there is no more
                     return tuple(found)
-                raise failures.pages(self.repository, f"page {len(found) + 1} repeats an earlier one")
+                raise failures.pages(self.repository, f"page {number} repeats an earlier one")
             found.append(page)
+            hashes.add(page.hash)
             received += len(answer.body)
+            entries += self.entries(answer)
             if received > self.byte_limit:
-                raise failures.pages(self.repository, f"together they exceed {self.byte_limit} bytes")
+                raise too_long(self.repository, f"more than {self.byte_limit} bytes")
             links = page.links
-            following = self._next(answer, len(found)) if links else self.beyond(page)
+            if links:
+                self.linked()
+            else:
+                following = self.beyond(page)
             if following is None or (not links and following in asked):
                 return tuple(found)
             if following in asked or len(following) > CURSOR_LIMIT:
-                problem = f"page {len(found)} links to one seen before, or to nonsense"
+                problem = f"page {number} links to one seen before, or to nonsense"
                 raise failures.pages(self.repository, problem)
             query = following
 
-    def _page(self, answer: Answer, number: int) -> Page:
-        return Page(answer, hashlib.sha256(answer.body).digest(), self._next(answer, number) is not None)
-
     def _next(self, answer: Answer, number: int) -> str | None:
-        link = answer.headers.get("Link", "")
-        if not link:
-            return None
         try:
-            return next_query(link)
+            return next_query(answer.headers.get("Link", ""))
         except ValueError as error:
             raise failures.pages(self.repository, f"page {number} links to nonsense") from error
 
 
-def next_query(link: str) -> str | None:
-    """The query of the `rel="next"` link (RFC 8288), and nothing else of it: scheme, host and path
-    of such links are wrong in the field, and would be a way to send us anywhere."""
-    for found in parse_header_links(link):
-        if "next" in found.get("rel", "").lower().split():
-            return urlsplit(found["url"]).query
+def _page(answer: Answer, *, links: bool) -> Page:
+    kind = answer.headers.get("Content-Type")
+    kept = replace(answer, headers={} if kind is None else {"Content-Type": kind})
+    return Page(kept, hashlib.sha256(answer.body).digest(), links)
+
+
+def too_long(repository: Repository, problem: str) -> RegistryError:
+    """The error for a list that is within the specification, and beyond all reason."""
+    return RegistryError(reason("registry/long-list", repository=repository, problem=problem), retry=False)
+
+
+def next_query(header: str) -> str | None:
+    """The query of the `rel="next"` link (RFC 8288, section 3), and nothing else of it: scheme, host and
+    path of such links are wrong in the field, and would be a way to send us anywhere.
+
+    Raises ValueError where no such link can be read, and something else cannot be read either: that may
+    have been the link.
+    """
+    if len(header) > LINK_LIMIT:
+        raise ValueError("too long")
+    at, doubtful = len(header) - len(header.lstrip(", \t")), False
+    while at < len(header):
+        target = _TARGET.match(header, at)
+        if target is None:
+            raise ValueError("no address")
+        relations, at = _relations(header, target.end())
+        if relations is not None and "next" in relations:
+            return (target[1] or target[2] or "").partition("#")[0].partition("?")[2]
+        doubtful = doubtful or not relations
+        separator = _SEPARATOR.match(header, at)
+        if separator is None:
+            raise ValueError("no end")
+        at = separator.end()
+    if doubtful:
+        raise ValueError("no relation")
     return None
+
+
+def _relations(header: str, at: int) -> tuple[list[str] | None, int]:
+    """The relations in the parameters that begin at `at`, None where there are none, and where they end.
+    The first `rel` counts; names and relations are the same in capitals."""
+    relations: list[str] | None = None
+    while (parameter := _PARAMETER.match(header, at)) is not None:
+        name, value = parameter[1] or "", (parameter[2] or "").strip("\"'")
+        if name.lower() == "rel" and relations is None:
+            relations = value.lower().split()
+        at = parameter.end()
+    return relations, at

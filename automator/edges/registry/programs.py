@@ -18,7 +18,7 @@ import subprocess
 import time
 from typing import IO, Any
 
-from automator.edges.registry.credentials import HUB, Credential, credential
+from automator.edges.registry.credentials import HUB, Credential, credential, unusable
 from automator.errors import RegistryError
 from automator.reasons import one_line, reason
 
@@ -35,6 +35,10 @@ _NOT_FOUND = re.compile(
 )
 _SECRETIVE = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])[^\s/.:]{16,}|\S{40,}")
 """A word that may be a secret: long, with letters and digits, and no path, host or address."""
+
+
+_TELLING = re.compile(r"[{}]|secret|passw|token|bearer|basic|authori[sz]ation|://\S*@", re.IGNORECASE)
+"""Words beside which a secret may stand."""
 
 
 def is_installed(helper: str) -> bool:
@@ -75,7 +79,10 @@ def _read(helper: str, host: str, answer: Any) -> Credential | None:
     username, secret = answer.get("Username"), answer.get("Secret")
     if not isinstance(username, str) or not isinstance(secret, str):
         raise failed(helper, host, "its answer lacks Username or Secret", retry=True)
-    return credential(username, secret) if secret else None
+    found = credential(username, secret)
+    if (problem := unusable(found)) is not None:
+        raise failed(helper, host, f"of its answer {problem}", retry=True)
+    return found if found.secret else None
 
 
 def _told(words: str) -> str:
@@ -83,8 +90,8 @@ def _told(words: str) -> str:
     # docker: `Credentials store docker-credential-x exited with "the words".`
     _, quoting, quoted = words.partition(' exited with "')
     quoted = quoted.removesuffix('".') if quoting else words
-    if not quoted.strip() or re.search(r"[{}]|secret\W*[:=]", quoted, re.IGNORECASE):
-        return "it ended with an error"
+    if not quoted.strip() or _TELLING.search(quoted):
+        return "it ended with an error; its words may hold a secret and are not told"
     return one_line(_SECRETIVE.sub("***", quoted), WORDS_LIMIT)
 
 

@@ -46,11 +46,14 @@ def fallback_tag(digest: str) -> str:
 
 def read_referrers(index: Any) -> list[Referrer]:
     """The entries of an index of referrers. Raises Malformed."""
-    if not isinstance(index, dict) or not isinstance(index.get("manifests", []), list):
-        raise Malformed("it is no image index")
-    if "manifests" not in index and "config" in index:
+    entries = index.get("manifests") if isinstance(index, dict) else 0
+    if entries is None and "config" in index:
         raise Malformed("it is an image, where an index of referrers should be")
-    return [_referrer(entry) for entry in index.get("manifests", [])]
+    if entries is None:  # so some say that there are none
+        return []
+    if not isinstance(entries, list):
+        raise Malformed("it is no image index")
+    return [_referrer(entry) for entry in entries]
 
 
 def _referrer(entry: Any) -> Referrer:
@@ -89,7 +92,7 @@ class ReferrerQuestion:
     def answer(self, digest: str, artifact_type: str | None) -> tuple[Referrer, ...]:
         """All of `artifact_type`, each once. Raises RegistryError."""
         found = None
-        if not self.learnt.lacks_referrers(self.repository.registry):
+        if not self.learnt.lacks_referrers(self.repository):
             found = self._listed(digest, artifact_type)
         if found is None:
             found = self._tagged(digest)
@@ -116,8 +119,9 @@ class ReferrerQuestion:
         if first.status != 200 or not _may_be_index(first):
             known = failures.error_codes(first.body) & {"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "DIGEST_INVALID"}
             if first.status != 400 and not known:
-                self.learnt.no_referrers(self.repository.registry)
+                self.learnt.no_referrers(self.repository)
             return None
+        self.learnt.has_referrers(self.repository)
 
         def ask(query: str) -> Answer:
             if query == question.query:

@@ -31,7 +31,7 @@ from automator.errors import RegistryError
 MAX_SIGNATURES = 32
 """Signatures of one form and digest that are looked at."""
 PAYLOAD_LIMIT = 64 * 1024
-BUNDLE_LIMIT = 1024 * 1024
+BUNDLE_LIMIT = 128 * 1024
 _BUNDLE_TYPES = "application/vnd.dev.sigstore.bundle"
 _REMEMBERED = 10_000
 
@@ -46,8 +46,6 @@ _OF_ONE = frozenset(
         "registry/bad-digest",
     }
 )
-
-Found = tuple[Material, ...]
 
 
 class Registry(Protocol):
@@ -69,21 +67,18 @@ class SignatureSource:
         self._bundled: dict[Repository, None] = {}
         """Repositories whose last good signature was a bundle."""
 
-    def fetch(self, repository: Repository, digest: str, suffices: Callable[[Found], bool]) -> Found:
-        """The signatures of a digest, fetched one after the other until they suffice.
+    def fetch(self, repository: Repository, digest: str, suffices: Callable[[Material], bool]) -> None:
+        """Fetch the signatures of a digest, and hand over one after the other until that suffices.
 
         Raises RegistryError where it is not known what there is.
         """
-        found: list[Material] = []
         with self._lock:
             bundles_first = repository in self._bundled
         for are_bundles in (bundles_first, not bundles_first):
             for material in (self._bundles if are_bundles else self._legacy)(repository, digest):
-                found.append(material)
-                if not isinstance(material, Unusable) and suffices(tuple(found)):
+                if suffices(material):
                     self._remember(repository, are_bundles=are_bundles)
-                    return tuple(found)
-        return tuple(found)
+                    return
 
     def _remember(self, repository: Repository, *, are_bundles: bool) -> None:
         with self._lock:

@@ -7,9 +7,11 @@ page sizes that are refused, full pages whose link was forgotten, pages that bri
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from automator.core.reference import Repository, TagList
@@ -20,12 +22,22 @@ from automator.edges.registry.exchange import Exchange, Question
 from automator.edges.registry.hosts import Host
 from automator.edges.registry.learnt import Learnt
 from automator.edges.registry.manifests import Told
-from automator.edges.registry.pages import Page, Walk
+from automator.edges.registry.pages import Page, Walk, too_long
+from automator.errors import RegistryError
 
 PAGE_SIZE = 1000
 GOOGLE_PAGE_SIZE = 10_000
 GOOGLE = (".gcr.io", ".pkg.dev")
 WHAT = "its tags"
+ETAG = re.compile(r"(?:W/)?\"[!#-~]{1,256}\"", re.ASCII)
+
+
+class Validator(NamedTuple):
+    """By what a registry recognises an unchanged list (RFC 9110, section 13.1.2)."""
+
+    query: str
+    """The question that it belongs to."""
+    etag: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,7 @@ class Known:
     """Hash of a page without link -> the tag to ask beyond; None where it was not full."""
     told: Mapping[str, Told] = field(default_factory=dict)
     """What the list itself said of its tags."""
+    validator: Validator | None = None
 
 
 @dataclass
@@ -55,50 +68,79 @@ class TagQuestion:
     ends: dict[bytes, str | None] = field(default_factory=dict)
     _full: set[str] = field(default_factory=set)
     """Tags of full pages so far."""
+    _sized: bool = True
+    """A page size is asked for."""
 
     def answer(self, now: datetime) -> Known:
         """The list as it is `now`, the known one where nothing changed. Raises RegistryError."""
-        pages = Walk(self.repository, self._page, self.page_limit, self.limits.pages, self._beyond).pages(
-            self._first_query()
-        )
+        self._sized = not self.learnt.refuses_page_sizes(self.repository)
+        query = f"n={self._size()}" if self._sized else ""
+        first = self._first(query)
+        if first.status == 304 and self.known is not None:
+            return replace(self.known, list=replace(self.known.list, observed_at=now))
+        pages = Walk(
+            self.repository,
+            lambda asked: first if asked == query else self._page(asked),
+            self.page_limit,
+            self.limits.pages,
+            self._beyond,
+            lambda: self.learnt.linked_a_page(self.repository),
+            _entries,
+        ).pages(query)
         hash_ = hashlib.sha256(b"".join(page.hash for page in pages)).hexdigest()
         if self.known is not None and self.known.hash == hash_:
-            return replace(self.known, list=replace(self.known.list, observed_at=now))
-        tags, told = self._read(pages)
+            etag = self._validator(first) if self.known.validator else None
+            return replace(self.known, list=replace(self.known.list, observed_at=now), validator=etag)
+        tags, told, entries = self._read(pages)
         revision = _revision(tags)
         if self.known is not None and self.known.list.revision == revision:  # in another order
             found = replace(self.known.list, observed_at=now)
         else:
             found = TagList(self.repository, tags, now, revision)
-        return Known(found, hash_, self.ends, told)
+        # A page that is full may get a link without any change to its body, and pages are full at round
+        # numbers.
+        whole = len(pages) == 1 and entries % 10 != 0
+        return Known(found, hash_, self.ends, told, self._validator(first) if whole else None)
 
     def _size(self) -> int:
         return GOOGLE_PAGE_SIZE if f".{self.host.name}".endswith(GOOGLE) else PAGE_SIZE
 
-    def _first_query(self) -> str:
-        return f"n={self._size()}" if self.host.asks_pages else ""
+    def _question(self, query: str) -> Question:
+        return Question(WHAT, "tags", "tags/list", query, limit=self.limits.page)
 
     def _page(self, query: str) -> Answer:
-        question = Question(
-            WHAT, "tags", "tags/list", query, limit=self.limits.page, taken=frozenset({200, 400, 405})
-        )
-        answer = self.exchange.ask(question)
-        if answer.status == 200:
-            if "Link" in answer.headers:
-                self.learnt.linked_a_page(self.host.name, self.repository.path)
+        return self.exchange.ask(self._question(query))
+
+    def _first(self, query: str) -> Answer:
+        """The first page, without a page size where that is refused; 304 where the known list is still
+        the list."""
+        question = self._question(query)
+        if self.known is not None and self.known.validator and self.known.validator.query == query:
+            question = replace(question, etag=self.known.validator.etag, taken=frozenset({200, 304}))
+        if not self._sized:
+            return self.exchange.ask(question)
+        answer = self.exchange.ask(replace(question, taken=question.taken | {400, 405}))
+        if answer.status in question.taken:
+            self.learnt.page_size(self.repository, taken=True)
             return answer
-        refused = answer.status == 405 or "PAGINATION_NUMBER_INVALID" in failures.error_codes(answer.body)
-        if refused and query == f"n={self._size()}":  # this page size is too much for some
-            self.host.asks_pages = False
-            return self.exchange.ask(replace(question, query="", taken=frozenset({200})))
-        raise failures.bad_answer(self.repository, WHAT, failures.told(answer))
+        if answer.status == 400 and "PAGINATION_NUMBER_INVALID" not in failures.error_codes(answer.body):
+            raise failures.bad_answer(self.repository, WHAT, failures.told(answer))
+        answer = self._page("")  # this page size is too much for some
+        self.learnt.page_size(self.repository, taken=False)
+        self._sized = False
+        return answer
+
+    def _validator(self, first: Answer) -> Validator | None:
+        etag = first.headers.get("ETag", "").strip()
+        query = f"n={self._size()}" if self._sized else ""
+        return Validator(query, etag) if ETAG.fullmatch(etag) else None
 
     def _beyond(self, page: Page) -> str | None:
         """Nexus groups forget the link: a page filled to the brim may not be the last."""
         size = self._size()
-        if not self.host.asks_pages or page.answer.body.count(b'"') < 2 * size:
+        if not self._sized or page.answer.body.count(b'"') < 2 * size:
             return None
-        if self.learnt.links_pages(self.host.name, self.repository.path):
+        if self.learnt.links_pages(self.repository):
             return None
         known = {} if self.known is None else self.known.ends
         if page.hash in known:
@@ -111,24 +153,40 @@ class TagQuestion:
         self.ends[page.hash] = last
         return None if last is None else urlencode({"n": size, "last": last})
 
-    def _read(self, pages: tuple[Page, ...]) -> tuple[tuple[str, ...], dict[str, Told]]:
-        """The tags in their order, each once. A page that only repeats, in whatever order, ends the
-        list where it came unasked for, and is an error where a link led to it."""
+    def _read(self, pages: tuple[Page, ...]) -> tuple[tuple[str, ...], dict[str, Told], int]:
+        """The tags in their order, each once, and how many entries there were.
+
+        A page that only repeats, in whatever order, ends the list where it came unasked for, and is an
+        error where a link led to it.
+        """
         tags: dict[str, None] = {}
         told: dict[str, Told] = {}
-        led_here = False
+        led_here, entries = False, 0
         for number, page in enumerate(pages, 1):
             found = self._parsed(page)
             before = len(tags)
+            entries += found.entries
             tags.update(dict.fromkeys(found.tags))
+            if len(tags) > self.limits.tags:
+                raise self._too_many()
             told.update(found.told)
             if led_here and found.tags and len(tags) == before and page.links:
                 raise failures.pages(self.repository, f"page {number} brings nothing new")
             led_here = page.links
-        return tuple(tags), told
+        return tuple(tags), told, entries
 
     def _parsed(self, page: Page) -> manifests.TagPage:
+        if _entries(page.answer) > self.limits.tags:  # before they take the memory
+            raise self._too_many()
         return read(self.repository, WHAT, page.answer, manifests.read_tags)
+
+    def _too_many(self) -> RegistryError:
+        return too_long(self.repository, f"more than {self.limits.tags} tags")
+
+
+def _entries(page: Answer) -> int:
+    """About how many tags a page has, at the most; one that tells more of its tags has fewer."""
+    return max(0, page.body.count(b",") - 1)
 
 
 def _revision(tags: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,16 +22,31 @@ _HEADERS = {
 }
 
 
-def strict_app(routes: Sequence[Route]) -> ASGIApp:
-    """An application of these routes; anything else is a 404 or 405 in JSON."""
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _broken})
+def _nobody(_request: Request, _status: int) -> None:
+    """Nobody wants to know."""
+
+
+def strict_app(routes: Sequence[Route], refused: Callable[[Request, int], None] = _nobody) -> ASGIApp:
+    """An application of these routes; anything else is a 404 or 405 in JSON, of which `refused` is told."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        refused(request, error.status_code)
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+    app = Starlette(routes=routes, exception_handlers={HTTPException: answer, Exception: _broken})
     app.router.redirect_slashes = False
     return _StrictHeaders(app)
 
 
-def _refused(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+def full_app() -> ASGIApp:
+    """An application that has no place for anybody."""
+    return _StrictHeaders(unavailable())
+
+
+def unavailable() -> Response:
+    """The answer to who may come again in a moment."""
+    return JSONResponse({"error": "Service Unavailable"}, 503, {"Retry-After": "1"})
 
 
 def _broken(_request: Request, _error: Exception) -> Response:

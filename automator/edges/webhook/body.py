@@ -5,9 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from automator.core.reference import TAG, Repository, parse_reference, parse_repository
+from automator.core.reference import (
+    DEFAULT_REGISTRY,
+    DOCKER_HUB_HOSTS,
+    TAG,
+    Repository,
+    parse_reference,
+    parse_repository,
+    repository_at,
+)
 from automator.edges.webhook.event import Found, GitPush, MalformedBody, Push, Word
 from automator.errors import InvalidReference
 
@@ -81,11 +89,12 @@ def host_of(name: str | None) -> str | None:
 def push(host: str | None, path: str, tag: str | None = None, digest: str | None = None) -> Push | None:
     """The push of `host`/`path`; None for names outside the grammar of references.
 
-    Raises MalformedBody where no host is known. A tag or digest outside the grammar is left out.
+    `host` may be a URL, or any name of Docker Hub. Raises MalformedBody where no host is known. A tag or
+    digest outside the grammar is left out.
     """
-    if not host:
+    registry = _called((host_of(host) or "").lower())
+    if not registry:
         raise MalformedBody
-    registry = host.lower()
     try:
         found = parse_repository(f"{registry}/{path.lower()}")
     except InvalidReference:
@@ -103,10 +112,15 @@ def push_of_reference(name: str) -> Push | None:
     return pushed(found.repository, found.tag, found.digest)
 
 
+def _called(host: str) -> str:
+    """`host` as images are called by it: Docker Hub has several names."""
+    return DEFAULT_REGISTRY if host in DOCKER_HUB_HOSTS else host
+
+
 def pushed(repository: Repository, tag: str | None, digest: str | None) -> Push:
     """A push with what is usable of `tag` and `digest`."""
     return Push(
-        repository,
+        repository_at(repository.registry, repository.path),
         tag if tag is not None and TAG.fullmatch(tag) else None,
         digest if digest is not None and _SHA256.fullmatch(digest) else None,
     )
@@ -118,6 +132,32 @@ def images(pushes: Sequence[Push | None], delivery: str | None = None) -> Found:
     if usable:
         return Found(Word.PUSHED, usable, delivery=delivery)
     return Found(Word.UNUSABLE_NAME if pushes else Word.NOT_A_PUSH, delivery=delivery)
+
+
+def gather(
+    entries: Iterable[object], read: Callable[[object], Push | Word | None], delivery: str | None = None
+) -> Found:
+    """What to say of an event with several entries.
+
+    `read` gives the push of an entry, None for a name that is not usable, and a word for what is no
+    push. One that it cannot read (MalformedBody) costs no other: only where none is usable is the
+    whole body refused. Raises MalformedBody then.
+    """
+    pushes: list[Push] = []
+    word, malformed = Word.NOT_A_PUSH, False
+    for entry in entries:
+        try:
+            found = read(entry)
+        except MalformedBody:
+            malformed = True
+            continue
+        if isinstance(found, Push):
+            pushes.append(found)
+        elif word is not Word.UNUSABLE_NAME:
+            word = Word.UNUSABLE_NAME if found is None else found
+    if malformed and not pushes:
+        raise MalformedBody
+    return Found(Word.PUSHED if pushes else word, tuple(pushes), delivery=delivery)
 
 
 def git_push(urls: Sequence[object], ref: object, commit: object) -> GitPush | None:

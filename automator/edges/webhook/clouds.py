@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from automator.edges.webhook.body import (
     dig,
+    gather,
     host_of,
     images,
     needed_object,
@@ -18,6 +20,7 @@ from automator.edges.webhook.body import (
     push_of_reference,
     text,
 )
+from automator.edges.webhook.ecrhosts import ecr_hosts
 from automator.edges.webhook.event import Door, Found, MalformedBody, Push, Request, Word
 from automator.edges.webhook.registries import azure_push
 
@@ -31,8 +34,6 @@ _LONGEST_VALIDATION_CODE = 512
 
 _ECR_PUSH = "com.amazon.ecr.image.push"
 _ECR_SOURCE = re.compile(r"(?:urn|arn):aws[a-z-]*:ecr:([a-z0-9-]+):([0-9]{12}):repository/(.+)", re.ASCII)
-_ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
-_REGION = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 
 # The last word of a type that certainly is no push; what is left costs one look at a repository.
 _OTHER_DEEDS = {"delete", "deleted", "pull", "pulled", "remove", "removed", "scan", "scanned", "untagged"}
@@ -49,19 +50,21 @@ class CloudEvent:
     data: object
 
 
-def cloud_events(request: Request) -> list[CloudEvent]:
-    """The events of a request in structured, batch or binary mode. Raises MalformedBody."""
+def cloud_events(request: Request) -> list[object]:
+    """The events of a request in structured, batch or binary mode, to be read one by one.
+
+    Raises MalformedBody.
+    """
     body = parse(request.body)
     if "ce-specversion" in request.headers:
         told = {name.removeprefix("ce-"): value for name, value in request.headers.items()}
-        return [_cloud_event({**told, "data": body})]
+        return [{**told, "data": body}]
     is_batch = request.headers.get("content-type", "").partition(";")[0].strip().lower() == _BATCH
-    if is_batch and isinstance(body, list):
-        return [_cloud_event(one) for one in body]
-    return [_cloud_event(body)]
+    return body if is_batch and isinstance(body, list) else [body]
 
 
-def _cloud_event(told: object) -> CloudEvent:
+def cloud_event(told: object) -> CloudEvent:
+    """The event that is told. Raises MalformedBody."""
     needed_text(told, "specversion")
     encoded = text(told, "data_base64")
     return CloudEvent(
@@ -75,22 +78,21 @@ def _cloud_event(told: object) -> CloudEvent:
 
 def cloudevents(door: Door, request: Request) -> Found:
     """CloudEvents of anybody: `registry` and `repository` in the data, or in source and subject."""
-    events = cloud_events(request)
-    found: list[Push | None] = []
-    other: Word | None = None
-    for event in events:
+
+    def read(told: object) -> Push | Word | None:
+        event = cloud_event(told)
         if event.type.lower().replace("-", ".").rpartition(".")[2] in _OTHER_DEEDS:
-            other = Word.NOT_A_PUSH
-        elif event.type == _ECR_PUSH:
-            found.append(_ecr_push(door, event))
-        elif (name := text(event.data, "repository") or text(event.data, "repositoryName")) is None:
-            other = Word.UNSUPPORTED_TYPE
-        else:
-            found.append(_named_push(door, event, name))
-    delivery = events[0].id if events else None
-    if not found and other:
-        return Found(other, delivery=delivery)
-    return images(found, delivery)
+            return Word.NOT_A_PUSH
+        if event.type == _ECR_PUSH:
+            return _ecr_push(door, event)
+        name = text(event.data, "repository") or text(event.data, "repositoryName")
+        return Word.UNSUPPORTED_TYPE if name is None else _named_push(door, event, name)
+
+    return _gathered(cloud_events(request), read)
+
+
+def _gathered(events: Sequence[object], read: Callable[[object], Push | Word | None]) -> Found:
+    return gather(events, read, text(events[0], "id") if events else None)
 
 
 def _named_push(door: Door, event: CloudEvent, name: str) -> Push | None:
@@ -116,18 +118,22 @@ def eventgrid(door: Door, request: Request) -> Found:
     """
     body = parse(request.body)
     events = body if isinstance(body, list) else [body]
-    found: list[Push | None] = []
     for event in events:
-        kind = text(event, "eventType") or needed_text(event, "type")
-        if kind == _EVENT_GRID_VALIDATION:
+        if (
+            text(event, "eventType") == _EVENT_GRID_VALIDATION
+            or text(event, "type") == _EVENT_GRID_VALIDATION
+        ):
             code = needed_text(event, "data", "validationCode")
             if len(code) > _LONGEST_VALIDATION_CODE:
                 raise MalformedBody
             answer = json.dumps({"validationResponse": code}).encode()
             return Found(Word.HANDSHAKE, answer=answer, delivery=text(event, "id"))
-        if kind == _EVENT_GRID_PUSH:
-            found.append(azure_push(door, needed_object(event, "data")))
-    return images(found, text(events[0], "id") if events else None)
+
+    def read(event: object) -> Push | Word | None:
+        kind = text(event, "eventType") or needed_text(event, "type")
+        return azure_push(door, needed_object(event, "data")) if kind == _EVENT_GRID_PUSH else Word.NOT_A_PUSH
+
+    return _gathered(events, read)
 
 
 def ecr(door: Door, request: Request) -> Found:
@@ -136,9 +142,12 @@ def ecr(door: Door, request: Request) -> Found:
     A message of SNS is no such event: its signature's certificate would have to be fetched.
     """
     if "ce-specversion" in request.headers or text(parse(request.body), "specversion"):
-        events = cloud_events(request)
-        pushes = [_ecr_push(door, event) for event in events if event.type == _ECR_PUSH]
-        return images(pushes, events[0].id if events else None)
+
+        def read(told: object) -> Push | Word | None:
+            event = cloud_event(told)
+            return _ecr_push(door, event) if event.type == _ECR_PUSH else Word.NOT_A_PUSH
+
+        return _gathered(cloud_events(request), read)
     body = needed_object(parse(request.body))
     delivery = text(body, "id")
     if text(body, "source") != "aws.ecr":
@@ -174,10 +183,11 @@ def _ecr_push(door: Door, event: CloudEvent) -> Push | None:
 
 
 def _ecr_host(account: str, region: str) -> str:
-    if not _ACCOUNT.fullmatch(account) or not _REGION.fullmatch(region):
+    """The host that ECR itself names first; `ecr_aliases` knows the others."""
+    hosts = ecr_hosts(account, region)
+    if not hosts:
         raise MalformedBody
-    suffix = ".cn" if region.startswith("cn-") else ""
-    return f"{account}.dkr.ecr.{region}.amazonaws.com{suffix}"
+    return hosts[0]
 
 
 def gar(door: Door, request: Request) -> Found:

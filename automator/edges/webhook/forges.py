@@ -46,7 +46,9 @@ def github(door: Door, request: Request) -> Found:
     # The URL knows what the owner and the name may hide: the package of another repository. It ends
     # in a bare colon where a manifest without a tag was pushed.
     url = (text(version, "package_url") or "").removesuffix(":").lower()
-    if (named := push_of_reference(url)) is not None:
+    named = push_of_reference(url)
+    # A URL without a host would be read as an image of Docker Hub.
+    if named is not None and url.startswith(f"{named.repository.registry}/"):
         host, path = named.repository.registry, named.repository.path
     else:
         path = f"{needed_text(package, 'owner', 'login')}/{needed_text(package, 'name')}"
@@ -80,17 +82,12 @@ def gitea(door: Door, request: Request) -> Found:
         return Found(Word.NOT_A_PUSH)
     package = needed_object(body, "package")
     owner = text(package, "owner", "login") or needed_text(package, "owner", "username")
-    version = text(package, "version")
-    return images(
-        [
-            push(
-                door.registry or host_of(text(package, "html_url")),
-                f"{owner}/{needed_text(package, 'name')}",
-                version,
-                version,
-            )
-        ]
-    )
+    version = text(package, "version") or ""
+    if version.startswith("sha256:"):
+        # A part of an image, or one without a tag; the tag has an event of its own.
+        return Found(Word.NOT_A_PUSH)
+    host = door.registry or host_of(text(package, "html_url"))
+    return images([push(host, f"{owner}/{needed_text(package, 'name')}", version)])
 
 
 def _one_ref(body: object) -> Found:

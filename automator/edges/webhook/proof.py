@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,13 @@ from pathlib import Path
 from automator.edges.webhook.event import Door, Request, Word
 
 SECRET_FILE_LIMIT = 64 * 1024
+COMPACTED_LIMIT = 64 * 1024
+"""Bytes of a body that is compacted before it is proved: anybody may send one, and that is work."""
 SECRET_PARAMETER = "secret"  # noqa: S105
 GENERIC_SIGNATURE = "x-signature"
 _SHA256_PREFIX = "sha256="
+_DIGITS = {"sha1": 40, "sha256": 64}
+_HEXADECIMAL = re.compile(rb"[0-9a-f]*")
 
 # A JSON string (whatever it holds, closed or not), or white space between tokens. One pass: a string
 # that never ends is taken whole, and nothing is given back.
@@ -42,7 +47,7 @@ def secrets_of(file: str | None) -> tuple[bytes, ...]:
         raise UnreadableSecret(getattr(error, "strerror", None) or type(error).__name__) from error
     if len(data) > SECRET_FILE_LIMIT:
         raise UnreadableSecret(f"it is longer than {SECRET_FILE_LIMIT} bytes")
-    found = tuple(line.strip() for line in data.splitlines() if line.strip())
+    found = tuple(line.strip() for line in data.removeprefix(BOM_UTF8).splitlines() if line.strip())
     if not found:
         raise UnreadableSecret("it holds no secret")
     return found
@@ -68,9 +73,11 @@ class SharedSecret:
                 if door.signed:
                     return _signature(request.headers[name], request.body, secrets)
                 return _secret(_spellings(name, request.headers[name]), secrets)
+        if door.signed:
+            return Word.MISSING_SIGNATURE
         # An operator who names a header wants the secret there, and not in addresses that get logged.
         if not self.in_query or door.header is not None or SECRET_PARAMETER not in request.query:
-            return Word.MISSING_SIGNATURE if door.signed else Word.MISSING_SECRET
+            return Word.MISSING_SECRET
         if SECRET_PARAMETER in request.repeated:
             return Word.BAD_SECRET
         return _secret([request.query[SECRET_PARAMETER].encode("utf-8", "backslashreplace")], secrets)
@@ -84,7 +91,7 @@ class Signature:
     prefix: str = ""
     algorithm: str = "sha256"
     compact: bool = False
-    """The signature may be that of the JSON without white space, too."""
+    """The signature may be that of the JSON without white space, too, of bodies up to COMPACTED_LIMIT."""
 
     def __call__(self, door: Door, request: Request, secrets: tuple[bytes, ...]) -> Word | None:
         given = request.headers.get(self.header)
@@ -93,11 +100,16 @@ class Signature:
         if self.header in request.repeated or not given.startswith(self.prefix):
             return Word.BAD_SIGNATURE
         value = _bytes(given.removeprefix(self.prefix).lower())
-        texts = [request.body]
-        if self.compact:
-            texts.append(_STRING_OR_SPACE.sub(lambda found: found[1] or b"", request.body))
-        fits = [_any_equal([value], _signatures(one, secrets, self.algorithm)) for one in texts]
-        return None if any(fits) else Word.BAD_SIGNATURE
+        # A value that no body has is refused without a look at the body.
+        if len(value) != _DIGITS[self.algorithm] or not _HEXADECIMAL.fullmatch(value):
+            return Word.BAD_SIGNATURE
+        if _any_equal([value], _signatures(request.body, secrets, self.algorithm)):
+            return None
+        if not self.compact or len(request.body) > COMPACTED_LIMIT:
+            return Word.BAD_SIGNATURE
+        compact = _STRING_OR_SPACE.sub(lambda found: found[1] or b"", request.body)
+        fits = _any_equal([value], _signatures(compact, secrets, self.algorithm))
+        return None if fits else Word.BAD_SIGNATURE
 
 
 def signed_or_secret(door: Door, request: Request, secrets: tuple[bytes, ...]) -> Word | None:

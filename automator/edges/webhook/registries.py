@@ -6,6 +6,7 @@ import re
 
 from automator.edges.webhook.body import (
     dig,
+    gather,
     host_of,
     images,
     needed_list,
@@ -60,16 +61,12 @@ def harbor(door: Door, request: Request) -> Found:
     if not is_push:
         return Found(Word.NOT_A_PUSH, delivery=delivery)
     name = needed_text(told, "repository", "repo_full_name")
-    pushes = [
-        push(
-            door.registry or host_of(needed_text(resource, "resource_url")),
-            name,
-            text(resource, "tag"),
-            text(resource, "digest"),
-        )
-        for resource in needed_list(told, "resources")
-    ]
-    return images(pushes, delivery)
+
+    def read(resource: object) -> Push | None:
+        host = door.registry or host_of(needed_text(resource, "resource_url"))
+        return push(host, name, text(resource, "tag"), text(resource, "digest"))
+
+    return gather(needed_list(told, "resources"), read, delivery)
 
 
 def acr(door: Door, request: Request) -> Found:
@@ -97,17 +94,18 @@ def distribution(door: Door, request: Request) -> Found:
     Layers and configs are pushed like manifests; only these have a tag, or a manifest's media type.
     """
     events = needed_list(parse(request.body), "events")
-    pushes = [
-        push(
+
+    def read(event: object) -> Push | Word | None:
+        if text(event, "action") != "push" or not _is_manifest(event):
+            return Word.NOT_A_PUSH
+        return push(
             door.registry or text(event, "request", "host") or host_of(text(event, "target", "url")),
             needed_text(event, "target", "repository"),
             text(event, "target", "tag"),
             text(event, "target", "digest"),
         )
-        for event in events
-        if text(event, "action") == "push" and _is_manifest(event)
-    ]
-    return images(pushes, text(events[0], "id") if events else None)
+
+    return gather(events, read, text(events[0], "id") if events else None)
 
 
 def _is_manifest(event: object) -> bool:
@@ -174,9 +172,7 @@ def generic(door: Door, request: Request) -> Found:
     if image := text(body, "image"):
         names = [image, *names]
     if names:
-        if not all(isinstance(name, str) for name in names):
-            raise MalformedBody
-        return images([_named(door, str(name)) for name in names])
+        return gather(names, lambda name: _named(door, needed_text(name)))
     path, host = needed_text(body, "repository"), door.registry or text(body, "registry")
     tag, digest = text(body, "tag"), text(body, "digest")
     if host:

@@ -15,12 +15,13 @@ import jwt
 from automator.edges.webhook.event import Door, Request, Word
 
 ISSUERS = ("https://accounts.google.com", "accounts.google.com")
+ALGORITHM = "RS256"
 TOKEN_LIMIT = 8 * 1024
 LEEWAY = 60.0  # seconds by which the clocks of two machines may differ
 
 
 class KeysUnavailable(Exception):
-    """Google's keys cannot be had, or not be read. Never leaves this package."""
+    """Google's keys cannot be had, or not be read."""
 
 
 def check_token(door: Door, request: Request, now: datetime, keys: Callable[[], bytes]) -> Word | None:
@@ -43,7 +44,7 @@ def check_token(door: Door, request: Request, now: datetime, keys: Callable[[], 
         claims = jwt.decode(
             token,
             _key(name, keys),
-            algorithms=["RS256"],
+            algorithms=[ALGORITHM],
             audience=door.audience or "",
             issuer=ISSUERS,
             # The times are checked below, by the clock that we are given.
@@ -65,13 +66,26 @@ def check_token(door: Door, request: Request, now: datetime, keys: Callable[[], 
 def _key(name: object, keys: Callable[[], bytes]) -> jwt.PyJWK:
     """Google's key of that name. Raises KeysUnavailable; jwt.InvalidKeyError where there is none."""
     try:
-        known = jwt.PyJWKSet.from_dict(json.loads(keys()))
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError, jwt.PyJWTError) as error:
+        document = keys()
+    except (OSError, ValueError) as error:
         raise KeysUnavailable(str(error)) from error
-    for key in known.keys:
+    for key in require_keys(document):
         if name is not None and key.key_id == name:
             return key
     raise jwt.InvalidKeyError("no key of that name")
+
+
+def require_keys(document: bytes) -> tuple[jwt.PyJWK, ...]:
+    """The keys of a JWKS document that sign tokens as Google's do. Raises KeysUnavailable for none."""
+    try:
+        known = jwt.PyJWKSet.from_dict(json.loads(document)).keys
+    except (ValueError, TypeError, AttributeError, RecursionError, jwt.PyJWTError):
+        known = []
+    usable = tuple(key for key in known if key.algorithm_name == ALGORITHM)
+    if not usable:
+        # What stands there instead is not shown: it may be anything that somebody's proxy says.
+        raise KeysUnavailable("what came is no list of keys")
+    return usable
 
 
 def _in_time(claims: dict[str, object], now: float) -> bool:
