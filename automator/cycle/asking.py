@@ -79,6 +79,8 @@ class Asking:
         self._given_up: set[str] = set()
         """Hosts that were late in this cycle."""
         self._flying: dict[tuple[str, Repository, str], _Flight] = {}
+        self._ahead: set[tuple[str, Repository, str]] = set()
+        """Questions of this very cycle that were sent before their round."""
 
     def begin(self, now: datetime) -> None:
         """A cycle begins, at `now`."""
@@ -86,6 +88,35 @@ class Asking:
         self._began = time.monotonic()
         self.left = self._timeout
         self._given_up.clear()
+
+    def ask_ahead(
+        self, kind: str, subjects: Collection[Subject], act: Callable[[Repository, str], T]
+    ) -> None:
+        """Send questions of the cycle that begins before their round, which then finds them on their
+        way. What was sent ahead of an earlier cycle counts no longer."""
+        self._ahead.clear()
+        for subject in subjects:
+            self.drop(kind, *subject)
+            self._flying[(kind, *subject)] = self._sent(kind, subject, act, is_first=True, is_shared=False)
+            self._ahead.add((kind, *subject))
+
+    def _sent(
+        self,
+        kind: str,
+        subject: Subject,
+        act: Callable[[Repository, str], T],
+        *,
+        is_first: bool,
+        is_shared: bool,
+    ) -> _Flight:
+        future = self._lanes.submit(
+            subject[0].registry,
+            partial(_timed, act, *subject),
+            asker=self._asker,
+            first=is_first,
+            key=(kind, *subject) if is_shared else None,
+        )
+        return _Flight(future, is_shared)
 
     def ask(
         self,
@@ -108,22 +139,22 @@ class Asking:
         futures: dict[Subject, Future[T]] = {}
         old: set[Subject] = set()
         for repository, tag in subjects:
-            if repository in anew:
+            is_ahead = (kind, repository, tag) in self._ahead
+            if repository in anew and not is_ahead:
                 self.drop(kind, repository, tag)
             flight = self._flying.get((kind, repository, tag))
             if flight is None:
-                key = (kind, repository, tag) if is_shared(repository) else None
-                future = self._lanes.submit(
-                    repository.registry,
-                    partial(_timed, act, repository, tag),
-                    asker=self._asker,
-                    first=first is None or repository in first,
-                    key=key,
+                flight = self._flying[(kind, repository, tag)] = self._sent(
+                    kind,
+                    (repository, tag),
+                    act,
+                    is_first=first is None or repository in first,
+                    is_shared=is_shared(repository),
                 )
-                flight = self._flying[(kind, repository, tag)] = _Flight(future, key is not None)
-            else:
+            elif not is_ahead:
                 old.add((repository, tag))
             futures[(repository, tag)] = flight.future
+        self._ahead.clear()
         self._wait(kind, futures, old, share)
         return {subject: self._answer(kind, *subject, future) for subject, future in futures.items()}
 

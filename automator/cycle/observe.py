@@ -113,6 +113,12 @@ class Observer:
     def __post_init__(self) -> None:
         self._asking = Asking(self.registry, self.timeout, self.asker)
 
+    def look_ahead(self, named: Collection[Repository], now: datetime) -> None:
+        """A cycle begins: send the questions for the tag lists that an event named, of those that were
+        watched last. `look` takes the answers, of this cycle and no other."""
+        listed = [(r, "") for r in named if self._watched.get(r)]
+        self._asking.ask_ahead("tags", listed, lambda r, _: self.registry.tags(r, now=now))
+
     def look(
         self,
         repositories: Mapping[Repository, bool],

@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 import requests
 from parts import signing
+from parts.gitserver import BareRepo
 from parts.registry import PLAIN, HostileServer, Received, Reply, wait_until
 from parts.signing import new_key, payload, sign_legacy, written
 from parts.stage import COMMAND, NOW, Stage
 
+from automator.app import App
+from automator.config import Config
 from automator.core.facts import Signature, Unavailable
 from automator.core.reference import Repository
 from automator.core.report import Outcome
@@ -376,6 +379,31 @@ def test_an_event_is_news_to_a_command_too(stage: Stage, tmp_path: Path) -> None
     assert said(web(stage, DUE)) == (Status.HELD, "guard/bad-signature")
     event = Trigger("event", named=frozenset({Repository(stage.host, "acme/web")}))
     assert web(stage, event).status is Status.RELEASED
+
+
+def test_the_commands_of_one_config_repo_hold_up_no_other(stage: Stage, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    hangs = ["/bin/sh", "-c", f"while [ ! -e {go} ]; do sleep 0.05; done; exit 1", "{digest}"]
+    names = [f"app{i}" for i in range(9)]
+    busy = BareRepo.create(tmp_path / "busy.git", {"README.md": "busy"})
+    for name in (*names, "web"):
+        stage.push(f"acme/{name}", "1.4.2", "1.4.3")
+    files = [stage.workload(name, "1.4.2", keys=SIGNED.replace("release", "slow")) for name in names]
+    busy.commit({path: text for each in files for path, text in each.items()}, "Many")
+    stage.commit(stage.workload("web", "1.4.2", keys=SIGNED))
+    config = Config(
+        state=tmp_path / "state",
+        repos={"busy": {"url": str(busy.path)}, "shop": {"url": str(stage.repo.path)}},
+        registries={stage.host: {"insecure": True}},
+        daemon={"observe_timeout": "2s"},
+        keys={"slow": {"command": hangs}, "release": {"command": ["/bin/true", "{digest}"]}},
+    )
+    with App.open(config, exclusive=True, clock=lambda: NOW) as app:
+        late = app.cycles["busy"].run(COMMAND)
+        assert {outcome.reason.code for outcome in late.outcomes} == {"signature/late"}
+        (outcome,) = app.cycles["shop"].run(COMMAND).outcomes
+        assert outcome.status is Status.RELEASED
+        go.touch()
 
 
 def test_a_late_no_of_a_command_is_not_used_cycles_later(gated: tuple[Gated, Asker], tmp_path: Path) -> None:

@@ -481,3 +481,15 @@ def test_a_user_in_an_address_is_no_way_to_send_a_password() -> None:
     with http.new_session() as session, pytest.raises(http.TransportError) as caught:
         http.send(session, "GET", "http://ann:secret@127.0.0.1:1/", headers={}, limits=limits)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_a_redirect_to_a_port_that_cannot_be_is_a_wrong_answer(proxied: bool) -> None:
+    moved = Reply(302, headers={"Location": "https://elsewhere.example:99999/x"})
+    outside = http.Outside.of({"HTTPS_PROXY": "http://127.0.0.1:1"} if proxied else {})
+    with HostileServer(always(moved)) as server:
+        client = RegistryClient({server.host: PLAIN}, outside=outside)
+        error = refusal(lambda: client.tags(Repository(server.host, "acme/web"), now=NOW))
+        client.close()
+    assert error.reason.code == "registry/bad-answer"
+    assert len(server.received) == 1

@@ -40,6 +40,8 @@ from automator.reasons import reason
 
 TIP = "refs/automator/tip"
 BLOB_LIMIT = 1 << 20
+FEW, SMALL = 64, 64 * 1024
+"""Blobs that are kept in memory, and bytes of each, at most."""
 OPEN_PATIENCE = 10.0
 """Seconds to wait for a git process that a killed daemon left behind."""
 TIDY_EVERY = 50
@@ -72,6 +74,8 @@ class Checkout:
         self._git = Git(self._folder, deadline=deadline, kept_fd=self._lock)
         self._present: set[str] | None = None
         """Commits known to be here with everything they need; None before the clone was asked."""
+        self._recent: dict[str, bytes] = {}
+        """Small blobs that were read a few at a time; the oldest first."""
         self._made: dict[str, str] = {}
         """Commits of ours -> their parent."""
         self.known_tip: str | None = None
@@ -182,11 +186,25 @@ class Checkout:
         return self._read(lambda: read_changes(self._git, old, new), commit=old)
 
     def blobs(self, oids: Iterable[str], *, limit: int = BLOB_LIMIT) -> Iterator[tuple[str, bytes | None]]:
-        """The content of each blob in turn, from one process; None for one over `limit` bytes."""
+        """The content of each blob in turn, from one process; None for one over `limit` bytes. A few that
+        were read a moment ago need no process: what was released last is often released next."""
+        asked = list(oids)
+        if asked and limit >= SMALL and all(oid in self._recent for oid in asked):
+            yield from [(oid, self._recent[oid]) for oid in asked]
+            return
         try:
-            yield from read_blobs(self._git, oids, limit)
+            for oid, data in read_blobs(self._git, asked, limit):
+                if len(asked) <= FEW and data is not None and len(data) <= SMALL:
+                    self._remember(oid, data)
+                yield oid, data
         except Failed as failed:
             self._judge(failed)
+
+    def _remember(self, oid: str, data: bytes) -> None:
+        self._recent.pop(oid, None)
+        self._recent[oid] = data
+        while len(self._recent) > FEW:
+            del self._recent[next(iter(self._recent))]
 
     def file_log(
         self, commit: str, paths: Sequence[str], *, since: str | None = None, limit: int = DEFAULT_LIMIT

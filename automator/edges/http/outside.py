@@ -44,8 +44,9 @@ class Outside:
         """The proxy to call `url` by, as `http://proxy:3128`; None to call it directly."""
         parts = urlsplit(url)
         proxy = self.proxies.get(parts.scheme) or self.proxies.get("all")
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-        if proxy is None or self._excepted(parts.hostname or "", port):
+        if proxy is None:
+            return None
+        if self._excepted(parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)):
             return None
         return proxy if "://" in proxy else f"http://{proxy}"
 

@@ -108,7 +108,7 @@ class Caller:
             new = urljoin(url, target)
             parts = urlsplit(new)
             declared = self._hosts.declared(new) if host.settings.declared else None
-            stays = host.owns(new) and parts.port != 0
+            stays = parts.port != 0 and host.owns(new)
         except ValueError:
             raise failures.bad_answer(self._repository, what, "a redirect that is no address") from None
         plain = parts.scheme == "http" and (

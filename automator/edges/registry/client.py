@@ -99,9 +99,8 @@ class RegistryClient:
     def describe_credentials(self, repository: Repository) -> str:
         """Which source the credentials for a repository came from; never the secret."""
         host = self._hosts.get(repository.registry)
-        with host.lock:
-            service, asked = host.tokens, host.basic or host.tokens is not None
-        if not asked:
+        service, is_basic = host.login(repository.path)
+        if service is None and not is_basic:
             return "none, since the registry did not ask for any"
         source = host.settings.credentials
         told = "none" if source is None else source.describe(host.place, host.path(repository.path))
