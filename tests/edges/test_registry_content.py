@@ -47,6 +47,7 @@ def methods(server: HostileServer) -> list[str]:
 
 # -- HEAD -------------------------------------------------------------------------------------------
 
+SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 CHART = json_reply({"config": {"mediaType": "application/vnd.cncf.helm.config.v1+json"}})
 
 
@@ -56,6 +57,7 @@ CHART = json_reply({"config": {"mediaType": "application/vnd.cncf.helm.config.v1
         Reply(200),
         Reply(200, b"", {"Docker-Content-Digest": "md5:x"}),
         Reply(200, b"", {"Docker-Content-Digest": LIE, "Content-Type": "text/html; charset=utf-8"}),
+        Reply(200, b"", {"Docker-Content-Digest": LIE, "Content-Type": SCHEMA_1}),
         Reply(400),
         Reply(403),
         Reply(404),

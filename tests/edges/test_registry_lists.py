@@ -71,6 +71,28 @@ def test_a_full_page_costs_one_more_request_each_time_and_its_tags_stay_the_same
     assert asked == [{"n": "1000"}, {"n": "1000", "last": "1.0.00999"}] * 2
 
 
+@pytest.mark.parametrize("status", [400, 404, 405])
+def test_a_registry_that_refuses_the_page_that_nobody_told_of_has_no_more(
+    hostile: Hostile, make_client: MakeClient, status: int
+) -> None:
+    pager = Pager(numbered(1000), links=False)
+    server = hostile(lambda r: json_reply({"errors": []}, status) if "last" in r.query else pager(r))
+    client = make_client(server.host)
+    first = client.tags(Repository(server.host, "group/app"), now=NOW)
+    assert len(first.tags) == 1000
+    assert client.tags(Repository(server.host, "group/app"), now=NOW).tags is first.tags
+
+
+def test_a_registry_that_fails_at_the_page_that_nobody_told_of_may_have_more(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    pager = Pager(numbered(1000), links=False)
+    server = hostile(lambda r: Reply(500) if "last" in r.query else pager(r))
+    client = make_client(server.host)
+    error = refusal(lambda: client.tags(Repository(server.host, "group/app"), now=NOW))
+    assert error.reason.code == "registry/server-error"
+
+
 def test_where_pages_were_seen_to_link_a_full_one_without_link_is_the_last(
     hostile: Hostile, make_client: MakeClient
 ) -> None:

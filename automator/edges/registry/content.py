@@ -20,6 +20,8 @@ from automator.errors import RegistryError
 T = TypeVar("T")
 INDEX_DEPTH = 2
 CHILDREN_ASKED = 4
+UNTOLD = ("text/", "application/vnd.docker.distribution.manifest.v1+")
+"""Content types of what is no manifest that counts: a page for people, schema 1."""
 HEAD_TAKEN = frozenset({200, 400, 403, 404, 405, 501})
 """Answers to a HEAD that a GET may contradict, or explain: a HEAD has no words."""
 MIB = 1024 * 1024
@@ -51,7 +53,7 @@ class Content:
         question = replace(self._question(reference), method="HEAD", taken=HEAD_TAKEN)
         answer = self._exchange.ask(question)
         digest = answer.headers.get("Docker-Content-Digest", "")
-        if answer.status != 200 or not DIGEST.fullmatch(digest) or _kind(answer).startswith("text/"):
+        if answer.status != 200 or not DIGEST.fullmatch(digest) or _kind(answer).startswith(UNTOLD):
             return None
         return digest
 

@@ -28,6 +28,7 @@ from automator.errors import RegistryError
 PAGE_SIZE = 1000
 GOOGLE_PAGE_SIZE = 10_000
 GOOGLE = (".gcr.io", ".pkg.dev")
+NO_TAGS = b'{"tags": []}'
 WHAT = "its tags"
 ETAG = re.compile(r"(?:W/)?\"[!#-~]{1,256}\"", re.ASCII)
 
@@ -68,6 +69,8 @@ class TagQuestion:
     ends: dict[bytes, str | None] = field(default_factory=dict)
     _full: set[str] = field(default_factory=set)
     """Tags of full pages so far."""
+    _unasked: set[str] = field(default_factory=set)
+    """Queries that no link led to."""
     _sized: bool = True
     """A page size is asked for."""
 
@@ -80,7 +83,7 @@ class TagQuestion:
             return replace(self.known, list=replace(self.known.list, observed_at=now))
         pages = Walk(
             self.repository,
-            lambda asked: first if asked == query else self._page(asked),
+            lambda asked: first if asked == query else self._next(asked),
             self.page_limit,
             self.limits.pages,
             self._beyond,
@@ -110,6 +113,13 @@ class TagQuestion:
 
     def _page(self, query: str) -> Answer:
         return self.exchange.ask(self._question(query))
+
+    def _next(self, query: str) -> Answer:
+        """A further page. A registry that refuses one that nobody told of has none."""
+        if query not in self._unasked:
+            return self._page(query)
+        answer = self.exchange.ask(replace(self._question(query), taken=frozenset({200, 400, 404, 405})))
+        return answer if answer.status == 200 else replace(answer, status=200, body=NO_TAGS)
 
     def _first(self, query: str) -> Answer:
         """The first page, without a page size where that is refused; 304 where the known list is still
@@ -151,7 +161,11 @@ class TagQuestion:
             last = found.tags[-1] if found.entries == size and found.tags and news else None
             self._full.update(found.tags)
         self.ends[page.hash] = last
-        return None if last is None else urlencode({"n": size, "last": last})
+        if last is None:
+            return None
+        query = urlencode({"n": size, "last": last})
+        self._unasked.add(query)
+        return query
 
     def _read(self, pages: tuple[Page, ...]) -> tuple[tuple[str, ...], dict[str, Told], int]:
         """The tags in their order, each once, and how many entries there were.
