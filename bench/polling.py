@@ -91,7 +91,8 @@ def rows(runs: int) -> Iterator[Row]:
             [sys.executable, "-m", "bench.polling", case, str(runs)], stdout=subprocess.PIPE, check=True
         )
         for told in map(json.loads, done.stdout.splitlines()):
-            yield Row(**{**told, "ours": Cost(*told["ours"]), "limit": Cost(*told["limit"])})
+            row = Row(*told)
+            yield row._replace(ours=Cost(*row.ours), limit=Cost(*row.limit))
 
 
 # -- the registry ---------------------------------------------------------------------------------------
