@@ -171,7 +171,7 @@ class TagQuestion:
         """The tags in their order, each once, and how many entries there were.
 
         A page that only repeats, in whatever order, ends the list where it came unasked for, and is an
-        error where a link led to it.
+        error where a link led to it and it leads on.
         """
         tags: dict[str, None] = {}
         told: dict[str, Told] = {}
