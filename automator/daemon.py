@@ -167,6 +167,13 @@ class Daemon:
             pause = self._pause(turn)
         self._plan_pending(repo, pause)
 
+    def later(self, pause: timedelta, act: Callable[[], None]) -> None:
+        """Call `act`, which must be quick, after a pause; not at all where the daemon stops before."""
+        with self._changed:
+            if self._stopping:
+                return
+        self._scheduler.add_job(act, "date", run_date=datetime.now(UTC) + pause)
+
     def stop(self) -> bool:
         """Begin no more cycles and let the running ones end within the stop time-out.
 

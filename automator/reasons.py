@@ -776,10 +776,11 @@ CODES: dict[str, Code] = _table(
     # -- observing -----------------------------------------------------------------------------------
     Code(
         "registry/late",
-        "the registry of {image} had not answered after {seconds} seconds",
+        "the registry of {image} has not answered; this cycle waited {seconds} seconds for it",
         "wait; if it stays so, look at the registry or raise daemon.observe_timeout",
-        "A look has a deadline, so that one slow registry does not delay the releases of others. A late "
-        "answer is used by the next cycle.",
+        "All looks of a cycle together have daemon.observe_timeout, of which each round of questions gets a "
+        "part, so that one slow registry does not delay the releases of others. Who was late before is "
+        "waited for a second at most, or not at all. A late answer is used by the next cycle.",
     ),
     Code(
         "registry/not-asked",
@@ -1136,6 +1137,16 @@ CODES: dict[str, Code] = _table(
         "wait; set credentials or a longer `interval` for this registry if it happens often",
         "HTTP 429, or an outage whose end the registry tells. It is left alone for the time it asks for; "
         "nothing is decided meanwhile.",
+    ),
+    Code(
+        "registry/list-interrupted",
+        "{repository}: the registry wants to be left alone ({answer}; {wait}); its tag list is read to page "
+        "{page}",
+        "wait; it is read on from there. Set credentials or a longer `interval` for this registry if it "
+        "happens often",
+        "A tag list has more pages than the registry gives at a time. Those that were read are kept for two "
+        "days at the most, the others are asked for as soon as the registry permits; nothing is decided from "
+        "a part of the list.",
     ),
     Code(
         "registry/resting",

@@ -241,6 +241,17 @@ def test_an_event_runs_a_cycle_at_once_and_tells_why() -> None:
         assert shop.begun(2)[1] == Wake("event", frozenset({WEB}))
 
 
+def test_what_is_to_be_done_later_is_done_then_and_not_once_it_stops() -> None:
+    shop, done = Cycles(), threading.Event()
+    with Running(shop) as running:
+        shop.done(1)
+        running.daemon.later(timedelta(milliseconds=10), done.set)
+        assert done.wait(PATIENCE)
+        running.daemon.later(HOUR, done.clear)
+    running.daemon.later(timedelta(0), done.clear)
+    assert done.is_set()
+
+
 def test_events_one_after_the_other_keep_a_distance_and_merge() -> None:
     shop = Cycles()
     with Running(shop, clock=lambda: NOON) as running:

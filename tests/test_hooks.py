@@ -12,7 +12,7 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +33,7 @@ from parts.registry import DockerRegistry, HostileServer, Reply, wait_until
 from parts.world import EmbeddedWorld, Running, World
 
 from automator.app.events import GoogleKeys, Inbox, Subscriber, place_of
+from automator.app.secondlooks import SecondLooks
 from automator.core.reference import Repository, parse_repository
 from automator.edges.http import Outside
 from automator.edges.log import EventLog, configure
@@ -58,6 +59,10 @@ class Office:
     watched: Collection[Repository] | None = frozenset({parse_repository("ghcr.io/acme/web")})
     woken: list[tuple[str, frozenset[Repository], str]] = field(default_factory=list)
     counted: list[tuple[str, str, str, datetime | None]] = field(default_factory=list)
+    listed: tuple[str, ...] | None = ("1.0",)
+    planned: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    """What is to be called later, with the time for it."""
+    now: float = 0.0
 
     def __post_init__(self) -> None:
         secret = self.folder / "hook-password"
@@ -67,9 +72,16 @@ class Office:
             doors={name: Door(name, sender, str(secret)) for name, sender in senders.items()},
             subscribers=(
                 Subscriber(
-                    "shop", "git@git.example:acme/shop.git", "main", lambda: self.watched, lambda: TIP
+                    "shop",
+                    "git@git.example:acme/shop.git",
+                    "main",
+                    lambda: self.watched,
+                    lambda: TIP,
+                    lambda _: self.listed,
                 ),
-                Subscriber("blog", "https://git.example/acme/blog", "trunk", frozenset, lambda: None),
+                Subscriber(
+                    "blog", "https://git.example/acme/blog", "trunk", frozenset, lambda: None, lambda _: None
+                ),
             ),
             mirrors=self.mirrors,
             wake=lambda *wake: self.woken.append(wake),
@@ -77,7 +89,23 @@ class Office:
             log=EventLog(lambda: 0.0),
             clock=lambda: NOON,
             keys=lambda: b"{}",
+            second_looks=SecondLooks(
+                lambda repo, image: self.woken.append((repo, frozenset({image}), "event")),
+                lambda pause, act: self.planned.append((self.now + pause.total_seconds(), act)),
+                clock=lambda: self.now,
+            ),
         )
+
+    def wait(self, seconds: float) -> int:
+        """Let time go by; how often a config repo was woken meanwhile."""
+        before, end = len(self.woken), self.now + seconds
+        while due := [entry for entry in self.planned if entry[0] <= end]:
+            first = min(due, key=lambda entry: entry[0])
+            self.planned.remove(first)
+            self.now = first[0]
+            first[1]()
+        self.now = end
+        return len(self.woken) - before
 
     def push(self, image: str, *, secret: str = SECRET) -> tuple[Result, Word, int]:
         body = json.dumps({"image": image}).encode()
@@ -207,6 +235,70 @@ def test_a_git_push_wakes_the_config_repo_of_that_branch(
 def test_a_replay_says_the_same(office: Office) -> None:
     assert office.push("ghcr.io/acme/web:2.0") == office.push("ghcr.io/acme/web:2.0")
     assert office.woken[0] == office.woken[1]
+
+
+# -- second looks --------------------------------------------------------------------------------------
+
+
+def test_an_event_that_precedes_its_registrys_own_list_gets_two_more_looks(office: Office) -> None:
+    office.push("ghcr.io/acme/web:2.0")
+    looked = [("shop", frozenset({Repository("ghcr.io", "acme/web")}), "event")]
+    assert office.woken == looked
+    assert office.wait(4.9) == 0
+    assert office.wait(0.2) == 1
+    assert office.wait(29.8) == 0
+    assert office.wait(0.2) == 1
+    assert office.wait(86400) == 0, "the poll will find it"
+    assert office.woken == looked * 3
+    assert not office.planned
+
+
+def test_no_second_look_where_the_first_one_found_the_tag(office: Office) -> None:
+    office.push("ghcr.io/acme/web:2.0")
+    office.listed = ("1.0", "2.0")
+    assert office.wait(86400) == 0
+
+
+def test_no_third_look_where_the_second_one_found_the_tag(office: Office) -> None:
+    office.push("ghcr.io/acme/web:2.0")
+    assert office.wait(6) == 1
+    office.listed = ("1.0", "2.0")
+    assert office.wait(86400) == 0
+
+
+@pytest.mark.parametrize("image", ["ghcr.io/acme/web:1.0", "ghcr.io/acme/other:2.0"])
+def test_what_is_listed_or_nobodys_plans_nothing(office: Office, image: str) -> None:
+    office.push(image)
+    assert not office.planned
+
+
+def test_a_registry_that_has_no_list_is_left_to_its_own_time(office: Office) -> None:
+    """It failed, or wants to be left alone."""
+    office.listed = None
+    office.push("ghcr.io/acme/web:2.0")
+    assert office.wait(86400) == 0
+
+
+def test_replays_and_bursts_have_no_more_looks_planned_than_one_event(office: Office) -> None:
+    for _ in range(100):
+        office.push("ghcr.io/acme/web:2.0")
+        office.push("ghcr.io/acme/web:2.1")
+    assert len(office.planned) == 1
+    assert office.wait(6) == 1
+    for number in range(100):
+        office.push("ghcr.io/acme/web:2.0")
+        office.push(f"ghcr.io/acme/web:3.{number}")
+    assert len(office.planned) == 2, "the third look for the old ones, the second for the new ones"
+    assert office.wait(86400) == 2, "the new ones' third look is that of the old ones"
+    assert not office.planned
+
+
+def test_a_look_that_got_lost_does_not_keep_later_events_from_theirs(office: Office) -> None:
+    office.push("ghcr.io/acme/web:2.0")
+    office.planned.clear()
+    office.wait(3600)
+    office.push("ghcr.io/acme/web:2.0")
+    assert office.wait(6) == 1
 
 
 def test_a_bug_stays_with_its_event(office: Office, log: io.StringIO) -> None:
@@ -547,6 +639,19 @@ def test_a_burst_of_events_is_two_cycles_at_most(world: World) -> None:
     # Two for the burst, of which the second may have been that of the last push too.
     assert len(hooked.triggers()) <= 4
     assert world.repo.log() == ["Release web 1.2.0", "Release web 1.1.0", "Adopt"]
+
+
+def test_a_tag_that_is_listed_only_after_its_event_becomes_a_commit_long_before_the_poll(
+    world: World,
+) -> None:
+    with running(world) as hooked:
+        assert hooked.push(world.image("web", "1.1.0")) == 202
+        hooked.daemon.until(lambda: hooked.triggers() == ["startup", "event"], "the event's own cycle")
+        assert world.version("web") == "1.0.0"
+        world.push("web", "1.1.0")
+        hooked.daemon.until(lambda: world.version("web") == "1.1.0", "the release")
+        assert hooked.daemon.end() == 0
+    assert hooked.triggers()[:3] == ["startup", "event", "event"]
 
 
 def test_hostile_senders_do_not_stop_the_cycles(world: World) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from automator.app.secondlooks import Listed, SecondLooks
 from automator.config import Config, HookConfig
 from automator.core.reference import Repository, repository_at
 from automator.cycle.run import Cycle
@@ -55,6 +56,8 @@ class Subscriber:
     """The image repositories that it watches; None before its first cycle, which lists all of them."""
     known_tip: Callable[[], str | None]
     """The newest commit of its branch that we know of."""
+    listed: Listed
+    """The tags of a repository's last list."""
 
 
 def subscriber(cycle: Cycle, url: str, branch: str) -> Subscriber:
@@ -64,7 +67,8 @@ def subscriber(cycle: Cycle, url: str, branch: str) -> Subscriber:
         snapshot = cycle.index.snapshot  # read once: a cycle may put another in its place
         return None if snapshot is None else snapshot.watched
 
-    return Subscriber(cycle.repo, url, branch, watched, lambda: cycle.checkout.known_tip)
+    listed = cycle.observer.listed
+    return Subscriber(cycle.repo, url, branch, watched, lambda: cycle.checkout.known_tip, listed)
 
 
 def door(name: str, hook: HookConfig) -> Door:
@@ -100,6 +104,7 @@ class Inbox:
     log: EventLog
     clock: Callable[[], datetime]
     keys: Callable[[], bytes]
+    second_looks: SecondLooks
 
     def receive(self, hook: str, request: Request) -> Event:
         """What the request came to, after waking whom it is about. Never raises."""
@@ -172,6 +177,8 @@ class Inbox:
                 continue
             if found := [name for name in names if name in watched]:
                 woken.setdefault((one.name, "event"), set()).update(found)
+                for name in found:
+                    self.second_looks.expect(one.name, name, push.tag, one.listed)
         return word
 
     def _route_git_push(self, push: GitPush, woken: dict[tuple[str, str], set[Repository]]) -> Word:

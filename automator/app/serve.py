@@ -12,6 +12,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 from automator import __version__
 from automator.app.build import App, utc_now
 from automator.app.events import GoogleKeys, Inbox, door, mirrors_of, subscribers_of
+from automator.app.secondlooks import SecondLooks
 from automator.config import Config
 from automator.core.reference import Repository
 from automator.core.report import Report
@@ -140,6 +141,7 @@ def _hooks(config: Config, app: App, daemon: Daemon, metrics: Metrics) -> WebSer
         log=EventLog(time.monotonic),
         clock=utc_now,
         keys=GoogleKeys(Outside.of(os.environ)),
+        second_looks=SecondLooks(lambda repo, image: wake(repo, frozenset({image}), "event"), daemon.later),
     )
     events = make_hooks_app(inbox.doors, inbox.receive, inbox.refuse)
     return WebServer(events, address, name="hooks", unserved=lambda what: inbox.refuse(None, what))

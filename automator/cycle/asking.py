@@ -155,8 +155,11 @@ class Asking:
                 old.add((repository, tag))
             futures[(repository, tag)] = flight.future
         self._ahead.clear()
-        self._wait(kind, futures, old, share)
-        return {subject: self._answer(kind, *subject, future) for subject, future in futures.items()}
+        waited = self._wait(kind, futures, old, share)
+        return {
+            subject: self._answer(kind, *subject, future, waited.get(future, 0.0))
+            for subject, future in futures.items()
+        }
 
     def drop(self, kind: str, repository: Repository, tag: str) -> None:
         """Take no answer to what is on its way."""
@@ -175,9 +178,12 @@ class Asking:
         for flight in self._flying.values():
             flight.future.cancel()
 
-    def _wait(self, kind: str, futures: dict[Subject, Future[T]], old: set[Subject], share: float) -> None:
-        """Wait for those who deserve it, and take down who was late. What is on its way from an earlier
-        round is not waited for: it must not delay each cycle anew."""
+    def _wait(
+        self, kind: str, futures: dict[Subject, Future[T]], old: set[Subject], share: float
+    ) -> dict[Future[T], float]:
+        """Wait for those who deserve it, and take down who was late; returns how many seconds each was
+        given. What is on its way from an earlier round is not waited for: it must not delay each cycle
+        anew."""
         whole: dict[Future[T], str] = {}
         brief: dict[Future[T], str] = {}
         for subject, future in futures.items():
@@ -187,14 +193,16 @@ class Asking:
         began, given = time.monotonic(), max(0.0, self.left * share)
         silent = wait(whole, timeout=given * (1 - LAST_PART)).not_done
         wait(silent, timeout=max(0.0, began + given - time.monotonic()))
+        given_briefly = min(BRIEF, given * ROUND)
         if brief:
-            wait(brief, timeout=max(0.0, began + min(BRIEF, given * ROUND) - time.monotonic()))
+            wait(brief, timeout=max(0.0, began + given_briefly - time.monotonic()))
         self.left -= time.monotonic() - began
         self._take_down(kind, futures, old)
         if given >= self._timeout * REAL_WAIT:
             busy = {whole[future] for future in silent if future.done()}
             self._be_late(kind, {f: host for f, host in whole.items() if host not in busy})
         self._be_late(kind, brief)
+        return dict.fromkeys(whole, given) | dict.fromkeys(brief, given_briefly)
 
     def _take_down(self, kind: str, futures: dict[Subject, Future[T]], old: set[Subject]) -> None:
         """A host that answered all in time is waited for again. That what was late before has failed
@@ -220,10 +228,10 @@ class Asking:
         if not _has_failed(future):
             self._slow.discard((host, kind))
 
-    def _answer(self, kind: str, repository: Repository, tag: str, future: Future[Any]) -> Any:
-        """What a future holds, or why that is nothing."""
+    def _answer(self, kind: str, repository: Repository, tag: str, future: Future[Any], waited: float) -> Any:
+        """What a future holds, for which so many seconds were `waited`, or why that is nothing."""
         if not future.done() or future.cancelled():
-            late = reason("registry/late", image=repository, seconds=f"{self._timeout:g}")
+            late = reason("registry/late", image=repository, seconds=f"{waited:.2g}")
             return Unavailable(late, waiting=True)
         self._flying.pop((kind, repository, tag), None)
         try:

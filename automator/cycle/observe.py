@@ -176,6 +176,11 @@ class Observer:
             self._lists[repository] = known
         return self._lists[repository]
 
+    def listed(self, repository: Repository) -> tuple[str, ...] | None:
+        """The tags of the last answer, where it was a list. May be asked on any thread."""
+        known = self._lists.get(repository)
+        return known.tags if isinstance(known, TagList) else None
+
     def images(self, subjects: list[tuple[Repository, str]]) -> Answers:
         """What the registry serves for each tag now: one request where the digest is known.
 

@@ -100,6 +100,29 @@ def test_without_a_word_between_a_recovered_host_gets_a_little_time_too() -> Non
         assert mine.ask(SICK) == ["sick"]
 
 
+def test_the_seconds_told_are_those_that_a_host_was_waited_for() -> None:
+    with scene(2.0) as mine:
+
+        def hangs(_: Repository, __: str) -> str:
+            assert mine.may_answer.wait(PATIENCE)
+            return ""
+
+        def told(kind: str) -> str:
+            (late,) = mine.asking.ask(kind, [(SICK, "")], hangs, share=0.4).values()
+            assert isinstance(late, Unavailable)
+            assert late.waiting
+            return late.reason.sentence
+
+        ended = "has not answered; this cycle waited {} seconds for it"
+        mine.asking.begin(NOW)
+        assert told("tags").endswith(ended.format("0.8")), "its share of the two seconds"
+        assert told("image").endswith(ended.format("0")), "it was late in this cycle"
+        mine.asking.begin(NOW)
+        assert told("tags").endswith(ended.format("0")), "on its way from an earlier cycle"
+        mine.asking.drop("tags", SICK, "")
+        assert told("tags").endswith(ended.format("0.4")), "a brief time for one that was late before"
+
+
 def test_what_a_host_wanted_is_counted_from_when_it_said_so() -> None:
     with scene(0.2) as mine:
 

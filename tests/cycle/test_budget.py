@@ -67,6 +67,38 @@ def test_an_event_is_looked_at_now_however_calm_it_was(stage: Stage) -> None:
     assert stage.outcomes(trigger=Trigger("event", frozenset({web})))["web"].status is Status.RELEASED
 
 
+def test_a_list_of_more_pages_than_a_registry_gives_at_a_time_is_waited_for_and_decided_once(
+    stage: Stage,
+) -> None:
+    pages, left = {"": "1.0.0", "1.0.0": "1.1.0", "1.1.0": "1.2.0"}, [1]
+
+    def behave(received: Received) -> Reply:
+        if "tags/list" not in received.path:
+            return Reply(404)
+        if not left[0]:
+            return json_reply({"errors": [{"code": "TOOMANYREQUESTS"}]}, 429, Retry_After="600")
+        left[0] -= 1
+        tag = pages[received.query.get("last", "")]
+        link = {} if tag == "1.2.0" else {"Link": f'<{received.path}?last={tag}&n=1>; rel="next"'}
+        return json_reply({"tags": [tag]}, **link)
+
+    with HostileServer(behave) as server:
+        stage.insecure.add(server.host)
+        stage.commit(stage.workload("web", "1.0.0", host=server.host))
+        for page in (1, 2):
+            outcome = stage.outcomes(trigger=DUE)["web"]
+            assert (outcome.status, outcome.reason.code) == (Status.WAITING, "registry/list-interrupted")
+            assert f"read to page {page}" in outcome.reason.sentence
+            assert outcome.reason.changes_at is not None
+            left[0] = 1
+            stage.now = max(stage.now, outcome.reason.changes_at + timedelta(seconds=1))
+        outcome = stage.outcomes(trigger=DUE)["web"]
+        assert outcome.reason.code == "tag/gone", "1.2.0 was chosen, of the whole list"
+        assert outcome.target == "1.2.0"
+        lists = [r.query.get("last", "") for r in server.received if "tags/list" in r.path]
+        assert lists == ["", "1.0.0", "1.0.0", "1.1.0", "1.1.0"]
+
+
 def test_a_digest_that_is_known_under_another_tag_is_not_looked_into_again(stage: Stage) -> None:
     stage.push("acme/web", "main-1", "main-2")
     stage.commit(stage.workload("web", "main-1", keys='glob: "main-*"\norder: newest'))

@@ -298,6 +298,26 @@ def test_labels_and_platforms_that_no_file_can_hold_are_not_kept(
     assert image.platforms == ()
 
 
+def test_labels_are_one_line_of_what_can_be_printed(hostile: Hostile, make_client: MakeClient) -> None:
+    labels = {
+        "org.opencontainers.image.source": "https://x/\x1b[2J\r\nSigned-off-by: nobody\x00",
+        "org.opencontainers.image.revision": "4b1c\n" * 1000,
+    }
+    config = json.dumps({"config": {"Labels": labels}}).encode()
+    manifest = json_reply({"config": {"mediaType": CONFIG, "digest": digest_of(config)}})
+    server = hostile(lambda r: Reply(200, config) if "/blobs/" in r.path else manifest)
+    image = make_client(server.host).image(Repository(server.host, "a/b"), "1.0.0")
+    assert image.source == "https://x/ [2J Signed-off-by: nobody"
+    assert image.revision is not None
+    assert len(image.revision) == 200
+    assert image.revision.isprintable()
+
+
+def test_a_label_of_nothing_but_control_characters_is_none() -> None:
+    labels = {"org.opencontainers.image.source": "\n\x00 \x7f"}
+    assert read_config({"config": {"Labels": labels}}).source is None
+
+
 JSON = st.sampled_from(
     [None, True, -1, 10**40, 0.5, "", "linux", "2026-11-20T09:14:02Z", LIE, [], {}, [{}], "\ud800"]
 )

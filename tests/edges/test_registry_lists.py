@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,8 +25,16 @@ from parts.registry import (
 from automator.core.facts import Unavailable
 from automator.core.reference import Image, Repository
 from automator.cycle.observe import Observer
-from automator.edges.registry import BodyLimits, RegistryClient
-from automator.edges.registry.pages import next_query
+from automator.edges.http import Answer
+from automator.edges.registry import BodyLimits, RateLimited, RegistryClient
+from automator.edges.registry.pages import Page, next_query
+from automator.edges.registry.unfinished import (
+    KEPT_BYTES,
+    KEPT_FOR,
+    KEPT_LISTS,
+    Unfinished,
+    UnfinishedLists,
+)
 from automator.edges.store import Store
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -52,6 +61,186 @@ class Pager:
         more = self.links and len(rest) > n
         link = {"Link": f'<{request.path}?last={rest[n - 1]}&n={n}>; rel="next"'} if more else {}
         return json_reply({"tags": rest[:n]}, **link)
+
+
+class Rationed:
+    """A registry that gives so many pages at a time: by a 429, or by telling before that none is left."""
+
+    def __init__(self, pager: Behaviour, allowed: int, *, tells: bool = False) -> None:
+        self.pager = pager
+        self.allowed = self.left = allowed
+        self.tells = tells
+
+    def __call__(self, request: Received) -> Reply:
+        if self.left <= 0:
+            return json_reply({"errors": [{"code": "TOOMANYREQUESTS"}]}, 429, Retry_After="60")
+        self.left -= 1
+        reply = self.pager(request)
+        if not self.tells:
+            return reply
+        limits = {"RateLimit-Remaining": str(self.left), "RateLimit-Reset": "60"}
+        return replace(reply, headers={**reply.headers, **limits})
+
+    def renew(self) -> None:
+        self.left = self.allowed
+
+
+class Clock:
+    """A monotonic clock that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+# -- more pages than are given at a time --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_list_of_more_pages_than_are_given_at_a_time_is_read_to_its_end(
+    hostile: Hostile, make_client: MakeClient, links: bool, tells: bool
+) -> None:
+    registry = Rationed(Pager(numbered(5500), links=links), 2, tells=tells)
+    server, clock = hostile(registry), Clock()
+    client = make_client(server.host, clock=clock)
+    repository = Repository(server.host, "group/app")
+    for page in (2, 4):
+        error = refusal(lambda: client.tags(repository, now=NOW))
+        assert isinstance(error, RateLimited)
+        assert error.retry_after == 60
+        assert error.reason.code == "registry/list-interrupted"
+        assert f"its tag list is read to page {page}" in str(error)
+        asked = len(server.received)
+        error = refusal(lambda: client.tags(repository, now=NOW))  # an event, while it has to wait
+        assert f"its tag list is read to page {page}" in str(error)
+        assert len(server.received) == asked
+        clock.now += 61
+        registry.renew()
+    assert client.tags(repository, now=NOW).tags == tuple(numbered(5500))
+    lasts = [r.query.get("last", "") for r in server.received]
+    assert len(set(lasts)) == 6, "each page"
+    assert len(lasts) == (6 if tells else 8), "and none twice, but the one that was refused"
+
+
+def test_a_list_that_was_interrupted_is_the_same_list_as_one_that_was_not(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    registry = Rationed(Pager(numbered(2500), links=True), 3)
+    server, clock = hostile(registry), Clock()
+    client = make_client(server.host, clock=clock)
+    repository = Repository(server.host, "group/app")
+    whole = client.tags(repository, now=NOW)
+    registry.left = 1
+    refusal(lambda: client.tags(repository, now=NOW + timedelta(minutes=1)))
+    clock.now += 61
+    registry.renew()
+    later = NOW + timedelta(minutes=2)
+    again = client.tags(repository, now=later)
+    assert again.tags is whole.tags
+    assert again.observed_at == later
+
+
+def interrupted(
+    hostile: Hostile, make_client: MakeClient, clock: Clock
+) -> tuple[Rationed, HostileServer, RegistryClient, Repository]:
+    """A list of three pages of which one was read."""
+    registry = Rationed(Pager(numbered(2500), links=True), 1)
+    server = hostile(registry)
+    client = make_client(server.host, clock=clock)
+    repository = Repository(server.host, "group/app")
+    refusal(lambda: client.tags(repository, now=NOW))
+    clock.now += 61
+    registry.allowed = 100
+    registry.renew()
+    return registry, server, client, repository
+
+
+def test_pages_are_not_kept_for_ever(hostile: Hostile, make_client: MakeClient) -> None:
+    registry, _, client, repository = interrupted(hostile, make_client, Clock())
+    registry.pager = Pager([*numbered(2500)[1:], "2.0.0"], links=True)
+    found = client.tags(repository, now=NOW + timedelta(days=2, seconds=1))
+    assert numbered(1)[0] not in found.tags
+
+
+def test_what_is_pushed_to_a_page_that_is_kept_is_seen_the_next_time(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    registry, _, client, repository = interrupted(hostile, make_client, Clock())
+    registry.pager = Pager(["0.9.0", *numbered(2500)], links=True)
+    assert "0.9.0" not in client.tags(repository, now=NOW).tags
+    assert "0.9.0" in client.tags(repository, now=NOW).tags
+
+
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_where_going_on_is_refused_the_list_is_read_anew(
+    hostile: Hostile, make_client: MakeClient, status: int
+) -> None:
+    """The place in the list was only good for a while."""
+    registry, server, client, repository = interrupted(hostile, make_client, Clock())
+    pager, old = registry.pager, server.received[-1].query
+
+    def forgot(request: Received) -> Reply:
+        is_first_try = sum(r.query == old for r in server.received) == 2
+        return Reply(status) if request.query == old and is_first_try else pager(request)
+
+    registry.pager = forgot
+    assert client.tags(repository, now=NOW).tags == tuple(numbered(2500))
+
+
+def test_a_registry_that_fails_between_two_pages_is_asked_from_the_beginning(
+    hostile: Hostile, make_client: MakeClient
+) -> None:
+    """What was read is only kept where patience was all that lacked."""
+    pager, is_up = Pager(numbered(1500), links=True), threading.Event()
+    server = hostile(lambda r: pager(r) if is_up.is_set() or "last" not in r.query else Reply(500))
+    client = make_client(server.host)
+    repository = Repository(server.host, "group/app")
+    assert refusal(lambda: client.tags(repository, now=NOW)).reason.code == "registry/server-error"
+    is_up.set()
+    asked = len(server.received)
+    assert len(client.tags(repository, now=NOW).tags) == 1500
+    assert ["last" in r.query for r in server.received[asked:]] == [False, True]
+
+
+def page_of(size: int) -> Page:
+    return Page(Answer(200, {}, b"x" * size, "http://x/"), b"", links=True)
+
+
+def begun(*sizes: int, at: datetime = NOW) -> Unfinished:
+    return Unfinished(at, tuple(page_of(size) for size in sizes), frozenset(), "n=1", frozenset(), {}, True)
+
+
+def test_lists_that_are_begun_take_a_bounded_memory_and_do_not_drive_each_other_out() -> None:
+    mine = UnfinishedLists()
+    a, b, c = (Repository("x.test", name) for name in "abc")
+    assert mine.keep(a, begun(KEPT_BYTES // 2))
+    assert mine.keep(b, begun(KEPT_BYTES // 4, KEPT_BYTES // 8))
+    assert not mine.keep(c, begun(KEPT_BYTES // 4)), "who came first is read to the end first"
+    assert mine.take(a, NOW, None) is not None
+    assert mine.take(a, NOW, None) is None
+    assert mine.keep(c, begun(KEPT_BYTES // 4))
+    for number in range(KEPT_LISTS):
+        mine.keep(Repository("x.test", f"r{number}"), begun(1))
+    assert not mine.keep(a, begun(1))
+
+
+def test_a_beginning_that_is_older_than_the_list_that_is_known_counts_no_more() -> None:
+    mine, a = UnfinishedLists(), Repository("x.test", "a")
+    mine.keep(a, begun(1))
+    assert mine.take(a, NOW, NOW + timedelta(seconds=1)) is None
+    mine.keep(a, begun(1))
+    assert mine.take(a, NOW, NOW - timedelta(seconds=1)) is not None
+
+
+def test_a_beginning_that_nobody_asks_for_any_more_goes() -> None:
+    mine, a, b = UnfinishedLists(), Repository("x.test", "a"), Repository("x.test", "b")
+    mine.keep(a, begun(KEPT_BYTES))
+    assert not mine.keep(b, begun(1))
+    mine.take(b, NOW + KEPT_FOR + timedelta(seconds=1), None)
+    assert mine.keep(b, begun(1))
 
 
 # -- full pages -------------------------------------------------------------------------------------

@@ -420,6 +420,22 @@ def test_a_realm_that_is_no_address_is_none(hostile: Hostile, realm: str) -> Non
     assert len(server.received) == 1
 
 
+def test_the_fragment_of_a_realm_is_not_sent_and_does_no_harm(hostile: Hostile) -> None:
+    registry = Registry(json_reply({"token": "good"}), realm="/token?a=b#x=%20")
+    server = hostile(registry)
+    with client_of(server.host, clock=Clock()) as client:
+        assert tags(client, server.host, "acme/web") == ("1.0.0",)
+        told = client.describe_credentials(Repository(server.host, "acme/web"))
+        assert told.endswith("/token?a=b")
+        registry.realm = "/token?a=b#y"  # the same service
+        assert tags(client, server.host, "acme/api") == ("1.0.0",)
+    first, second = [r.query for r in server.received if r.path == "/token"]
+    assert first == {"a": "b", "service": "s", "scope": "repository:acme/web:pull", "client_id": "automator"}
+    assert second["scope"] == "repository:acme/api:pull"
+    assert not any("#" in f"{r.path}{r.query}" or "x=" in f"{r.path}{r.query}" for r in server.received)
+    assert len(server.received) == 5, "the second repository asks the service that is known"
+
+
 def test_a_challenge_is_read_as_far_as_a_header_reasonably_goes() -> None:
     header = "Bearer " + 'a="b",' * 20_000 + 'Basic realm="x"'
     (only,) = parse_challenges(header)

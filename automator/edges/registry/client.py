@@ -26,6 +26,7 @@ from automator.edges.registry.hosts import UNDECLARED, Hosts, HostSettings
 from automator.edges.registry.learnt import Learnt, Warnings
 from automator.edges.registry.referrers import Referrer, ReferrerQuestion
 from automator.edges.registry.taglists import Known, TagQuestion
+from automator.edges.registry.unfinished import UnfinishedLists
 from automator.reasons import one_line
 
 INSIDE = http.Outside()
@@ -62,6 +63,7 @@ class RegistryClient:
         self._limits = limits or BodyLimits()
         self._lock = threading.Lock()
         self._last: dict[Repository, Known] = {}
+        self._unfinished = UnfinishedLists()
         self._learnt = Learnt(clock)
         self._warnings = Warnings(warned)
 
@@ -113,7 +115,8 @@ class RegistryClient:
         """All tags of `repository`, seen at `now`; or, where somebody saw them after `since`, those.
 
         An answer equal to the last one gives the same tags object, unparsed. Raises RegistryError
-        when any page fails, is repeated, or when there are more than the limits permit.
+        when any page fails, is repeated, or when there are more than the limits permit. A list that was
+        only interrupted, by a limit of the host's, is read on the next time.
         """
         seen = self._last.get(repository)
         if since is not None and seen is not None and seen.list.observed_at > since:
@@ -122,7 +125,14 @@ class RegistryClient:
             host = self._hosts.get(repository.registry)
             last = self._last.get(repository)
             question = TagQuestion(
-                exchange, host, repository, self._learnt, self._page_limit, self._limits, last
+                exchange,
+                host,
+                repository,
+                self._learnt,
+                self._page_limit,
+                self._limits,
+                last,
+                self._unfinished,
             )
             found = question.answer(now)
         self._keep(repository, found, now)

@@ -54,6 +54,24 @@ class RateLimited(RegistryError):
         return replace(self.reason, changes_at=now + timedelta(seconds=self.retry_after))
 
 
+class Interrupted(RateLimited):
+    """A tag list was read to its page `pages` when its registry wanted to be left alone: by `error`."""
+
+    def __init__(self, repository: Repository, error: RateLimited, pages: int) -> None:
+        told = dict(error.reason.params)
+        RegistryError.__init__(
+            self,
+            reason(
+                "registry/list-interrupted",
+                repository=repository,
+                answer=told["answer"],
+                wait=told["wait"],
+                page=pages,
+            ),
+        )
+        self.retry_after = error.retry_after
+
+
 def refused(repository: Repository, answer: Answer, *, what: str, credentials: str) -> RegistryError:
     """The error for an answer that is not the one wanted. `what` names the thing asked for."""
     status = _told_by(repository, answer)

@@ -37,7 +37,8 @@ IMAGE_CONFIGS = frozenset(
 CREATED = "org.opencontainers.image.created"
 SOURCE = "org.opencontainers.image.source"
 REVISION = "org.opencontainers.image.revision"
-LABEL_LIMIT = 2000
+LABEL_READ = 2000
+"""Characters of a label that are looked at; one line of them is kept."""
 # Reproducible builds set 1970-01-01, 1980-01-01 (zip's first day, some a second later) or Go's zero time.
 FIRST_REAL_DAY = datetime(1980, 1, 2, tzinfo=UTC)
 
@@ -235,7 +236,7 @@ def _text(labels: Mapping[Any, Any], key: str) -> str | None:
     if not isinstance(value, str) or not value:
         return None
     # JSON can write halves of surrogate pairs, which no file and no database takes.
-    return value[:LABEL_LIMIT].encode("utf-8", "replace").decode()
+    return one_line(value[:LABEL_READ].encode("utf-8", "replace").decode()) or None
 
 
 def _milliseconds(text: object) -> datetime | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from automator.core.reference import Repository
 from automator.edges.http import Answer
@@ -40,9 +40,10 @@ class Page:
 Beyond = Callable[[Page], str | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Walk:
-    """How a list is followed. `ask` brings the page at a query; its errors pass through."""
+    """How a list is followed, and how far it was. `ask` brings the page at a query; its errors pass through,
+    and another walk that gets `found` and `asked` can go on from `query`."""
 
     repository: Repository
     ask: Callable[[str], Answer]
@@ -54,17 +55,22 @@ class Walk:
     """Told of each page that links to a next one."""
     entries: Callable[[Answer], int] = lambda _: 0
     """About how many entries a page has, where many of them justify many pages."""
+    found: list[Page] = field(default_factory=list)
+    asked: set[str] = field(default_factory=set)
+    query: str = ""
+    """Of the page that is asked for last, or next."""
 
     def pages(self, query: str) -> tuple[Page, ...]:
-        """All pages, beginning with the one at `query`. Raises RegistryError rather than stop half-way:
-        a page that repeats, more than `page_limit` with next to nothing in them, more than
-        `byte_limit` in all, nonsense."""
-        found: list[Page] = []
-        hashes: set[bytes] = set()
-        asked: set[str] = set()
-        received = entries = 0
-        links = True
+        """All pages: those found already, and from the one at `query` on. Raises RegistryError rather
+        than stop half-way: a page that repeats, more than `page_limit` with next to nothing in them,
+        more than `byte_limit` in all, nonsense."""
+        found, asked = self.found, self.asked
+        hashes = {page.hash for page in found}
+        received = sum(len(page.answer.body) for page in found)
+        entries = sum(self.entries(page.answer) for page in found)
+        links = not found or found[-1].links
         while True:
+            self.query = query
             if len(found) >= self.page_limit + entries // SMALL_PAGE:
                 raise failures.pages(self.repository, f"there are more than {len(found)} pages")
             asked.add(query)

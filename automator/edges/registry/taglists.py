@@ -1,14 +1,15 @@
 """Tag lists: all tags of an image repository, asked so that an unchanged list is not even parsed.
 
 What belongs here: what `tags/list` does in the field beyond links (distribution spec, "Listing Tags"):
-page sizes that are refused, full pages whose link was forgotten, pages that bring nothing new.
+page sizes that are refused, full pages whose link was forgotten, pages that bring nothing new, and
+registries that give only so many pages at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -17,12 +18,14 @@ from urllib.parse import urlencode
 from automator.core.reference import Repository, TagList
 from automator.edges.http import Answer
 from automator.edges.registry import failures, manifests
+from automator.edges.registry.budget import HostResting
 from automator.edges.registry.content import BodyLimits, read
 from automator.edges.registry.exchange import Exchange, Question
 from automator.edges.registry.hosts import Host
 from automator.edges.registry.learnt import Learnt
 from automator.edges.registry.manifests import Told
 from automator.edges.registry.pages import Page, Walk, too_long
+from automator.edges.registry.unfinished import Unfinished, UnfinishedLists
 from automator.errors import RegistryError
 
 PAGE_SIZE = 1000
@@ -66,6 +69,7 @@ class TagQuestion:
     page_limit: int
     limits: BodyLimits
     known: Known | None
+    unfinished: UnfinishedLists
     ends: dict[bytes, str | None] = field(default_factory=dict)
     _full: set[str] = field(default_factory=set)
     """Tags of full pages so far."""
@@ -75,24 +79,74 @@ class TagQuestion:
     """A page size is asked for."""
 
     def answer(self, now: datetime) -> Known:
-        """The list as it is `now`, the known one where nothing changed. Raises RegistryError."""
+        """The list as it is `now`, the known one where nothing changed. Raises RegistryError.
+
+        Where the registry wants to be left alone between two pages, those that were read are kept, and the
+        next question goes on after them. What was pushed or deleted meanwhile on a page that is kept is seen
+        when the list is asked for the next time, as is what happens behind a reader's back in one go.
+        """
+        known_at = None if self.known is None else self.known.list.observed_at
+        begun = self.unfinished.take(self.repository, now, known_at)
+        if begun is not None:
+            try:
+                return self._found(self._rest(begun), now)
+            except (failures.RateLimited, HostResting):
+                raise
+            except RegistryError as error:
+                if error.reason.code == "registry/long-list":
+                    raise
+                # Whatever it is may be so because of what was kept, of a cursor that is too old for example.
+                self.ends, self._full, self._unasked = {}, set(), set()
         self._sized = not self.learnt.refuses_page_sizes(self.repository)
         query = f"n={self._size()}" if self._sized else ""
         first = self._first(query)
         if first.status == 304 and self.known is not None:
             return replace(self.known, list=replace(self.known.list, observed_at=now))
-        pages = Walk(
+        walk = self._walk(lambda asked: first if asked == query else self._next(asked))
+        return self._found(self._walked(walk, query, now), now, first)
+
+    def _rest(self, begun: Unfinished) -> tuple[Page, ...]:
+        """All pages of a list of which the first ones are kept."""
+        self._sized = begun.sized
+        self.ends.update(begun.ends)
+        self._unasked.update(begun.unasked)
+        for page in begun.pages:
+            if not page.links:
+                self._full.update(self._parsed(page).tags)
+        walk = self._walk(self._next)
+        walk.found.extend(begun.pages)
+        walk.asked.update(begun.asked)
+        return self._walked(walk, begun.query, begun.began_at)
+
+    def _walk(self, ask: Callable[[str], Answer]) -> Walk:
+        return Walk(
             self.repository,
-            lambda asked: first if asked == query else self._next(asked),
+            ask,
             self.page_limit,
             self.limits.pages,
             self._beyond,
             lambda: self.learnt.linked_a_page(self.repository),
             _entries,
-        ).pages(query)
+        )
+
+    def _walked(self, walk: Walk, query: str, began_at: datetime) -> tuple[Page, ...]:
+        """All pages; where only patience is missing, what was found is kept."""
+        try:
+            return walk.pages(query)
+        except (failures.RateLimited, HostResting) as error:
+            found = tuple(walk.found)
+            asked, unasked = frozenset(walk.asked), frozenset(self._unasked)
+            begun = Unfinished(began_at, found, asked, walk.query, unasked, dict(self.ends), self._sized)
+            is_kept = bool(found) and self.unfinished.keep(self.repository, begun)
+            if is_kept and isinstance(error, failures.RateLimited):
+                raise failures.Interrupted(self.repository, error, len(found)) from error
+            raise
+
+    def _found(self, pages: tuple[Page, ...], now: datetime, first: Answer | None = None) -> Known:
+        """What whole list the pages are. `first`: the answer of this round that they begin with."""
         hash_ = hashlib.sha256(b"".join(page.hash for page in pages)).hexdigest()
         if self.known is not None and self.known.hash == hash_:
-            etag = self._validator(first) if self.known.validator else None
+            etag = self._validator(first) if self.known.validator and first is not None else None
             return replace(self.known, list=replace(self.known.list, observed_at=now), validator=etag)
         tags, told, entries = self._read(pages)
         revision = _revision(tags)
@@ -103,7 +157,8 @@ class TagQuestion:
         # A page that is full may get a link without any change to its body, and pages are full at round
         # numbers.
         whole = len(pages) == 1 and entries % 10 != 0
-        return Known(found, hash_, self.ends, told, self._validator(first) if whole else None)
+        etag = self._validator(first) if whole and first is not None else None
+        return Known(found, hash_, self.ends, told, etag)
 
     def _size(self) -> int:
         return GOOGLE_PAGE_SIZE if f".{self.host.name}".endswith(GOOGLE) else PAGE_SIZE
