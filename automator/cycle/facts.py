@@ -286,6 +286,11 @@ class FactFinder:
 class _FileHistory:
     versions: tuple[FileVersion, ...]
     complete: bool
+    _told: dict[SiteKey, tuple[Site, SiteHistory]] = field(default_factory=dict)
+    """Each round of a decision asks for the same sites."""
 
     def of(self, site: Site) -> SiteHistory:
-        return site_history(self.versions, site, self.complete)
+        told = self._told.get(site_key(site))
+        if told is None or told[0] is not site:
+            told = self._told[site_key(site)] = site, site_history(self.versions, site, self.complete)
+        return told[1]

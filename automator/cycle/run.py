@@ -180,10 +180,13 @@ class Cycle:
     def _observe(self, trigger: Trigger, now: datetime, *, again: bool) -> Snapshot:
         """The config repo at its tip, and the tag lists that are due."""
         old = self.index.snapshot
-        if not again:
-            # While git is asked for the tip, registries answer what an event named.
-            self.observer.look_ahead(trigger.named, now)
-        tip = self.checkout.ask_tip()
+
+        def ahead() -> None:
+            if not again:
+                self.observer.look_ahead(trigger.named, now)
+
+        # While git is asked for the tip, registries answer what an event named.
+        tip = self.checkout.ask_tip(meanwhile=ahead)
         if old is None or old.commit != tip or self.checkout.is_broken():
             self.checkout.fetch(tip)
         lost = self.withdrawals.lost(tip)

@@ -103,13 +103,13 @@ class Checkout:
 
     # -- the remote ---------------------------------------------------------------------------
 
-    def ask_tip(self) -> str:
-        """The commit that the branch is at, now, on the server.
+    def ask_tip(self, *, meanwhile: Callable[[], None] = lambda: None) -> str:
+        """The commit that the branch is at, now, on the server; `meanwhile` is called while it is asked.
 
         Raises CheckoutError: `git/unreachable`, `git/denied`, `git/host-key`, `git/not-found`,
         `git/redirected`, `git/no-branch`, `git/empty`, `git/credential-file`.
         """
-        refs = self._ask_refs(self._door.ref)
+        refs = self._ask_refs(self._door.ref, meanwhile=meanwhile)
         if tip := refs.get(self._door.ref):
             self.known_tip = tip
             return tip
@@ -289,21 +289,35 @@ class Checkout:
         file.write_text("\n".join(lines) + "\n", "utf-8", "surrogateescape")
         self._environment["GIT_CONFIG_GLOBAL"] = str(file)
 
-    def _speak(self, step: str, *arguments: str, folder: Path | None = None) -> Answer:
+    def _speak(
+        self,
+        step: str,
+        *arguments: str,
+        folder: Path | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Answer:
         """Run a command that speaks with the server."""
         self._door.check_files()
         try:
             return self._git.run(
-                step, *arguments, extra=self._environment, settings=self._door.settings, folder=folder
+                step,
+                *arguments,
+                extra=self._environment,
+                settings=self._door.settings,
+                folder=folder,
+                meanwhile=meanwhile,
             )
         except CheckoutError:
             sweep(self._folder)
             raise
 
-    def _ask_refs(self, *patterns: str) -> dict[str, str]:
+    def _ask_refs(self, *patterns: str, meanwhile: Callable[[], None] = lambda: None) -> dict[str, str]:
         step = f"asking for the tip of {self._door.branch}"
         # No repository: a damaged clone must not keep us from asking.
-        answer = self._speak(step, "ls-remote", self._door.url, *patterns, folder=Path(os.devnull))
+        nowhere = Path(os.devnull)
+        answer = self._speak(
+            step, "ls-remote", self._door.url, *patterns, folder=nowhere, meanwhile=meanwhile
+        )
         if answer.status:
             raise refusal(step, self._door.url, answer.words, self._door.hidden())
         lines = answer.out.decode("utf-8", "replace").splitlines()

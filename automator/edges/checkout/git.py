@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -101,8 +101,10 @@ class Git:
         extra: Mapping[str, str] | None = None,
         settings: Sequence[tuple[str, str]] = (),
         folder: Path | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Answer:
-        """Run one command to its end. Raises CheckoutError (`git/timeout`, `git/not-installed`)."""
+        """Run one command to its end, with `meanwhile` called once it has begun. Raises CheckoutError
+        (`git/timeout`, `git/not-installed`)."""
         running = self.start(
             step, *arguments, fed=feed is not None, extra=extra, settings=settings, folder=folder
         )
@@ -110,6 +112,7 @@ class Git:
             if feed is not None:
                 running.send(feed)
                 running.end_input()
+            meanwhile()
             out = b"".join(running.chunks())
             return Answer(running.status(), out, running.words)
 
