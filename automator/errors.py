@@ -4,10 +4,12 @@
     ├─ UsageError          a flag or argument                      exit 2
     ├─ ConfigError         the daemon's config                     exit 2
     ├─ PolicyError         a policy file: file, line, key
+    ├─ ActionError         what a person asked for, and the config repo or the policy does not let through
     ├─ InvalidReference    text that is no image reference
     ├─ InvalidConstraint   text that is no version range
     ├─ ManifestError       a file of the config repo that cannot be read or edited
     ├─ RegistryError       a registry's no, or its silence
+    ├─ ForgeError          a forge's no, or its silence
     ├─ CheckError          a key or command of the config that could prove nothing
     └─ CheckoutError       Git's no, or its silence
 
@@ -43,6 +45,10 @@ class PolicyError(AutomatorError):
     """A policy file, or one workload of it, is invalid."""
 
 
+class ActionError(AutomatorError):
+    """What a person asked for is not done: the state of the config repo, or a policy, forbids it."""
+
+
 class InvalidReference(AutomatorError):
     """Text that is no image reference."""
 
@@ -57,6 +63,12 @@ class ManifestError(AutomatorError):
 
 class RegistryError(AutomatorError):
     """A registry refused, failed or did not answer in time."""
+
+    retry = True
+
+
+class ForgeError(AutomatorError):
+    """A forge refused, failed or did not answer in time."""
 
     retry = True
 

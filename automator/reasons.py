@@ -798,9 +798,9 @@ CODES: dict[str, Code] = _table(
     Code(
         "push/lost-race",
         "{after} was ready, but others pushed first {tries} times in a row",
-        "wait for the next cycle",
+        "wait: it is tried again in a moment",
         "Automator never merges or forces. Each time somebody pushes first it decides again on the new tip; "
-        "on a very busy branch a cycle gives up and the next one goes on.",
+        "on a very busy branch a cycle gives up, and another one goes on two seconds later.",
     ),
     Code(
         "history/reading",
@@ -815,6 +815,92 @@ CODES: dict[str, Code] = _table(
         "see the error; it is tried again with the next cycle",
         "Without history nothing is released, since a version that a person turned away might come back.",
     ),
+    # -- pull requests ---------------------------------------------------------------------------------
+    Code(
+        "proposal/open",
+        "{after} is proposed in {url}, since {since}",
+        "merge it to release {after}, or close it to refuse it",
+        "Releases of this workload go through pull requests. Its one rolls on with newer versions, and is "
+        "closed where there is nothing to propose any more.",
+    ),
+    Code(
+        "proposal/planned",
+        "{before} -> {after} would be proposed in a pull request",
+        'run `automator once` to propose it, or set `mode` to "write"',
+        'A version is ready, but this run only plans: `plan`, or a config repo with `mode = "observe"`.',
+    ),
+    Code(
+        "proposal/closed",
+        "{tag} was refused: {url} was closed{when}",
+        "nothing, if that is meant: a newer version is proposed when it exists. To take {tag} again, reopen "
+        "it, or run `automator accept`",
+        "Who closes a pull request refuses its version, and those between it and the current one. A pull "
+        "request that automator closed itself says so in its text, and refuses nothing.",
+    ),
+    Code(
+        "proposal/merged",
+        "{after} was merged in {url}, and the branch does not have it",
+        "wait for the next cycle; if the branch was rewound on purpose, `automator accept` brings {after} "
+        "back",
+        "A pull request that was merged a moment ago is seen on the branch in the next cycle. One that was "
+        "merged and is not there any more was taken back, and is not proposed again unasked.",
+    ),
+    Code(
+        "proposal/foreign-commit",
+        "{branch} has commit {commit} of {author}, which automator leaves alone",
+        "merge the pull request as it is, close it, or remove that commit: automator then goes on",
+        "The branch of a pull request of ours holds a commit whose author is not the one of the config, or "
+        "that changes more than the versions it names. It is neither overwritten nor deleted.",
+    ),
+    Code(
+        "proposal/other-base",
+        "{branch} is the branch of {url}, which goes to {base}",
+        "give this config repo another `pull_request.branch_prefix`",
+        "Two config repos that are two branches of one repository, with workloads of the same name, need "
+        "branches of different names for their pull requests.",
+    ),
+    Code(
+        "proposal/limit",
+        "{after} waits: {count} pull requests are open (max_open_prs)",
+        "merge or close some of them, or raise `max_open_prs`",
+        "`max_open_prs` bounds what people are asked to review at a time; the rest is proposed as the open "
+        "ones are merged or closed.",
+    ),
+    Code(
+        "proposal/same-file",
+        "{after} is proposed in the next cycle: a release has just changed {file}",
+        "wait for the next cycle",
+        "A pull request is made on the branch's tip. A release that was pushed in this cycle changed a file "
+        "of it, so that it is made anew.",
+    ),
+    Code(
+        "proposal/moved",
+        "{after} is proposed in the next cycle: somebody moved {branch} meanwhile",
+        "nothing, if it happens now and then: another automator or a person was first",
+        "The branch of a pull request is only overwritten where it is at the commit that we looked at.",
+    ),
+    Code(
+        "proposal/no-forge",
+        "{place}: releases of {workload} go through pull requests, and no forge is configured",
+        "add the forge under [forges] in config.toml, or remove `deliver`",
+        "`deliver: pull-request` needs a forge on which automator may open one; nothing is pushed instead.",
+    ),
+    Code(
+        "proposal/left-behind",
+        "{branch}: {problem}",
+        "see to it by hand; automator tries again when the branch moves",
+        "A pull request that has nothing to propose any more, or its branch, could not be taken away.",
+    ),
+    Code(
+        "history/cut-short",
+        "the history of {file} was read back to {since} and no further: what people turned away before that "
+        "is not known",
+        "raise `history_limit` of the config repo if older commits count; list versions that must not come back "
+        "under `reject`",
+        "History is read to the beginning of a file or up to a bound: `history_limit` commits, 2,000 changes "
+        "of one file, or as far back as the server's own copy goes. Beyond the bound the mark rule cannot "
+        "see. It is a warning: releases go on.",
+    ),
     # -- people, and what a commit says ------------------------------------------------------------
     Code(
         "history/turned-away",
@@ -823,6 +909,16 @@ CODES: dict[str, Code] = _table(
         "A person has the last word: when somebody goes back to an older version, the versions they turned "
         "away do not come back by themselves. A newer version is released as usual, and a person who "
         "writes a version by hand takes everything up to it again.",
+    ),
+    Code(
+        "history/contested",
+        "{one} and {other} set it back and forth between {value} and {before} ({commits})",
+        "find out what the other one follows (another automator, a bot, a pipeline, an `accept` or `downgrade` "
+        "that still stands) and stop one of the two; then set the image by hand, or list a newer version "
+        "under `accept`",
+        "The last four commits that wrote this field went back and forth between two versions, and one side was "
+        "an automator by itself. Each round restarts the workload, so automator leaves the field alone "
+        "until a person has written it, or has listed under `accept` a version that is none of the two.",
     ),
     Code(
         "history/undated",
@@ -880,6 +976,13 @@ CODES: dict[str, Code] = _table(
         "Without it every version counts as new; nothing is released too early, but everything later.",
     ),
     Code(
+        "state/soaks-began",
+        "the state folder is new since {at}, so soaks count from then for: {workloads}",
+        "keep the state folder over restarts; a version that must not wait is named under `urgent`",
+        "A soak counts from when we first saw the release upstream on its branch, and that is remembered in the "
+        "state folder and nowhere else: the time that a commit bears is anybody's claim.",
+    ),
+    Code(
         "usage/test-bench",
         "--tags-file, --policy, --at and --current belong together",
         "give at least `--tags-file FILE --policy FILE`",
@@ -903,6 +1006,57 @@ CODES: dict[str, Code] = _table(
         '"{text}" is no time from 1970 to 2199',
         "write a time with its zone, such as 2026-12-01T09:00:00Z",
         "Times are RFC 3339: date, time to the second, zone.",
+    ),
+    Code(
+        "usage/several-repos",
+        "this is about one config repo, and any of {repos} may be meant",
+        "name it with --repo, or before the workload: REPO/WORKLOAD",
+        "The config has several config repos, or several have a workload of this name. A command changes one.",
+    ),
+    Code(
+        "usage/until",
+        "{text} is no time to come",
+        "write 2026-12-01T09:00:00Z, or a duration from now such as 2h or 3d",
+        "`--until` takes an RFC 3339 time, or a duration from now; it must lie in the future.",
+    ),
+    Code(
+        "usage/moment",
+        "{option} takes no {text}",
+        "write a date (2026-11-01), a time (2026-11-01T09:00:00Z), or how long ago (30d)",
+        "`--since` and `--until` take a date in UTC, an RFC 3339 time, or a duration that is counted back "
+        "from now.",
+    ),
+    Code(
+        "usage/empty-period",
+        "nothing lies between {since} and {until} UTC",
+        "give `--since` an earlier time than `--until`",
+        "The period that was asked for ends before it begins.",
+    ),
+    Code(
+        "usage/unwritable",
+        "cannot write {file}: {problem}",
+        "name a file in a folder that you may write to",
+        "The report could not be written to the file that `--html` names.",
+    ),
+    Code(
+        "usage/no-forge",
+        "the config names no forge for the config repo {repo}",
+        "add a [forges] table for its host, or leave out `--forge` or `--status`",
+        "Who approved a pull request is known to the forge alone, and statuses are written there; the config "
+        "does not say how to ask it.",
+    ),
+    Code(
+        "usage/commit",
+        "--status needs the commit whose status is to be set, and found {found}",
+        "name it in full with `--commit SHA`",
+        "`check --status` writes its verdict as a status of one commit on the forge. Without `--commit` it is "
+        "the one that GitHub, Gitea, Forgejo, GitLab or Bitbucket names to the job.",
+    ),
+    Code(
+        "usage/no-policy-file",
+        "there is no policy file {file}; {known}",
+        "name a file of the policies folder",
+        "`--file` takes the name of a policy file of the config repo.",
     ),
     Code(
         "usage/which-workload",
@@ -1420,6 +1574,97 @@ CODES: dict[str, Code] = _table(
         "Pub/Sub proves itself by a token that Google signs. Its keys are public, and fetched when they are "
         "needed. Events are refused with 503 meanwhile, and Pub/Sub sends them again.",
     ),
+    # -- forges ---------------------------------------------------------------------------------
+    Code(
+        "forge/unreachable",
+        "{host} gives no proper answer to: {what} ({problem})",
+        "wait; if it goes on, check the network, the forge, and its `api` and `ca_file` in the config",
+        "The forge was not reached, did not answer within the time limit of [forges], or failed by itself "
+        "(HTTP 5xx). A question is asked again later; something to be done is looked for before it is done "
+        "again.",
+    ),
+    Code(
+        "forge/denied",
+        "{host} refuses to {what}: {answer}; used: {login}",
+        "give the token or App the permissions that docs/forges.md lists, or a new one where it has expired",
+        "HTTP 401: the forge does not know the token. HTTP 403: it knows it, and the token may not do that.",
+    ),
+    Code(
+        "forge/not-found",
+        "{host} refuses to {what}: {answer}",
+        "check the spelling of the project, and that the token may see it",
+        "HTTP 404. Forges also answer so where a private project is hidden from the token.",
+    ),
+    Code(
+        "forge/limited",
+        "{host} wants to be left alone ({problem})",
+        "wait; a token or App of automator's own shares its allowance with nobody",
+        "The forge's rate limit is used up, or it found that too much came at a time. Nothing more is asked of "
+        "it until the time that it names.",
+    ),
+    Code(
+        "forge/conflict",
+        "{host} refuses to {what}: {answer}",
+        "wait; it is looked at anew",
+        "Something else came first: the pull request exists already, it is closed, or its branch has moved.",
+    ),
+    Code(
+        "forge/refused",
+        "{host} refuses to {what}: {answer}",
+        "do what the forge says, or change its settings of the project",
+        "The forge understood and said no, in the words that are quoted.",
+    ),
+    Code(
+        "forge/unsupported",
+        "{host} cannot {what}: {problem}",
+        "leave it out for this forge",
+        "Not every forge has everything; docs/forges.md has a table.",
+    ),
+    Code(
+        "forge/answer",
+        "{host}: the answer to {what} makes no sense ({problem})",
+        "check that `api` of this forge in the config is its API, and the `kind` the right one",
+        "The answer is not what the forge's description says: no JSON, another shape, pages without end, or "
+        "more than is read. Nothing is decided from it.",
+    ),
+    Code(
+        "forge/moved",
+        "{host} answers to {what} that it has moved to {place}",
+        "correct the address of the project, or of the API, in the config",
+        "A redirect is followed once, for questions, and only within the forge: tokens are not carried "
+        "elsewhere.",
+    ),
+    Code(
+        "forge/secret",
+        "{host}: {file} cannot be used: {problem}",
+        "mount or mend {file}, or correct its path in the config",
+        "The file of a forge's token or of an App's key. It is read at each use, so that it can be changed "
+        "without a restart.",
+    ),
+    Code(
+        "forge/app",
+        "{host} gives the App {app} no token for installation {installation}: {answer}",
+        "check app_id, installation_id and the key, and the clock of this machine",
+        "An App signs in with its private key and is given a token for an hour. The forge refused that.",
+    ),
+    Code(
+        "forge/label",
+        "the label {label} was not set: {problem}",
+        "give the token the permission to label, or leave the label out",
+        "A label that is refused costs nothing but itself: the pull request is open without it.",
+    ),
+    Code(
+        "forge/reviewer",
+        "{reviewer} was not asked for a review: {problem}",
+        "check the name, and that whoever it is may see the project",
+        "A reviewer who is refused costs nothing but themself: the pull request is open without them.",
+    ),
+    Code(
+        "forge/draft",
+        "the pull request is no draft: {problem}",
+        "leave `draft` out for this project",
+        "Some forges have drafts only in some projects. It was opened as an ordinary pull request.",
+    ),
     # -- git ----------------------------------------------------------------------------------
     Code(
         "git/not-installed",
@@ -1543,6 +1788,31 @@ CODES: dict[str, Code] = _table(
         "tree, no links.",
     ),
     Code(
+        "git/signing",
+        "commits cannot be signed with {key}: {problem}",
+        "mend the key under `signing` of the config repo; releases fail until then, none goes out unsigned",
+        "The key that `signing` names could not be used, or its program is not installed: ssh-keygen for SSH "
+        "keys (which must have no passphrase and be readable for automator alone), gpg for GPG keys. Keys "
+        "are read for each commit, so nothing needs a restart.",
+    ),
+    Code(
+        "git/signers",
+        "the file {file} of `require_signed` cannot be used: {problem}",
+        "write the file, or mend its path or its permissions; nothing is done until then",
+        "Whose signatures count stands in files of the daemon's config, read in every cycle. Without them "
+        "nobody's commit counts.",
+    ),
+    Code(
+        "git/unsigned-tip",
+        "{branch} is at {commit} by {author}, which does not count: {problem}",
+        "see who pushed it; then sign a commit on top of it, or take it back, or add the key to the files of "
+        "`require_signed`",
+        "`require_signed` has nothing done on a branch whose newest commit was not signed by an allowed key: "
+        "policies are read from there, and who has stolen an account could steer them. The signer vouches "
+        "for everything below. Our own commits are signed with the key under `signing`, which must be among "
+        "the allowed ones, and merges that the forge makes with the forge's key.",
+    ),
+    Code(
         "usage/which-repo",
         "the config has several repos ({known}); name the one whose settings count",
         "add `--repo NAME`",
@@ -1582,13 +1852,6 @@ CODES: dict[str, Code] = _table(
         "{place}: {key} is no key of a policy file",
         "{hint}",
         "Unknown keys are errors, because a guard with a spelling mistake would guard nothing.",
-    ),
-    Code(
-        "policy/unsupported-key",
-        "{place}: this version does not know {key} yet",
-        "remove the key, or run a version of automator that supports it",
-        "The key belongs to the policy language, but this version cannot honour it; the workload is "
-        "held rather than released without what the key asks for.",
     ),
     Code(
         "policy/missing-key",
@@ -1714,6 +1977,51 @@ CODES: dict[str, Code] = _table(
         "the same tag is another version.",
     ),
     Code(
+        "guard/after-not-there",
+        "{upstream} never held {version}",
+        "let {upstream} have it first",
+        "`after` takes only what the workload upstream has held. No registry was asked about this version.",
+    ),
+    Code(
+        "guard/after-no-repo",
+        "{upstream} is in the config repo {repo}, which this automator does not have",
+        "add [repos.{repo}] to the config, or name another workload under `after`",
+        "`after: staging/web` is the workload web of the config repo that the daemon's config calls staging.",
+    ),
+    Code(
+        "guard/after-no-workload",
+        "there is no {what} {upstream}",
+        "check its name, and whether its policy is in that config repo and branch",
+        "What `after` names is nowhere in the policies of its config repo, so nothing proves itself there.",
+    ),
+    Code(
+        "guard/after-invalid",
+        "{upstream} cannot be used: {problem}",
+        "mend {upstream} first",
+        "The workload upstream has an invalid policy, or sites that cannot be told, so what it held is not "
+        "known.",
+    ),
+    Code(
+        "guard/after-other-image",
+        "no workload of the group {upstream} is {image}",
+        "name a group that has this image under `after`, or a workload",
+        "Of a group, those members count that are the same image: their digest is what is compared.",
+    ),
+    Code(
+        "guard/after-late",
+        "the config repo {repo} of {upstream} has not answered yet",
+        "none; it is asked again in the next cycle",
+        "Another config repo is read by a reader of its own. While its Git server is slow, nothing that comes "
+        "after its workloads is released, and everything else is.",
+    ),
+    Code(
+        "guard/after-unreadable",
+        "the config repo {repo} of {upstream} cannot be read: {problem}",
+        "see whether the Git server of {repo} answers, and lets us in",
+        "`after` asks the config repo upstream for its newest commit each time a release hangs on it, so that "
+        "what was rolled back a minute ago counts.",
+    ),
+    Code(
         "guard/after-rejected",
         "{version} was rejected in {upstream}",
         "wait for a newer version, or accept it in {upstream}",
@@ -1732,6 +2040,41 @@ CODES: dict[str, Code] = _table(
         "see whether {upstream} has a policy, and whether its history can be read",
         "`after` needs the history of the workload upstream. While that is not known, nothing goes on: it "
         "may have been rejected there.",
+    ),
+    # -- verification ----------------------------------------------------------------------------------------
+    Code(
+        "verify/unknown-check",
+        "{place}: there is no check {check} in the config; it has: {known}",
+        "add [checks.{check}] to the config, or correct the name",
+        "`verify` names checks that the daemon's config defines, so that no policy can name a host or a "
+        "program. A release that nobody can verify is not made.",
+    ),
+    Code(
+        "verify/running",
+        "{tag} waits for the checks of {version}: {checks}",
+        "wait, or let `urgent` name the version in the policy",
+        "With `verify`, a version must pass its checks before a newer one takes its place.",
+    ),
+    Code(
+        "verify/failed",
+        "{version} failed its check {check}: {said}",
+        "set another version, roll back, or name this one under `accept`; what `urgent` names is released",
+        "A check that `verify` names said no so many times in a row, or did not pass within its time. Nothing "
+        "newer is released until a person acts.",
+    ),
+    Code(
+        "verify/failed-again",
+        "{version} was rolled back to, and failed its check {check} too: {said}",
+        "see what else is wrong; set another version, or name this one under `accept`",
+        "A rollback is not rolled back again: that two versions fail says that something else does.",
+    ),
+    Code(
+        "verify/stuck",
+        "{version} failed its check {check} and is not rolled back: {problem}",
+        "set another version, or name this one under `accept`",
+        "`on_failure: rollback` undoes only releases that automator made by itself, to a version that the "
+        "workload held before, that did not fail, and that the registry still has; a group as a whole, or "
+        "not at all.",
     ),
     # -- what will surprise ---------------------------------------------------------------------------------
     Code(
@@ -1906,6 +2249,208 @@ CODES: dict[str, Code] = _table(
         "{place}: `{key}` cannot get this value",
         "leave out double braces and what is no text; by hand: {by_hand}",
         "Policy files get texts, booleans, numbers, lists of texts and flat mappings; no templates.",
+    ),
+    # -- what people ask for by commands ----------------------------------------------------------------------
+    Code(
+        "action/held-already",
+        "{workload} is held already, for this reason and until this time",
+        "nothing to do",
+        "The policy file has a `hold` for the workload that says the same, so there is nothing to commit.",
+    ),
+    Code(
+        "action/not-held",
+        "{workload} has no `hold`",
+        "nothing to do; `automator status` tells what else may stop it",
+        "There is no `hold` in the workload's policy. A freeze, a window or a guard may stop it all the same.",
+    ),
+    Code(
+        "action/listed-already",
+        "{workload} has {version} under `{key}` already",
+        "nothing to do",
+        "The list in the policy file names the version, so there is nothing to commit.",
+    ),
+    Code(
+        "action/inherited",
+        "{workload} has its `{key}` from {place}, which is for other workloads too",
+        "change it there by hand, or give the workload a `{key}` of its own",
+        "A command changes the one workload that it names. What stands in the defaults of a policy file is "
+        "for all of its workloads, and only a person can mean that.",
+    ),
+    Code(
+        "action/invalid",
+        "{workload} cannot be moved or edited as long as its policy is not valid: {problem}",
+        "mend the policy, or write the version by hand with `automator set`",
+        "A command needs to know what the workload's policy says. An invalid one keeps its sites and is held.",
+    ),
+    Code(
+        "action/no-version",
+        "{workload}: {version} is no version for it: {what} is wanted",
+        "copy the version from `automator explain {workload}`",
+        "Versions are given as tags; of a workload that follows a tag, whose versions all have the same tag, "
+        "as digests.",
+    ),
+    Code(
+        "action/breaks",
+        "afterwards a policy would be invalid: {problem}",
+        "make the change by hand",
+        "After a command's edit the policies must be as valid as before. Nothing was committed.",
+    ),
+    Code(
+        "action/frozen",
+        "{place} has a freeze already, with another reason or end",
+        "thaw first, or change it by hand",
+        "A freeze that somebody else declared is not replaced: its reason and its end are theirs.",
+    ),
+    Code(
+        "action/frozen-already",
+        "{place} has a freeze already, for this reason and until this time",
+        "nothing to do",
+        "The freeze that is asked for stands there, so there is nothing to commit.",
+    ),
+    Code(
+        "action/not-frozen",
+        "{place} has no freeze",
+        "nothing to do; `automator status` tells what else may stop a workload",
+        "There is no such freeze. One workload may have a `hold`, or another policy file a freeze of its own.",
+    ),
+    Code(
+        "action/no-sites",
+        "{workload} has no site: no file has its image",
+        "run `automator explain {workload}`",
+        "A workload without a site has no version, so that there is nothing to move.",
+    ),
+    Code(
+        "action/nothing-before",
+        "{workload} has held no other version than {current} that nobody turned away, as far as history tells",
+        "name the version with --to",
+        "Without --to, a rollback goes to the version before the present one, as the branch's history has "
+        "it. There is none, or it is older than the history that may be read (`history_limit`).",
+    ),
+    Code(
+        "action/never-there",
+        "{workload} never held {version}, and the registry does not serve it: {problem}",
+        "check the version; --force takes it all the same where no digest is needed",
+        "A rollback goes to a version that the workload held, or that the registry has now. Anything else is "
+        "probably a misspelling.",
+    ),
+    Code(
+        "action/absent",
+        "the registry has no tag of {image} that is {version}",
+        "run `automator tags {image}` to see what there is",
+        "A release takes what the registry has. Not even --force releases a tag that cannot be pulled.",
+    ),
+    Code(
+        "action/not-served",
+        "{image}: the registry does not serve {version} any more",
+        "choose another version; --force takes it all the same",
+        "The workload held this version once, but its image is gone from the registry: a new pod could not "
+        "be started.",
+    ),
+    Code(
+        "action/no-digest",
+        "{workload} is pinned by digest, and none is known for {version}: {problem}",
+        "name another version, or write the digest by hand",
+        "A site that has a digest keeps one. Neither history nor the registry tells which digest belongs to "
+        "this version.",
+    ),
+    Code(
+        "action/newer",
+        "{version} is newer than {current}, which {workload} has now",
+        "`automator release {workload} --to {version}` moves up",
+        "A rollback goes back. Moving up is a release, for which the policy is asked.",
+    ),
+    Code(
+        "action/older",
+        "{version} is older than {current}, which {workload} has now",
+        "`automator rollback {workload} --to {version}` moves down; so does --force",
+        "Nothing moves to an older version unless a person says that it is meant.",
+    ),
+    Code(
+        "action/at-it",
+        "{workload} is at {version} already",
+        "nothing to do",
+        "All sites of the workload have this version, so there is nothing to commit.",
+    ),
+    Code(
+        "action/refused",
+        "the policy does not let {workload} go to {version} now: {problem}",
+        "{next}; --force goes past the policy, and is written down",
+        "`release` asks the policy as a cycle does: filters, range, guards, windows, holds and what people "
+        "turned away. With --force it is released all the same, and the commit names what it went past.",
+    ),
+    Code(
+        "action/held-back",
+        "the policy does not let {workload} go to {version} now: {problem}",
+        "{next}",
+        "`promote` waits neither for soak nor for checks upstream; everything else that the policy asks for "
+        "binds it as it binds a cycle.",
+    ),
+    Code(
+        "action/member",
+        "{workload} moves together with {member}, which cannot go along: {problem}",
+        "see `automator explain {member}`",
+        "The members of a group move together or not at all, also when a person moves them.",
+    ),
+    Code(
+        "action/no-upstream",
+        "{workload} comes after no other workload",
+        "`automator release {workload} --to VERSION` releases a version",
+        "`promote` is for workloads whose policy has `after`.",
+    ),
+    Code(
+        "action/upstream-unclear",
+        "{workload}: what {upstream} holds now cannot be promoted: {problem}",
+        "name the version with --to, or see `automator explain {workload}`",
+        "`promote` takes the exact tag and digest that the workload upstream holds now; those of several must "
+        "be the same.",
+    ),
+    Code(
+        "action/other-digest",
+        "{image}: the registry serves {found} for {version}, and {upstream} has {digest}",
+        "push the image anew under another tag",
+        "A promotion takes what was tried upstream, and not what the tag means by now.",
+    ),
+    Code(
+        "action/moved-tag",
+        "{image}:{version} was {held} when it was released; the registry serves {found} for it now",
+        "look whether that is what you want; --to a version that nobody pushed again is safer",
+        "The tag was pushed again since. Where a site has no digest, the cluster gets the new image.",
+    ),
+    Code(
+        "action/rejects-current",
+        "{workload} is at {version} now and stays there",
+        "`automator rollback {workload}` moves it",
+        "A rejection keeps automator from taking a version. It moves nothing.",
+    ),
+    Code(
+        "action/lost-race",
+        "somebody else pushed to {repo} first, {tries} times in a row; nothing was done",
+        "run the command again",
+        "Each time that somebody else was first, the change was computed anew on what they pushed.",
+    ),
+    Code(
+        "action/push-refused",
+        "the server of {repo} refused the commit: {words}",
+        "mend what it says; where the branch is protected, set `deliver` to pull-request",
+        "These are the Git server's own words: a hook, a branch rule, missing permission. Nothing was changed.",
+    ),
+    Code(
+        "action/observe-only",
+        "{repo} has `mode` observe: nothing is pushed to it",
+        "use --dry-run to see the change, or set `mode` to write",
+        "In mode observe, automator does everything but the push; that binds commands too.",
+    ),
+    Code(
+        "action/no-forge",
+        "{repo} takes changes by pull request, and no forge is configured for it",
+        "add [forges] to the config",
+        "The config or the policy demands a pull request, which only a forge can open.",
+    ),
+    Code(
+        "action/pull-request-only",
+        "{repo} takes this change by pull request only, as {who} says",
+        "leave out --push",
+        "`--push` insists on pushing to the branch. The config or a policy demands a pull request.",
     ),
     # -- why a tag is dropped -------------------------------------------------------------------------------
     Code(

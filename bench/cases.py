@@ -70,6 +70,8 @@ class Found(NamedTuple):
     """git processes of one run."""
     first: Cost | None = None
     """The first cycle: clone, index, decisions."""
+    started: int | None = None
+    """git processes that automator itself started in one run; the others are git's own, and the server's."""
 
 
 class MemoryRegistry:
@@ -240,9 +242,37 @@ def release(told: Told) -> Found:
             return timed(_git(*push))
 
         pair = alternate(told.runs, ours, limit)
+        before = cycle.checkout.processes
         gits = _gits_of(lambda: ours(told.runs + 1))
+        started = cycle.checkout.processes - before
         assert git(Path(told.twin), "log", "-1", "--format=%s") == f"ready {told.runs}"
-        return Found(pair, peak_memory(), gits, first)
+        return Found(pair, peak_memory(), gits, first, started)
+
+
+def together(told: Told) -> Found:
+    """A cycle that releases a hundred workloads, beside one that releases one: from the last decision to the
+    end of the push."""
+    with program(told) as (cycle, registry):
+        first = timed(lambda: _run(cycle))
+        watch = _watch_publishing(cycle)
+        repositories = [parse_repository(image) for image in told.images[: told.count]]
+
+        def released(count: int, tag: str) -> Cost:
+            for repository in repositories[:count]:
+                registry.push(repository, tag)
+            report = _run(cycle, Trigger("request", named=frozenset(repositories[:count])))
+            commits = git(Path(told.bare), "rev-list", "--count", f"{report.head}..{report.pushed}")
+            assert int(commits) == count, f"{commits} of {count} released"
+            return watch()
+
+        many, one = (
+            (lambda run: released(told.count, f"1.{told.series}.{2 * run + 1}")),
+            (lambda run: released(1, f"1.{told.series}.{2 * run + 2}")),
+        )
+        pair = alternate(told.runs, many, one)
+        before = cycle.checkout.processes
+        gits = _gits_of(lambda: many(told.runs + 1))
+        return Found(pair, peak_memory(), gits, first, cycle.checkout.processes - before)
 
 
 def foreign(told: Told) -> Found:
@@ -344,7 +374,7 @@ def _ready_commits(clone: Path, files: dict[str, str], run: int) -> None:
 
 # -- between the processes --------------------------------------------------------------------------
 
-CASES = {case.__name__: case for case in (quiet, growth, foreign, cold_index, restart, release)}
+CASES = {case.__name__: case for case in (quiet, growth, foreign, cold_index, restart, release, together)}
 
 
 def measure(case: Callable[[Told], Found], told: Told) -> Found:
@@ -353,9 +383,9 @@ def measure(case: Callable[[Told], Found], told: Told) -> Found:
     told_text = json.dumps(told).encode()
     environment = {name: value for name, value in os.environ.items() if name != "AUTOMATOR_SHARED"}
     done = subprocess.run(words, input=told_text, stdout=subprocess.PIPE, env=environment, check=True)
-    pair, memory, gits, first = json.loads(done.stdout)
+    pair, memory, gits, first, started = json.loads(done.stdout)
     ours, limit = (tuple(Cost(*cost) for cost in costs) for costs in pair)
-    return Found(Pair(ours, limit), memory, gits, None if first is None else Cost(*first))
+    return Found(Pair(ours, limit), memory, gits, None if first is None else Cost(*first), started)
 
 
 def main(cases: Mapping[str, Callable[[Told], Found]] = CASES) -> None:

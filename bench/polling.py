@@ -101,7 +101,7 @@ def rows(runs: int) -> Iterator[Row]:
 @contextmanager
 def docker_registry(folder: Path, count: int = REPOSITORIES) -> Iterator[str]:
     """Debian's docker-registry with `count` repositories of `TAGS` tags; gives its host."""
-    port = _free_port()
+    port = free_port()
     host = f"127.0.0.1:{port}"
     mk = [sys.executable, str(generator("mk_registry.py"))]
     root = folder / "registry"
@@ -114,7 +114,7 @@ def docker_registry(folder: Path, count: int = REPOSITORIES) -> Iterator[str]:
             ["docker-registry", "serve", str(folder / "registry.yml")], stdout=log, stderr=log
         )
     try:
-        _wait_for(port)
+        wait_for(port)
         naming = ["--registry", host, "--prefix", PREFIX, "--repos", "1"]
         filling = ["--tags", str(TAGS), "--suffix-share", "0", "--digests", "repo"]
         subprocess.run([*mk, "fill", *naming, *filling], stdout=subprocess.DEVNULL, check=True)
@@ -144,7 +144,7 @@ def tls_front(folder: Path, host: str) -> Iterator[tuple[str, Path]]:
     """nginx with TLS before a registry; gives its host and the file of its authority."""
     from bench.certificates import self_signed
 
-    port = _free_port()
+    port = free_port()
     certificate, key = self_signed(folder)
     config = folder / "nginx.conf"
     config.write_text(
@@ -160,7 +160,7 @@ def tls_front(folder: Path, host: str) -> Iterator[tuple[str, Path]]:
     )
     process = subprocess.Popen([_program("nginx") or "nginx", "-c", str(config)])
     try:
-        _wait_for(port)
+        wait_for(port)
         yield f"127.0.0.1:{port}", certificate
     finally:
         process.terminate()
@@ -171,12 +171,12 @@ def _program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin")))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         return int(sock.getsockname()[1])
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
     end = time.monotonic() + 30
     while True:
         try:
@@ -336,7 +336,7 @@ def event(runs: int, folder: Path) -> Iterator[Row]:
 @contextmanager
 def _daemon(folder: Path, repo: ConfigRepo, host: str) -> Iterator[Callable[[], object]]:
     """A daemon that looks once an hour, or when an event comes; gives what sends one."""
-    port = _free_port()
+    port = free_port()
     (folder / "secret").write_text("Bearer only for this benchmark\n")
     config = folder / "daemon.toml"
     config.write_text(
@@ -364,7 +364,7 @@ def _daemon(folder: Path, repo: ConfigRepo, host: str) -> Iterator[Callable[[], 
     log = folder / "daemon.log"
     with log.open("wb") as out, subprocess.Popen(words, stdout=out, stderr=out) as process:
         try:
-            _wait_for(port)
+            wait_for(port)
             while b"cycle" not in log.read_bytes():
                 assert process.poll() is None, log.read_text()
                 time.sleep(0.01)

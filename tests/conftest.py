@@ -28,6 +28,7 @@ PROGRAMS = {
     "chromium": "chromium",
     "docker-registry": "docker-registry",
     "fcgiwrap": "fcgiwrap",
+    "gnupg": "gpg",
     "nginx-light": "nginx",
     "openssh-client": "ssh",
     "openssh-server": "sshd",

@@ -17,7 +17,7 @@ from parts.gitserver import BareRepo, git
 from parts.registry import HostileServer, Reply, always
 from parts.world import PROGRAM, Completed, EmbeddedWorld, World, deployment, until
 
-COMMANDS = ["run", "once", "plan", "check", "status", "explain", "tags", "log", "health", "demo"]
+COMMANDS = ["run", "once", "plan", "check", "status", "explain", "tags", "log", "report", "health", "demo"]
 
 
 @pytest.fixture
@@ -397,7 +397,7 @@ def test_wrong_names_are_refused_in_a_sentence(settled: World, arguments: list[s
 
 
 @pytest.mark.parametrize(
-    "arguments", [["frobnicate"], ["once", "--frobnicate"], ["tags"], ["log", "-n", "0"]]
+    "arguments", [["frobnicate"], ["once", "--frobnicate"], ["tags"], ["log", "-n", "-1"]]
 )
 def test_wrong_usage_is_refused_with_the_usage(settled: World, arguments: list[str]) -> None:
     done = settled.run(*arguments)

@@ -317,6 +317,10 @@ def keys(model: type[BaseModel], at: tuple[str, ...] = ()) -> list[tuple[tuple[s
     return found
 
 
+NAMED = {(table,) for table in ("repos", "registries", "forges", "checks", "keys", "hooks")}
+"""Tables of tables with names of the user's choice."""
+
+
 def example() -> dict[tuple[str, ...], tuple[str, Any]]:
     """Every key of the example, set or commented out: the sentence above it and its value."""
     lines: dict[tuple[str, ...], tuple[str, Any]] = {}
@@ -333,7 +337,7 @@ def example() -> dict[tuple[str, ...], tuple[str, Any]]:
             path: tuple[str, ...] = ()
             while live.startswith("[") and table not in ({}, [{}]):
                 (name, table), *_ = table.items()
-                path += ("*",) if path in {("repos",), ("registries",), ("keys",), ("hooks",)} else (name,)
+                path += ("*",) if path in NAMED else (name,)
             if live.startswith("["):
                 section = path
                 lines.setdefault(path[:-1] if path[-1] == "*" else path, (sentence, None))

@@ -32,7 +32,7 @@ from automator.core.duration import format_moment, parse_duration
 from automator.core.facts import Signature, SignatureKey, Unavailable
 from automator.core.guardrails import bind
 from automator.core.history import FileChange, FileVersion, SiteHistory, site_history
-from automator.core.policy import InvalidWorkload, PolicySet, Workload, parse_policies
+from automator.core.policy import PolicySet, Workload, parse_policies
 from automator.core.promotion import Stay as Stayed
 from automator.core.promotion import Upstream
 from automator.core.reference import Image, TagList
@@ -312,7 +312,7 @@ def tell(example: Example) -> None:
 
 def test_every_key_has_an_example() -> None:
     shown = "\n".join(re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
-    for name in ("Keys", "Where", "Hold", "Window", "After", "Group", "Urgent"):
+    for name in ("Keys", "Where", "Hold", "Window", "After", "Group", "PullRequest", "Urgent"):
         for key in schema_of("policy")["$defs"][name]["properties"]:
             assert re.search(rf"\b{key}:", shown), f"{name}.{key}"
     for key in schema_of("rules")["$defs"]["Rule"]["properties"]:
@@ -353,6 +353,8 @@ def values(node: Mapping[str, Any]) -> str:
     """What a key takes, in the words of the page."""
     if "enum" in node:
         return " \\| ".join(f"`{word}`" for word in node["enum"])
+    if "const" in node:
+        return f"`{node['const']}`"
     if "anyOf" in node:
         return " or ".join(dict.fromkeys(values(one) for one in node["anyOf"]))
     if "$ref" in node:
@@ -391,6 +393,7 @@ TABLES = {
     "### Keys of one of `windows`": ("policy", "Window"),
     "### Keys of `after`": ("policy", "After"),
     "### Keys of `group`": ("policy", "Group"),
+    "### Keys of `pull_request`": ("policy", "PullRequest"),
     "### Keys of `urgent`": ("policy", "Urgent"),
     "### Keys of a rule": ("rules", "Rule"),
 }
@@ -456,15 +459,3 @@ def test_the_table_of_outcomes_names_all_five_and_codes_of_each() -> None:
     found = rows("## What an outcome means")
     assert [row[0].strip("`*") for row in found] == list(Status)
     assert all(code in CODES for row in found for code in re.findall(r"`(\w+/[a-z-]+)`", row[2]))
-
-
-def test_what_this_version_lacks_is_refused_and_told() -> None:
-    from automator.core.policykeys import NOT_YET
-
-    _, _, section = PAGE.partition("\n## Not in this version\n")
-    assert set(re.findall(r"^- `(\w+)`", section, re.MULTILINE)) == NOT_YET
-    for key in NOT_YET:
-        text = f"version: 1\nworkloads: {{web: {{image: nginx, semver: '*', {key}: x}}}}\n"
-        found = parse_policies({"shop.yaml": text})
-        assert [why.code for _, why in found.problems] == ["policy/unsupported-key"]
-        assert isinstance(found.workloads[0], InvalidWorkload)

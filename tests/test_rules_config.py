@@ -154,21 +154,12 @@ def test_an_unknown_key_of_a_rule_is_an_error_with_the_likely_one(tmp_path: Path
     assert "did you mean registries?" in error.reason.sentence
 
 
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        ("verify = ['release']", "rules[0].verify"),
-        ("deliver = 'pull-request'", "rules[0].deliver"),
-        ("require = ['verify']", "verify"),
-    ],
-)
-def test_what_a_later_version_demands_is_refused_and_not_left_out(
-    tmp_path: Path, text: str, key: str
-) -> None:
-    file = written(tmp_path, f"[[rules]]\n{text}\n")
-    error = refusal(file)
-    assert error.reason.code == "policy/unsupported-key"
-    assert error.reason.sentence == f"{file}: this version does not know {key} yet"
+def test_a_rule_can_demand_pull_requests_and_no_push(tmp_path: Path) -> None:
+    found = load(written(tmp_path, "[[rules]]\ndeliver = 'pull-request'\n"), {})
+    assert found.rules[0].deliver == "pull-request"
+    error = refusal(written(tmp_path, "[[rules]]\ndeliver = 'push'\n"))
+    assert error.reason.code == "config/key"
+    assert "rules[0].deliver: expected" in error.reason.sentence
 
 
 @pytest.mark.parametrize(

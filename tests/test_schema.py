@@ -117,7 +117,7 @@ def test_every_key_of_the_models_is_in_the_schema_and_no_other() -> None:
     models = {
         "Where": policykeys.WhereKeys, "Hold": policykeys.HoldKeys, "Window": policykeys.WindowKeys,
         "After": policykeys.AfterKeys, "Group": policykeys.GroupKeys, "Urgent": policykeys.UrgentKeys,
-        "Keys": policykeys.WorkloadKeys,
+        "PullRequest": policykeys.PullRequestKeys, "Keys": policykeys.WorkloadKeys,
     }  # fmt: skip
     defs = schema_of("policy")["$defs"]
     assert defs.keys() == {*models, "Workload"}
@@ -243,7 +243,9 @@ WRONG = {
     "a name with a slash": f"version: 1\nworkloads: {{a/b: {{{GOOD}}}}}",
     "nothing in a workload": "version: 1\nworkloads:\n  web:\n",
     "an unknown key": one(f"{GOOD}, semvr: '*'"),
-    "a key of a later version": one(f"{GOOD}, verify: acme"),
+    "a name that is no text": one(f"{GOOD}, verify: [7]"),
+    "another way of delivery": one(f"{GOOD}, deliver: mail"),
+    "one label as text": one(f"{GOOD}, pull_request: {{labels: release}}"),
     "an unknown key in where": one(f"{GOOD}, where: {{path: a}}"),
     "an empty where": one(f"{GOOD}, where: {{}}"),
     "no paths": one(f"{GOOD}, where: {{paths: []}}"),
@@ -379,7 +381,7 @@ def mappings(draw: st.DrawFn, schema: Any, rare: int) -> dict[str, Any]:
         for key in dict.fromkeys([*needed, *likely, *chosen])
     }
     if draw(st.integers(0, rare)) == 0:
-        found[draw(st.sampled_from(["imag", "verify", "workload"]))] = draw(ODD)
+        found[draw(st.sampled_from(["imag", "verified", "workload"]))] = draw(ODD)
     return found
 
 

@@ -1,5 +1,5 @@
 """The composition root: from a config to running parts. The only package that knows them all."""
 
-from automator.app.build import App, registry_client, scope_of, utc_now
+from automator.app.build import App, open_forges, registry_client, scope_of, utc_now
 
-__all__ = ["App", "registry_client", "scope_of", "utc_now"]
+__all__ = ["App", "open_forges", "registry_client", "scope_of", "utc_now"]

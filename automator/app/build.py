@@ -14,8 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from automator.app.chains import Chains
+from automator.app.checkouts import identity, open_checkout
 from automator.app.fingerprint import locator_version
-from automator.config import Config, KeyConfig, RegistryConfig, RepoConfig
+from automator.config import Config, ForgeConfig, KeyConfig, RegistryConfig, RepoConfig
 from automator.core.decide import Limits
 from automator.core.release import DEFAULT_BODY, DEFAULT_SUBJECT, Member, ReleaseRecord, Templates, compose
 from automator.cycle.decisions import Decider
@@ -24,14 +26,20 @@ from automator.cycle.facts import FactFinder
 from automator.cycle.index import Index
 from automator.cycle.located import Located
 from automator.cycle.observe import Observer
+from automator.cycle.proposalbook import Book
+from automator.cycle.proposed import Style
+from automator.cycle.proposing import Proposals
 from automator.cycle.publish import Publisher
 from automator.cycle.reach import Reach
 from automator.cycle.run import Cycle
 from automator.cycle.signatures import KeyFile, Signatures, Signer
 from automator.cycle.source import Scope
+from automator.cycle.tending import Tender
+from automator.cycle.upstreams import Board
 from automator.cycle.withdrawals import Withdrawals
-from automator.edges.checkout import Checkout, Identity, Remote
+from automator.edges.checkout import Checkout
 from automator.edges.checks import Commands, ImageCommand
+from automator.edges.forge import Forge, ForgeSettings, open_forge
 from automator.edges.http import Outside, Trust
 from automator.edges.registry import (
     CloudLogin,
@@ -63,6 +71,10 @@ class App:
     registry: RegistryClient
     store: Store
     cycles: Mapping[str, Cycle]
+    forges: Mapping[str, Forge]
+    """By host, as [forges] names them."""
+    board: Board
+    """Where the cycles tell each other that there is news."""
     _closing: ExitStack
 
     @classmethod
@@ -93,15 +105,26 @@ class App:
             store.keep_sites_only_of(config.repos)
             registry = registry_client(config, monotonic, warn)
             stack.callback(registry.close)
+            forges = open_forges(config, stack, clock, monotonic)
             signers = _signers(config)
             source = SignatureSource(registry)
             cycles = {
                 name: _cycle(
-                    config, name, folder, store, registry, _signatures(source, signers, stack), clock, stack
+                    config,
+                    name,
+                    folder,
+                    store,
+                    registry,
+                    _signatures(source, signers, stack),
+                    clock,
+                    stack,
+                    forges,
                 )
                 for name in (repos or tuple(config.repos))
             }
-            return cls(config, registry, store, cycles, stack.pop_all())
+            chains = Chains(config, store, folder, registry, forges, clock, scope_of)
+            chains.connect(cycles, stack)
+            return cls(config, registry, store, cycles, forges, chains.board, stack.pop_all())
 
     def close(self) -> None:
         """Give everything free; what was in flight is dropped."""
@@ -141,9 +164,10 @@ def _cycle(
     signatures: Signatures,
     clock: Callable[[], datetime],
     stack: ExitStack,
+    forges: Mapping[str, Forge],
 ) -> Cycle:
     repo = config.repos[name]
-    checkout = Checkout(folder / name, _remote(repo), deadline=repo.timeout.total_seconds())
+    checkout = open_checkout(config, name, folder / name, forges)
     stack.callback(checkout.close)
     observer = Observer(
         registry,
@@ -161,8 +185,12 @@ def _cycle(
     decider = Decider(
         facts, observer, Limits(repo.max_lookups), repo.max_releases_per_cycle, config.rails_of(name)
     )
-    author = Identity(repo.author.name, repo.author.email)
-    publisher = Publisher(checkout, author, observer.first_seen, templates(config))
+    withdrawals = Withdrawals(f"{name} {repo.url} {repo.branch}", checkout, store)
+    publisher = Publisher(
+        checkout, identity(repo.author), observer.first_seen, templates(config), withdrawals.pushing
+    )
+    proposals = _proposals(config, name, checkout, publisher, store, forges)
+    decider.can_propose = proposals is not None
     return Cycle(
         name,
         checkout,
@@ -172,10 +200,41 @@ def _cycle(
         decider,
         publisher,
         store,
-        Withdrawals(f"{name} {repo.url} {repo.branch}", checkout, store),
+        withdrawals,
         clock,
         config.fingerprint(name),
         repo.mode,
+        proposals,
+        None if proposals is None else Tender(proposals, decider.bound, repo.policies),
+    )
+
+
+def _proposals(
+    config: Config,
+    name: str,
+    checkout: Checkout,
+    publisher: Publisher,
+    store: Store,
+    forges: Mapping[str, Forge],
+) -> Proposals | None:
+    """The pull requests of a config repo; None where it has no forge."""
+    place = config.forge_of(name)
+    if place is None:
+        return None
+    repo, wanted = config.repos[name], config.repos[name].pull_request
+    style = Style(
+        prefix=wanted.branch_prefix,
+        labels=wanted.labels,
+        reviewers=wanted.reviewers,
+        draft=wanted.draft,
+        automerge=wanted.automerge,
+        always=repo.deliver == "pull-request",
+        most=repo.max_open_prs,
+    )
+    host, project = place
+    book = Book(f"{name} {repo.url} {repo.branch}", store)
+    return Proposals(
+        name, repo.branch, project, forges[host], checkout, publisher, style, book, store.image, forges
     )
 
 
@@ -195,6 +254,40 @@ def _signer(name: str, key: KeyConfig) -> Signer:
     if key.command is not None:
         return ImageCommand(name, tuple(key.command), key.timeout.total_seconds(), os.environ)
     return KeyFile(name, str(key.public_key_file))
+
+
+def open_forges(
+    config: Config,
+    stack: ExitStack,
+    clock: Callable[[], datetime] = utc_now,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> dict[str, Forge]:
+    """The forges of the config, by host. Nothing is asked yet, and no secret is read."""
+    outside = Outside.of(os.environ)
+    forges = {
+        host: open_forge(_forge(host, settings), outside=outside, clock=clock, monotonic=monotonic)
+        for host, settings in config.forges.items()
+    }
+    for forge in forges.values():
+        stack.callback(forge.close)
+    return forges
+
+
+def _forge(host: str, settings: ForgeConfig) -> ForgeSettings:
+    kind = settings.kind_as(host)
+    assert kind is not None  # the config was refused otherwise
+    return ForgeSettings(
+        host,
+        kind,
+        api=settings.api,
+        token_file=_text(settings.token_file),
+        username=settings.username,
+        app_id=settings.app_id,
+        app_key_file=_text(settings.app_key_file),
+        installation_id=settings.installation_id,
+        ca_file=_text(settings.ca_file),
+        timeout=settings.timeout.total_seconds(),
+    )
 
 
 def scope_of(repo: RepoConfig) -> Scope:
@@ -265,19 +358,6 @@ def _text(path: Path | None) -> str | None:
 def _registry(config: Config, host: str) -> RegistryConfig:
     mirrors = (s for s in config.registries.values() if s.mirror_of == host)
     return next(mirrors, None) or config.registries.get(host) or RegistryConfig()
-
-
-def _remote(repo: RepoConfig) -> Remote:
-    doors = repo.credentials
-    return Remote(
-        repo.url,
-        repo.branch,
-        username=doors.username,
-        password_file=doors.password_file,
-        ssh_key_file=doors.ssh_key_file,
-        known_hosts_file=doors.known_hosts_file,
-        ca_file=doors.ca_file,
-    )
 
 
 _SAMPLE = ReleaseRecord("release", (Member("web", "example.com/web", "1.4.2", "1.4.3"),))

@@ -70,6 +70,7 @@ def serve(config: Config) -> int:
             on_trouble=log_reason,
             clock=utc_now,
         )
+        app.board.wake = lambda repo: daemon.wake(repo, trigger="push")
         probes, hooks = _probes(config, daemon, metrics), _hooks(config, app, daemon, metrics)
         ended = _run(daemon, app, probes, hooks)
         if not ended:

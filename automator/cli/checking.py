@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,8 +19,9 @@ from automator.errors import UsageError
 from automator.reasons import reason
 
 if TYPE_CHECKING:
+    from automator.config import Config
     from automator.core.rail import Rail
-    from automator.cycle.gate import Ask
+    from automator.cycle.gate import Ask, Verdict
     from automator.cycle.source import Scope
 
 FAILED = 1
@@ -42,6 +45,10 @@ _PLACED = ("sarif", "github", "junit")
 @click.option(
     "--repo", "-r", metavar="NAME", help="Config repo whose settings count; needed if there are many."
 )
+@click.option("--status", is_flag=True, help="Tell the forge too: go or no-go, as a status of the commit.")
+@click.option(
+    "--commit", metavar="SHA", help="The commit for --status; else the one that the CI system names."
+)
 @global_options
 @click.make_pass_decorator(Globals, ensure=True)
 def check(
@@ -53,8 +60,11 @@ def check(
     form: str | None,
     policies: str | None,
     repo: str | None,
+    status: bool,
+    commit: str | None,
 ) -> int:
-    """Judge the policies and manifests of a plain checkout; no Git, and no network without --online.
+    """Judge the policies and manifests of a plain checkout; no Git, and no network without --online or
+    --status.
 
     PATH is the folder of the config repo's files. Errors (exit 1) are what cannot work; warnings
     what will surprise.
@@ -62,17 +72,87 @@ def check(
     from automator.cli.formats import FORMATS
     from automator.cycle.gate import check as judge
 
-    scope, rails, keys = _settings(told, repo, policies)
+    scope, rails, keys, can_propose, checks = _settings(told, repo, policies)
+    where = _place_of_status(told, repo, commit) if status or commit is not None else None
     with _asking(told, online) as ask:
         verdict = judge(
-            path, scope, now=datetime.now(UTC), coverage=coverage, ask=ask, rails=rails, keys=keys
+            path,
+            scope,
+            now=datetime.now(UTC),
+            coverage=coverage,
+            ask=ask,
+            rails=rails,
+            keys=keys,
+            can_propose=can_propose,
+            checks=checks,
         )
     form = form or ("json" if told.json else "terminal")
     if form in _PLACED:
         findings = tuple(replace(f, file=_from_here(path, f.file), told_as=f.file) for f in verdict.findings)
         verdict = replace(verdict, findings=findings, files=tuple(_from_here(path, f) for f in verdict.files))
     click.echo(FORMATS[form](verdict, strict=strict), nl=False)
-    return FAILED if verdict.errors or (strict and verdict.warnings) else 0
+    is_go = not verdict.errors and not (strict and verdict.warnings)
+    if where is not None:
+        _tell_forge(where, verdict, is_go=is_go)
+    return 0 if is_go else FAILED
+
+
+class _StatusPlace(NamedTuple):
+    """Where `--status` writes."""
+
+    config: Config
+    host: str
+    project: str
+    commit: str
+
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def _place_of_status(told: Globals, repo: str | None, commit: str | None) -> _StatusPlace:
+    """The commit on its forge. Raises UsageError (`usage/no-forge`, `usage/commit`)."""
+    config = told.load()
+    name = repo or next(iter(config.repos))  # of several one was named: `_settings` insists
+    place = config.forge_of(name)
+    if place is None:
+        raise UsageError(reason("usage/no-forge", repo=name))
+    found = commit or _commit_of_ci(os.environ)
+    if found is None or not _COMMIT.fullmatch(found):
+        raise UsageError(reason("usage/commit", found=found or "nothing"))
+    return _StatusPlace(config, *place, found)
+
+
+def _commit_of_ci(environ: Mapping[str, str]) -> str | None:
+    """The commit that a CI system runs for; of a pull request on GitHub, Gitea or Forgejo its head, and not
+    the merge that is tried."""
+    event = environ.get("GITHUB_EVENT_PATH")
+    if event:
+        try:
+            head = json.loads(Path(event).read_text("utf-8"))["pull_request"]["head"]["sha"]
+        except (OSError, ValueError, KeyError, TypeError):
+            head = None
+        if isinstance(head, str):
+            return head
+    names = ("CI_COMMIT_SHA", "BITBUCKET_COMMIT", "GITHUB_SHA")
+    return next((environ[name] for name in names if environ.get(name)), None)
+
+
+def _tell_forge(where: _StatusPlace, verdict: Verdict, *, is_go: bool) -> None:
+    """Write the verdict as status of the commit. Raises ForgeError."""
+    from contextlib import ExitStack
+
+    from automator.app import open_forges
+    from automator.core.pullrequest import go, no_go
+
+    first = next(iter(verdict.findings), None)
+    more = f" (and {len(verdict.findings) - 1} more)" if len(verdict.findings) > 1 else ""
+    if is_go or first is None:
+        status = go(f"{verdict.workloads} workloads, {verdict.warnings} warnings")
+    else:
+        status = no_go(f"{first.reason.sentence[:110]}{more}")
+    with ExitStack() as stack:
+        forge = open_forges(where.config, stack)[where.host]
+        forge.set_commit_status(where.project, where.commit, status)
 
 
 def _from_here(root: Path, file: str) -> str:
@@ -108,6 +188,10 @@ class _Settings(NamedTuple):
     """The operator's rules."""
     keys: frozenset[str] | None
     """The keys that policies may name; None where there is no config to tell."""
+    can_propose: bool | None
+    """Whether there is a forge for pull requests; None where nothing tells."""
+    checks: frozenset[str] | None
+    """Names of the config's checks; None where there is no config."""
 
 
 def _settings(told: Globals, repo: str | None, policies: str | None) -> _Settings:
@@ -120,16 +204,19 @@ def _settings(told: Globals, repo: str | None, policies: str | None) -> _Setting
     scope = Scope()
     rails: tuple[Rail, ...] = ()
     keys: frozenset[str] | None = None
+    can_propose: bool | None = None
+    checks: frozenset[str] | None = None
     if repo is not None or config_file(told.config, os.environ) is not None:
         config = told.load(require_repos=False)
         if repo is not None and repo not in config.repos:
             raise unknown_repo(repo, config.repos)
-        rails, keys = config.rails, frozenset(config.keys)
+        rails, keys, checks = config.rails, frozenset(config.keys), frozenset(config.checks)
         chosen = repo or (next(iter(config.repos)) if len(config.repos) == 1 else None)
         if chosen is not None:
             scope = scope_of(config.repos[chosen])
             rails = config.rails_of(chosen)
+            can_propose = config.forge_of(chosen) is not None
         elif config.repos:
             raise UsageError(reason("usage/which-repo", known=", ".join(sorted(config.repos))))
     scope = scope if policies is None else replace(scope, policies=policies.strip("/"))
-    return _Settings(scope, rails, keys)
+    return _Settings(scope, rails, keys, can_propose, checks)

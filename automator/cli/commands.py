@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from automator.cli.acting import ACTIONS
 from automator.cli.checking import check
 from automator.cli.files import images, set_
+from automator.cli.history import log, report
 from automator.cli.importing import import_
+from automator.cli.opening import configured as _configured
+from automator.cli.opening import opened as _open
+from automator.cli.opening import warn as _warn
 from automator.cli.options import Globals, counted, global_options, selection
 from automator.cli.schema import schema
 from automator.cli.starting import init
 from automator.errors import RegistryError, UsageError
-from automator.reasons import CODES, Reason, Status, reason
+from automator.reasons import CODES, Status, reason
 
 if TYPE_CHECKING:
     from automator.app import App
-    from automator.config import Config
     from automator.core.report import Outcome, Report
     from automator.cycle.run import Cycle
 
@@ -287,27 +290,6 @@ def tags(told: Globals, image: str, verbose: bool) -> int:
 
 
 @click.command()
-@click.option(
-    "--limit", "-n", type=click.IntRange(min=1), default=50, show_default=True, help="Most releases."
-)
-@selection
-@global_options
-@pass_globals
-def log(
-    told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owner: tuple[str, ...], limit: int
-) -> int:
-    """List the releases in the config repo's history, newest first."""
-    from automator.cli.choice import choose
-    from automator.cli.logbook import print_log
-
-    config = _configured(told)
-    choice = choose(config, repo, workload, owner)
-    with _open(config, exclusive=False, repos=choice.repos) as app:
-        print_log(app, choice, limit=limit, as_json=told.json)
-    return 0
-
-
-@click.command()
 @click.option("--url", metavar="URL", help="Ask this address; else daemon.listen of the config.")
 @global_options
 @pass_globals
@@ -346,33 +328,13 @@ def demo(told: Globals, keep: bool) -> int:
 
 
 COMMANDS = (
-    *(run, once, plan, check, status, explain, tags, log),
+    *(run, once, plan, check, status, explain, tags, log, report),
     *(set_, images, schema, health, init, import_, demo),
+    *ACTIONS,
 )
 
 
 # -- what commands share ---------------------------------------------------------------------------
-
-
-def _configured(told: Globals, *, require_repos: bool = True) -> Config:
-    """The config, with logging set up as it says."""
-    from automator.edges.log import configure
-
-    config = told.load(require_repos=require_repos)
-    configure(config.log.format, told.log_level or config.log.level)
-    return config
-
-
-def _warn(why: Reason) -> None:
-    click.echo(click.style("warning: ", fg="yellow") + why.sentence, err=True)
-
-
-@contextmanager
-def _open(config: Config, *, exclusive: bool, repos: tuple[str, ...]) -> Iterator[App]:
-    from automator.app import App
-
-    with App.open(config, exclusive=exclusive, repos=repos, warn=_warn) as app:
-        yield app
 
 
 def _progress(report: Report) -> None:

@@ -9,17 +9,21 @@ import click
 
 from automator import __version__
 from automator.cli.commands import COMMANDS
-from automator.cli.options import EPILOG, Globals, global_options
+from automator.cli.options import EPILOG, Globals, tabular_options
 from automator.errors import AutomatorError, ConfigError, InvalidReference, UsageError
 
+PRINT_CSV = ("log",)
 FINE, FAILED, USAGE, BUG, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", "-V", prog_name="automator", message="%(prog)s %(version)s")
-@global_options
-def automator() -> None:
+@tabular_options
+@click.pass_context
+def automator(context: click.Context) -> None:
     """Writes new image versions into a GitOps config repo: one commit a release, pushed."""
+    if context.ensure_object(Globals).output == "csv" and context.invoked_subcommand not in PRINT_CSV:
+        raise click.UsageError(f"Only {' and '.join(PRINT_CSV)} prints csv; others print table or json.")
 
 
 for command in COMMANDS:

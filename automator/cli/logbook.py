@@ -1,57 +1,241 @@
-"""What `log` prints: the releases that the config repo's history holds."""
+"""What `log` prints: the release log, line by line as it is found, for people, programs and spreadsheets."""
 
 from __future__ import annotations
 
+import csv
+import heapq
+import io
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import chain, islice
+from typing import Any
+
 import click
 
-from automator.app import App
-from automator.cli.choice import Choice
-from automator.cli.render import print_json, print_table
+from automator.core.delivery.change import Change
 from automator.core.reference import short_text
+from automator.reasons import one_line
+
+FIRST_ROWS = 30
+"""Rows that are looked at to find how wide a table's columns are."""
+WIDEST = 40
+"""Columns of one cell that later rows are lined up with."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a spreadsheet takes for the beginning of a formula."""
 
 
-def print_log(app: App, choice: Choice, *, limit: int, as_json: bool) -> None:
-    """Print the newest releases of every config repo, of the chosen workloads only."""
-    lines = [
-        line for cycle in app.cycles.values() for line in cycle.logbook(choice.trigger(cycle.repo), limit)
+def newest_first(streams: Iterable[Iterator[Change]], limit: int | None) -> Iterator[Change]:
+    """The changes of several config repos as one log, `limit` at most; each is read only as far as needed."""
+    merged = heapq.merge(*streams, key=lambda change: change.landed, reverse=True)
+    return merged if limit is None else islice(merged, limit)
+
+
+# -- for programs ------------------------------------------------------------------------------------
+
+
+def as_json(change: Change) -> dict[str, Any]:
+    """A change for programs; null is what is not known, or was not asked."""
+    member, policy = change.member, change.policy_change
+    return {
+        "repo": change.repo,
+        "commit": change.commit,
+        "time": _text(change.landed),
+        "committed": _text(change.made or change.landed),
+        "merged": None if change.made is None else _text(change.landed),
+        "author": change.author,
+        "email": change.mail,
+        "actor": change.actor,
+        "merged_by": change.merged_by,
+        "reason": change.reason,
+        "kind": change.kind,
+        "workload": member.workload or None,
+        "owner": change.owner,
+        "environment": change.environment,
+        "image": member.image or None,
+        "from": member.before or None,
+        "to": member.after or None,
+        "sites": list(member.sites),
+        "built": None if member.built is None else _text(member.built),
+        "source": member.source,
+        "why": change.why or None,
+        "policy": member.policy,
+        "policy_changed": None
+        if policy is None
+        else {"commit": policy.commit, "author": policy.author, "time": _text(policy.time)},
+        "pull_request": change.pull_request,
+        "approved_by": None if change.approved_by is None else list(change.approved_by),
+        "refs": list(change.refs),
+        "reverts": change.reverts,
+        "signature": change.signature,
+        "signer": change.signer,
+        "proven": change.proven,
+    }
+
+
+def print_as_json(changes: Iterator[Change]) -> int:
+    """One JSON array, an element at a time."""
+    count = 0
+    for change in changes:
+        click.echo("[" if count == 0 else ",")
+        click.echo(json.dumps(as_json(change), ensure_ascii=False), nl=False)
+        count += 1
+    click.echo("\n]" if count else "[]")
+    return count
+
+
+# -- for spreadsheets --------------------------------------------------------------------------------
+
+CSV_COLUMNS = (
+    *(
+        "time",
+        "committed",
+        "merged",
+        "repo",
+        "workload",
+        "owner",
+        "environment",
+        "kind",
+        "image",
+        "from",
+        "to",
+    ),
+    *("author", "email", "actor", "reason", "why", "policy", "policy_changed_by", "policy_changed_at"),
+    *("policy_commit", "pull_request", "merged_by", "approved_by", "signature", "signer", "proven", "refs"),
+    *("built", "source", "commit", "reverts", "sites"),
+)
+
+
+def print_as_csv(changes: Iterator[Change]) -> int:
+    """RFC 4180, with a header. A cell that a spreadsheet would take for a formula begins with `'`."""
+    _csv_line(CSV_COLUMNS)
+    count = 0
+    for change in changes:
+        told = as_json(change)
+        policy = told.pop("policy_changed") or {}
+        told["policy_changed_by"] = policy.get("author")
+        told["policy_changed_at"] = policy.get("time")
+        told["policy_commit"] = policy.get("commit")
+        _csv_line([_cell(told[name]) for name in CSV_COLUMNS])
+        count += 1
+    return count
+
+
+def _csv_line(cells: Iterable[str]) -> None:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    click.echo(line.getvalue(), nl=False)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+# -- for people --------------------------------------------------------------------------------------
+
+_COLUMNS = ("time", "commit", "kind", "workload", "from", "to", "author", "pull request")
+
+
+def print_as_table(changes: Iterator[Change]) -> int:
+    """A line for each change, aligned by the first ones."""
+    rows = ((change, _row(change)) for change in changes)
+    first = list(islice(rows, FIRST_ROWS))
+    if not first:
+        return 0
+    widths = [
+        max(len(title), *(min(len(row[i]), WIDEST) for _, row in first)) for i, title in enumerate(_COLUMNS)
     ]
-    lines.sort(key=lambda line: line.time, reverse=True)
-    if as_json:
-        print_json(
-            [
-                {
-                    "repo": line.repo,
-                    "commit": line.commit,
-                    "time": line.time,
-                    "author": line.author,
-                    "kind": line.kind,
-                    "workload": line.member.workload,
-                    "image": line.member.image,
-                    "from": line.member.before,
-                    "to": line.member.after,
-                    "sites": list(line.member.sites),
-                    "built": line.member.built,
-                    "source": line.member.source,
-                    "policy": line.member.policy,
-                    "proven": line.proven,
-                }
-                for line in lines[:limit]
-            ]
+    click.echo(click.style(_line([title.upper() for title in _COLUMNS], widths), bold=True))
+    count = 0
+    for change, row in chain(first, rows):
+        colour = {False: "red", None: None, True: _colour(change)}[change.proven]
+        click.echo(click.style(_line(row, widths), fg=colour) if colour else _line(row, widths))
+        count += 1
+    return count
+
+
+def _colour(change: Change) -> str | None:
+    return "yellow" if change.kind in ("rollback", "revert", "reject", "manual") else None
+
+
+def _line(cells: Iterable[str], widths: list[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _row(change: Change) -> tuple[str, ...]:
+    member = change.member
+    return tuple(
+        one_line(cell)
+        for cell in (
+            f"{change.landed:%Y-%m-%d %H:%M}",
+            change.commit[:10],
+            change.kind + ("?" if change.proven is False else ""),
+            f"{change.repo}/{member.workload}" if member.workload else change.repo,
+            short_text(member.before) or "-",
+            short_text(member.after) or "-",
+            change.actor or change.author,
+            "" if change.pull_request is None else f"#{change.pull_request}",
         )
-        return
-    if not lines:
-        click.echo("no releases yet")
-        return
-    rows = [
-        (
-            f"{line.time:%Y-%m-%d %H:%M}",
-            line.commit[:10],
-            line.kind if line.proven else f"{line.kind}?",
-            f"{line.repo}/{line.member.workload}",
-            short_text(line.member.before),
-            short_text(line.member.after),
-            line.author,
-        )
-        for line in lines[:limit]
-    ]
-    print_table(("time", "commit", "kind", "workload", "from", "to", "author"), rows)
+    )
+
+
+def print_in_detail(changes: Iterator[Change]) -> int:
+    """A few lines for each change: all that an auditor asks for."""
+    count = 0
+    for change in changes:
+        if count:
+            click.echo()
+        told = as_json(change)
+        where = f"{change.repo}/{change.workload}" if change.workload else change.repo
+        step = " -> ".join(text for text in (told["from"], told["to"]) if text)
+        click.echo(click.style(one_line(f"{change.kind} {where} {step}".rstrip(), 400), bold=True))
+        for name, value in _details(change, told):
+            if value:
+                click.echo(f"  {name:<13} {one_line(value, 400)}")
+        count += 1
+    return count
+
+
+def _details(change: Change, told: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
+    policy = change.policy_change
+    yield "commit", change.commit
+    yield "committed", f"{told['committed']} by {change.author} <{change.mail}>"
+    yield "merged", told["merged"] and f"{told['merged']} by {change.merged_by}"
+    yield "asked by", change.actor
+    yield "reason", change.reason
+    yield "why", change.why
+    yield "image", told["image"]
+    for site in told["sites"]:
+        yield "site", site
+    yield "built", told["built"]
+    yield "source", change.member.source
+    yield "policy", change.member.policy
+    if policy is not None:
+        yield "policy by", f"{policy.author}, {_text(policy.time)}, {policy.commit[:12]}"
+    yield "pull request", None if change.pull_request is None else f"#{change.pull_request}"
+    yield "approved by", None if change.approved_by is None else (", ".join(change.approved_by) or "nobody")
+    yield "refs", " ".join(change.refs)
+    yield "reverts", change.reverts
+    yield "signature", change.signature and f"{change.signature} {change.signer or ''}".rstrip()
+    yield "proven", {True: "yes", False: "no: the commit does not do what it says", None: None}[change.proven]
+
+
+# -- all of them -------------------------------------------------------------------------------------
+
+
+def print_log(changes: Iterator[Change], form: str, *, details: bool) -> int:
+    """Print changes as `table`, `json` or `csv`; returns how many there were."""
+    if form == "json":
+        return print_as_json(changes)
+    if form == "csv":
+        return print_as_csv(changes)
+    return print_in_detail(changes) if details else print_as_table(changes)
+
+
+def _text(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -67,6 +67,16 @@ _GLOBALS = (
 )
 
 
+_TABULAR = click.option(
+    "--output",
+    "-o",
+    type=click.Choice(["table", "json", "csv"]),
+    expose_value=False,
+    callback=lambda ctx, _, value: _keep(ctx, "output", value),
+    help="table for people (default), json for programs, csv for spreadsheets.",
+)
+
+
 def _keep(ctx: click.Context, name: str, value: object) -> None:
     told = ctx.ensure_object(Globals)
     if value is not None:
@@ -76,6 +86,14 @@ def _keep(ctx: click.Context, name: str, value: object) -> None:
 def global_options(command: Command) -> Command:
     """Decorate a command or the group with the global options."""
     for option in reversed(_GLOBALS):
+        command = option(command)
+    return command
+
+
+def tabular_options(command: Command) -> Command:
+    """The global options of a command that prints CSV too."""
+    first, _, last = _GLOBALS
+    for option in (last, _TABULAR, first):
         command = option(command)
     return command
 
@@ -91,6 +109,23 @@ def selection(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def history_selection(command: Command) -> Command:
+    """`selection`, `--environment`, `--since` and `--until`: which part of the history a command is about."""
+    for option in (
+        click.option(
+            "--until", metavar="TIME", help="Only until then: 2026-11-30, a time as in RFC 3339, or 7d ago."
+        ),
+        click.option(
+            "--since", metavar="TIME", help="Only since then: 2026-11-01, a time as in RFC 3339, or 30d ago."
+        ),
+        click.option(
+            "--environment", "-e", multiple=True, metavar="NAME", help="Only workloads of this environment."
+        ),
+    ):
+        command = option(command)
+    return selection(command)
 
 
 def counted(number: int, thing: str) -> str:

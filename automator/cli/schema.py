@@ -82,6 +82,12 @@ ADDED: dict[str, dict[str, JSON]] = {
         "need": {"default": "all"},
     },
     "Group": {"name": {"examples": ["shop"]}, "match": {"default": "version"}},
+    "PullRequest": {
+        "labels": {"examples": [["automator", "release"]]},
+        "reviewers": {"examples": [["ann", "acme/shop"]]},
+        "draft": {"examples": [True]},
+        "automerge": {"examples": [True]},
+    },
     "Urgent": {
         "version": {"pattern": VERSION, "examples": ["1.4.3"]},
         "reason": {"examples": ["closes the hole of last night"]},
@@ -102,11 +108,13 @@ ADDED: dict[str, dict[str, JSON]] = {
         "signed_by": {"examples": ["release"]},
         "windows": {"examples": [[{"allow": "0 9 * * 1-5", "for": "8h", "zone": "Europe/Berlin"}]]},
         "after": {"examples": [{"workload": "web-staging", "soak": "24h"}]},
+        "verify": {"examples": ["healthy", ["healthy", "error-rate"]]},
         "group": {
             "anyOf": [{"type": "string", "minLength": 1}, {"$ref": "#/$defs/Group"}],
             "examples": ["shop", {"name": "shop", "match": "any"}],
         },
         "pin": {"default": "tag"},
+        "pull_request": {"examples": [{"labels": ["release"], "reviewers": ["ann"]}]},
         "hold": {"examples": [{"reason": "ask finance first", "until": "2026-12-01T09:00:00Z"}]},
         "accept": {"items": {"pattern": VERSION}, "examples": [["1.4.3"]]},
         "downgrade": {"default": False},
@@ -160,7 +168,10 @@ def _inherited(keys: tuple[str, ...], otherwise: JSON) -> JSON:
 
 
 _CHOICE = ("semver", "order", "follow")
-_DEMANDS = ("registries", "images", "require", "forbid", "platforms", "signed_by", "min_age", "step")
+_DEMANDS = (
+    *("registries", "images", "require", "forbid"),
+    *("platforms", "signed_by", "min_age", "step", "deliver"),
+)
 _EXCLUSIVE: dict[str, JSON] = {
     "Where": {"minProperties": 1},
     "Window": {"oneOf": [{"required": ["allow"]}, {"required": ["deny"]}]},

@@ -5,34 +5,39 @@ Every key has a sentence and a default in `sections`, and stands with both in
 here but in the config repo. Only `cli` and `app` read this package; the parts take plain arguments.
 """
 
+from automator.config.forges import CheckConfig, ForgeConfig
 from automator.config.load import config_file, load
 from automator.config.outside import HookConfig, KeyConfig, RegistryConfig, RegistryCredentials
-from automator.config.sections import (
+from automator.config.repos import (
     AuthorConfig,
-    CommitConfig,
-    Config,
-    DaemonConfig,
-    LogConfig,
+    PullRequestConfig,
     RepoConfig,
     RepoCredentials,
-    RuleConfig,
+    RequireSignedConfig,
+    SigningConfig,
 )
+from automator.config.sections import CommitConfig, Config, DaemonConfig, LogConfig, RuleConfig
 from automator.config.values import Address, parse_address
 
 __all__ = [
     "Address",
     "AuthorConfig",
+    "CheckConfig",
     "CommitConfig",
     "Config",
     "DaemonConfig",
+    "ForgeConfig",
     "HookConfig",
     "KeyConfig",
     "LogConfig",
+    "PullRequestConfig",
     "RegistryConfig",
     "RegistryCredentials",
     "RepoConfig",
     "RepoCredentials",
+    "RequireSignedConfig",
     "RuleConfig",
+    "SigningConfig",
     "config_file",
     "load",
     "parse_address",

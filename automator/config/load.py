@@ -13,9 +13,9 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
-from automator.config.sections import PREFIX, Config, FlawedRules, RepoConfig
+from automator.config.repos import RepoConfig
+from automator.config.sections import PREFIX, Config, FlawedRules
 from automator.core.guardrails import Flaw
-from automator.core.policykeys import NOT_YET
 from automator.errors import ConfigError
 from automator.reasons import Reason, reason
 
@@ -159,15 +159,11 @@ def _problems(detail: Any, where: str, variables: Mapping[str, Any]) -> Iterator
 
 
 def _flaw(flaw: Flaw, where: str) -> Reason:
-    if flaw.unsupported is not None:
-        return reason("policy/unsupported-key", place=where, key=flaw.unsupported)
     return reason("config/key", file=where, key=flaw.key, expected=flaw.expected, found=flaw.found)
 
 
 def _unknown(where: str, location: _Location) -> Reason:
     key, name = _key(location), str(location[-1])
-    if location[0] == "rules" and name in NOT_YET:
-        return reason("policy/unsupported-key", place=where, key=key)
     known = _keys_beside(location)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"

@@ -17,21 +17,22 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from automator.config.forges import CheckConfig, ForgeConfig
 from automator.config.outside import HookConfig, KeyConfig, RegistryConfig
+from automator.config.repos import RepoConfig
 from automator.config.values import (
     Address,
     Duration,
     FilePath,
     FilePaths,
-    Globs,
     Listen,
     Section,
     Texts,
-    folder_in_repo,
-    git_url,
     parse_address,
+    require_forge_host,
     require_host,
     tables,
+    url_place,
 )
 from automator.core.guardrails import Flaw, parse_rails
 from automator.core.policykeys import RuleKeys
@@ -40,97 +41,6 @@ from automator.core.rail import Rail
 PREFIX = "AUTOMATOR_"
 
 _REPO_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*", re.ASCII)
-
-
-class AuthorConfig(Section):
-    """[repos.NAME.author]: who the commits are by."""
-
-    name: str = Field(default="automator", min_length=1, description="Name in the commits.")
-    email: str = Field(
-        default="automator@localhost", min_length=1, description="Mail address in the commits."
-    )
-
-
-class RepoCredentials(Section):
-    """[repos.NAME.credentials]: paths of secrets, never secrets."""
-
-    username: str | None = Field(
-        default=None,
-        description="User for https; many forges take any name beside a token.",
-        examples=["automator"],
-    )
-    password_file: FilePath | None = Field(
-        default=None,
-        description="File that holds the password or token for https; read at each use.",
-        examples=["/run/secrets/git-token"],
-    )
-    ssh_key_file: FilePath | None = Field(
-        default=None, description="Private key for ssh.", examples=["/run/secrets/deploy-key"]
-    )
-    known_hosts_file: FilePath | None = Field(
-        default=None,
-        description="Host keys for ssh, as in ~/.ssh/known_hosts; an unknown host is refused.",
-        examples=["/etc/automator/known_hosts"],
-    )
-    ca_file: FilePath | None = Field(
-        default=None,
-        description="Certificates that https servers are checked against, instead of the system's.",
-        examples=["/etc/automator/ca.pem"],
-    )
-
-    @model_validator(mode="after")
-    def _complete(self) -> RepoCredentials:
-        if self.username is not None and self.password_file is None:
-            raise ValueError("a password_file beside username")
-        return self
-
-
-class RepoConfig(Section):
-    """[repos.NAME]: one config repo, which is a URL and a branch."""
-
-    url: Annotated[str, BeforeValidator(git_url)] = Field(
-        description="Where the config repo is: https, ssh or a local path.",
-        examples=["https://git.example.com/acme/shop-config.git"],
-    )
-    branch: str = Field(default="main", min_length=1, description="Branch that is read and pushed to.")
-    policies: Annotated[str, BeforeValidator(folder_in_repo)] = Field(
-        default="policies", description="Folder of the config repo that holds the policy files."
-    )
-    registries: Globs = Field(
-        default=(),
-        description="The only registry hosts that policies of this config repo may name; without it all.",
-        examples=[["ghcr.io", "registry.example.com:5000"]],
-    )
-    mode: Literal["write", "observe"] = Field(
-        default="write", description="write commits and pushes; observe does everything but the push."
-    )
-    write: Globs = Field(
-        default=("**",), description="Files that a policy may claim, as gitignore-style globs."
-    )
-    ignore: Globs = Field(
-        default=(), description="Files that are never read or written, as gitignore-style globs."
-    )
-    max_releases_per_cycle: int = Field(
-        default=25, ge=1, description="Most releases made in one cycle; the rest follows in the next ones."
-    )
-    max_lookups: int = Field(
-        default=200,
-        ge=1,
-        description="Most build times looked up for one workload in one cycle (order: newest).",
-    )
-    history_limit: int = Field(
-        default=10_000, ge=1, description="Most commits of history read to learn what people turned away."
-    )
-    interval: Duration | None = Field(
-        default=None,
-        description="Time from one cycle to the next; without it daemon.interval.",
-        examples=["5m"],
-    )
-    timeout: Duration = Field(default=timedelta(minutes=2), description="Longest time one git step may take.")
-    author: AuthorConfig = Field(default=AuthorConfig(), description="Who makes the commits.")
-    credentials: RepoCredentials = Field(
-        default=RepoCredentials(), description="How the Git server knows us."
-    )
 
 
 class DaemonConfig(Section):
@@ -234,6 +144,11 @@ class RuleConfig(Section):
         description="Largest step; it holds where a policy names none.",
         examples=["minor"],
     )
+    deliver: Literal["pull-request"] | None = Field(
+        default=None,
+        description="pull-request has every release go through one; none is pushed.",
+        examples=["pull-request"],
+    )
 
 
 class FlawedRules(ValueError):
@@ -269,6 +184,12 @@ class Config(BaseSettings):
     )
     registries: dict[str, RegistryConfig] = Field(
         default={}, description="Registries that need more than the defaults, by host."
+    )
+    forges: dict[str, ForgeConfig] = Field(
+        default={}, description="Forges that we may speak to, by host: for pull requests, statuses and links."
+    )
+    checks: dict[str, CheckConfig] = Field(
+        default={}, description="What `verify` may ask after a release, by a name of your choice."
     )
     keys: dict[str, KeyConfig] = Field(
         default={}, description="Whose signatures `signed_by` may ask for, by a name of your choice."
@@ -311,12 +232,40 @@ class Config(BaseSettings):
         for host in self.registries:
             require_host(host, f'registries."{host}"')
         self._check_mirrors()
-        for name, key in (*((n, "keys") for n in self.keys), *((n, "hooks") for n in self.hooks)):
+        for host, forge in self.forges.items():
+            require_forge_host(host)
+            forge.require_complete(host)
+        for name, repo in self.repos.items():
+            self._check_delivery(name, repo)
+        for name, key in (
+            (name, table) for table in ("keys", "hooks", "checks") for name in getattr(self, table)
+        ):
             if not _REPO_NAME.fullmatch(name):
                 raise ValueError(f"a name of lower-case letters, digits, `.`, `_` and `-` for {key}.{name}")
         for name, hook in self.hooks.items():
             hook.require_complete(name)
         return self
+
+    def _check_delivery(self, name: str, repo: RepoConfig) -> None:
+        """Raises ValueError where a config repo needs a forge, and has none."""
+        if repo.forge is not None and repo.forge not in self.forges:
+            raise ValueError(f'a table [forges."{repo.forge}"], which repos.{name}.forge names')
+        needs = {
+            "deliver": repo.deliver == "pull-request",
+            "feedback": repo.feedback,
+            "credentials.forge": repo.credentials.forge,
+        }
+        key = next((key for key, is_set in needs.items() if is_set), None)
+        if key is not None and self.forge_of(name) is None:
+            raise ValueError(f"a forge for repos.{name}, since it has {key}: see [forges]")
+
+    def forge_of(self, repo: str) -> tuple[str, str] | None:
+        """Host and project of a config repo on its forge; None where no forge is configured for it."""
+        settings = self.repos[repo]
+        host, path = url_place(settings.url)
+        found = settings.forge or (host if host in self.forges else None)
+        project = settings.project or path
+        return None if found is None or not project else (found, project)
 
     def _check_mirrors(self) -> None:
         mirrored: dict[str, str] = {}

@@ -99,6 +99,27 @@ def require_host(host: str, key: str) -> None:
         raise ValueError(f'a lower-case host such as "docker.io" for {key}')
 
 
+def require_forge_host(host: str) -> None:
+    """Raises ValueError for what is no host of a forge."""
+    if not _HOST.fullmatch(host):
+        raise ValueError(f'a lower-case host such as "github.com" for forges."{host}"')
+
+
+def url_place(url: str) -> tuple[str, str]:
+    """Host and path of a Git URL as forges call them: `github.com`, `acme/shop`; empty for others."""
+    scp = re.fullmatch(r"(?:[^@/]+@)?(?P<host>[^:/@]+):(?!//)(?P<path>.+)", url)
+    if scp is not None:
+        host, path = scp["host"], scp["path"]
+    else:
+        found = re.fullmatch(r"(?:https?|ssh)://(?:[^@/]+@)?(?P<host>[^/]+)/(?P<path>.+)", url, re.IGNORECASE)
+        if found is None:
+            return "", ""
+        host, path = found["host"], found["path"]
+        if url.lower().startswith("ssh:"):
+            host = re.sub(r":[0-9]+$", "", host)  # the API is not spoken on ssh's port
+    return host.lower(), re.sub(r"(?:\.git)?/*$", "", path.strip("/"))
+
+
 def _host_of_events(value: object) -> object:
     # Other than a key of [registries], this is compared with what senders write, who know these names.
     if isinstance(value, str):
@@ -128,6 +149,31 @@ def git_url(value: object) -> object:
         raise ValueError("a Git URL or a path")
     if re.match(r"https?://[^/@]*@", value, re.IGNORECASE) or re.match(r"\w+://[^/@]*:[^/@]*@", value):
         raise ValueError("a URL without user and password (they go to `credentials`)")
+    return value
+
+
+def prefix_of_branches(value: str) -> str:
+    """The beginning of a branch's name. Raises ValueError."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)*/", value) or ".." in value:
+        raise ValueError('the beginning of a branch name that ends with a slash, such as "automator/"')
+    return value
+
+
+def http_url(value: str) -> str:
+    """An address without user and password. Raises ValueError."""
+    found = re.fullmatch(r"https?://(?P<place>[^/?#@\s]+)[^\s#]*", value)
+    if found is None or not value.isprintable():
+        raise ValueError("an address such as https://example.com/health, without user and password")
+    return value
+
+
+_JSON_PATH = re.compile(r"(?:[A-Za-z0-9_-]+|\[[0-9]{1,4}\])(?:\.[A-Za-z0-9_-]+|\[[0-9]{1,4}\])*", re.ASCII)
+
+
+def json_path(value: str) -> str:
+    """Names between dots and indices in brackets. Raises ValueError."""
+    if not _JSON_PATH.fullmatch(value):
+        raise ValueError('a path such as "status.health" or "data.result[0].value[1]"')
     return value
 
 

@@ -10,12 +10,13 @@ The order of the rules is DESIGN.md section 5.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from automator.core import guards
+from automator.core.contest import contested, stands
 from automator.core.facts import DEFAULT_LIMITS as DEFAULT_LIMITS
 from automator.core.facts import Facts as Facts
 from automator.core.facts import Limits as Limits
@@ -34,10 +35,12 @@ from automator.core.history import (
     released_here,
     turned_away,
     undated,
-    undone_downgrade,
 )
 from automator.core.policy import Candidate, Dropped, Hold, Workload
 from automator.core.reference import Image, TagList, value_text
+from automator.core.refusal import Ranked as Ranked
+from automator.core.refusal import Refusal as Refusal
+from automator.core.refusal import refusal as refusal
 from automator.core.site import Site
 from automator.core.standing import (
     Current,
@@ -67,6 +70,9 @@ class Release:
     """Whether it moves to an older version, as `downgrade` permits."""
     together: str | None = None
     """Group whose releases are made in one commit."""
+    undo: str | None = None
+    """Why the version that the workload is at is left for one that it held before: then this is a rollback
+    of ours."""
 
     @property
     def target(self) -> str:
@@ -116,15 +122,6 @@ def decide(
 
 
 # -- step 1: may anything happen at all? ----------------------------------------------------
-
-
-class Ranked(NamedTuple):
-    """A candidate with its place in the order."""
-
-    rank: Any
-    """None under orders that compare something else than the tag."""
-    tag: str
-    key: str
 
 
 class Ground(NamedTuple):
@@ -263,6 +260,10 @@ def _dated(
         return Stay(Status.HELD, why, shown)
     if unknown:
         return Need(built=unknown)
+    lost = [site for site in sites if _is_gone(facts.built.get(site.tag or "")) and site.tag is not None]
+    unread = tuple(site for site in lost if site_key(site) not in facts.histories)
+    if unread:  # the release that wrote it may have said when it was built
+        return Need(histories=unread)
     for tag in sorted(current):
         built = facts.built[tag]
         if isinstance(built, Unavailable) and not built.gone:
@@ -287,6 +288,10 @@ def _dated(
         gone = Stay(Status.WAITING, why, shown, max(missing))
     dated.sort(reverse=True)
     return _Dated(tuple(dated), gone)
+
+
+def _is_gone(built: datetime | Unavailable | None) -> bool:
+    return isinstance(built, Unavailable) and built.gone
 
 
 def _floor(ground: Ground, facts: Facts) -> Any:
@@ -353,7 +358,8 @@ def choose(ground: Ground, facts: Facts, now: datetime, limits: Limits) -> Decis
     workload = ground.workload
     open_to = newer(ground, facts)
     if not open_to:
-        return _nothing_newer(ground, facts)
+        broken = guards.failed(workload, facts)
+        return _nothing_newer(ground, facts) if broken is None else Stay(Status.HELD, broken, ground.shown)
     refused = people(ground, facts)
     if not callable(refused):
         return refused
@@ -405,8 +411,6 @@ CLOCKS = 2
 """Clocks of newer versions that run before versions never looked at are left alone: with one, a tag that is
 pushed again and again would keep all others from ever being looked at."""
 
-Refusal = Callable[[Ranked], Reason | None]
-
 
 def people(ground: Ground, facts: Facts) -> Refusal | Need | Stay:
     """What people turned away, as a test of candidates; else what is missing to know it."""
@@ -415,32 +419,6 @@ def people(ground: Ground, facts: Facts) -> Refusal | Need | Stay:
     if isinstance(rejection, (Need, Stay)):
         return rejection
     return refusal(workload, ground.sites, ground.current, rejection, facts)
-
-
-def refusal(
-    workload: Workload, sites: tuple[Site, ...], current: Current, rejection: Rejection | None, facts: Facts
-) -> Refusal:
-    """The test of candidates for a rejection, past releases that were withdrawn or undone, and `accept`."""
-    rank_of = ranking(workload, facts)
-    known = (facts.histories.get(site_key(site)) for site in sites)
-    past = [history for history in known if isinstance(history, SiteHistory)]
-    undone = [found for history in past if (found := undone_downgrade(history, rank_of)) is not None]
-    no_lower = max(undone, key=lambda found: found.rank, default=None)
-    withdrawn = max((r for tag in facts.withdrawn if (r := rank_of(tag)) is not None), default=None)
-
-    def refused(candidate: Ranked) -> Reason | None:
-        if workload.rule.names(workload.accept, candidate.tag):
-            return None
-        if rejection is not None and rejection.rejects(candidate.rank):
-            return rejection.reason
-        goes_down = current.rank is not None and candidate.rank < current.rank
-        if goes_down and no_lower is not None and candidate.rank <= no_lower.rank:
-            return no_lower.reason
-        if candidate.tag in facts.withdrawn or (withdrawn is not None and candidate.rank <= withdrawn):
-            return reason("history/rewound", tag=candidate.tag)
-        return None
-
-    return refused
 
 
 def release(ground: Ground, candidate: Ranked, image: Image, facts: Facts) -> Decision:
@@ -521,10 +499,17 @@ def _follow(
     if image is None:  # each time: under a moving tag may be another digest by now
         return Need(images=(tag,), idle=True)
     if isinstance(image, Image) and all(site.digest == image.digest for site in at_tag):
+        broken = guards.failed(workload, facts)
+        if broken is not None:
+            return Stay(Status.HELD, broken, shown)
         return Stay(Status.CURRENT, reason("current/followed", current=shown, followed=tag), shown)
     if isinstance(image, Image) and image.digest in facts.withdrawn - set(workload.accept):
         why = reason("history/rewound", tag=value_text(tag, image.digest))
         return Stay(Status.HELD, why, shown, tag)
+    if isinstance(image, Image) and image.digest not in workload.accept:
+        closed = next((d for d in facts.declined if d.digest == image.digest), None)
+        if closed is not None:
+            return Stay(Status.HELD, closed.reason, shown, tag)
     answer = guards.passes(workload, Current(tag, None), tag, facts, now)
     if isinstance(answer, Need):
         return answer
@@ -535,6 +520,9 @@ def _follow(
     if not isinstance(histories, tuple):
         return histories
     for history in histories:
+        fought_over = stands(contested(history), workload, tag, answer.digest)
+        if fought_over is not None:
+            return Stay(Status.HELD, fought_over, shown, tag)
         earlier = next((v for v in history.held[1:] if v.digest == answer.digest), None)
         if earlier is not None and answer.digest not in workload.accept:
             why = reason("history/digest-left", tag=tag, digest=answer.digest, place=workload.place)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from automator.core.history import SiteHistory
-from automator.core.promotion import Upstream
+from automator.core.promotion import Held
 from automator.core.reference import Image
 from automator.core.site import Site
-from automator.reasons import Reason, Status
+from automator.core.verification import Verification
+from automator.reasons import Reason, Status, reason
 
 SiteKey = tuple[str, int, str]
 
@@ -68,6 +69,25 @@ SignatureKey = tuple[str, Signers]
 
 
 @dataclass(frozen=True, slots=True)
+class Declined:
+    """A version that a person refused by closing its pull request."""
+
+    image: str
+    tag: str
+    digest: str | None
+    built: datetime | None
+    """Build time that the pull request wrote down."""
+    number: int
+    url: str
+    at: datetime | None
+
+    @property
+    def reason(self) -> Reason:
+        when = "" if self.at is None else f" on {self.at:%Y-%m-%d}"
+        return reason("proposal/closed", tag=self.tag, url=self.url, when=when)
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What is known so far, for one workload."""
 
@@ -78,6 +98,8 @@ class Facts:
     histories: Mapping[SiteKey, SiteHistory | Unavailable] = field(default_factory=dict)
     withdrawn: frozenset[str] = frozenset()
     """Tags, and digests of followed tags, whose releases the branch was rewound past."""
+    declined: tuple[Declined, ...] = ()
+    """Versions of the workload that people refused by closing a pull request, as far as was asked."""
     seen: Mapping[str, Sighting] = field(default_factory=dict)
     """By tag; kept over restarts, and read only for workloads whose guards ask for it."""
     looked: Mapping[str, datetime] = field(default_factory=dict)
@@ -86,9 +108,15 @@ class Facts:
     """Whether digests are signed, asked in this cycle."""
     unsigned: Mapping[SignatureKey, Signature] = field(default_factory=dict)
     """Signatures that were missing or wrong when they were looked at in an earlier cycle."""
-    upstreams: Mapping[str, tuple[Upstream, ...] | None] = field(default_factory=dict)
+    upstreams: Mapping[str, Held] = field(default_factory=dict)
     """By what `after` names: what that workload held, or, of a group, each member that is the same image;
     None where that cannot be known."""
+    verification: Verification | None = None
+    """What checks said so far of the version that the workload is at; None where nobody asked them."""
+    decided_by: datetime | None = None
+    """When a verification that runs ends at the latest."""
+    verified: Mapping[str, bool] = field(default_factory=dict)
+    """By version, as sites hold it: whether checks passed there; for those that were ever asked about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from pathspec import GitIgnoreSpec
 from automator.core.duration import format_duration, parse_duration
 from automator.core.policycompile import KEY_NAME, PLATFORM, bad_path
 from automator.core.policyfile import read_reserved_file
-from automator.core.policykeys import NOT_YET, RuleKeys, RulesFileKeys, WorkloadKeys, key_names
+from automator.core.policykeys import RuleKeys, RulesFileKeys, WorkloadKeys, key_names
 from automator.core.policyvalues import Path, Place, Problem
 from automator.core.rail import Rail
 from automator.core.reference import Repository, parse_repository
@@ -27,7 +27,10 @@ from automator.core.workload import Workload
 from automator.errors import InvalidReference
 from automator.reasons import Reason, one_line, reason
 
-DEMANDS = ("registries", "images", "require", "forbid", "platforms", "signed_by", "min_age", "step")
+DEMANDS = (
+    *("registries", "images", "require", "forbid"),
+    *("platforms", "signed_by", "min_age", "step", "deliver"),
+)
 STEPS = ("patch", "minor", "major")
 """From the smallest jump to the largest."""
 
@@ -44,8 +47,6 @@ class Flaw(NamedTuple):
     """Which part of it: `(0, "images", 1)`, `(0,)` for the rule as a whole."""
     found: str
     expected: str
-    unsupported: str | None = None
-    """The key of a later version that it names."""
 
     @property
     def key(self) -> str:
@@ -86,8 +87,6 @@ def read_rails(file: str, text: str) -> tuple[tuple[Rail, ...], tuple[Problem, .
 
 
 def _told(flaw: Flaw, place: Place) -> Reason:
-    if flaw.unsupported is not None:
-        return reason("policy/unsupported-key", place=place, key=flaw.unsupported)
     return reason(
         "policy/invalid-value",
         place=place,
@@ -113,6 +112,7 @@ def _rail(keys: RuleKeys, rank: tuple[str, int], place: str) -> Rail:
         signed_by=tuple(dict.fromkeys(keys.signed_by or ())),
         min_age=_age(keys.min_age),
         step=keys.step,
+        deliver=keys.deliver,
     )
 
 
@@ -142,9 +142,7 @@ def _flaws(keys: RuleKeys) -> Iterator[Flaw]:
 
 
 def _name_flaws(path: Path, name: str) -> Iterator[Flaw]:
-    if name in NOT_YET:
-        yield Flaw(path, f'"{name}"', "a key of this version", unsupported=name)
-    elif name not in _KNOWN:
+    if name not in _KNOWN:
         close = difflib.get_close_matches(name, _KNOWN, 1)
         expected = f"the key `{close[0]}`" if close else "a key of a workload, such as `owner`"
         yield Flaw(path, f'"{name}"', expected)
@@ -241,7 +239,11 @@ def _tightened(workload: Workload, rails: Sequence[Rail]) -> Workload:
         platforms=(*guards.platforms, *sorted(demanded.difference(guards.platforms))),
         signed_by=(*guards.signed_by, *sorted(signers.difference(guards.signed_by))),
     )
-    return replace(workload, guards=tighter, pin="digest" if demanded or signers else workload.pin)
+    delivery = workload.delivery
+    if any(rail.deliver is not None for rail in rails):
+        delivery = replace(delivery, deliver="pull-request")
+    pin = "digest" if demanded or signers else workload.pin
+    return replace(workload, guards=tighter, pin=pin, delivery=delivery)
 
 
 def _violations(rail: Rail, workload: Workload) -> Iterator[Reason]:
@@ -276,6 +278,8 @@ def _violations(rail: Rail, workload: Workload) -> Iterator[Reason]:
     if rail.signed_by and "pin" in set_keys and workload.pin == "tag":
         wanted = f"a signature ({' or '.join(rail.signed_by)}), which binds a digest"
         yield violation("pin", "`pin` is tag", wanted)
+    if rail.deliver is not None and workload.delivery.deliver == "push":
+        yield violation("deliver", "`deliver` is push", "`deliver: pull-request`")
     own_age = workload.guards.min_age or timedelta(0)
     if rail.min_age is not None and "min_age" in set_keys and own_age < rail.min_age:
         found = f"`min_age` is {format_duration(own_age)}"

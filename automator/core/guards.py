@@ -13,9 +13,10 @@ from typing import NamedTuple
 from automator.core.duration import format_age, format_duration, format_moment
 from automator.core.facts import Facts, Need, Signature, Unavailable
 from automator.core.policy import Workload
-from automator.core.promotion import After, Upstream, promoted
-from automator.core.reference import Image
+from automator.core.promotion import After, Unknown, Upstream, never_there, promoted
+from automator.core.reference import Image, short_text
 from automator.core.standing import Current
+from automator.core.verification import State
 from automator.core.version import Rank
 from automator.core.windows import state
 from automator.reasons import Reason, Status, reason
@@ -28,6 +29,10 @@ STILL_PUSHED = timedelta(hours=1)
 
 OF_DIGEST = ("guard/platforms", "guard/unsigned", "guard/bad-signature", "guard/rejected-digest")
 """Stops that speak of what stands under a tag now."""
+
+
+OF_GROUP = "group:"
+"""What the name of a group begins with among the upstreams of a workload: no workload is called so."""
 
 
 class Stop(NamedTuple):
@@ -129,9 +134,16 @@ def passes(
     With `polls` a version that lacks a platform is asked for each time while it may still be pushed, as
     befits the best one; else once in a while.
     """
-    stop = step_stop(workload, current, tag) or young(workload, tag, facts, now)
+    stop = (
+        step_stop(workload, current, tag)
+        or (None if workload.rule.followed is not None else unverified(workload, tag, None, facts))
+        or young(workload, tag, facts, now)
+    )
     if stop is not None:
         return stop
+    early = _not_upstream(workload, tag, facts)
+    if early is not None:
+        return early
     image = facts.images.get(tag)
     if image is None:
         known = None if polls else _known_to_lack(workload, tag, facts, now)
@@ -141,7 +153,8 @@ def passes(
             return Stop(image.status, image.reason, is_final=True)
         return Stop(Status.WAITING, reason("tag/gone", tag=tag, image=workload.repository))
     found = (
-        _digest_stop(workload, tag, image, facts, now, polls=polls)
+        unverified(workload, tag, image.digest, facts)
+        or _digest_stop(workload, tag, image, facts, now, polls=polls)
         or _unsigned(workload, tag, image, facts, now, polls=polls)
         or _promotion(workload, tag, image, facts, now)
     )
@@ -199,6 +212,55 @@ def unknown_key(workload: Workload, known: Collection[str]) -> Reason | None:
     return None
 
 
+def unknown_check(workload: Workload, known: Collection[str]) -> Reason | None:
+    """Why a workload cannot be decided, where it must be verified by a check that the daemon's config does
+    not have."""
+    for name in workload.verify:
+        if name not in known:
+            told = ", ".join(sorted(known)) or "none"
+            return reason("verify/unknown-check", place=workload.place_of("verify"), check=name, known=told)
+    return None
+
+
+def failed(workload: Workload, facts: Facts) -> Reason | None:
+    """Why nothing is released from where the workload is: a check of that version failed, and nobody
+    accepted it."""
+    series = facts.verification
+    failure = None if series is None else series.failure
+    if series is None or failure is None or is_accepted(workload, series.version):
+        return None
+    return reason(
+        "verify/failed", version=short_text(series.version), check=failure.check, said=failure.words
+    )
+
+
+def is_accepted(workload: Workload, version: str) -> bool:
+    """Whether a person takes a version, whatever checks say of it."""
+    tag, _, digest = version.partition("@")
+    return workload.rule.names(workload.accept, tag, digest or None)
+
+
+def unverified(workload: Workload, tag: str, digest: str | None, facts: Facts) -> Stop | None:
+    """Whether a version has to wait for the checks of the present one; what is urgent does not."""
+    series = facts.verification
+    if series is None or series.state is State.PASSED or is_urgent(workload, tag, digest):
+        return None
+    broken = failed(workload, facts)
+    if broken is not None:
+        return Stop(Status.HELD, broken)
+    if series.state is State.FAILED or is_accepted(workload, series.version):
+        return None
+    running = ", ".join(p.check for p in series.checks if p.state is State.RUNNING)
+    why = reason(
+        "verify/running",
+        changes_at=facts.decided_by,
+        tag=tag,
+        version=short_text(series.version),
+        checks=running,
+    )
+    return Stop(Status.WAITING, why)
+
+
 def _known_unsigned(workload: Workload, digest: str, facts: Facts, now: datetime) -> Signature | None:
     """What was found when the signatures of a digest were looked at, a short while ago."""
     found = facts.unsigned.get((digest, workload.guards.signed_by))
@@ -247,17 +309,40 @@ def _has(there: tuple[str, ...], platform: str) -> bool:
     return any(p == wanted or p.startswith(f"{wanted}/") for p in there)
 
 
-def _promotion(workload: Workload, tag: str, image: Image, facts: Facts, now: datetime) -> Stop | Need | None:
+def _not_upstream(workload: Workload, tag: str, facts: Facts) -> Stop | Need | None:
+    """Whether no upstream ever held a tag, so that no registry need be asked about it."""
     after = workload.guards.after
     if after is None:
         return None
+    held = _upstreams(after, facts)
+    if not isinstance(held, dict):
+        return held
+    why = never_there(tag, after, held)
+    return None if why is None else Stop(Status.HELD, why)
+
+
+def _upstreams(after: After, facts: Facts) -> dict[str, Upstream | None] | Stop | Need:
+    """What the upstreams of `after` held; of which nothing can be known stops every version."""
     missing = tuple(name for name in upstream_names(after) if name not in facts.upstreams)
     if missing:
         return Need(upstreams=missing)
     held: dict[str, Upstream | None] = {}
     for name in upstream_names(after):
         members = facts.upstreams[name]
-        held.update({name: None} if members is None else {member.name: member for member in members})
+        if isinstance(members, Unknown):
+            return Stop(members.status, members.reason, is_final=True)
+        unknown = {name.removeprefix(OF_GROUP): None}
+        held.update(unknown if members is None else {member.name: member for member in members})
+    return held
+
+
+def _promotion(workload: Workload, tag: str, image: Image, facts: Facts, now: datetime) -> Stop | Need | None:
+    after = workload.guards.after
+    if after is None:
+        return None
+    held = _upstreams(after, facts)
+    if not isinstance(held, dict):
+        return held
     urgent = is_urgent(workload, tag, image.digest)
     why = promoted(tag, image.digest, after, held, now, urgent=urgent)
     if why is None:
@@ -266,8 +351,8 @@ def _promotion(workload: Workload, tag: str, image: Image, facts: Facts, now: da
 
 
 def upstream_names(after: After) -> tuple[str, ...]:
-    """What `after` asks about: workloads, or a group."""
-    return after.upstreams or (() if after.group is None else (after.group,))
+    """What `after` asks about: workloads, or a group, whose name has OF_GROUP before it."""
+    return after.upstreams or (() if after.group is None else (f"{OF_GROUP}{after.group}",))
 
 
 def closed(workload: Workload, tag: str, now: datetime, digest: str | None = None) -> Stop | None:

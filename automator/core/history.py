@@ -11,33 +11,55 @@ from typing import Any
 from automator.core.record import Member, ReleaseRecord, parse_all
 from automator.core.reference import Repository, value_text
 from automator.core.site import Site
-from automator.core.trace import FileChange, FileVersion, Value, of_image, pairs, trace
+from automator.core.trace import (
+    NOTHING,
+    Elsewhere,
+    FileChange,
+    FilePast,
+    FileVersion,
+    Lacking,
+    Value,
+    of_image,
+    pairs,
+    trace,
+)
 from automator.reasons import Reason, reason
 
 __all__ = [
     "ENOUGH_CHANGES",
+    "ENOUGH_VALUES",
+    "Elsewhere",
     "FileChange",
+    "FilePast",
     "FileVersion",
+    "HeldSpan",
     "HeldValue",
+    "Lacking",
     "Rank",
     "Rejection",
     "SiteHistory",
     "Undone",
     "Writer",
     "combine",
+    "earlier_versions",
     "enough",
     "is_ours",
+    "is_same_version",
     "last_writer",
+    "previous_version",
     "proves",
     "released_here",
     "site_history",
+    "stays",
     "turned_away",
     "undated",
     "undone_downgrade",
 ]
 
-ENOUGH_CHANGES = 200
-"""Changes of a file after which its history is taken as read (DESIGN section 8)."""
+ENOUGH_VALUES = 200
+"""Values of a site after which its history is taken as read."""
+ENOUGH_CHANGES = 2_000
+"""Changes of its file after which it is, too: most of them are other sites' in a file that has many."""
 
 Rank = Callable[[str], Any]
 """Tag -> its rank in the policy's present order, or None where that cannot be told."""
@@ -69,6 +91,9 @@ class HeldValue:
     """What the commit claims, where it is proven; then the commit is ours."""
     member: Member | None = None
     """The part of `record` that speaks of this value."""
+    until: datetime | None = None
+    """When another value, or none, took its place: that commit's time; None for the present value, and
+    where the commit that did it was not read."""
 
     @property
     def writer(self) -> Writer:
@@ -91,44 +116,57 @@ class SiteHistory:
 
     held: tuple[HeldValue, ...]
     complete: bool
-    """Whether the file's history was read to its beginning."""
+    """Whether it was read to where the site began."""
     changes: int = 0
-    """Changes of the file that were read."""
+    """Changes of its files that were read."""
+    lacking: Lacking = NOTHING
+    """What must be read before it can be told where the site was before it came to its oldest file."""
+    files: tuple[str, ...] = ()
+    """Paths at which the site was, the present one first."""
+
+    @property
+    def since(self) -> datetime | None:
+        """When the oldest value was written of which that is known."""
+        return next((value.time for value in reversed(self.held) if value.time is not None), None)
 
 
-def site_history(versions: tuple[FileVersion, ...], site: Site, complete: bool) -> SiteHistory:
+def site_history(
+    versions: tuple[FileVersion, ...], site: Site, complete: bool, elsewhere: Elsewhere | None = None
+) -> SiteHistory:
     """The values that a site held, from its file's changes, newest first. Never raises.
 
-    `core.trace` says which site of an older file is the same one. A value that was away in between
-    (a deleted file) begins a new stay. A record counts only where its commit really moves the image
-    from `before` to `after` at a site of this file, and leaves this site at `after`.
+    `core.trace` says which site of an older file is the same one, and with `elsewhere` which one of another
+    file. A value that was away in between (a deleted file) begins a new stay. A record counts only where
+    its commit really moves the image from `before` to `after` at a site of this file, and leaves this
+    site at `after`.
     """
-    steps = trace(versions, site)
+    traced = trace(FilePast(versions, complete), site, elsewhere)
+    steps = traced.steps
     held: list[HeldValue] = []
     present = (site.tag, site.digest)
     if not steps or present not in steps[0].values:
         held.append(HeldValue(*present))
+    ended: FileVersion | None = None
     for i, step in enumerate(steps):
         if i + 1 < len(steps) and steps[i + 1].values == step.values:
             continue  # an older change wrote it
-        held.extend(_held(value, step.version, site) for value in step.values)
-    return SiteHistory(tuple(held), complete, len(versions))
+        until = None if ended is None else ended.change.time
+        held.extend(_held(value, step.version, site, until) for value in step.values)
+        ended = step.version
+    return SiteHistory(tuple(held), traced.complete, traced.changes, traced.lacking, traced.files)
 
 
-def enough(history: SiteHistory, bound: int = ENOUGH_CHANGES, *, whole: bool = False) -> bool:
-    """Whether the history reaches far enough back for the mark rule; `whole` where every value that the
-    site held is asked for, which no release of ours proves anything about.
+def enough(history: SiteHistory) -> bool:
+    """Whether the history reaches far enough back for the mark rule: to its beginning, or over so many values
+    or changes that what is older no longer counts.
 
-    It does at its beginning, after `bound` changes, and at our last `release`: that one passed the
-    mark rule itself, so it was above everything that the site had held before. Rollbacks go down and
-    prove nothing. Two things can make the shorter reading miss an older mark: the policy's order has
-    changed since, or the commit was copied by hand (cherry-picked) after an older rejection. Whoever
-    has more history passes more: the mark rule always uses all of it.
+    A release of ours is no place to stop: it may have gone past what people had turned away (`accept`, a
+    release that somebody forced, a commit that was picked from elsewhere, an order that the policy has
+    given up since), and what is known must not hang on how far back the clone happens to reach.
     """
-    if history.complete or history.changes >= bound:
-        return True
-    releases = (v for v in history.held if v.record is not None and v.record.kind == "release")
-    return not whole and any(releases)
+    if history.lacking.commits or history.lacking.files:
+        return False
+    return history.complete or len(history.held) >= ENOUGH_VALUES or history.changes >= ENOUGH_CHANGES
 
 
 def is_ours(value: HeldValue) -> bool:
@@ -144,6 +182,72 @@ def released_here(history: SiteHistory) -> bool:
 def last_writer(history: SiteHistory) -> Writer:
     """Whose hand wrote the present value."""
     return history.held[0].writer if history.held else Writer.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSpan:
+    """One unbroken stay of a site at one version, and the commit that began it."""
+
+    tag: str | None
+    digest: str | None
+    since: datetime | None
+    """The commit's time; None where it is older than the history that was read."""
+    until: datetime | None
+    """None while it lasts. Never before `since`, however the clocks of those who committed went."""
+    commit: str | None
+    writer: Writer
+
+
+def stays(history: SiteHistory) -> tuple[HeldSpan, ...]:
+    """The stays of a site, newest first. Commit times are anybody's claim: see `promotion.stay_begins`.
+
+    A stay whose end was not read has lasted no longer than is known: it ends where it began, or where the
+    stay after it did if that is all that is known.
+    """
+    found: list[HeldSpan] = []
+    for i, value in enumerate(history.held):
+        since, until = value.time, value.until
+        if i and until is None:
+            until = since or next((v.time for v in reversed(history.held[:i]) if v.time), None)
+        if since is not None and until is not None:
+            until = max(since, until)
+        found.append(HeldSpan(value.tag, value.digest, since, until, value.commit, value.writer))
+    return tuple(found)
+
+
+def previous_version(history: SiteHistory, rank: Rank | None = None) -> HeldValue | None:
+    """The version to go back to: the last of `earlier_versions`; None where there is none."""
+    return next(iter(earlier_versions(history, rank)), None)
+
+
+def earlier_versions(history: SiteHistory, rank: Rank | None = None) -> tuple[HeldValue, ...]:
+    """The other versions that the site held and that nobody turned away since, newest first.
+
+    Going back to a version that was held before turns away what came between, a `rollback` what it left;
+    with `rank` also a person's step down to a version that was never there.
+    """
+    line: list[HeldValue] = []
+    for value in reversed(history.held):
+        again = next((i for i, old in enumerate(line) if is_same_version(old, value)), None)
+        if again is not None:
+            del line[again:]
+        elif value.record is not None and value.record.kind == "rollback":
+            del line[-1:]
+        elif rank is not None and value.writer is not Writer.OURS:
+            while line and _is_below(value, line[-1], rank):
+                line.pop()
+        line.append(value)
+    return tuple(reversed(line[:-1]))
+
+
+def is_same_version(one: HeldValue, other: HeldValue) -> bool:
+    """Whether two values are one version; a digest that only one of them names does not part them."""
+    return _agree((one.tag, one.digest), (other.tag, other.digest))
+
+
+def _is_below(one: HeldValue, other: HeldValue, rank: Rank) -> bool:
+    lower, upper = (None if value.tag is None else rank(value.tag) for value in (one, other))
+    return lower is not None and upper is not None and bool(lower < upper)
 
 
 # -- the mark rule -----------------------------------------------------------------------------
@@ -318,9 +422,16 @@ def _upper_rank(held: tuple[HeldValue, ...], i: int, rank: Rank) -> datetime | N
 
 
 def _written_by(held: tuple[HeldValue, ...], i: int) -> datetime:
-    """A time at which the value was written already: its own commit's, else the next known one."""
-    times = (value.time for value in reversed(held[: i + 1]))
-    return next((time for time in times if time is not None), datetime.max.replace(tzinfo=UTC))
+    """A time at which the value was written already: its own commit's, else the next known one.
+
+    Clocks of those who commit may be wrong. What stood before was written earlier, so a later time of that
+    counts instead; but nothing was written after all that came later.
+    """
+    newer = [value.time for value in reversed(held[:i]) if value.time is not None]
+    known = [value.time for value in held[i:] if value.time is not None]
+    if held[i].time is None or not known:
+        return newer[0] if newer else datetime.max.replace(tzinfo=UTC)
+    return min(max(known), max(newer)) if newer else max(known)
 
 
 def _went_down(held: tuple[HeldValue, ...], i: int, rank: Rank) -> bool:
@@ -335,13 +446,15 @@ def _went_down(held: tuple[HeldValue, ...], i: int, rank: Rank) -> bool:
 # -- claims and their proof --------------------------------------------------------------------
 
 
-def _held(value: Value, version: FileVersion | None, site: Site) -> HeldValue:
+def _held(value: Value, version: FileVersion | None, site: Site, until: datetime | None) -> HeldValue:
     tag, digest = value
     if version is None:
-        return HeldValue(tag, digest)
+        return HeldValue(tag, digest, until=until)
     change = version.change
     record, member = _proven(version, value, site) or (None, None)
-    return HeldValue(tag, digest, change.commit, change.author, change.time, change.message, record, member)
+    return HeldValue(
+        tag, digest, change.commit, change.author, change.time, change.message, record, member, until
+    )
 
 
 _Claim = tuple[ReleaseRecord, Member]
@@ -349,7 +462,8 @@ _Claim = tuple[ReleaseRecord, Member]
 
 def _proven(version: FileVersion, value: Value, site: Site) -> _Claim | None:
     """The claim of a commit that is true: it moves the image at a site of this file as it says."""
-    records = parse_all(version.change.message)
+    # A forge's merge says nothing itself; what it merged does.
+    records = (*parse_all(version.change.message), *parse_all(version.change.merged))
     if not records:
         return None
     moves = _moves(version, site.repository)

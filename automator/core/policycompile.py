@@ -19,13 +19,16 @@ from automator.core.reference import DIGEST, TAG, Repository, parse_repository
 from automator.core.rule import ORDERS, Rule
 from automator.core.version import Constraint
 from automator.core.windows import Window
-from automator.core.workload import Group, Guards, Hold, Urgent, Where, Workload
+from automator.core.workload import Delivery, Group, Guards, Hold, Urgent, Where, Workload
 from automator.errors import AutomatorError, PolicyError
 from automator.reasons import Reason, one_line, reason
 
 PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9.]+)?", re.ASCII)
 KEY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
-"""What a key of the daemon's config may be called in a policy."""
+"""What a key or a check of the daemon's config may be called in a policy."""
+LABEL = re.compile(r"[^\x00-\x1f\x7f,]{1,50}")
+"""A label that every forge takes: GitHub's are the shortest, and GitLab parts them at commas."""
+REVIEWER = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,99})?", re.ASCII)
 BINDS_DIGEST = ("platforms", "signed_by", "after")
 """Guards that speak of one digest, so that this digest is what must be written."""
 WITHOUT_FOLLOW = (
@@ -57,6 +60,21 @@ def where_of(keys: WhereKeys | None) -> Where:
         return Where()
     return Where(
         tuple(keys.paths or ()), keys.kind, keys.namespace, keys.name, keys.container, keys.field, keys.marker
+    )
+
+
+def delivery_of(keys: WorkloadKeys) -> Delivery:
+    """`deliver` and `pull_request` as a value."""
+    wanted = keys.pull_request
+    if wanted is None:
+        return Delivery(keys.deliver)
+    labels, reviewers = wanted.labels, wanted.reviewers
+    return Delivery(
+        keys.deliver,
+        None if labels is None else tuple(dict.fromkeys(labels)),
+        None if reviewers is None else tuple(dict.fromkeys(name.removeprefix("@") for name in reviewers)),
+        wanted.draft,
+        wanted.automerge,
     )
 
 
@@ -101,6 +119,7 @@ class _Compiler:
         tags_from = None if keys.tags_from is None else self._repository("tags_from")
         self._check_where()
         self._check_words()
+        self._check_delivery()
         rule = self._rule()
         guards = self._guards()
         hold = self._hold()
@@ -126,6 +145,9 @@ class _Compiler:
             downgrade=bool(keys.downgrade),
             align=bool(keys.align),
             urgent=None if keys.urgent is None else Urgent(keys.urgent.version, one_line(keys.urgent.reason)),
+            delivery=delivery_of(keys),
+            verify=tuple(dict.fromkeys(keys.verify or ())),
+            on_failure=keys.on_failure or "stop",
             keys=tuple((name, self._entry.place_of(name)) for name in sorted(self._set())),
         )
 
@@ -290,19 +312,37 @@ class _Compiler:
                 self._bad(
                     f"platforms[{i}]", f'"{text}" is no platform', "write `linux/amd64`, `linux/arm/v7` …"
                 )
-        for i, text in enumerate(keys.signed_by or ()):
-            if KEY_NAME.fullmatch(text) is None:
-                self._bad(
-                    f"signed_by[{i}]",
-                    f'"{text}" is no name',
-                    "write the name of a key of the daemon's config",
-                )
+        for key, thing in (("signed_by", "key"), ("verify", "check")):
+            for i, text in enumerate(getattr(keys, key) or ()):
+                if KEY_NAME.fullmatch(text) is None:
+                    hint = f"write the name of a {thing} of the daemon's config"
+                    self._bad(f"{key}[{i}]", f'"{text}" is no name', hint)
         if keys.urgent is not None:
             self._check_urgent(keys.urgent.version)
         for key in BINDS_DIGEST:
             if keys.pin == "tag" and getattr(keys, key) is not None:
                 problem = f"`{key}` binds a digest, which is not `pin: tag`"
                 self._problem("pin", "policy/conflict", problem=problem)
+
+    def _check_delivery(self) -> None:
+        """What follows a release: pull requests that any forge can open, checks that something comes of."""
+        keys = self._keys
+        if keys.on_failure is not None and keys.verify is None and "on_failure" in self._entry.own:
+            self._problem("on_failure", "policy/conflict", problem="it has no effect without `verify`")
+        if keys.pull_request is None:
+            return
+        own = {"deliver", "pull_request"} <= self._entry.own
+        if keys.deliver == "push" and own:
+            problem = "it has no effect beside `deliver: push`"
+            self._problem("pull_request", "policy/conflict", problem=problem)
+        for i, text in enumerate(keys.pull_request.labels or ()):
+            if LABEL.fullmatch(text) is None:
+                hint = "write up to 50 characters on one line, without a comma"
+                self._bad(f"pull_request.labels[{i}]", f'"{one_line(text)}" is no label', hint)
+        for i, text in enumerate(keys.pull_request.reviewers or ()):
+            if REVIEWER.fullmatch(text) is None:
+                hint = "write a login such as ann, or a team such as acme/shop"
+                self._bad(f"pull_request.reviewers[{i}]", f'"{one_line(text)}" is no login', hint)
 
     def _check_urgent(self, text: str) -> None:
         """One version: a tag, and under `follow` a digest, since each push gives the tag another one. What

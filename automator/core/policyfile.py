@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from automator.core import yamltext
-from automator.core.policykeys import NESTED, NOT_YET, FileKeys, HoldKeys, WorkloadKeys, key_names
+from automator.core.policykeys import NESTED, FileKeys, HoldKeys, WorkloadKeys, key_names
 from automator.core.policyvalues import MAX_VALUES, Path, Place, Problem, Reader, TooLarge
 from automator.errors import ManifestError
 from automator.reasons import one_line, reason
@@ -278,8 +278,6 @@ def _translate(reader: Reader, base: Path, detail: dict[str, Any], names: tuple[
 
 def _unknown(reader: Reader, path: Path, known: Any) -> Problem:
     name = str(path[-1])
-    if (path[0] != "workloads" or len(path) == 3) and name in NOT_YET:
-        return reader.problem(path, "policy/unsupported-key")
     close = difflib.get_close_matches(name, list(known), 1)
     names = ", ".join(f"`{key}`" for key in known)
     hint = f"did you mean `{close[0]}`?" if close else f"the keys here are {names}"

@@ -10,9 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-NOT_YET = frozenset({"verify", "on_failure", "deliver", "pull_request"})
-"""Keys of the policy language that this version cannot honour."""
-
 _Text = str | None
 _Some = Annotated[list[str], Field(min_length=1)]
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -103,6 +100,21 @@ class UrgentKeys(BaseModel):
     reason: str = Field(min_length=1, description="why it does not wait; stands in the release")
 
 
+class PullRequestKeys(BaseModel):
+    """`pull_request`: what the pull requests of a workload have."""
+
+    model_config = _STRICT
+
+    labels: list[str] | None = Field(None, description="their labels")
+    reviewers: list[str] | None = Field(
+        None, description="who is asked to review them: logins, or `org/team` where the forge has teams"
+    )
+    draft: bool | None = Field(None, description="opened as drafts")
+    automerge: bool | None = Field(
+        None, description="the forge merges them once its own checks pass and its rules are met"
+    )
+
+
 class WorkloadKeys(BaseModel):
     """A workload, or the `defaults` of a file."""
 
@@ -143,11 +155,24 @@ class WorkloadKeys(BaseModel):
     )
     windows: list[WindowKeys] | None = Field(None, min_length=1, description="when releases may happen")
     after: AfterKeys | None = Field(None, description="only versions that proved themselves there")
+    verify: Annotated[
+        list[str] | None,
+        BeforeValidator(_listed, json_schema_input_type=str | _Some),
+    ] = Field(
+        None, min_length=1, description="checks of the daemon's config that must pass after each release"
+    )
+    on_failure: Literal["stop", "rollback"] | None = Field(
+        None, description="what a failed check does: nothing newer is released, or the release is undone too"
+    )
     group: Annotated[
         GroupKeys | None,
         BeforeValidator(_named, json_schema_input_type=str | GroupKeys),
     ] = Field(None, description="workloads that move together")
     pin: Literal["tag", "digest"] | None = Field(None, description="what is written into the site")
+    deliver: Literal["push", "pull-request"] | None = Field(
+        None, description="by a push, or by a pull request that somebody merges"
+    )
+    pull_request: PullRequestKeys | None = Field(None, description="what its pull requests have")
     hold: HoldKeys | None = Field(None, description="stop: nothing is released")
     accept: list[str] | None = Field(
         None, description="versions, or digests, taken again although a person turned them away"
@@ -212,6 +237,9 @@ class RuleKeys(BaseModel):
     )
     min_age: _Text = Field(None, description=f"smallest `min_age`, {_DURATION}")
     step: Literal["patch", "minor", "major"] | None = Field(None, description="largest `step`")
+    deliver: Literal["pull-request"] | None = Field(
+        None, description="releases go through pull requests, and are never pushed"
+    )
 
 
 class RulesFileKeys(BaseModel):
@@ -230,6 +258,7 @@ NESTED: dict[str, type[BaseModel]] = {
     "windows": WindowKeys,
     "after": AfterKeys,
     "group": GroupKeys,
+    "pull_request": PullRequestKeys,
     "urgent": UrgentKeys,
     "rules": RuleKeys,
 }

@@ -23,7 +23,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from automator.core.duration import format_duration
-from automator.reasons import Reason, reason
+from automator.reasons import Reason, Status, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,8 @@ class Stay:
     """None while it lasts."""
     verified: bool = True
     """Whether the checks that upstream asks for have passed; True where it asks for none."""
+    committed: datetime | None = None
+    """What the commit that began it says of its own time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,23 @@ class Upstream:
     stays: tuple[Stay, ...]
     """Newest first."""
     rejected: frozenset[tuple[str, str | None]] = frozenset()
-    """Versions that were turned away there; digest None means the tag, whatever it names."""
+    """Versions that were turned away there; digest None means the tag, whatever it names, and an empty tag
+    the digest, whatever names it."""
     complete: bool = True
     """Whether its history was read to the beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Why nothing is known of what an upstream workload held."""
+
+    reason: Reason
+    status: Status = Status.HELD
+    """Waiting where the answer is only late."""
+
+
+Held = tuple[Upstream, ...] | Unknown | None
+"""What is known of what `after` names: a workload, or the members of a group that are the same image."""
 
 
 def stay_begins(
@@ -101,8 +117,9 @@ def promoted(
     if not names:
         return None if approved else _unknown(tag, after.group or "no workload")
     known = [(name, upstreams.get(name)) for name in names]
+    names_of_it = {(tag, digest), (tag, None), ("", digest)}
     for name, upstream in known:
-        if upstream is not None and not upstream.rejected.isdisjoint({(tag, digest), (tag, None)}):
+        if upstream is not None and not upstream.rejected.isdisjoint(names_of_it):
             return reason("guard/after-rejected", version=tag, upstream=name)
     if approved:
         return None
@@ -116,6 +133,18 @@ def promoted(
         return None
     # Told is the obstacle that goes last; where any upstream will do, the one that goes first.
     return (min if any_will_do else max)(unmet, key=lambda lack: (lack.kind, lack.at)).reason
+
+
+def never_there(tag: str, after: After, upstreams: Mapping[str, Upstream | None]) -> Reason | None:
+    """Why a version cannot go on whatever its digest is: it was not held where `after` wants it."""
+    missing = [
+        upstream.name
+        for upstream in upstreams.values()
+        if upstream is not None and upstream.complete and all(stay.tag != tag for stay in upstream.stays)
+    ]
+    if not missing or (after.need == "any" and len(missing) < len(upstreams)):
+        return None
+    return reason("guard/after-not-there", version=tag, upstream=min(missing))
 
 
 class _Kind(IntEnum):

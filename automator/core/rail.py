@@ -30,6 +30,8 @@ class Rail:
     """Keys, one of which must have signed; empty for none."""
     min_age: timedelta | None = None
     step: str | None = None
+    deliver: str | None = None
+    """`pull-request`, where releases must go through one."""
 
     @property
     def label(self) -> str:

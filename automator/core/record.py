@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from automator.core.reference import DIGEST, TAG
 
 FORMAT = 1
-KINDS = ("release", "rollback", "hold", "resume", "reject", "freeze", "thaw", "promote")
+KINDS = ("release", "rollback", "hold", "resume", "reject", "accept", "freeze", "thaw", "promote")
 TRAILER_LINE = re.compile(r"[\s>*+\-•|]*(Release-[A-Za-z][A-Za-z0-9-]*):(.*)", re.IGNORECASE | re.DOTALL)
 """A line that is read as a trailer: name and value."""
 

@@ -41,7 +41,7 @@ BODY_LIMIT = 8_000
 
 DEFAULT_SUBJECT = "{{ subject }}"
 DEFAULT_BODY = """\
-{% for member in members if member.image -%}
+{% for member in members if member.image and kind in ["release", "rollback", "promote"] -%}
 {{ member.image }} {{ member.before or "(none)" }} -> {{ member.after }}
 {% endfor -%}
 {{ why }}"""
@@ -52,8 +52,8 @@ class Draft:
     """A commit to be made: message and the new content of its files."""
 
     message: str
-    files: tuple[tuple[str, bytes], ...]
-    """Path -> new content. Modes are kept."""
+    files: tuple[tuple[str, bytes | None], ...]
+    """Path -> new content; None where the file goes. Modes are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +178,7 @@ _VERBS = {
     "rollback": ("Roll back {}", " to "),
     "promote": ("Promote {}", " "),
     "reject": ("Reject {}", " "),
+    "accept": ("Accept {}", " "),
     "hold": ("Hold {}", " at "),
     "resume": ("Resume {}", " at "),
     "freeze": ("Freeze {}", " at "),

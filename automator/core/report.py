@@ -64,11 +64,13 @@ class Report:
     """The changes of the releases made or planned; kept out of what is stored."""
     error: Reason | None = None
     """Why the cycle as a whole could not be done (the config repo could not be read)."""
+    again_at: datetime | None = None
+    """When checks are to be asked again, of which no outcome tells."""
 
     @property
     def changes_at(self) -> datetime | None:
-        """Earliest time after the cycle's start at which an outcome changes by itself."""
-        times = (o.reason.changes_at for o in self.outcomes)
+        """Earliest time after the cycle's start at which an outcome changes by itself, or checks are due."""
+        times = (*(o.reason.changes_at for o in self.outcomes), self.again_at)
         return min((at for at in times if at is not None and at > self.started_at), default=None)
 
     def count(self, status: Status) -> int:

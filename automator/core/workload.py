@@ -75,6 +75,18 @@ class Guards:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """How releases of a workload reach the branch. None is what the config says."""
+
+    deliver: str | None = None
+    """`push` or `pull-request`."""
+    labels: tuple[str, ...] | None = None
+    reviewers: tuple[str, ...] | None = None
+    draft: bool | None = None
+    automerge: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """One valid entry of a policy file."""
 
@@ -98,6 +110,11 @@ class Workload:
     downgrade: bool = False
     align: bool = False
     urgent: Urgent | None = None
+    delivery: Delivery = Delivery()
+    verify: tuple[str, ...] = ()
+    """Checks of the daemon's config, by name, that must pass after a release."""
+    on_failure: str = "stop"
+    """`stop` or `rollback`: what a failed check does."""
     keys: tuple[tuple[str, Place], ...] = field(default=(), repr=False)
     """The keys that are set for it, here or in the defaults, and where each stands."""
 

@@ -11,23 +11,36 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from automator.core.decide import Judged, Limits, Need, Release, Stay, decide, judge, shown_current
+from automator.core.decide import Judged, Limits, Need, Release, Stay, judge, shown_current
 from automator.core.explain import Question, Verdict, explain
 from automator.core.guardrails import bind
-from automator.core.guards import LOOK_AGAIN, unknown_key
+from automator.core.guards import LOOK_AGAIN, unknown_check, unknown_key
 from automator.core.policy import Group, InvalidWorkload, Workload, group_of
 from automator.core.rail import Rail
 from automator.core.reference import Repository, TagList
 from automator.core.report import Outcome
 from automator.core.site import Site
-from automator.core.together import Answers, Member, decide_group, unshared
+from automator.core.together import Answers, Member, unshared
+from automator.core.wayback import decide_all
 from automator.cycle.facts import FactFinder
 from automator.cycle.index import Snapshot
 from automator.cycle.observe import Looked, Observer
 from automator.reasons import Reason, Status, reason
 
 READING_HISTORY = reason("history/reading")
+MOST_ROUNDS = 20
+"""Of asking for facts and deciding again, when one version is considered."""
 UNSETTLED = (Status.RELEASED, Status.WAITING, Status.FAILED)
+
+
+class Considered(NamedTuple):
+    """What would become of a workload, and of its group, under other circumstances."""
+
+    members: Mapping[str, Member]
+    """Under its guard rails, each that can be decided, as it was considered."""
+    blocked: Mapping[str, Reason]
+    answers: Answers
+    """Empty where a fact that is needed could not be had."""
 
 
 class _Unit(NamedTuple):
@@ -39,15 +52,25 @@ class _Unit(NamedTuple):
     """Members that cannot be decided, and why."""
 
 
+def _decided(unit: _Unit, members: list[Member], now: datetime, limits: Limits) -> Answers:
+    return decide_all(unit.group, members, unit.blocked, now, limits)
+
+
 def _waits_for_its_time(outcome: Outcome) -> bool:
     """Whether nothing but time, or news that is noticed anyway, can change an outcome."""
     why = outcome.reason
-    return why.changes_at is not None and why.code.partition("/")[0] in ("guard", "group", "push")
+    return why.changes_at is not None and why.code.partition("/")[0] in ("guard", "group", "push", "verify")
 
 
 def _moves(need: Need) -> bool:
     """Whether a move hangs on what is asked for, so that it counts against the limit of a cycle."""
-    return bool(need.images or need.signatures or need.histories) and not need.idle
+    asks = need.images or need.signatures or need.histories or need.upstreams
+    return bool(asks) and not need.idle
+
+
+def _asks_others(need: Need) -> bool:
+    """Whether it takes more than the histories of the workload's own sites."""
+    return bool(need.built or need.images or need.signatures or need.upstreams)
 
 
 OF_THE_HEAD = ("push/refused", "waiting/planned")
@@ -65,6 +88,8 @@ class Decider:
     """Most commits of one cycle."""
     rails: tuple[Rail, ...] = ()
     """The guard rails of the daemon's config."""
+    can_propose: bool = True
+    """Whether there is a forge for pull requests."""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     news: int = 0
     """Counts outcomes recorded, so that a cycle without any can reuse its last report."""
@@ -97,6 +122,7 @@ class Decider:
             self._open.update(snapshot.followers.get(repository, ()))
         self._open.update(name for name, at in self._timers.items() if at <= now)
         self._open.update(self._may_be_signed(snapshot, named))
+        self._open.update(self.facts.notice(snapshot, now, rewound=rewound) & snapshot.workloads.keys())
         if snapshot is not self._snapshot or self._gone:
             if snapshot is not self._snapshot:
                 self._open.update(n for n, o in self.outcomes.items() if o.reason.code in OF_THE_HEAD)
@@ -133,6 +159,15 @@ class Decider:
             undecided = self._round(undecided, releases, now, stopped, reading)
         return tuple(sorted((r for unit in releases for r in unit), key=lambda r: r.workload.name))
 
+    def hold_all(self, why: Reason) -> None:
+        """Hold every workload for what is wrong with the config repo as a whole, and decide each anew once
+        that is mended."""
+        if self._snapshot is None:
+            return
+        for entry in self._snapshot.workloads.values():
+            self._settle(entry, Stay(Status.HELD, why))
+        self._open.update(self._snapshot.workloads)
+
     def settle(
         self,
         release: Release,
@@ -141,11 +176,29 @@ class Decider:
         commit: str | None = None,
         *,
         is_hourly: bool = False,
+        until: datetime | None = None,
     ) -> None:
-        """Record what became of a release; one that is only ever planned is planned anew each hour."""
+        """Record what became of a release; one that is only ever planned is planned anew each hour. With
+        `until` it is decided anew at that time, or when there is news."""
         entry = release.workload
         outcome = self._outcome(entry, status, why, release.current, release.target, commit)
         self._record(outcome, is_hourly=is_hourly)
+        if until is not None:
+            self.look_at(entry.name, until)
+
+    def reopen(self, names: Iterable[str]) -> None:
+        """Something happened to these workloads that no other sign tells of: decide them anew."""
+        self._open.update(self.snapshot.workloads.keys() & set(names))
+
+    def look_at(self, name: str, at: datetime) -> None:
+        """Leave a workload alone until a time, unless there is news."""
+        self._open.discard(name)
+        self._timers[name] = min(at, self._timers.get(name, at))
+
+    def bound(self, name: str) -> Workload | None:
+        """A workload under its guard rails; None for one that cannot be decided."""
+        found = self._bound(self.snapshot.workloads[name])
+        return found if isinstance(found, Workload) else None
 
     def verdicts(self, name: str, now: datetime) -> tuple[Verdict, ...]:
         """What became of every tag of a workload that was decided before; empty where its tags
@@ -165,6 +218,25 @@ class Decider:
         decision = None if isinstance(answer, Need) else answer
         stops = {} if unit.group is None else unshared(unit.group, members, name, now, self.limits)
         return explain(Question(workload, sites, facts, now, decision, stops), tags)
+
+    def consider(self, name: str, now: datetime, as_if: Callable[[Member], Member]) -> Considered:
+        """Decide a workload, with its group, as if each member were what `as_if` makes of it.
+
+        Facts are fetched as for any decision; no outcome is recorded.
+        """
+        unit = self._unit_of(name)
+        answers: Answers = {}
+        members: list[Member] = []
+        for _ in range(MOST_ROUNDS):
+            members = [as_if(member) for member in self._members(unit)]
+            answers = _decided(unit, members, now, self.limits)
+            needs = {n: need for n, need in answers.items() if isinstance(need, Need)}
+            if not needs:
+                break
+            self._fetch([(unit, needs)], now, None)
+        else:
+            answers = {}
+        return Considered({m.workload.name: m for m in members}, unit.blocked, answers)
 
     # -- one round -----------------------------------------------------------------------------
 
@@ -206,8 +278,17 @@ class Decider:
         rails = (*self.rails, *self.snapshot.policies.rails)
         bound = bind(entry, {site.file for site in self._sites(entry.name)}, rails) if rails else entry
         if isinstance(bound, Workload):
-            return unknown_key(bound, self.facts.signatures.signers) or bound
+            unknown = unknown_key(bound, self.facts.signatures.signers)
+            unknown = unknown or unknown_check(bound, self.facts.known_checks)
+            return unknown or self._unproposable(bound) or bound
         return bound
+
+    def _unproposable(self, workload: Workload) -> Reason | None:
+        """Why releases that must go through pull requests cannot be made here."""
+        if self.can_propose or workload.delivery.deliver != "pull-request":
+            return None
+        place = workload.place_of("deliver")
+        return reason("proposal/no-forge", place=place, workload=workload.name)
 
     def _round(
         self,
@@ -265,13 +346,7 @@ class Decider:
             releases.append(moves)
 
     def _answers(self, unit: _Unit, now: datetime) -> Answers:
-        members = self._members(unit)
-        if unit.group is not None:
-            answers = decide_group(unit.group, members, unit.blocked, now, self.limits)
-        else:
-            (one,) = members
-            workload, sites, tags, facts, judged = one
-            answers = {workload.name: decide(workload, sites, tags, facts, now, self.limits, judged)}
+        answers = _decided(unit, self._members(unit), now, self.limits)
         if not any(isinstance(answer, Need) for answer in answers.values()):
             for member in unit.members:
                 self._judged.pop(member.name, None)
@@ -290,18 +365,19 @@ class Decider:
         return self.snapshot.claims.sites.get(name, ())
 
     def _fetch(
-        self, needs: list[tuple[_Unit, Mapping[str, Need]]], now: datetime, reading: Callable[[], None]
+        self, needs: list[tuple[_Unit, Mapping[str, Need]]], now: datetime, reading: Callable[[], None] | None
     ) -> None:
+        """Fetch what is needed; with `reading`, which is called then, who waits for history is shown so."""
         single = [(w, found[w.name]) for unit, found in needs for w in unit.members if w.name in found]
         histories = tuple({site: None for _, need in single for site in need.histories})
-        if histories and self.facts.must_fetch_history(histories):
+        if reading is not None and histories and self.facts.must_fetch_history(histories):
             for workload, need in single:
                 if need.histories:
                     self._settle(workload, Stay(Status.WAITING, READING_HISTORY, self._shown(workload)))
             reading()
         if histories:
             self.facts.read_histories(histories)
-        looks = ((w.repository, need) for w, need in single if need.built or need.images or need.signatures)
+        looks = ((w.repository, need) for w, need in single if _asks_others(need))
         self.facts.look_up(list(looks), now)
 
     # -- what is open --------------------------------------------------------------------------
@@ -335,7 +411,7 @@ class Decider:
             for group in old.groups.keys() | snapshot.groups.keys():
                 if old.groups.get(group) != snapshot.groups.get(group):
                     moved.update(snapshot.groups.get(group, ()))
-        return moved
+        return moved | self.facts.followers(snapshot, moved)
 
     # -- outcomes --------------------------------------------------------------------------------
 

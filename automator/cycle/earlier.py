@@ -6,9 +6,11 @@ workloads are held as of its last valid version (promises 3 and 7).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 
+from automator.core.history import FileChange
 from automator.core.policy import InvalidWorkload, Place, PolicySet, Workload, group_of, parse_policies
 from automator.core.site import FileSites, Site
 from automator.cycle.reach import Reach
@@ -18,6 +20,12 @@ from automator.reasons import Reason, reason
 
 VERSIONS_TRIED = 50
 """Older versions of a broken file that are tried at most."""
+MOVES_TRIED = 5
+"""Moves from path to path that a broken file is followed through at most."""
+REMOVED_READ = 2_000
+"""Files that one commit removed and that are read at most, to find the one that it broke while moving it."""
+ALIKE = 0.5
+"""Share of lines that a file must have kept to count as moved."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +35,11 @@ class Earlier:
     source: Source
     reach: Reach | None = None
     """How older history is had; a plain folder has none."""
+    _looked_at: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def texts(self, commit: str, path: str) -> Iterator[str]:
-        """Texts that a file had before `commit`, newest first; history is fetched only as far as they
-        are asked for, and ends early where it cannot be fetched."""
+    def texts(self, commit: str, path: str, moves: int = MOVES_TRIED) -> Iterator[str]:
+        """Texts that a file had before `commit`, newest first, also where it stood before it was moved;
+        history is fetched only as far as they are asked for, and ends early where it cannot be fetched."""
         seen = 0
         while True:
             log = self.source.file_log(commit, [path], limit=VERSIONS_TRIED)
@@ -40,9 +49,43 @@ class Earlier:
                     yield decode(data)
                 except ManifestError:
                     continue
+            added = log.changes[-1] if log.changes and log.changes[-1].before is None else None
+            if added is not None and moves > 0:
+                origin = self._origin(added)
+                if origin is not None:
+                    yield from self.texts(commit, origin, moves - 1)
+                    return
             if log.complete or len(older) >= VERSIONS_TRIED or not self._grown():
                 return
             seen = len(older)
+
+    def _origin(self, added: FileChange) -> str | None:
+        """The path of a file that the commit which added this one removed, and that is most like it."""
+        if added.after is None:
+            return None
+        ending = PurePosixPath(added.path).suffix
+        removed = {oid: path for oid, path in self._removed(added.commit).items() if path.endswith(ending)}
+        if not removed:
+            return None
+        here = _lines(next(iter(self.source.blobs([added.after], limit=BLOB_LIMIT)))[1])
+        best, found = ALIKE, None
+        for oid, data in self.source.blobs(list(removed)[:REMOVED_READ], limit=BLOB_LIMIT):
+            there = _lines(data)
+            kept = len(here & there) / max(len(here), len(there), 1)
+            if kept >= best:
+                best, found = kept, removed[oid]
+        return found
+
+    def _removed(self, commit: str) -> Mapping[str, str]:
+        """Paths of the files that a commit removed, by what was in them."""
+        if commit not in self._looked_at:
+            self._looked_at.clear()  # a commit that breaks many files is asked about once
+            self._looked_at[commit] = {
+                change.before: change.path
+                for change in self.source.commit_changes([commit])
+                if change.after is None and change.before is not None
+            }
+        return self._looked_at[commit]
 
     def _grown(self) -> bool:
         if self.reach is None or not self.reach.can_grow():
@@ -53,6 +96,11 @@ class Earlier:
             # Nothing is released without history either, so nothing slips through meanwhile.
             return False
         return True
+
+
+def _lines(data: bytes | None) -> frozenset[bytes]:
+    """The lines of a file, each once, without what is white."""
+    return frozenset(filter(None, map(bytes.strip, (data or b"").splitlines())))
 
 
 def last_readable(texts: Iterable[str], locate: Callable[[str], FileSites]) -> FileSites | None:

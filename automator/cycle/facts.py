@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from automator.core.facts import (
+    Declined,
     Facts,
     Need,
     Sighting,
@@ -17,20 +19,36 @@ from automator.core.facts import (
     site_key,
 )
 from automator.core.guards import LOOK_AGAIN, upstream_names
-from automator.core.history import FileVersion, SiteHistory, enough, site_history
+from automator.core.history import (
+    ENOUGH_CHANGES,
+    ENOUGH_VALUES,
+    Elsewhere,
+    FileChange,
+    FilePast,
+    FileVersion,
+    SiteHistory,
+    enough,
+    site_history,
+)
 from automator.core.policy import Workload
+from automator.core.promotion import Held
 from automator.core.reference import Image, Repository
 from automator.core.site import Site
-from automator.cycle.index import Index
+from automator.core.trace import MOVES_FOLLOWED
+from automator.cycle.index import Index, Snapshot
 from automator.cycle.observe import Observer
 from automator.cycle.reach import Reach
 from automator.cycle.signatures import Question, Signatures
+from automator.cycle.upstreams import Upstreams, Wanted
+from automator.cycle.verifying import Verifying
 from automator.edges.checkout import Checkout, FileLog
 from automator.errors import CheckoutError
-from automator.reasons import reason
+from automator.reasons import Reason, reason
 
-CHANGES_READ = 200
-"""Changes of a file that are read at most (DESIGN section 8)."""
+CHANGES_READ = ENOUGH_CHANGES
+"""Changes of a file that are read at most."""
+MOVED_LOOKED_AT = 5_000
+"""Files of one commit that are looked through at most for the one that a site was moved from."""
 
 
 @dataclass
@@ -42,8 +60,14 @@ class FactFinder:
     observer: Observer
     reach: Reach
     signatures: Signatures
+    upstreams: Upstreams | None = None
+    """None where nobody asks what came before: everything that comes after something is held."""
+    verifying: Verifying | None = None
+    """None where no check is known."""
     withdrawn: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Tags of each image whose releases the branch was rewound past."""
+    declined: Mapping[str, tuple[Declined, ...]] = field(default_factory=dict)
+    """What people refused by closing pull requests, by workload."""
     keys_changed: bool = False
     """Whether a key that may sign is another than in the cycle before."""
     _seen: dict[Repository, dict[str, Sighting]] = field(default_factory=dict)
@@ -56,10 +80,12 @@ class FactFinder:
     """What was found in this cycle."""
     _unsigned: dict[Repository, dict[SignatureKey, Signature]] = field(default_factory=dict)
     """What was missing or wrong when it was looked at within the hour, by the keys of now."""
-    _files: dict[str, _FileHistory] = field(default_factory=dict)
-    _whole: set[SiteKey] = field(default_factory=set)
-    """Sites of workloads whose releases prove nothing of what was before: a followed tag has no order, and
-    a downgrade goes below what people may have turned away."""
+    _files: dict[str, FilePast] = field(default_factory=dict)
+    _moved: dict[tuple[str, bytes], tuple[FileVersion, ...]] = field(default_factory=dict)
+    """What a commit changed in files that may have held a site before, by a word that they have in them."""
+    _traced: dict[SiteKey, tuple[Site, SiteHistory]] = field(default_factory=dict)
+    """Histories of sites as they are read now."""
+    _cut_short: dict[str, Reason] = field(default_factory=dict)
     _read_at: str | None = None
     """Head that all histories kept are of."""
     _fetch_failed: Unavailable | None = None
@@ -76,6 +102,8 @@ class FactFinder:
             self._unsigned.pop(repository, None)
             self._looked.pop(repository, None)
             self.signatures.forget(repository)
+        if self.upstreams is not None:
+            self.upstreams.begin()
         self._images.clear()
         self._looks.clear()
         self._seen.clear()
@@ -84,7 +112,7 @@ class FactFinder:
 
     def forget(self) -> None:
         """The clone was made anew: histories are read again."""
-        self._files.clear()
+        self._drop(tuple(self._files))
         self._read_at = None
 
     def known(self, workload: Workload, sites: Sequence[Site]) -> Facts:
@@ -95,32 +123,46 @@ class FactFinder:
             self._looks[repository] = dict(self.observer.memory.images(repository))
         looks = self._looks.get(repository, {})
         histories: dict[SiteKey, SiteHistory | Unavailable] = {}
-        whole = workload.rule.followed is not None or workload.downgrade
-        (self._whole.update if whole else self._whole.difference_update)(map(site_key, sites))
         for site in sites:
             history = self._known_history(site)
             if history is not None:
                 histories[site_key(site)] = history
         built = {tag: look.built if isinstance(look, Image) else look for tag, look in looks.items()}
+        for site in sites:  # a tag that is deleted is as old as our release of it said
+            past = histories.get(site_key(site))
+            if site.tag is not None and isinstance(past, SiteHistory) and past.held[0].built is not None:
+                look = built.get(site.tag)
+                if isinstance(look, Unavailable) and look.gone:
+                    built[site.tag] = past.held[0].built
         guards = workload.guards
         seen: Mapping[str, Sighting] = {}
         if guards.min_age is not None or guards.platforms or guards.signed_by:
             if repository not in self._seen:
                 self._seen[repository] = dict(self.observer.memory.sightings(repository))
             seen = self._seen[repository]
-        # What upstream workloads held is read from history by a later version: until then it is unknown.
-        upstreams = dict.fromkeys(() if guards.after is None else upstream_names(guards.after))
+        series = self.verifying.known(workload) if self.verifying is not None and workload.verify else None
         return Facts(
             built=built,
             images=self._images.get(repository, {}),
             histories=histories,
             withdrawn=self.withdrawn.get(str(repository), frozenset()),
+            declined=tuple(d for d in self.declined.get(workload.name, ()) if d.image == str(repository)),
             seen=seen,
             looked=self._looked.get(repository, {}),
             signatures=self._signatures.get(repository, {}),
             unsigned=self._unsigned.get(repository, {}),
-            upstreams=upstreams,
+            upstreams=self._upstreams(workload),
+            verification=None if series is None else series.present,
+            decided_by=None if series is None else series.decided_by,
+            verified={} if series is None else series.verified,
         )
+
+    def _upstreams(self, workload: Workload) -> Mapping[str, Held]:
+        if workload.guards.after is None:
+            return {}
+        if self.upstreams is None:
+            return dict.fromkeys(upstream_names(workload.guards.after))
+        return self.upstreams.known(workload)
 
     def look_up(self, needs: Iterable[tuple[Repository, Need]], now: datetime) -> None:
         """Ask registries for what is needed, all at once; what cannot be had becomes a fact too, and what
@@ -128,10 +170,15 @@ class FactFinder:
         looks: dict[tuple[Repository, str], None] = {}
         images: dict[tuple[Repository, str], None] = {}
         signatures: dict[Question, None] = {}
+        upstreams: dict[Wanted, None] = {}
         for repository, need in needs:
+            tags = (self.observer.listed(repository) or ()) if need.upstreams else ()
+            upstreams.update(dict.fromkeys(Wanted(name, repository, tags) for name in need.upstreams))
             signatures.update(dict.fromkeys((repository, wanted) for wanted in need.signatures))
             looks.update(dict.fromkeys((repository, tag) for tag in need.built))
             images.update(dict.fromkeys((repository, tag) for tag in need.images))
+        if upstreams and self.upstreams is not None and self.index.snapshot is not None:
+            self.upstreams.ask(upstreams, self.index.snapshot, now)
         for (repository, tag), answer in self.observer.first_looks(list(looks)).items():
             self._looks.setdefault(repository, {})[tag] = answer
         for (repository, tag), answer in self.observer.images(list(images)).items():
@@ -163,7 +210,49 @@ class FactFinder:
             return False
         return bool(self._lacking(sites)) and self.reach.can_grow()
 
+    @property
+    def known_checks(self) -> Collection[str]:
+        """Names of the checks that `verify` may name."""
+        return () if self.verifying is None else self.verifying.checks.keys()
+
+    def notice(self, snapshot: Snapshot, now: datetime, *, rewound: bool) -> frozenset[str]:
+        """Take in where the branch is: names of workloads that must be decided anew, for what checks said
+        or what other config repos have."""
+        found: frozenset[str] = frozenset()
+        if self.verifying is not None:
+            found |= self.verifying.notice(snapshot, now)
+            if found and self.upstreams is not None:
+                self.upstreams.board.tell(self.upstreams.repo, snapshot.commit, verified=True)
+        if self.upstreams is not None:
+            found |= self.followers(snapshot, found)
+            found |= self.upstreams.notice(snapshot, now, rewound=rewound)
+        return found
+
+    def followers(self, snapshot: Snapshot, moved: Collection[str]) -> frozenset[str]:
+        """Workloads that come after these of the same config repo."""
+        return frozenset() if self.upstreams is None else self.upstreams.followers(snapshot, moved)
+
+    def saw(self, commit: str, now: datetime) -> None:
+        """We moved the branch to a commit of ours."""
+        if self.upstreams is not None:
+            self.upstreams.saw(commit, now)
+
+    def ask_checks(self, now: datetime) -> datetime | None:
+        """Have the checks asked that are due, of what workloads hold at the index's head; when to look again,
+        if at all."""
+        if self.verifying is None or self.index.snapshot is None:
+            return None
+        if self.verifying.see(self.index.snapshot, now):
+            self.verifying.wake()
+        return self.verifying.start(now)
+
     # -- history ---------------------------------------------------------------------------
+
+    def whole_histories(self, sites: Sequence[Site]) -> Mapping[SiteKey, SiteHistory | Unavailable]:
+        """The past of sites, to prove what was held. Raises CheckoutError where the clone is damaged."""
+        self.read_histories(sites)
+        found = ((site_key(site), self._known_history(site)) for site in sites)
+        return {key: history for key, history in found if history is not None}
 
     def catch_up(self) -> None:
         """Bring the histories that are kept to the index's head. Raises CheckoutError."""
@@ -181,19 +270,20 @@ class FactFinder:
             except CheckoutError as error:
                 self._give_up(error)
                 return
-            for site in lacking:
-                self._files.pop(site.file, None)
+            self._drop({path for site in lacking for path in self._paths(site)})
             if not self._could_update(lacking):
                 return
             lacking = self._lacking(lacking)
 
     def _could_update(self, sites: Sequence[Site]) -> bool:
-        """Bring the sites' files to the head; False where git could not tell, which is then a fact.
+        """Bring the sites' files to the head, those that they were moved from too; False where git could
+        not tell, which is then a fact.
 
         Raises CheckoutError where the clone is damaged.
         """
         try:
             self._update({site.file for site in sites})
+            self._look_elsewhere(sites)
         except CheckoutError as error:
             if error.reason.code in ("git/damaged", "git/no-commit"):
                 raise
@@ -210,23 +300,47 @@ class FactFinder:
 
     def _suffices(self, site: Site) -> bool:
         history = self._site_history(site)
-        return history is not None and self._is_enough(site, history)
+        return history is not None and enough(history)
 
     def _known_history(self, site: Site) -> SiteHistory | Unavailable | None:
-        kept = self._files.get(site.file)
-        if kept is None or self._read_at != self._head():
+        if self._read_at != self._head():
             return self._fetch_failed
-        history = kept.of(site)
-        if self._is_enough(site, history) or not self.reach.can_grow():
+        history = self._site_history(site)
+        if history is None:
+            return self._fetch_failed
+        if enough(history) or not (any(history.lacking) or self.reach.can_grow()):
             return history
         return self._fetch_failed
 
-    def _is_enough(self, site: Site, history: SiteHistory) -> bool:
-        return enough(history, whole=site_key(site) in self._whole)
-
     def _site_history(self, site: Site) -> SiteHistory | None:
-        kept = self._files.get(site.file)
-        return None if kept is None else kept.of(site)
+        """What is read of a site's history; None where its file's is not."""
+        past = self._files.get(site.file)
+        if past is None:
+            return None
+        known = self._traced.get(site_key(site))
+        if known is None or known[0] != site:
+            word = _word(site)
+            commits = {commit: found for (commit, of), found in self._moved.items() if of == word}
+            history = site_history(past.versions, site, past.complete, Elsewhere(self._files, commits))
+            known = self._traced[site_key(site)] = site, history
+            if not any(history.lacking):
+                self._note_bound(site, history)
+        return known[1]
+
+    def _paths(self, site: Site) -> tuple[str, ...]:
+        history = self._site_history(site)
+        return (site.file,) if history is None else (site.file, *history.files)
+
+    def cut_short(self) -> tuple[Reason, ...]:
+        """A warning for each file in whose history a bound was reached before its beginning: what people
+        turned away longer ago is not known."""
+        return tuple(why for _, why in sorted(self._cut_short.items()))
+
+    def _note_bound(self, site: Site, history: SiteHistory) -> None:
+        self._cut_short.pop(site.file, None)
+        if not history.complete and len(history.held) < ENOUGH_VALUES and not self.reach.can_grow():
+            since = "its present state" if history.since is None else f"{history.since:%Y-%m-%d}"
+            self._cut_short[site.file] = reason("history/cut-short", file=site.file, since=since)
 
     def _head(self) -> str:
         assert self.index.snapshot is not None
@@ -252,14 +366,16 @@ class FactFinder:
         except CheckoutError as error:
             if error.reason.code != "git/rewound":
                 raise
-            self._files.clear()
+            self._drop(kept)
             return
         if not log.complete:
-            self._files.clear()
+            self._drop(kept)
             return
-        for path, versions in self._by_path(log).items():
+        news = self._by_path(log)
+        for path, versions in news.items():
             old = self._files[path]
-            self._files[path] = _FileHistory((*versions, *old.versions)[:CHANGES_READ], old.complete)
+            self._keep(path, (*versions, *old.versions), complete=old.complete)
+        self._retrace(news.keys())
 
     def _read(self, head: str, paths: list[str]) -> None:
         log = self.checkout.file_log(head, paths, limit=CHANGES_READ * len(paths))
@@ -271,9 +387,58 @@ class FactFinder:
                 # The limit is shared: a busy file must not use up what a quiet one needs.
                 alone = self.checkout.file_log(head, [path], limit=CHANGES_READ)
                 found, complete = self._by_path(alone).get(path, []), alone.complete
-            self._files[path] = _FileHistory(
-                tuple(found[:CHANGES_READ]), complete and len(found) <= CHANGES_READ
-            )
+            self._keep(path, tuple(found), complete=complete)
+        self._retrace(set(paths))
+
+    def _keep(self, path: str, versions: tuple[FileVersion, ...], *, complete: bool) -> None:
+        cut = len(versions) > CHANGES_READ
+        self._files[path] = FilePast(versions[:CHANGES_READ], complete and not cut)
+
+    def _drop(self, paths: Collection[str]) -> None:
+        for path in paths:
+            self._files.pop(path, None)
+            self._cut_short.pop(path, None)
+        self._retrace(set(paths))
+
+    def _retrace(self, paths: AbstractSet[str]) -> None:
+        """Files have another past now: what was traced through them is traced anew."""
+        for key, (site, history) in list(self._traced.items()):
+            if site.file in paths or not paths.isdisjoint((*history.files, *history.lacking.files)):
+                del self._traced[key]
+
+    def _look_elsewhere(self, sites: Sequence[Site]) -> None:
+        """Read what else a commit did that brought a site to its file, and the past of the file that the site
+        was moved from, and so on."""
+        for _ in range(2 * MOVES_FOLLOWED + 3):  # for each a commit, and a file
+            commits: dict[bytes, set[str]] = {}
+            files: set[str] = set()
+            for site in sites:
+                history = self._site_history(site)
+                if history is not None and any(history.lacking):
+                    commits.setdefault(_word(site), set()).update(history.lacking.commits)
+                    files |= history.lacking.files
+            if not files and not any(commits.values()):
+                return
+            if any(commits.values()):
+                self._look_at_commits(commits)
+            if files:
+                self._read(self._head(), sorted(files))
+
+    def _look_at_commits(self, asked: Mapping[bytes, set[str]]) -> None:
+        """What commits changed in files that were there before, as far as these have a word in them."""
+        every = sorted({commit for commits in asked.values() for commit in commits})
+        changed: dict[str, list[FileChange]] = {commit: [] for commit in every}
+        for change in self.checkout.commit_changes(every):
+            if change.before is not None and self.index.scope.is_manifest(change.path):
+                changed[change.commit].append(change)
+        for word, commits in asked.items():
+            for commit in commits:
+                # Of very many, those that are gone altogether are the likelier ones.
+                likely = sorted(changed[commit], key=lambda change: change.after is not None)
+                versions = self.index.file_versions(likely[:MOVED_LOOKED_AT], word)
+                self._moved[commit, word] = tuple(versions)
+        for key in [key for key, (_, history) in self._traced.items() if history.lacking.commits]:
+            del self._traced[key]
 
     def _by_path(self, log: FileLog) -> dict[str, list[FileVersion]]:
         found: dict[str, list[FileVersion]] = {}
@@ -282,15 +447,6 @@ class FactFinder:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _FileHistory:
-    versions: tuple[FileVersion, ...]
-    complete: bool
-    _told: dict[SiteKey, tuple[Site, SiteHistory]] = field(default_factory=dict)
-    """Each round of a decision asks for the same sites."""
-
-    def of(self, site: Site) -> SiteHistory:
-        told = self._told.get(site_key(site))
-        if told is None or told[0] is not site:
-            told = self._told[site_key(site)] = site, site_history(self.versions, site, self.complete)
-        return told[1]
+def _word(site: Site) -> bytes:
+    """What a file that holds a site of the same image has in it."""
+    return b"" if site.repository is None else site.repository.path.rpartition("/")[2].encode()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from automator.core.decide import differing
 from automator.core.guardrails import bind, violations
-from automator.core.guards import unknown_key
+from automator.core.guards import unknown_check, unknown_key
 from automator.core.lint import lint, together
 from automator.core.lintset import lint_set
 from automator.core.policy import InvalidWorkload, Place, Workload
@@ -66,9 +66,12 @@ def check(
     ask: Ask | None = None,
     rails: Sequence[Rail] = (),
     keys: Collection[str] | None = None,
+    can_propose: bool | None = None,
+    checks: Collection[str] | None = None,
 ) -> Verdict:
     """Judge the policies and manifests below a folder, under its own guard rails and further ones, and
-    with the names of the config's keys where those are known.
+    with the names of the config's keys where those are known, and whether there is a forge for pull requests
+    (None: not known).
 
     What has ended or never opens is told as of `now`, if that is given; sites that no policy owns with
     `coverage`; what needs a registry's tags where there is a way to `ask` for them.
@@ -82,6 +85,9 @@ def check(
     found += _site_findings(snapshot, around)
     found += _violations(snapshot, rails)
     found += _unknown_keys(snapshot, rails, keys)
+    found += _unknown_checks(snapshot, checks)
+    if can_propose is False:
+        found += _unproposable(snapshot, rails)
     lists, silent = _ask(snapshot, ask)
     found += [*silent, *_lints(snapshot, now, lists)]
     if coverage:
@@ -130,6 +136,16 @@ def _violations(snapshot: Snapshot, rails: Sequence[Rail]) -> Iterator[Finding]:
             yield _at(True, Place(file, int(line)), why)
 
 
+def _unproposable(snapshot: Snapshot, rails: Sequence[Rail]) -> Iterator[Finding]:
+    """Workloads whose releases must go through pull requests, where no forge is configured."""
+    for workload in _valid(snapshot):
+        files = {site.file for site in snapshot.claims.sites.get(workload.name, ())}
+        bound = bind(workload, files, (*rails, *snapshot.policies.rails))
+        if isinstance(bound, Workload) and bound.delivery.deliver == "pull-request":
+            place = workload.place_of("deliver")
+            yield _at(True, place, reason("proposal/no-forge", place=place, workload=workload.name))
+
+
 def _unknown_keys(
     snapshot: Snapshot, rails: Sequence[Rail], known: Collection[str] | None
 ) -> Iterator[Finding]:
@@ -143,6 +159,14 @@ def _unknown_keys(
         why = unknown_key(bound, known) if isinstance(bound, Workload) else None
         if why is not None:
             yield _at(True, workload.place_of("signed_by"), why)
+
+
+def _unknown_checks(snapshot: Snapshot, known: Collection[str] | None) -> Iterator[Finding]:
+    """Workloads that must be verified by a check that nobody defined."""
+    for workload in _valid(snapshot) if known is not None else ():
+        why = unknown_check(workload, known or ())
+        if why is not None:
+            yield _at(True, workload.place_of("verify"), why)
 
 
 # -- sites -------------------------------------------------------------------------------------------------

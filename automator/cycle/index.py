@@ -19,6 +19,7 @@ from automator.core.history import FileChange, FileVersion
 from automator.core.joining import Joiner
 from automator.core.policy import InvalidWorkload, PolicySet, Workload, group_of, parse_policies
 from automator.core.reference import Repository
+from automator.core.retold import Retelling
 from automator.core.site import FileSites, Site, locate
 from automator.core.sources import Source as Given
 from automator.cycle.earlier import Earlier, held, last_readable, with_last_valid
@@ -87,6 +88,11 @@ class Snapshot:
     def watched(self) -> dict[Repository, bool]:
         """Repositories that are looked at; true for those whose tags are listed."""
         return {**dict.fromkeys(self.followers, False), **dict.fromkeys(self.by_repository, True)}
+
+    @cached_property
+    def has_chains(self) -> bool:
+        """Whether any workload comes after another."""
+        return any(isinstance(w, Workload) and w.guards.after is not None for w in self.policies.workloads)
 
     @cached_property
     def groups(self) -> dict[str, tuple[str, ...]]:
@@ -207,6 +213,11 @@ class Index:
             self._ledger.put(path, self._sites.get(path, ()))
         return self._ledger.claims()
 
+    @property
+    def policy_texts(self) -> Mapping[str, str]:
+        """Text of every policy file at the snapshot's commit; NO_TEXT for one that is no text, or no file."""
+        return self._policy_texts
+
     def texts(self, paths: Iterable[str]) -> dict[str, str]:
         """Texts of files at the snapshot's commit, read at once; one that is no text is left out."""
         found = {}
@@ -217,28 +228,45 @@ class Index:
                 continue
         return found
 
-    def _locate_blobs(self, wanted: Iterable[tuple[str, str]]) -> dict[Blob, FileSites]:
-        """Sites of (path, blob id) pairs anywhere in history, each blob parsed once."""
-        found = {blob: self.located.get(blob) for blob in {blob_of(path, oid) for path, oid in wanted}}
+    def _locate_blobs(self, wanted: Iterable[tuple[str, str]], naming: bytes = b"") -> dict[Blob, FileSites]:
+        """Sites of (path, blob id) pairs anywhere in history, each blob parsed once; none of one without
+        the bytes `naming` in it."""
+        paths = {blob_of(path, oid): path for path, oid in wanted}
+        found = {blob: self.located.get(blob) for blob in paths}
+        retellings: dict[str, Retelling] = {}
         names: dict[str, list[str]] = {}
         for (oid, name), sites in found.items():
             if sites is None:
                 names.setdefault(oid, []).append(name)
         for oid, data in self.source.blobs(list(names), limit=BLOB_LIMIT):
+            passed = data is not None and naming not in data.replace(b"\0", b"")
             for name in names[oid]:
-                found[oid, name] = self._locate(data, (oid, name))
+                blob = oid, name
+                found[blob] = FileSites(()) if passed else self._retell(data, blob, retellings, paths[blob])
         self.located.keep()
         return {blob: sites for blob, sites in found.items() if sites is not None}
 
-    def file_versions(self, changes: Iterable[FileChange]) -> list[FileVersion]:
-        """Changes of files with the sites that their blobs hold, before and after."""
+    def _retell(
+        self, data: bytes | None, blob: Blob, retellings: dict[str, Retelling], path: str
+    ) -> FileSites:
+        """Sites of one of many versions of a file: parsed, unless only its images' versions differ from one
+        that was."""
+        known = retellings.get(path)
+        if known is not None and data is not None:
+            sites = known.sites_of(data.decode("utf-8", "replace"))
+            if sites is not None:
+                return FileSites(sites)
+        found = self._locate(data, blob)
+        if found.sites and found.trouble is None:
+            retellings[path] = Retelling(decode(data), found.sites)
+        return found
+
+    def file_versions(self, changes: Iterable[FileChange], naming: bytes = b"") -> list[FileVersion]:
+        """Changes of files with the sites that their blobs hold, before and after; with `naming`, only those
+        of blobs that have these bytes in them."""
         changes = tuple(changes)
-        blobs = self._locate_blobs(
-            (change.path, oid)
-            for change in changes
-            for oid in (change.before, change.after)
-            if oid is not None
-        )
+        sides = ((change.path, oid) for change in changes for oid in (change.before, change.after))
+        blobs = self._locate_blobs(((path, oid) for path, oid in sides if oid is not None), naming)
 
         def sites(path: str, oid: str | None) -> tuple[Site, ...] | None:
             found = None if oid is None else blobs[blob_of(path, oid)]

@@ -51,8 +51,11 @@ class Published:
 Held = tuple[Release, Reason]
 
 
-def rewrite_all(index: Index, releases: Iterable[Release]) -> tuple[tuple[Rewritten, ...], tuple[Held, ...]]:
-    """New texts for every commit, each on top of the ones before it; and what is held instead.
+def rewrite_all(
+    index: Index, releases: Iterable[Release], *, apart: bool = False
+) -> tuple[tuple[Rewritten, ...], tuple[Held, ...]]:
+    """New texts for every commit, each on top of the ones before it, or (`apart`) of what the head has; and
+    what is held instead.
 
     A release is rewritten in all its files or in none, a group in all its members or in none.
     """
@@ -67,8 +70,9 @@ def rewrite_all(index: Index, releases: Iterable[Release]) -> tuple[tuple[Rewrit
         except _Unwritable as error:
             held += [(release, error.told(release)) for release in batch]
             continue
-        texts.update({patch.file: patch.after for patch in patches})
-        edited.update(patch.file for patch in patches)
+        if not apart:
+            texts.update({patch.file: patch.after for patch in patches})
+            edited.update(patch.file for patch in patches)
         done.append(Rewritten(batch, patches))
     return tuple(done), tuple(held)
 
@@ -133,16 +137,16 @@ class Publisher:
     first_seen: Callable[[Repository, str], datetime | None] = lambda _repository, _tag: None
     """Since when a tag is in our lists."""
     templates: Templates | None = None
+    pushing: Callable[[str | None], None] = lambda _commit: None
+    """Told which commit is about to be pushed, and None when it certainly did not land."""
 
     def publish(self, base: str, rewritten: Sequence[Rewritten], now: datetime) -> Published:
-        """One commit for each release, all in one push on top of `base`.
-
-        Raises CheckoutError where the commits could not be made; nothing was pushed then.
-        """
-        commits = self.checkout.commit(
-            base, [self._draft(item, now) for item in rewritten], when=now, author=self.author
-        )
+        """One commit for each release, all in one push on top of `base`; nothing is pushed where they could
+        not be made."""
         try:
+            commits = self.checkout.commit(
+                base, [self._draft(item, now) for item in rewritten], when=now, author=self.author
+            )
             answer = self._push(commits[-1], base)
         except CheckoutError as error:
             return Published(error=error.reason)
@@ -154,6 +158,22 @@ class Publisher:
         if len(rewritten) == 1:
             return Published(refused=tuple((r, answer.words) for r in rewritten[0].releases))
         return self._one_by_one(base, rewritten, now)
+
+    def publish_draft(self, base: str, draft: Draft, now: datetime) -> tuple[str, Landed | Lost | Refused]:
+        """One commit that is made already but for its parent, on `base` and pushed; and the answer.
+
+        Raises CheckoutError.
+        """
+        (commit,) = self.checkout.commit(base, [draft], when=now, author=self.author)
+        return commit, self._push(commit, base)
+
+    def draft(self, item: Rewritten, now: datetime) -> Draft:
+        """The commit that a rewritten release becomes."""
+        return self._draft(item, now)
+
+    def commit(self, base: str, drafts: Sequence[Draft], now: datetime) -> tuple[str, ...]:
+        """Commits on `base`, on no branch yet. Raises CheckoutError."""
+        return self.checkout.commit(base, drafts, when=now, author=self.author)
 
     def _one_by_one(self, base: str, rewritten: Sequence[Rewritten], now: datetime) -> Published:
         """Each release by itself, on top of those that landed and without those that did not."""
@@ -180,13 +200,18 @@ class Publisher:
 
     def _push(self, commit: str, base: str) -> Landed | Lost | Refused:
         """Push, and where the answer did not arrive, ask the branch what became of it."""
+        self.pushing(commit)
         try:
-            return self.checkout.push(commit, expected=base)
+            answer = self.checkout.push(commit, expected=base)
+            if not isinstance(answer, Landed):
+                self.pushing(None)
+            return answer
         except CheckoutError:
             tip = self.checkout.ask_tip()
-            self.checkout.fetch(tip)
+            self.checkout.fetch(tip, proven=False)  # it is only asked whether ours is in it
             if self.checkout.is_ancestor(commit, tip):
                 return Landed(commit)
+            self.pushing(None)
             raise
 
     def _draft(self, item: Rewritten, now: datetime) -> Draft:
@@ -210,12 +235,15 @@ def message(releases: Sequence[Release], seen: timedelta | None, templates: Temp
     why = f"newest in {first.workload.rule.text}{count}"
     if first.workload.rule.followed is not None:
         why = f"new digest of {first.tag}, {first.workload.rule.text}"
-    if first.down:
+    if first.undo is not None:
+        why = f"the last good version before {first.current.partition('@')[0]}"
+    elif first.down:
         why = f"the policy excludes {first.current.partition('@')[0]} and permits a downgrade: {why}"
-    if seen is not None and seen >= timedelta(minutes=1):
+    if first.undo is None and seen is not None and seen >= timedelta(minutes=1):
         why += f", seen {format_age(seen)} ago"
     urgent = [r.workload.urgent.reason for r in releases if r.is_urgent and r.workload.urgent is not None]
-    record = ReleaseRecord("release", members, reason=f"urgent: {urgent[0]}" if urgent else None)
+    kind = "release" if first.undo is None else "rollback"
+    record = ReleaseRecord(kind, members, reason=f"urgent: {urgent[0]}" if urgent else first.undo)
     # The templates were tried when the config was read; one that fails all the same costs its words only.
     text, _ = compose_or_default(record, why=why, templates=templates)
     return text

@@ -5,23 +5,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from automator.core.decide import Release
 from automator.core.explain import Verdict
 from automator.core.policy import InvalidWorkload, Workload
-from automator.core.record import Member
 from automator.core.reference import Repository, short_text
 from automator.core.report import Outcome, Report
+from automator.cycle.ages import restarted
 from automator.cycle.decisions import Decider
 from automator.cycle.facts import FactFinder
 from automator.cycle.index import Index, Snapshot
-from automator.cycle.logbook import LogLine, releases
+from automator.cycle.logbook import Logbook
 from automator.cycle.observe import Looked, Observer
-from automator.cycle.publish import Published, Publisher, Rewritten, rewrite_all
+from automator.cycle.proposed import Unit
+from automator.cycle.proposing import Proposals
+from automator.cycle.publish import Published, Publisher, Rewritten, batches, rewrite_all
+from automator.cycle.tending import Tender
 from automator.cycle.withdrawals import Withdrawals
 from automator.edges.checkout import Checkout
 from automator.errors import AutomatorError, CheckoutError
@@ -29,9 +32,11 @@ from automator.reasons import Reason, Status, reason
 
 TRIES = 5
 """Lost races after which a cycle leaves its releases to the next one."""
-JUST_BEGUN = timedelta(minutes=10)
-"""After the beginning of a state folder: tags that were listed by then were there before."""
+AGAIN_AFTER_RACE = timedelta(seconds=2)
+"""How long others are left the branch then: a release must not wait for the next planned cycle."""
 REFUSAL_LASTS = timedelta(hours=1)
+UNPROVEN = ("git/unsigned-tip", "git/signers")
+"""What is wrong with the branch as a whole: nothing that was decided on it before stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,10 @@ class Cycle:
     """Changes with the settings of the config repo: a push refused under others is tried again."""
     mode: str = "write"
     """`observe`: everything but the push."""
+    proposals: Proposals | None = None
+    """The pull requests; None where there is no forge."""
+    tender: Tender | None = None
+    """Looks after those that are open; there if `proposals` is."""
     _outcomes: tuple[Outcome, ...] = ()
     _news: int = 0
     _ages: tuple[Reason, ...] = ()
@@ -113,24 +122,39 @@ class Cycle:
         landed: list[tuple[Release, str]] = []
         rewritten: tuple[Rewritten, ...] = ()
         error: Reason | None = None
+        plans = not push or self.mode == "observe"
         try:
             for attempt in range(TRIES):
-                snapshot, rewritten = self._prepare(trigger, started, interim, again=attempt > 0)
-                if not rewritten:
-                    break
-                if not push or self.mode == "observe":
+                snapshot, rewritten, proposed = self._prepare(trigger, started, interim, again=attempt > 0)
+                published = Published()
+                if plans:
                     self._plan(rewritten)
-                    break
-                published = self._publish(snapshot, rewritten, landed)
-                error = published.error
+                    rewritten += self._plan_proposals(snapshot, proposed)
+                elif rewritten:
+                    published = self._publish(snapshot, rewritten, landed)
+                    error = published.error
                 if not published.lost:
                     break
+            else:
+                self._leave_the_branch(rewritten)
+            if not plans:
+                self._propose(snapshot, proposed, published)
         except AutomatorError as failed:
             error = failed.reason
+            if error.code in UNPROVEN:
+                self.decider.hold_all(error)
         report = self._announce(trigger, started, landed, rewritten, error)
-        if landed and trigger.name != "command":
+        if landed and (trigger.name != "command" or self.facts.verifying is not None):
             self._catch_up(landed[-1][1])
-        return report
+        return self._have_checked(report, trigger) if push else report
+
+    def _have_checked(self, report: Report, trigger: Trigger) -> Report:
+        """Have the checks asked that are due, of what is on the branch now. A command waits for their
+        answers, since nothing comes after it."""
+        again = self.facts.ask_checks(self.clock())
+        if trigger.name == "command" and self.facts.verifying is not None:
+            self.facts.verifying.finish()
+        return report if again is None else replace(report, again_at=again)
 
     def _catch_up(self, commit: str) -> None:
         """Take our own commit in at once, while nobody waits: an event that comes next finds it known."""
@@ -144,56 +168,41 @@ class Cycle:
         """What became of every tag of a workload, by the cycle that ran last."""
         return self.decider.verdicts(workload, self.clock())
 
-    def logbook(self, trigger: Trigger, limit: int) -> tuple[LogLine, ...]:
-        """The releases that the branch's history holds, newest first.
+    def logbook(self) -> Logbook:
+        """What the branch's history tells of releases, as far back as the config lets it be read.
 
         Raises CheckoutError where the config repo cannot be read.
         """
         tip = self.checkout.ask_tip()
-        self.checkout.fetch(tip)
+        self.checkout.fetch(tip, proven=False)  # what is on the branch may be read, whoever wrote it
         self.facts.reach.grow_to_limit()
-
-        entries = self.index.move_to(tip).workloads if trigger.owners else {}
-
-        def wanted(member: Member) -> bool:
-            entry = entries.get(member.workload)
-            named = not trigger.workloads or member.workload in trigger.workloads
-            return named and (not trigger.owners or (entry is not None and trigger.selects(entry)))
-
-        return tuple(releases(self.repo, self.checkout, self.index, tip, wanted, limit))
+        return Logbook(self.repo, self.checkout, self.index, self.index.move_to(tip))
 
     def _prepare(
         self, trigger: Trigger, now: datetime, interim: Callable[[Report], None] | None, *, again: bool
-    ) -> tuple[Snapshot, tuple[Rewritten, ...]]:
-        """Observe, decide, rewrite; with a clone that turns out to be damaged once more on a new one."""
+    ) -> tuple[Snapshot, tuple[Rewritten, ...], tuple[Rewritten, ...]]:
+        """Observe, decide, rewrite what is pushed, and what is proposed; with a clone that turns out to be
+        damaged once more on a new one."""
         try:
             snapshot = self._observe(trigger, now, again=again)
-            return snapshot, self._rewrite(self._decide(snapshot, trigger, now, interim))
+            return snapshot, *self._rewrite(self._decide(snapshot, trigger, now, interim))
         except CheckoutError as error:
             if error.reason.code not in ("git/damaged", "git/no-commit"):
                 raise
         self.index.forget()
         self.facts.forget()
         snapshot = self._observe(trigger, now, again=again)
-        return snapshot, self._rewrite(self._decide(snapshot, trigger, now, interim))
+        return snapshot, *self._rewrite(self._decide(snapshot, trigger, now, interim))
 
     def _observe(self, trigger: Trigger, now: datetime, *, again: bool) -> Snapshot:
         """The config repo at its tip, and the tag lists that are due."""
-        old = self.index.snapshot
 
         def ahead() -> None:
             if not again:
                 self.observer.look_ahead(trigger.named, now)
 
         # While git is asked for the tip, registries answer what an event named.
-        tip = self.checkout.ask_tip(meanwhile=ahead)
-        if old is None or old.commit != tip or self.checkout.is_broken():
-            self.checkout.fetch(tip)
-        lost = self.withdrawals.lost(tip)
-        snapshot = self.index.move_to(tip)
-        self.withdrawals.settle(tip, lost, snapshot.held_tags)
-        self.facts.withdrawn = self.withdrawals.tags(snapshot.held_tags)
-        rewound = lost is not None
+        snapshot, rewound = self._read_tip(ahead)
         looked = Looked(set(), ())
         if not again:
             self.facts.begin(trigger.named)
@@ -202,6 +211,39 @@ class Cycle:
                 watched, trigger.named, now, all_due=trigger.all_due, patience=trigger.patience
             )
         self.decider.notice(snapshot, looked, now, trigger.named, rewound=rewound)
+        self._notice_proposals(snapshot, now)
+        return snapshot
+
+    def _read_tip(self, meanwhile: Callable[[], None] = lambda: None) -> tuple[Snapshot, bool]:
+        """The config repo at the branch's tip, and whether the branch was rewound past what we saw."""
+        old = self.index.snapshot
+        tip = self.checkout.ask_tip(meanwhile=meanwhile)
+        if old is None or old.commit != tip or self.checkout.is_broken():
+            self.checkout.fetch(tip)
+        else:
+            self.checkout.prove(tip)  # keys may have been taken away
+        lost = self.withdrawals.lost(tip)
+        snapshot = self.index.move_to(tip)
+        self.withdrawals.settle(tip, lost, snapshot.held_tags)
+        self.facts.withdrawn = self.withdrawals.tags(snapshot.held_tags)
+        return snapshot, lost is not None
+
+    def look(self, names: Collection[str] = (), *, again: bool = False) -> Snapshot:
+        """The config repo at its tip, with nothing decided; and, unless it was done before, the tag lists of
+        the workloads named.
+
+        Raises CheckoutError.
+        """
+        now = self.clock()
+        snapshot, rewound = self._read_tip()
+        looked = Looked(set(), ())
+        if not again:
+            self.facts.begin()
+            trigger = Trigger("command", workloads=frozenset(names))
+            watched = self._watched(snapshot, trigger) if names else {}
+            looked = self.observer.look(watched, (), now, all_due=True)
+        self.decider.notice(snapshot, looked, now, rewound=rewound)
+        self._notice_proposals(snapshot, now)
         return snapshot
 
     @staticmethod
@@ -233,12 +275,100 @@ class Cycle:
         selected = selection(snapshot, trigger) if trigger.partial else None
         return self.decider.decide(now, selected, stopped, reading)
 
-    def _rewrite(self, releases: tuple[Release, ...]) -> tuple[Rewritten, ...]:
-        """New texts, proven; a release that cannot be written exactly is held."""
-        rewritten, held = rewrite_all(self.index, releases)
-        for release, why in held:
+    def _rewrite(self, releases: tuple[Release, ...]) -> tuple[tuple[Rewritten, ...], tuple[Rewritten, ...]]:
+        """New texts, proven: of what is pushed, one on top of the other, and of what is proposed, each by
+        itself. A release that cannot be written exactly is held."""
+        ways: tuple[list[Release], list[Release]] = ([], [])
+        for batch in batches(releases):
+            ways[any(map(self._is_proposed, batch))].extend(batch)
+        pushed, held = rewrite_all(self.index, ways[False])
+        proposed, also_held = rewrite_all(self.index, ways[True], apart=True)
+        for release, why in (*held, *also_held):
             self.decider.settle(release, Status.HELD, why)
-        return rewritten
+        return pushed, proposed
+
+    def _is_proposed(self, release: Release) -> bool:
+        return self.proposals is not None and self.proposals.is_for(release.workload)
+
+    # -- pull requests -----------------------------------------------------------------------------
+
+    def _notice_proposals(self, snapshot: Snapshot, now: datetime) -> None:
+        """Take in what became of our branches: the tips came with that of the base."""
+        if self.proposals is None or self.tender is None:
+            return
+        moved = self.proposals.begin()
+        names = set(self.tender.workloads_of(moved, snapshot))
+        self.proposals.forget(names)
+        if moved:
+            outcomes = self.decider.outcomes
+            names.update(name for name, o in outcomes.items() if o.reason.code == "proposal/limit")
+        self.decider.reopen(names)
+        self.facts.declined = self.proposals.declined(now)
+
+    def _plan_proposals(self, snapshot: Snapshot, proposed: Sequence[Rewritten]) -> tuple[Rewritten, ...]:
+        """Say what would be proposed; what people refused by closing a pull request is asked for."""
+        if self.proposals is None:
+            return ()
+        units = self._learned(snapshot, [self.proposals.unit(item) for item in proposed], self.clock())
+        for release in (release for unit in units for release in unit.releases):
+            before, after = _step(release)
+            why = reason("proposal/planned", before=before, after=after)
+            self.decider.settle(release, Status.WAITING, why, is_hourly=self.mode == "observe")
+        self.proposals.end()
+        return tuple(unit.item for unit in units)
+
+    def _propose(self, snapshot: Snapshot, proposed: Sequence[Rewritten], published: Published) -> None:
+        """Open and update pull requests, on the tip with what was pushed just now; tend the others."""
+        if self.proposals is None or self.tender is None:
+            return
+        now = self.clock()
+        if published.lost or published.error is not None:
+            for release in (release for item in proposed for release in item.releases):
+                lost = _lost_race(release, now + AGAIN_AFTER_RACE)
+                status = Status.WAITING if published.error is None else Status.FAILED
+                self.decider.settle(release, status, published.error or lost)
+            return
+        base = published.landed[-1][1] if published.landed else snapshot.commit
+        changed = {site.file for release, _ in published.landed for site in release.sites}
+        units: list[Unit] = []
+        for unit in (self.proposals.unit(item) for item in proposed):
+            file = next((patch.file for patch in unit.item.patches if patch.file in changed), None)
+            if file is None:
+                units.append(unit)
+            for release in unit.releases if file is not None else ():
+                why = reason("proposal/same-file", after=release.tag, file=file)
+                self.decider.settle(release, Status.WAITING, why)
+                self.proposals.handled.add(unit.head)
+        units = self._learned(snapshot, units, now)
+        answers = self.proposals.propose(units, base, now, lambda name: self.decider.verdicts(name, now))
+        for answer in answers:
+            for release in answer.unit.releases:
+                if answer.words is not None:
+                    name, key = release.workload.name, self._question(release, snapshot.commit)
+                    self.refusals.save_refusal(self.repo, name, key, answer.words, now)
+                self.decider.settle(release, answer.status, answer.reason, until=answer.until)
+        self.tender.tend(snapshot, self.decider.outcomes, base, now)
+        self.proposals.end()
+
+    def _learned(self, snapshot: Snapshot, units: list[Unit], now: datetime) -> list[Unit]:
+        """What is still to be proposed, once it is known what people refused by closing pull requests."""
+        assert self.proposals is not None
+        changed = self.proposals.learn(units, now)
+        if changed:
+            self.facts.declined = self.proposals.declined(now)
+            again = {name for unit in units if not changed.isdisjoint(unit.names) for name in unit.names}
+            self.decider.reopen(again)
+            units = [unit for unit in units if again.isdisjoint(unit.names)]
+            selected = selection(snapshot, Trigger("command", workloads=frozenset(again)))
+            releases = self.decider.decide(
+                now, selected, lambda release: self._stopped(release, snapshot.commit, now), lambda: None
+            )
+            units += [self.proposals.unit(item) for item in self._rewrite(releases)[1]]
+        for name, at in self.proposals.asks_again().items():
+            outcome = self.decider.outcomes.get(name)
+            if outcome is not None and outcome.reason.code == "proposal/closed":
+                self.decider.look_at(name, at)
+        return units
 
     def _plan(self, rewritten: tuple[Rewritten, ...]) -> None:
         for release in (release for item in rewritten for release in item.releases):
@@ -255,6 +385,7 @@ class Cycle:
         landed.extend(published.landed)
         for _, commit in published.landed:
             self.withdrawals.saw(commit)
+            self.facts.saw(commit, now)
         done = {release.workload.name for release, _ in (*published.landed, *published.refused)}
         for release, words in published.refused:
             key = self._question(release, snapshot.commit)
@@ -263,11 +394,17 @@ class Cycle:
         every = (release for item in rewritten for release in item.releases)
         for release in (release for release in every if release.workload.name not in done):
             if published.lost:
-                why = reason("push/lost-race", after=release.tag, tries=TRIES)
-                self.decider.settle(release, Status.WAITING, why)
+                self.decider.settle(release, Status.WAITING, _lost_race(release))
             elif published.error is not None:
                 self.decider.settle(release, Status.FAILED, published.error)
         return published
+
+    def _leave_the_branch(self, rewritten: tuple[Rewritten, ...]) -> None:
+        """Others were first in every try: what is left is decided again in a moment, and not before."""
+        at = self.clock() + AGAIN_AFTER_RACE
+        for release in (release for item in rewritten for release in item.releases):
+            if self.decider.outcomes[release.workload.name].reason.code == "push/lost-race":
+                self.decider.settle(release, Status.WAITING, _lost_race(release, at))
 
     def _announce(
         self,
@@ -295,29 +432,21 @@ class Cycle:
             head=None if snapshot is None else snapshot.commit,
             pushed=landed[-1][1] if landed else None,
             outcomes=self._outcomes,
-            warnings=() if snapshot is None else (*self._ages, *snapshot.warnings),
+            warnings=() if snapshot is None else self._warnings(snapshot),
             error=error,
             patches=tuple(patch for item in rewritten for patch in item.patches),
         )
 
+    def _warnings(self, snapshot: Snapshot) -> tuple[Reason, ...]:
+        beside = () if self.proposals is None else tuple(self.proposals.warnings)
+        return (*self._ages, *self.facts.cut_short(), *snapshot.warnings, *beside)
+
     def _restarted_ages(self, now: datetime) -> tuple[Reason, ...]:
-        """A warning where `min_age` counts anew only since the state folder is new: first-seen times are
-        the one thing that no other place remembers."""
         if self.index.snapshot is None:
             return ()
-        memory, workloads = self.observer.memory, self.index.snapshot.workloads
-        began = memory.began(now)
-        names = []
-        for outcome in self._outcomes:
-            entry = workloads.get(outcome.workload)
-            if outcome.reason.code == "guard/min-age" and isinstance(entry, Workload):
-                first = memory.first_seen(entry.listed, outcome.target or "")
-                if first is None or first <= began + JUST_BEGUN:
-                    names.append(outcome.workload)
-        if not names:
-            return ()
-        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        return (reason("state/ages-began", at=f"{began:%Y-%m-%d %H:%M} UTC", workloads=shown),)
+        workloads, upstreams = self.index.snapshot.workloads, self.facts.upstreams
+        held = {} if upstreams is None else upstreams.latest
+        return restarted(self._outcomes, workloads, held, self.observer.memory, now)
 
     def _stopped(self, release: Release, head: str, now: datetime) -> Reason | None:
         """A refused release is tried again when its target, the head or the config changes, or after
@@ -338,6 +467,10 @@ def _step(release: Release) -> tuple[str, str]:
     if tag != release.tag:
         return short_text(release.current) or "no version", release.tag
     return short_text(f"@{digest}") or tag, short_text(f"@{release.image.digest}") or release.tag
+
+
+def _lost_race(release: Release, at: datetime | None = None) -> Reason:
+    return reason("push/lost-race", changes_at=at, after=release.tag, tries=TRIES)
 
 
 def _refused(release: Release, words: str, at: datetime) -> Reason:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from automator.core.claims import paths_match
+from automator.core.history import FileChange
 from automator.edges.checkout import Entry, FileLog, TreeChange
 from automator.edges.folder import FolderSource
 from automator.errors import ManifestError
@@ -28,6 +29,7 @@ class Source(Protocol):
     def changes(self, old: str, new: str) -> tuple[TreeChange, ...]: ...
     def blobs(self, oids: Iterable[str], *, limit: int) -> Iterator[tuple[str, bytes | None]]: ...
     def file_log(self, commit: str, paths: Sequence[str], *, limit: int) -> FileLog: ...
+    def commit_changes(self, commits: Sequence[str]) -> tuple[FileChange, ...]: ...
 
 
 class PlainFolder:
@@ -55,6 +57,10 @@ class PlainFolder:
     def file_log(self, commit: str, paths: Sequence[str], *, limit: int) -> FileLog:
         """Empty: there is no past."""
         return FileLog((), complete=True)
+
+    def commit_changes(self, commits: Sequence[str]) -> tuple[FileChange, ...]:
+        """None: there is one commit."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

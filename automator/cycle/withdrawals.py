@@ -30,7 +30,7 @@ class Notes(Protocol):
     def put(self, kind: str, key: str, value: bytes | None) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class Withdrawals:
     """The versions, by image, whose releases were on the branch and are no more."""
 
@@ -38,18 +38,38 @@ class Withdrawals:
     """Name, URL and branch of the config repo: another branch has another past."""
     checkout: Checkout
     notes: Notes
+    _has_begun: bool = False
+
+    def pushing(self, commit: str | None) -> None:
+        """`commit` is about to be pushed, or, with None, the last one certainly did not land. After being
+        killed in between, the next process looks whether it did."""
+        self.notes.put("pushing", self.branch, None if commit is None else commit.encode())
 
     def saw(self, commit: str) -> None:
         """The branch is at `commit`."""
         self.notes.put("seen", self.branch, commit.encode())
+        self.pushing(None)
 
     def lost(self, tip: str) -> tuple[Member, ...] | None:
         """The releases that were on the branch when we saw it last and that `tip` does not contain;
         None where `tip` contains all that we saw. Raises CheckoutError."""
-        seen = self.notes.get("seen", self.branch)
+        seen = self._landed_unseen(tip) or self.notes.get("seen", self.branch)
         if seen is None or seen.decode() == tip or self.checkout.is_ancestor(seen.decode(), tip):
             return None
         return tuple(self._releases(seen.decode(), tip))
+
+    def _landed_unseen(self, tip: str) -> bytes | None:
+        """What was pushed when the process before this one was killed, if it landed and is gone again."""
+        if self._has_begun:
+            return None
+        self._has_begun = True
+        pushed = self.notes.get("pushing", self.branch)
+        if pushed is None:
+            return None
+        commit = pushed.decode()
+        gone = commit != tip and not self.checkout.is_ancestor(commit, tip) and self.checkout.serves(commit)
+        self.pushing(None)
+        return pushed if gone else None
 
     def settle(self, tip: str, lost: tuple[Member, ...] | None, held: Held) -> None:
         """The branch is at `tip`, whose sites hold `held`: what was lost and is not there any

@@ -471,7 +471,7 @@ MISTAKES = st.sampled_from(
         "downgrade: yes please",
         "hold: {}",
         "signed_by: [acme, ../x]",
-        "verify: acme",
+        "verify: a/b",
         "unknown: key",
         "where: {paths: ['!']}",
         "tags_from: Not/A repo",

@@ -16,7 +16,7 @@ from automator.core.facts import Facts, Sighting
 from automator.core.guardrails import STEPS, bind, parse_rails
 from automator.core.guards import young
 from automator.core.policy import InvalidWorkload, PolicySet, Workload, parse_policies
-from automator.core.policykeys import NOT_YET, RuleKeys, WorkloadKeys, key_names
+from automator.core.policykeys import RuleKeys, WorkloadKeys, key_names
 from automator.core.rail import Rail
 from automator.reasons import Reason
 
@@ -201,6 +201,17 @@ def test_the_strictest_of_several_rules_holds() -> None:
     assert (guards.min_age, guards.step) == (timedelta(days=1), "patch")
 
 
+def test_where_pull_requests_are_demanded_nothing_is_pushed() -> None:
+    rule = "- deliver: pull-request"
+    assert kept(rule).delivery.deliver == "pull-request"
+    labelled = kept(rule, f"{FOUR_LINES}\npull_request: {{labels: [a]}}").delivery
+    assert (labelled.deliver, labelled.labels) == ("pull-request", ("a",))
+    policies = read(rule, f"{FOUR_LINES}\ndeliver: push")
+    (workload,) = policies.workloads
+    assert isinstance(workload, Workload)
+    assert "`deliver` is push" in str(bind(workload, FILES, policies.rails))
+
+
 def test_of_several_violations_the_first_by_place_is_told() -> None:
     rules = "\n".join(["- {name: first, forbid: [owner]}", *["- {require: [group]}"] * 9])
     policies = read(rules, f"{FOUR_LINES}\nowner: shop")
@@ -272,11 +283,9 @@ def test_a_rule_is_about_the_workloads_that_fit_all_its_selectors(
         ("- min_age: 0s", 3, "min_age: expected a duration longer than"),
         ("- {paths: ['#a'], min_age: 1h}", 3, "paths[0]: expected a gitignore-style glob such as"),
         ("- name: nothing", 3, "expected a demand such as `registries` or `min_age`, found a rule that"),
-        ("- {require: [verify]}", 3, "does not know verify yet"),
-        ("- {verify: release}", 3, "does not know rules[0].verify yet"),
         ("- signed_by: [release, '../key']", 3, "signed_by[1]: expected the name of a key of the daemon's"),
         ("- signed_by: []", 3, "rules[0].signed_by is"),
-        ("- {deliver: pull-request}", 3, "does not know rules[0].deliver yet"),
+        ("- {deliver: push}", 3, "rules[0].deliver is"),
         ("- {regstries: [ghcr.io]}", 3, "rules[0].regstries is no key"),
         ("- {step: huge}", 3, "rules[0].step is"),
         ("- {min_age: 30}", 3, "rules[0].min_age is the number 30, expected a duration"),
@@ -298,11 +307,6 @@ def test_a_rule_that_cannot_be_kept_to_is_named_and_stops_everything(
 def test_a_mistake_comes_with_the_key_that_was_meant() -> None:
     ((_, why),) = read("- {registreis: [ghcr.io]}").problems
     assert why.next_step == "did you mean `registries`?"
-
-
-@pytest.mark.parametrize("key", sorted(NOT_YET))
-def test_keys_of_a_later_version_cannot_be_demanded(key: str) -> None:
-    assert [why.code for _, why in read(f"- forbid: [{key}]").problems] == ["policy/unsupported-key"]
 
 
 @pytest.mark.parametrize("key", key_names(WorkloadKeys))
@@ -345,6 +349,7 @@ KEYS = st.fixed_dictionaries(
         "downgrade": st.booleans(),
         "accept": st.just(["1.0.0"]),
         "urgent": st.just({"version": "1.2.3", "reason": "CVE"}),
+        "deliver": st.sampled_from(["push", "pull-request"]),
     },
 )
 RULE: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
@@ -360,6 +365,7 @@ RULE: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "platforms": PLATFORMS,
         "min_age": AGES,
         "step": st.sampled_from(STEPS),
+        "deliver": st.just("pull-request"),
     },
 )
 FILE_SETS = st.lists(st.sampled_from([*FILES, "a.json"]), unique=True).map(tuple)
@@ -399,6 +405,7 @@ def stricter(tight: Workload | Reason, loose: Workload | Reason) -> bool:
         and set(left.platforms) >= set(right.platforms)
         and (left.windows, left.after) == (right.windows, right.after)
         and (tight.pin == loose.pin or tight.pin == "digest")
+        and (tight.delivery == loose.delivery or tight.delivery.deliver == "pull-request")
     )
 
 
@@ -412,12 +419,12 @@ def test_adding_a_rule_never_makes_a_release_possible_that_was_not(
 
 
 @given(workloads(), FILE_SETS, rail_lists(least=1))
-def test_only_guards_and_pin_ever_change(
+def test_only_guards_pin_and_delivery_ever_change(
     workload: Workload, files: tuple[str, ...], rails: list[Rail]
 ) -> None:
     after = bind(workload, files, rails)
     if isinstance(after, Workload):
-        for field in set(Workload.__slots__) - {"guards", "pin"}:
+        for field in set(Workload.__slots__) - {"guards", "pin", "delivery"}:
             assert getattr(after, field) == getattr(workload, field)
 
 

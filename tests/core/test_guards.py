@@ -480,6 +480,7 @@ def test_after_is_held_while_nothing_is_known_of_upstream() -> None:
 
 STAGING = "after: {workload: staging/web, soak: 1h}"
 GROUP = "after: {group: staging/shop, soak: 1h}"
+GROUPED = "group:staging/shop"
 
 
 def stayed(name: str, tag: str, minutes: int, of: str | None = None) -> Upstream:
@@ -493,13 +494,13 @@ def stayed(name: str, tag: str, minutes: int, of: str | None = None) -> Upstream
         (STAGING, {"staging/web": (stayed("staging/web", "1.4.3", 60),)}, "to 1.4.3"),
         (STAGING, {"staging/web": (stayed("staging/web", "1.4.3", 59),)}, "guard/soak"),
         (STAGING, {"staging/web": (stayed("staging/web", "1.4.3", 600, of="1.4.2"),)}, "guard/after-never"),
-        (STAGING, {"staging/web": (stayed("staging/web", "1.4.2", 600),)}, "guard/after-never"),
+        (STAGING, {"staging/web": (stayed("staging/web", "1.4.2", 600),)}, "guard/after-not-there"),
         (STAGING, {"staging/web": None}, "guard/after-unknown"),
-        (GROUP, {"staging/shop": (stayed("a", "1.4.3", 60), stayed("b", "1.4.3", 90))}, "to 1.4.3"),
-        (GROUP, {"staging/shop": (stayed("a", "1.4.3", 60), stayed("b", "1.4.3", 5))}, "guard/soak"),
-        (GROUP, {"staging/shop": (stayed("a", "1.4.3", 60), stayed("b", "1.4.2", 90))}, "guard/after-never"),
-        (GROUP, {"staging/shop": ()}, "guard/after-unknown"),
-        (GROUP, {"staging/shop": None}, "guard/after-unknown"),
+        (GROUP, {GROUPED: (stayed("a", "1.4.3", 60), stayed("b", "1.4.3", 90))}, "to 1.4.3"),
+        (GROUP, {GROUPED: (stayed("a", "1.4.3", 60), stayed("b", "1.4.3", 5))}, "guard/soak"),
+        (GROUP, {GROUPED: (stayed("a", "1.4.3", 60), stayed("b", "1.4.2", 90))}, "guard/after-not-there"),
+        (GROUP, {GROUPED: ()}, "guard/after-unknown"),
+        (GROUP, {GROUPED: None}, "guard/after-unknown"),
     ],
 )
 def test_after_takes_what_upstream_has_held_long_enough(

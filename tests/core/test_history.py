@@ -401,17 +401,20 @@ def test_what_stood_at_the_boundary_counts_though_nobody_is_known_to_have_writte
     assert not enough(history)
 
 
-def test_history_back_to_our_last_release_is_enough() -> None:
-    assert enough(shallow(BEGIN, ours("1.4.2", "1.4.3")))
+def test_only_the_beginning_is_enough_since_a_release_of_ours_may_have_gone_past_a_rejection() -> None:
+    assert not enough(shallow(BEGIN, ours("1.4.2", "1.4.3")))
     assert not enough(shallow(Commit("Ann", "1.4.3"), ours("1.4.3", "1.4.2", "rollback")))
     assert not enough(shallow(BEGIN, Commit("Ann", "1.4.3")))
     assert enough(told(BEGIN))
+    assert enough(told(BEGIN, ours("1.4.2", "1.4.3")))
 
 
-def test_two_hundred_changes_are_enough() -> None:
+def test_two_hundred_values_are_enough_and_as_many_changes_of_others_are_not() -> None:
     flips = [Commit("bot", str(i % 2)) for i in range(200)]
     assert enough(told(*flips, complete=False))
     assert not enough(told(*flips[:199], complete=False))
+    others = [Commit("bot", (at("1.4.2"), at(str(i), field="other"))) for i in range(300)]
+    assert not enough(told(*others, site=at("1.4.2"), complete=False))
 
 
 def test_without_any_change_the_present_value_is_known_and_its_writer_is_not() -> None:

@@ -22,9 +22,9 @@ from automator.core.policy import (
     Workload,
     parse_policies,
 )
-from automator.core.policykeys import NOT_YET
 from automator.core.reference import Repository
 from automator.core.rule import Rule
+from automator.core.workload import Delivery
 from automator.errors import PolicyError
 
 WEB = Repository("ghcr.io", "acme/web")
@@ -346,14 +346,16 @@ def test_mistakes_are_named_with_place_key_and_remedy(keys: str, code: str, word
     assert (found, words in sentence + step) == (code, True), (sentence, step)
 
 
-@pytest.mark.parametrize("key", sorted(NOT_YET))
-def test_keys_of_later_versions_hold_rather_than_being_ignored(key: str) -> None:
-    assert wrong(f"semver: '1.x', {key}: x")[0] == "policy/unsupported-key"
-    policies = read(
-        f"version: 1\ndefaults: {{{key}: x}}\nworkloads:\n  web: {{image: ghcr.io/acme/web, semver: '1.x'}}\n"
+def test_how_a_workload_is_delivered_and_verified() -> None:
+    web = one("semver: '1.x'")
+    assert (web.delivery, web.verify, web.on_failure) == (Delivery(), (), "stop")
+    web = one(
+        "semver: '1.x', verify: healthy, on_failure: rollback, deliver: pull-request, "
+        "pull_request: {labels: [a, a], reviewers: ['@ann', acme/shop], draft: false, automerge: true}"
     )
-    assert isinstance(policies.workloads[0], InvalidWorkload)
-    assert [(p.line, why.code) for p, why in policies.problems] == [(2, "policy/unsupported-key")]
+    assert (web.verify, web.on_failure) == (("healthy",), "rollback")
+    assert web.delivery == Delivery("pull-request", ("a",), ("ann", "acme/shop"), False, True)
+    assert one("semver: '1.x', pull_request: {labels: []}").delivery == Delivery(labels=())
 
 
 def test_semver_and_order_may_agree() -> None:

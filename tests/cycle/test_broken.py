@@ -75,3 +75,29 @@ def test_a_file_name_that_is_no_text_stops_nobody(stage: Stage) -> None:
     assert stage.outcomes()["web"].status is Status.RELEASED
     stage.stop()
     assert stage.outcomes()["web"].status is Status.CURRENT
+
+
+@pytest.mark.parametrize("what", ["a manifest", "a manifest, twice", "a policy"])
+def test_a_file_that_was_moved_and_broken_at_once_still_counts(
+    stage: Stage, later: Callable[[Stage], None], what: str
+) -> None:
+    """Else its neighbour would be released without it, or its workload would be free for any other."""
+    stage.push("acme/web", "1.4.2", "1.4.3")
+    files = stage.workload("web", "1.4.2")
+    second = files["apps/web.yaml"].replace("name: web", "name: second")
+    stage.commit({**files, "apps/second.yaml": second, "apps/third.yaml": "image: example.org/a/b:1\n"})
+    if what == "a policy":
+        policy = files["policies/web.yaml"]
+        before = stage.commit({"policies/web.yaml": None, "policies/shop.yaml": policy + "    semver: [\n"})
+    elif what == "a manifest":
+        before = stage.commit({"apps/second.yaml": None, "apps/2.yaml": second + "x: [\n"})
+    else:
+        stage.commit({"apps/second.yaml": None, "apps/1.yaml": second})
+        before = stage.commit({"apps/1.yaml": None, "apps/2.yaml": second + "x: [\n"})
+    held = ("policy/broken-file", "file/unreadable")[what != "a policy"]
+    for again in (False, True):
+        if again:
+            later(stage)
+        outcome = stage.outcomes()["web"]
+        assert (outcome.status, outcome.reason.code) == (Status.HELD, held)
+        assert stage.repo.tip() == before

@@ -11,6 +11,7 @@ from parts.gitserver import git
 from parts.registry import HostileServer, json_reply
 from parts.stage import NOW, Stage
 
+from automator.core.delivery.change import Wanted
 from automator.cycle.run import Trigger
 from automator.reasons import Status
 
@@ -285,7 +286,7 @@ def test_a_hold_reads_as_a_sentence(stage: Stage) -> None:
 def test_a_forged_site_outside_the_repository_does_not_break_the_log(stage: Stage) -> None:
     trailers = "Release-Format: 1\nRelease-Kind: release\nRelease-Workload: web\nRelease-To: 9.9.9\n"
     stage.commit({"notes.md": "x\n"}, f"Forged\n\n{trailers}Release-Site: ../../etc/passwd#image\n")
-    lines = stage.cycle.logbook(INTERVAL, 10)
+    lines = stage.cycle.logbook().changes(Wanted())
     assert [line.proven for line in lines] == [False]
     assert not stage.cycle.checkout.is_broken()
 

@@ -6,6 +6,7 @@ import pytest
 from parts.gitserver import git
 from parts.stage import Stage
 
+from automator.core.delivery.change import Wanted
 from automator.core.report import Report
 from automator.reasons import Status
 
@@ -136,17 +137,11 @@ def test_the_logbook_tells_proven_releases_from_claims(stage: Stage) -> None:
     release = released(stage)
     message = git(stage.repo.path, "show", "--no-patch", "--format=%B", release)
     stage.commit({"notes.md": "nothing to do with it\n"}, message.replace("1.4.3", "1.9.9"), author="Eve")
-    lines = stage.cycle.logbook(_all(), 10)
+    lines = stage.cycle.logbook().changes(Wanted())
     assert [(line.member.after.partition("@")[0], line.proven, line.author) for line in lines] == [
         ("1.9.9", False, "Eve"),
         ("1.4.3", True, "automator"),
     ]
-
-
-def _all() -> object:
-    from automator.cycle.run import Trigger
-
-    return Trigger("command")
 
 
 @pytest.mark.parametrize("how", ["once", "log"])
@@ -159,6 +154,6 @@ def test_a_server_that_has_no_older_history_is_not_asked_for_ever(stage: Stage, 
     whole.rename(whole.with_name("whole.git"))
     shallow.rename(whole)
     if how == "log":
-        assert stage.cycle.logbook(_all(), 10) == ()  # type: ignore[arg-type]
+        assert list(stage.cycle.logbook().changes(Wanted())) == []
     else:
         assert stage.outcomes()["web"].status is Status.RELEASED

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from parts.canaries import MARK
+from parts.canaries import MARK, secret
 from parts.gitserver import BareRepo, HttpGit, SshGit, http_git, ssh_git
 from parts.gitsteps import command_lines, fetched, release, wait_for
 from parts.registry import KEY_AND_CERTIFICATE
 
 from automator.edges.checkout import Checkout, Landed, Remote
-from automator.errors import CheckoutError
+from automator.errors import CheckoutError, ForgeError
+from automator.reasons import reason
 
 PASSWORD = MARK + " s3cr€t/ %21 'quo\"te' $HOME \\n"
 
@@ -185,6 +187,97 @@ def test_a_server_that_echoes_the_password_is_masked(
             tip = fetched(checkout)
             result = checkout.push(release(checkout, tip, "1.1.0"), expected=tip)
     assert "who sent *** ?" in repr(result)
+
+
+# -- a login of the moment ------------------------------------------------------------------------------
+
+TOKEN = secret("forge-token")
+
+
+def test_a_forges_token_is_asked_for_at_each_use(repo: BareRepo, tmp_path: Path) -> None:
+    """Tokens of an App last an hour: the server takes each one only until the next is made."""
+    with http_git(tmp_path / "server", {"nobody": "nothing"}) as server:
+        made: list[str] = []
+
+        def login() -> tuple[str, str]:
+            made.append(f"{TOKEN} {len(made)} 'quo\"te' \\n$HOME")
+            server.users = {"x-access-token": made[-1]}
+            return "x-access-token", made[-1]
+
+        round_trip(tmp_path, repo, Remote(server.url(repo), login=login))
+        assert len(made) >= 6
+
+
+def test_a_forges_token_is_in_no_command_line_no_environment_and_no_file(
+    repo: BareRepo, tmp_path: Path
+) -> None:
+    with http_git(tmp_path / "server", {"bot": TOKEN}) as server:
+        # The question that brings the token is never answered: whoever knows it is running then.
+        def login() -> tuple[str, str]:
+            return "bot", TOKEN
+
+        with opened(tmp_path, Remote(server.url(repo), login=login)) as checkout:
+            fetched(checkout)
+            server.silent_after_login = True
+            asking = threading.Thread(target=ask_in_vain, args=(checkout,))
+            server.asked.clear()
+            asking.start()
+            server.asked.wait(30)
+            seen = command_lines(containing="") + environments(containing="AUTOMATOR_GIT")
+            server.wake.set()
+            asking.join()
+        assert any("ls-remote" in line for line in seen)
+        assert any("AUTOMATOR_GIT_LOGIN_FD" in line for line in seen)
+        assert not [line for line in seen if TOKEN in line]
+    for file in (tmp_path / "state").rglob("*"):
+        if file.is_file():
+            assert TOKEN.encode() not in file.read_bytes(), file
+
+
+def test_a_server_that_echoes_the_token_is_masked(repo: BareRepo, tmp_path: Path) -> None:
+    repo.hook("pre-receive", f"echo 'who sent {TOKEN} ?' >&2; exit 1")
+    with (
+        http_git(tmp_path / "server", {"bot": TOKEN}) as server,
+        opened(tmp_path, Remote(server.url(repo), login=lambda: ("bot", TOKEN))) as checkout,
+    ):
+        tip = fetched(checkout)
+        result = checkout.push(release(checkout, tip, "1.1.0"), expected=tip)
+    (repo.path / "hooks" / "pre-receive").unlink()  # it spells the token
+    assert "who sent *** ?" in repr(result)
+
+
+def test_a_forge_that_gives_no_token_is_told_in_its_own_words(
+    repo: BareRepo, http: HttpGit, tmp_path: Path
+) -> None:
+    def login() -> tuple[str, str]:
+        raise ForgeError(reason("git/bad-path", path="the App", problem="is suspended"), retry=False)
+
+    error = refused(tmp_path, Remote(http.url(repo), login=login))
+    assert str(error) == "the App cannot be written: it is suspended"
+    assert not error.retry
+    assert http.requests == []
+    odd = refused(tmp_path, Remote(http.url(repo), login=lambda: ("bot", "two\nlines")))
+    assert odd.reason.code == "git/denied"
+    assert "two" not in f"{odd} {odd.reason!r}"
+
+
+@pytest.mark.parametrize(
+    "url", ["git@git.example.com:acme/shop.git", "ssh://git@git.example.com/x", "/srv/x"]
+)
+def test_a_forges_token_opens_no_other_door(tmp_path: Path, url: str) -> None:
+    with pytest.raises(CheckoutError, match="https URLs only"):
+        opened(tmp_path, Remote(url, login=lambda: ("bot", TOKEN)))
+
+
+def environments(*, containing: str) -> list[str]:
+    """The environments of all other processes that mention a text."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            text = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if containing in text and file.parent.name != str(os.getpid()):
+                found.append(text)
+    return found
 
 
 def test_a_redirect_is_not_followed_with_credentials(

@@ -79,6 +79,10 @@ class Wrote:
     value: str
     ours: bool = False
     who: str = "Ann"
+    """Its author, where it is not ours."""
+    kind: str = "release"
+    actor: str | None = None
+    """Who asked for it, where it is ours."""
 
 
 def past(site: Site, *values: Wrote | str) -> SiteHistory:
@@ -92,7 +96,7 @@ def past(site: Site, *values: Wrote | str) -> SiteHistory:
         message = "by hand"
         if step.ours:
             block = Block(name, f"ghcr.io/acme/{name}", steps[i + 1].value, step.value, (site.label,))
-            message = compose(ReleaseRecord("release", (block,)), why="a test")
+            message = compose(ReleaseRecord(step.kind, (block,), actor=step.actor), why="a test")
         change = FileChange(
             commit=f"{i:040x}",
             author="automator" if step.ours else step.who,

@@ -148,6 +148,8 @@ class HttpGit:
     redirect_to: str | None = None
     silent: bool = False
     """Take requests and never answer, until `wake` is set."""
+    silent_after_login: bool = False
+    """The same, but only for requests that bring a login."""
     wake: threading.Event = field(default_factory=threading.Event)
     asked: threading.Event = field(default_factory=threading.Event)
     """Set when a request came."""
@@ -172,7 +174,7 @@ def http_git(
     key and certificate of the file `tls`."""
     served = HttpGit(root, users=dict(users or {}))
 
-    class Handler(_GitHandler):
+    class Handler(GitHandler):
         server_of = served
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -193,7 +195,7 @@ def http_git(
         server.server_close()
 
 
-class _GitHandler(BaseHTTPRequestHandler):
+class GitHandler(BaseHTTPRequestHandler):
     server_of: HttpGit
     protocol_version = "HTTP/1.1"
 
@@ -218,8 +220,9 @@ class _GitHandler(BaseHTTPRequestHandler):
         header = self.headers.get("Authorization", "")
         served.requests.append(f"{self.command} {self.path}")
         served.authorizations.append(header)
-        served.asked.set()
-        if served.silent:
+        if header or not served.silent_after_login:
+            served.asked.set()
+        if served.silent or (served.silent_after_login and header):
             served.wake.wait()
             self.close_connection = True
         elif served.redirect_to:

@@ -50,6 +50,10 @@ class Stage:
         self.settings: dict[str, Any] = {}
         self.keys: dict[str, Any] = {}
         """[keys] of the config."""
+        self.checks: dict[str, Any] = {}
+        """[checks] of the config."""
+        self.forges: dict[str, Any] = {}
+        """[forges] of the config."""
         self.observe_timeout = "30s"
         self._stack = stack
         self._app: App | None = None
@@ -111,6 +115,8 @@ class Stage:
                 },
                 daemon={"observe_timeout": self.observe_timeout},
                 keys=self.keys,
+                forges=self.forges,
+                checks=self.checks,
             )
             self._app = App.open(config, exclusive=True, clock=lambda: self.now, monotonic=self._monotonic)
             self._stack.callback(self.stop)

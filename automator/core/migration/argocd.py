@@ -437,7 +437,8 @@ def _leave_write_back(source: Source, back: WriteBack, left: Left) -> None:
         (back.branch, f"branch {one_line(back.branch or '', 60)}: `branch` of [repos.NAME] in config.toml"),
         (back.write_branch is not None,
          "a branch of its own for each change: this version pushes to the branch that it reads"),
-        (back.pull_request, "pull requests come later: this version pushes to the branch that it reads"),
+        (back.pull_request,
+         "pull requests: say `deliver: pull-request` in the policy, and name the forge in config.toml"),
     ]  # fmt: skip
     for there, sentence in told:
         if there:

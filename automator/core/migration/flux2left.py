@@ -62,7 +62,7 @@ def leave_automation(one: KubeObject, left: Left) -> None:
         left.add(
             one.source,
             f"pushes to branch {one_line(push, 60)}, not to the one that it reads: releases are pushed to "
-            "the branch that is read, and pull requests come with a later version",
+            "the branch that is read, or proposed in pull requests with `deliver: pull-request`",
         )
     for present, sentence in (
         (at(git, "push", "refspec"), "`git.push.refspec` has no counterpart"),

@@ -1,24 +1,36 @@
 """The config repo: GitPython and every git process live here and nowhere else."""
 
+from automator.edges.checkout.branches import BranchFile, BranchLook
 from automator.edges.checkout.clone import BLOB_LIMIT, Checkout
 from automator.edges.checkout.history import FileLog, LogEntry
-from automator.edges.checkout.publish import Identity
+from automator.edges.checkout.publish import Identity, Seal
 from automator.edges.checkout.reading import SUBMODULE, SYMLINK, Entry, TreeChange
+from automator.edges.checkout.releaselog import LoggedCommit, Signature
 from automator.edges.checkout.remote import Remote
+from automator.edges.checkout.signers import Signers
+from automator.edges.checkout.signing import GpgKey, SshKey
 from automator.edges.checkout.words import Landed, Lost, Refused
 
 __all__ = [
     "BLOB_LIMIT",
     "SUBMODULE",
     "SYMLINK",
+    "BranchFile",
+    "BranchLook",
     "Checkout",
     "Entry",
     "FileLog",
+    "GpgKey",
     "Identity",
     "Landed",
     "LogEntry",
+    "LoggedCommit",
     "Lost",
     "Refused",
     "Remote",
+    "Seal",
+    "Signature",
+    "Signers",
+    "SshKey",
     "TreeChange",
 ]

@@ -12,9 +12,19 @@ from pathlib import Path
 from typing import NoReturn, Self, TypeVar
 
 from automator.core.release import Draft
+from automator.core.trace import FileChange
+from automator.edges.checkout.branches import BranchLook, look_at
 from automator.edges.checkout.git import Answer, Git
-from automator.edges.checkout.history import DEFAULT_LIMIT, FileLog, LogEntry, read_file_log, read_log
-from automator.edges.checkout.publish import MADE, Identity, write_commits
+from automator.edges.checkout.history import (
+    DEFAULT_LIMIT,
+    FileLog,
+    LogEntry,
+    read_commit_changes,
+    read_file_log,
+    read_log,
+)
+from automator.edges.checkout.line import Lines
+from automator.edges.checkout.publish import MADE, NO_SEAL, Identity, Seal, write_commits
 from automator.edges.checkout.reading import (
     Entry,
     Failed,
@@ -23,8 +33,17 @@ from automator.edges.checkout.reading import (
     read_changes,
     read_tree,
 )
+from automator.edges.checkout.releaselog import (
+    LoggedCommit,
+    Signature,
+    read_commits,
+    read_signatures,
+    stream_log,
+)
 from automator.edges.checkout.remote import Remote, open_door
-from automator.edges.checkout.upkeep import is_ragged, sweep, take_lock
+from automator.edges.checkout.signers import NOBODY, Proof, Signers
+from automator.edges.checkout.signing import clear_away
+from automator.edges.checkout.upkeep import is_ragged, sweep, take_lock, write_trust
 from automator.edges.checkout.words import (
     Landed,
     Lost,
@@ -39,6 +58,7 @@ from automator.errors import CheckoutError
 from automator.reasons import reason
 
 TIP = "refs/automator/tip"
+_HEADS = "refs/heads/"
 BLOB_LIMIT = 1 << 20
 FEW, SMALL = 64, 64 * 1024
 """Blobs that are kept in memory, and bytes of each, at most."""
@@ -59,9 +79,19 @@ class Checkout:
     """
 
     def __init__(
-        self, folder: Path, remote: Remote, *, deadline: float, patience: float = OPEN_PATIENCE
+        self,
+        folder: Path,
+        remote: Remote,
+        *,
+        deadline: float,
+        patience: float = OPEN_PATIENCE,
+        seal: Seal = NO_SEAL,
+        signers: Signers | None = None,
     ) -> None:
         """Open the clone in `folder`, or prepare to make one there; asks nobody yet.
+
+        `seal` is on every commit that is made here; with `signers`, nothing that none of them signed is
+        taken for the branch's tip, nor pushed there.
 
         Removes what a killed git left behind. Raises CheckoutError `git/bad-url`, `git/busy` when
         another process still works on the clone after `patience` seconds, `git/not-installed`.
@@ -78,13 +108,22 @@ class Checkout:
         """Small blobs that were read a few at a time; the oldest first."""
         self._made: dict[str, str] = {}
         """Commits of ours -> their parent."""
+        self.prefix: str | None = None
+        """Of other branches of ours, whose tips `ask_tip` asks for in the same breath; None for none."""
+        self.branches: Mapping[str, str] = {}
+        """Their tips, by name, as `ask_tip` or a push of ours saw them last."""
         self.known_tip: str | None = None
         """The newest tip that we know of: what the server said last, or what we push; for any thread."""
+        self._line = Lines(self._git, self._door.branch, self._made_upon, self.is_ancestor)
         self._fetches_to_tidy = 0
+        self._seal = seal
+        self._proof = None if signers is None else Proof(signers, self._folder, deadline=deadline)
         sweep(self._folder)
+        clear_away(self._folder)
         self._environment = dict(self._door.environment)
         if self._door.local_path is not None:
-            self._trust(self._door.local_path)
+            settings = write_trust(self._beside("gitconfig"), self._door.local_path)
+            self._environment["GIT_CONFIG_GLOBAL"] = str(settings)
 
     def __enter__(self) -> Self:
         return self
@@ -109,19 +148,36 @@ class Checkout:
         Raises CheckoutError: `git/unreachable`, `git/denied`, `git/host-key`, `git/not-found`,
         `git/redirected`, `git/no-branch`, `git/empty`, `git/credential-file`.
         """
-        refs = self._ask_refs(self._door.ref, meanwhile=meanwhile)
+        others = () if self.prefix is None else (f"{_HEADS}{self.prefix}*",)
+        refs = self._ask_refs(self._door.ref, *others, meanwhile=meanwhile)
         if tip := refs.get(self._door.ref):
             self.known_tip = tip
+            begin = f"{_HEADS}{self.prefix}"
+            self.branches = {r.removeprefix(_HEADS): t for r, t in refs.items() if r.startswith(begin)}
             return tip
         code = "git/no-branch" if self._ask_refs() else "git/empty"
         raise CheckoutError(reason(code, url=self._door.url, branch=self._door.branch), retry=False)
 
-    def fetch(self, tip: str) -> None:
-        """Have `tip`, the answer of `ask_tip`, and everything in it; does nothing if it is here.
+    def fetch(self, tip: str, *, proven: bool = True) -> None:
+        """Have `tip`, the answer of `ask_tip`, and everything in it, and `prove` it; with `proven=False`
+        have it only, to look at what nothing is done upon.
 
-        Raises the errors of `ask_tip`, and `git/moved` when the branch was meanwhile set to a
+        Raises the errors of `ask_tip` and of `prove`, and `git/moved` when the branch was meanwhile set to a
         commit that does not contain `tip`.
         """
+        self._have(tip)
+        if proven:
+            self.prove(tip)
+
+    def prove(self, commit: str) -> None:
+        """Raise CheckoutError where signatures are required and the commit bears none of an allowed key
+        (`git/unsigned-tip`), or where the keys cannot be used (`git/signers`). The answer is remembered for
+        as long as the keys stay the same, an hour at most."""
+        proof = self._proof
+        if proof is not None:
+            self._read(lambda: proof.require(self._git, commit, branch=self._door.branch))
+
+    def _have(self, tip: str) -> None:
         if self._broken.exists() or not (self._folder / "HEAD").exists():
             self._clone(tip)
             return
@@ -140,6 +196,25 @@ class Checkout:
         self._made.clear()
         self._tidy()
 
+    def serves(self, commit: str) -> bool:
+        """Whether the server has a commit, on the branch or not. One that has it may keep it to itself.
+
+        Asked from an empty repository: this one may have it already.
+        """
+        empty = self._beside("asking")
+        shutil.rmtree(empty, ignore_errors=True)
+        kind = ("--object-format=sha256",) if len(commit) == 64 else ()
+        made = self._git.run(
+            "asking for a commit", "init", "--quiet", "--bare", *kind, str(empty), folder=empty
+        )
+        try:
+            wanted = ("--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", self._door.url, commit)
+            return made.status == 0 and self._speak(
+                "asking for a commit", "fetch", *wanted, folder=empty
+            ).status == 0  # fmt: skip
+        finally:
+            shutil.rmtree(empty, ignore_errors=True)
+
     def deepen(self, commits: int) -> None:
         """Fetch so many more commits of history behind the oldest that is here."""
         self._fetch(f"--deepen={commits}")
@@ -153,16 +228,20 @@ class Checkout:
         """Move the branch from `expected` to `commit`, which descends from it, or leave it untouched.
 
         Raises CheckoutError when there was no verdict (also `git/timeout`): the push may have
-        landed or not, so ask for the tip again.
+        landed or not, so ask for the tip again. Raises the errors of `prove` before anything is sent.
         """
         if not self._descends(commit, expected):
             raise CheckoutError(reason("git/rewound", old=expected, new=commit), retry=False)
+        self.prove(commit)  # what we would not act upon ourselves stops us, and everybody like us
         ref = self._door.ref
         step = f"pushing to {self._door.branch}"
         self.known_tip = commit  # before anybody can tell us of it
         # The lease makes the push a compare-and-swap on `expected`: a plain push would also succeed
         # on a branch that somebody has just rewound to an older commit. It never overwrites, since
         # the commit descends from what it replaces.
+        return self._push(step, ref, expected, commit)
+
+    def _push(self, step: str, ref: str, expected: str, commit: str) -> Landed | Lost | Refused:
         answer = self._speak(
             step,
             *("push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no"),
@@ -174,6 +253,30 @@ class Checkout:
         if result is None:
             self._raise_refusal(step, answer.words)
         return result
+
+    def push_branch(
+        self, branch: str, commit: str | None, *, expected: str | None
+    ) -> Landed | Lost | Refused:
+        """Set another branch from `expected` (None: it is not there) to a commit of ours, or (None) delete
+        it; left untouched where it is not at `expected`.
+
+        Raises CheckoutError when there was no verdict.
+        """
+        step = f"pushing {branch}" if commit is not None else f"deleting {branch}"
+        result = self._push(step, f"{_HEADS}{branch}", expected or "", commit or "")
+        if isinstance(result, Landed):
+            rest = {name: tip for name, tip in self.branches.items() if name != branch}
+            self.branches = rest if commit is None else {**rest, branch: commit}
+        return result
+
+    def look_at_branch(self, branch: str, tip: str) -> BranchLook | None:
+        """What another branch holds; None where it is not at `tip` any more."""
+        beside = Git(self._beside("glimpse"), deadline=self._git.deadline, kept_fd=self._lock)
+        ref, url = f"{_HEADS}{branch}", self._door.url
+        try:
+            return self._read(lambda: look_at(beside, self._folder, tip, self._speak, url=url, ref=ref))
+        finally:
+            self._git.processes += beside.processes
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -209,21 +312,66 @@ class Checkout:
     def file_log(
         self, commit: str, paths: Sequence[str], *, since: str | None = None, limit: int = DEFAULT_LIMIT
     ) -> FileLog:
-        """The first-parent changes of `paths` up to `commit`, newest first, `limit` commits at most.
+        """The changes of `paths` on the branch's line up to `commit`, newest first, `limit` commits at most.
 
         With `since`, an older tip, only what came after it; `git/rewound` if `commit` does not
         descend from it. Complete only if the clone reaches back far enough: see `deepen`.
         """
-        if since is not None and not self.is_ancestor(since, commit):
+        if since is not None and not self._descends(commit, since):
             raise CheckoutError(reason("git/rewound", old=since, new=commit))
         shallow = self.shallow_ends()
-        return self._read(
-            lambda: read_file_log(self._git, commit, paths, since=since, limit=limit, shallow=shallow)
-        )
+
+        def read() -> FileLog:
+            line = self._line.up_to(commit, since, shallow)
+            return read_file_log(
+                self._git, commit, paths, since=since, limit=limit, shallow=shallow, line=line
+            )
+
+        return self._read(read)
+
+    def commit_changes(self, commits: Sequence[str]) -> tuple[FileChange, ...]:
+        """All that some commits of the branch changed, in any file; nothing of one where the clone ends."""
+        return self._read(lambda: read_commit_changes(self._git, commits, self.shallow_ends()))
 
     def log(self, commit: str, *, limit: int = DEFAULT_LIMIT, grep: str | None = None) -> Iterator[LogEntry]:
         """The branch's commits up to `commit`, newest first; with `grep`, those whose message contains it."""
         yield from self._read(lambda: tuple(read_log(self._git, commit, limit=limit, grep=grep)))
+
+    def commits(
+        self,
+        commit: str,
+        *,
+        mentioning: str | None = None,
+        paths: Sequence[str] = (),
+        changes: bool = True,
+        beside: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[LoggedCommit]:
+        """The branch's commits up to `commit`, newest first, as git finds them, with what each changed
+        against its first parent: see `releaselog.stream_log`."""
+        try:
+            yield from stream_log(
+                self._git,
+                commit,
+                mentioning=mentioning,
+                paths=paths,
+                changes=changes,
+                beside=beside,
+                limit=limit,
+            )
+        except Failed as failed:
+            self._judge(failed)
+
+    def messages(self, commits: Sequence[str]) -> tuple[LoggedCommit, ...]:
+        """Commits by their ids, without what they changed; those that are not here are left out."""
+        return self._read(lambda: tuple(read_commits(self._git, commits)))
+
+    def signatures(self, commits: Iterable[str]) -> dict[str, Signature]:
+        """What git says of the signatures of commits, by the keys that `prove` asks for where it does; it
+        starts a program for each signed one."""
+        asked = tuple(commits)
+        trusted = NOBODY if self._proof is None else self._proof.trusted()
+        return self._read(lambda: read_signatures(self._git, asked, trusted))
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether `new` is `old` or descends from it, as far as this clone knows."""
@@ -253,12 +401,15 @@ class Checkout:
     ) -> tuple[str, ...]:
         """Make a chain of commits on `base`, one for each draft, and return their ids, oldest first.
 
-        They are on no branch until `push`. Same arguments, same ids. Raises CheckoutError
-        `git/bad-path` for a path with control characters, outside the tree, or no regular file.
+        They are on no branch until `push`. Same arguments, same ids, unless GPG signs them. Raises
+        CheckoutError `git/bad-path` for a path with control characters, outside the tree, or no regular
+        file, and `git/signing` where they cannot be signed.
         """
         if not drafts:
             return ()
-        made = self._read(lambda: write_commits(self._git, base, drafts, when=when, author=author))
+        made = self._read(
+            lambda: write_commits(self._git, base, drafts, when=when, author=author, seal=self._seal)
+        )
         self._made |= dict(zip(made, (base, *made[:-1]), strict=True))
         self._known().update(made)
         return made
@@ -279,16 +430,6 @@ class Checkout:
     def _beside(self, what: str) -> Path:
         return self._folder.with_name(f"{self._folder.name}.{what}")
 
-    def _trust(self, path: Path) -> None:
-        """Let git use a local remote that belongs to another user: the operator named it.
-
-        Only a settings file reaches the git process on the other side of a local remote.
-        """
-        lines = ("[safe]", *(f'\tdirectory = "{_in_config(p)}"' for p in (path, path / ".git")))
-        file = self._beside("gitconfig")
-        file.write_text("\n".join(lines) + "\n", "utf-8", "surrogateescape")
-        self._environment["GIT_CONFIG_GLOBAL"] = str(file)
-
     def _speak(
         self,
         step: str,
@@ -297,19 +438,20 @@ class Checkout:
         meanwhile: Callable[[], None] = lambda: None,
     ) -> Answer:
         """Run a command that speaks with the server."""
-        self._door.check_files()
-        try:
-            return self._git.run(
-                step,
-                *arguments,
-                extra=self._environment,
-                settings=self._door.settings,
-                folder=folder,
-                meanwhile=meanwhile,
-            )
-        except CheckoutError:
-            sweep(self._folder)
-            raise
+        with self._door.opened() as (more, inherit):
+            try:
+                return self._git.run(
+                    step,
+                    *arguments,
+                    extra={**self._environment, **more},
+                    settings=self._door.settings,
+                    folder=folder,
+                    meanwhile=meanwhile,
+                    inherit=inherit,
+                )
+            except CheckoutError:
+                sweep(self._folder)
+                raise
 
     def _ask_refs(self, *patterns: str, meanwhile: Callable[[], None] = lambda: None) -> dict[str, str]:
         step = f"asking for the tip of {self._door.branch}"
@@ -375,10 +517,14 @@ class Checkout:
 
     def _descends(self, commit: str, ancestor: str) -> bool:
         """As `is_ancestor`, without a process for commits that we made."""
+        return self._made_upon(commit, ancestor) or self.is_ancestor(ancestor, commit)
+
+    def _made_upon(self, commit: str, ancestor: str) -> bool:
+        """Whether all that came after `ancestor`, up to `commit`, was made by us."""
         at: str | None = commit
         while at is not None and at != ancestor:
             at = self._made.get(at)
-        return at == ancestor or self.is_ancestor(ancestor, commit)
+        return at == ancestor
 
     def shallow_ends(self) -> frozenset[str]:
         """The commits at which the clone's history was cut off (gitrepository-layout, "shallow")."""
@@ -429,7 +575,3 @@ class Checkout:
                 self._git.run("tidying the clone", "gc", "--quiet", "--prune=1.day.ago")
             except CheckoutError:
                 sweep(self._folder)
-
-
-def _in_config(path: Path) -> str:
-    return str(path).replace("\\", "\\\\").replace('"', '\\"')

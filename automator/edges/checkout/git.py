@@ -102,11 +102,18 @@ class Git:
         settings: Sequence[tuple[str, str]] = (),
         folder: Path | None = None,
         meanwhile: Callable[[], None] = lambda: None,
+        inherit: Sequence[int] = (),
     ) -> Answer:
         """Run one command to its end, with `meanwhile` called once it has begun. Raises CheckoutError
         (`git/timeout`, `git/not-installed`)."""
         running = self.start(
-            step, *arguments, fed=feed is not None, extra=extra, settings=settings, folder=folder
+            step,
+            *arguments,
+            fed=feed is not None,
+            extra=extra,
+            settings=settings,
+            folder=folder,
+            inherit=inherit,
         )
         with running:
             if feed is not None:
@@ -124,10 +131,12 @@ class Git:
         extra: Mapping[str, str] | None = None,
         settings: Sequence[tuple[str, str]] = (),
         folder: Path | None = None,
+        inherit: Sequence[int] = (),
     ) -> Running:
         """Start one command in `folder` (the clone) to be read as it runs; use it inside `with`.
 
-        `step` names the work in errors; `extra` and `settings` add environment and git settings.
+        `step` names the work in errors; `extra` and `settings` add environment and git settings, `inherit`
+        open descriptors.
         """
         from git.exc import GitCommandNotFound
 
@@ -146,7 +155,7 @@ class Git:
                 as_process=True,
                 env=environment,
                 start_new_session=True,
-                pass_fds=(self._kept_fd,),
+                pass_fds=(self._kept_fd, *inherit),
             )
         except (GitCommandNotFound, OSError) as error:
             raise CheckoutError(reason("git/not-installed", problem=error)) from error

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from automator.core.history import FileChange
 from automator.edges.checkout.git import Git
+from automator.edges.checkout.line import Line
 from automator.edges.checkout.reading import Failed, decode_path, encode_path, raw_entries
+from automator.edges.checkout.releaselog import read_commits
 
 DEFAULT_LIMIT = 10_000
 """Commits that one question looks through at most."""
 
 _FIELDS = "%H%x00%P%x00%ct%x00%an%x00%B"
+_RAW = ("--raw", "-z", "--no-renames", "--no-abbrev", "--encoding=UTF-8", f"--format=tformat:{_FIELDS}")
 _STEP = "reading history"
+_MERGED_LOOKED_AT = 3
+"""Commits on a merged branch whose messages are read at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,17 @@ class LogEntry:
 
 
 def read_file_log(
-    git: Git, commit: str, paths: Sequence[str], *, since: str | None, limit: int, shallow: frozenset[str]
+    git: Git,
+    commit: str,
+    paths: Sequence[str],
+    *,
+    since: str | None,
+    limit: int,
+    shallow: frozenset[str],
+    line: Line | None = None,
 ) -> FileLog:
-    """The first-parent commits up to `commit` that changed one of `paths`.
+    """The commits of the branch up to `commit` that changed one of `paths`: those of its first-parent line,
+    or of `line` where pulls turned it round.
 
     A commit of `shallow` looks as if it had added every file: what it says is dropped.
     """
@@ -51,26 +64,77 @@ def read_file_log(
     plain = sorted({path for path in paths if path and "\n" not in path})
     if not plain:
         return FileLog((), complete=True)
+    if line is None:
+        command = [
+            "log",
+            "--first-parent",
+            "--diff-merges=first-parent",
+            f"--max-count={limit + 1}",
+            "--stdin",
+        ]
+        feed = [*map(str.encode, asked), b"--", *map(encode_path, plain)]
+        after: list[str] = []
+    else:
+        command = ["diff-tree", "-r", "--root", "--stdin"]
+        feed = [f"{tip.commit} {tip.before or ''}".strip().encode("ascii") for tip in line]
+        after = ["--", *plain]
     answer = git.run(
         _STEP,
-        "--literal-pathspecs",
-        "log",
-        *("--first-parent", "--diff-merges=first-parent", "--raw", "-z", "--no-renames", "--no-abbrev"),
-        *("--encoding=UTF-8", f"--format=tformat:{_FIELDS}", f"--max-count={limit + 1}", "--stdin"),
-        feed=b"".join(line + b"\n" for line in (*map(str.encode, asked), b"--", *map(encode_path, plain))),
+        *("--literal-pathspecs", *command, *_RAW, *after),
+        feed=b"".join(words + b"\n" for words in feed),
     )
     if answer.status:
         raise Failed(_STEP, answer.words)
     found = list(_entries(answer.out))
+    tips = {tip.commit: tip.merged for tip in line or ()}
+    for entry, _ in found[:limit]:
+        tips.setdefault(entry.commit, entry.parents[1] if len(entry.parents) > 1 else None)
+    merged = _merged(git, {entry.commit: tips[entry.commit] for entry, _ in found[:limit]})
     changes = tuple(
         change
         for entry, raw in found[:limit]
         if entry.commit not in shallow
-        for change in _changes(entry, raw)
+        for change in _changes(entry, raw, merged.get(entry.commit, ""))
     )
     cut = len(found) > limit
     short = cut or any(entry.commit in shallow for entry, _ in found)
+    if line is not None:
+        short = short or not shallow.isdisjoint(tip.commit for tip in line)
+        return FileLog(changes, complete=not short, cut=cut)
     return FileLog(changes, complete=not short and not _meets(git, asked, shallow), cut=cut)
+
+
+def read_commit_changes(git: Git, commits: Sequence[str], shallow: frozenset[str]) -> tuple[FileChange, ...]:
+    """All that commits changed against their first parents, in any file."""
+    asked = [commit for commit in commits if commit not in shallow]
+    if not asked:
+        return ()
+    answer = git.run(
+        _STEP,
+        *("log", "--no-walk=unsorted", "--diff-merges=first-parent", *_RAW, "--stdin"),
+        feed="".join(f"{commit}\n" for commit in asked).encode("ascii"),
+    )
+    if answer.status:
+        raise Failed(_STEP, answer.words)
+    return tuple(change for entry, raw in _entries(answer.out) for change in _changes(entry, raw, ""))
+
+
+def _merged(git: Git, merges: Mapping[str, str | None]) -> dict[str, str]:
+    """Merge -> messages of the newest commits that it merged: where those are merges themselves (the forge
+    brought a branch up to date), also of the commit before."""
+    waiting = {commit: tip for commit, tip in merges.items() if tip is not None}
+    messages: dict[str, str] = {}
+    for _ in range(_MERGED_LOOKED_AT):
+        if not waiting:
+            break
+        tips = {tip.commit: tip for tip in read_commits(git, tuple(dict.fromkeys(waiting.values())))}
+        for merge, tip in waiting.items():
+            if tip in tips:
+                messages[merge] = f"{messages.get(merge, '')}\n{tips[tip].message}"
+        waiting = {
+            m: tips[t].parents[0] for m, t in waiting.items() if t in tips and len(tips[t].parents) > 1
+        }
+    return messages
 
 
 def read_log(git: Git, commit: str, *, limit: int, grep: str | None) -> Iterator[LogEntry]:
@@ -121,7 +185,7 @@ def _moment(seconds: bytes) -> datetime:
         return datetime.fromtimestamp(0, UTC)
 
 
-def _changes(entry: LogEntry, raw: Sequence[tuple[bytes, bytes]]) -> Iterator[FileChange]:
+def _changes(entry: LogEntry, raw: Sequence[tuple[bytes, bytes]], merged: str) -> Iterator[FileChange]:
     for head, path in raw:
         before, after = raw_entries(head)
         yield FileChange(
@@ -133,6 +197,7 @@ def _changes(entry: LogEntry, raw: Sequence[tuple[bytes, bytes]]) -> Iterator[Fi
             # A submodule's id is no blob of this repository: for the file's history there was no file.
             before=before.oid if before and before.is_file else None,
             after=after.oid if after and after.is_file else None,
+            merged=merged,
         )
 
 

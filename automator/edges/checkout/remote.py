@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from automator.errors import CheckoutError
+from automator.errors import AutomatorError, CheckoutError
 from automator.reasons import reason
 
 SCHEMES = ("https", "http", "ssh", "file")
@@ -27,6 +30,17 @@ _HELPER = (
     'printf \'username=%s\\npassword=%s\\n\' "$AUTOMATOR_GIT_USERNAME" "$p"; }; f'
 )
 
+# As above, for a login of the moment: both lines come out of a pipe that git inherits.
+_PIPE_HELPER = (
+    '!f() { test "$1" = get || return 0; '
+    '{ IFS= read -r u; IFS= read -r p; } < "/dev/fd/$AUTOMATOR_GIT_LOGIN_FD"; '
+    'printf \'username=%s\\npassword=%s\\n\' "$u" "$p"; }; f'
+)
+_ASKED_AT_MOST = 4
+"""Times that one git process may ask the helper for the login."""
+_LONGEST_LOGIN = 8000
+"""Bytes: several of them fit into a pipe."""
+
 
 @dataclass(frozen=True, slots=True)
 class Remote:
@@ -43,6 +57,45 @@ class Remote:
     ssh_key_file: Path | None = None
     known_hosts_file: Path | None = None
     ca_file: Path | None = None
+    login: Callable[[], tuple[str, str]] | None = None
+    """User and password for https, asked for at each use, instead of a file: a forge's token. Raises
+    AutomatorError."""
+
+
+class Login:
+    """A login of the moment, shown to git through a pipe and to nobody else."""
+
+    def __init__(self, ask: Callable[[], tuple[str, str]]) -> None:
+        self._ask = ask
+        self._last: tuple[str, str] | None = None
+
+    @contextmanager
+    def shown(self, url: str) -> Iterator[int]:
+        """A descriptor from which one git process reads it.
+
+        Raises CheckoutError, with the sentence of whoever was asked for it.
+        """
+        try:
+            self._last = self._ask()
+        except CheckoutError:
+            raise
+        except AutomatorError as error:
+            raise CheckoutError(error.reason, retry=error.retry) from error
+        text = "".join(f"{part}\n" for part in self._last).encode()
+        if len(text.splitlines()) != len(self._last) or b"\0" in text or len(text) > _LONGEST_LOGIN:
+            problem = "the forge's login has line ends, or is too long"
+            raise CheckoutError(reason("git/denied", url=url, words=problem), retry=False)
+        reader, writer = os.pipe()
+        try:
+            with open(writer, "wb") as pipe:
+                pipe.write(text * _ASKED_AT_MOST)
+            yield reader
+        finally:
+            os.close(reader)
+
+    def hidden(self) -> tuple[str, ...]:
+        """What was shown last, in each spelling."""
+        return () if self._last is None else _spellings(*self._last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +112,7 @@ class Door:
     username: str
     password_file: Path | None
     local_path: Path | None = None
+    login: Login | None = None
 
     @property
     def ref(self) -> str:
@@ -76,14 +130,33 @@ class Door:
 
     def hidden(self) -> tuple[str, ...]:
         """The secret in each spelling in which a server might echo it, longest first."""
+        if self.login is not None:
+            return self.login.hidden()
         if self.password_file is None:
             return ()
         try:
             first = self.password_file.read_text("utf-8", "replace").partition("\n")[0]
         except OSError:
             return ()
-        pair = base64.b64encode(f"{self.username}:{first}".encode()).decode()
-        return tuple(sorted({first, quote(first, safe=""), pair} - {""}, key=len, reverse=True))
+        return _spellings(self.username, first)
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[dict[str, str], tuple[int, ...]]]:
+        """What one git process needs beside `environment`: more of it, and descriptors to inherit.
+
+        Raises CheckoutError.
+        """
+        self.check_files()
+        if self.login is None:
+            yield {}, ()
+            return
+        with self.login.shown(self.url) as descriptor:
+            yield {"AUTOMATOR_GIT_LOGIN_FD": str(descriptor)}, (descriptor,)
+
+
+def _spellings(username: str, password: str) -> tuple[str, ...]:
+    pair = base64.b64encode(f"{username}:{password}".encode()).decode()
+    return tuple(sorted({password, quote(password, safe=""), pair} - {""}, key=len, reverse=True))
 
 
 def open_door(remote: Remote, *, deadline: float) -> Door:
@@ -98,6 +171,8 @@ def open_door(remote: Remote, *, deadline: float) -> Door:
     scheme = remote.url.partition("://")[0].lower() if "://" in remote.url else ""
     if scheme in ("https", "http"):
         return _http(remote, deadline)
+    if remote.login is not None:
+        raise _bad(remote.url, "a forge's token opens https URLs only")
     scp = None if scheme else _SCP.fullmatch(remote.url)
     if scheme == "ssh" or (scp and scp["host"] not in SCHEMES):
         return _ssh(remote, deadline)
@@ -129,6 +204,8 @@ def _http(remote: Remote, deadline: float) -> Door:
             ("AUTOMATOR_GIT_PASSWORD_FILE", str(remote.password_file)),
         ]
         settings.append((f"credential.{base}.helper", _HELPER))  # asked for this host alone
+    if remote.login is not None:
+        settings.append((f"credential.{base}.helper", _PIPE_HELPER))
     if remote.ca_file:
         environment.append(("GIT_SSL_CAINFO", str(remote.ca_file)))
     return Door(
@@ -139,6 +216,7 @@ def _http(remote: Remote, deadline: float) -> Door:
         files=tuple(f for f in (remote.password_file, remote.ca_file) if f),
         username=username,
         password_file=remote.password_file,
+        login=None if remote.login is None else Login(remote.login),
     )
 
 

@@ -16,6 +16,13 @@ from automator.core.facts import Sighting
 from automator.core.reference import Image, Repository, TagList
 from automator.core.report import Outcome, Report
 from automator.edges.store.opening import DATABASE, begun_again, copied, is_damage, locked, opened, unusable
+from automator.edges.store.releasetable import (
+    read_earliest,
+    read_series,
+    read_sights,
+    write_series,
+    write_sights,
+)
 from automator.edges.store.reporttext import frame_text, outcomes_text, read_report
 from automator.edges.store.sitetable import KeptSites, drop_sites, read_sites, site_repos, write_sites
 from automator.reasons import Reason, reason
@@ -315,6 +322,38 @@ class Store:
         for repo in self._run(site_repos):
             if repo not in repos:
                 self._write(partial(drop_sites, repo=repo))
+
+    # -- releases --------------------------------------------------------------------------------
+
+    def series(self, repo: str, workload: str | None = None) -> tuple[tuple[str, str, str], ...]:
+        """Workload, version and text of each series of checks, the newest first; of all workloads of the
+        config repo where none is named."""
+        rows = self._run(lambda connection: read_series(connection, repo, workload))
+        return tuple((str(name), str(version), str(text)) for name, version, text in rows)
+
+    def save_series(self, repo: str, workload: str, version: str, text: str, begun: datetime) -> None:
+        """Keep what checks said of a version of a workload."""
+        self._write(lambda c: write_series(c, repo, workload, version, _micros(begun), text))
+
+    def first_sights(self, branch: str, commits: Iterable[str]) -> dict[str, datetime]:
+        """When commits were first seen on a branch; only of those that were."""
+        wanted = tuple(commits)
+        found = self._run(lambda connection: read_sights(connection, branch, wanted))
+        return {commit: _time(at) for commit, at in found.items()}
+
+    def first_sight(self, branch: str) -> datetime | None:
+        """When anything of a branch was first seen."""
+        at = self._run(lambda connection: read_earliest(connection, branch))
+        return None if at is None else _time(at)
+
+    def saw_commits(self, branch: str, commits: Iterable[str], now: datetime) -> None:
+        """Note that commits are on a branch; those that were seen before stay as they are."""
+        seen = tuple(commits)
+        self._write(lambda connection: write_sights(connection, branch, seen, _micros(now)))
+
+    def forget_commits(self, branch: str) -> None:
+        """The branch was rewound: nothing that was seen of it counts any more."""
+        self._write(lambda c: c.execute("DELETE FROM first_sight WHERE branch = ?", (branch,)))
 
     # -- anything else ---------------------------------------------------------------------------
 

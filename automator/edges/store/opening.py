@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from automator.edges.store.releasetable import TABLES as RELEASE_TABLES
 from automator.errors import ConfigError
 from automator.reasons import Reason, reason
 
@@ -129,7 +130,7 @@ def _connected(file: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         if _format(connection) == 0:
             connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
-        connection.executescript(_LATER_TABLES)
+        connection.executescript(_LATER_TABLES + RELEASE_TABLES)
     except BaseException:
         connection.close()
         raise
@@ -162,7 +163,7 @@ def copied(file: Path, warn: Callable[[Reason], None]) -> sqlite3.Connection:
     memory = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
     try:
         _copy_into(memory, file)
-        memory.executescript(_LATER_TABLES)
+        memory.executescript(_LATER_TABLES + RELEASE_TABLES)
     except sqlite3.DatabaseError as error:
         memory.close()
         if not is_damage(error):

@@ -404,7 +404,7 @@ def test_names_are_unique_over_all_files() -> None:
         (app("web={{image}}"), "{{image}}"),
         (
             updated(WEB, spec="  writeBackConfig: {method: git, gitConfig: {pullRequest: {github: {}}}}\n"),
-            "pull requests come later",
+            "say `deliver: pull-request`",
         ),
         (updated(WEB, spec="  imagesVerification: {enabled: true}\n"), "signatures are not checked"),
         ("a: [\n# " + PREFIX, "could not be read"),

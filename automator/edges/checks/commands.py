@@ -1,4 +1,4 @@
-"""Checks: keys and commands of the daemon's config that prove something of an image.
+"""Commands: programs and key files of the daemon's config that prove something of an image.
 
 What belongs here: reading a public key file, and running a command within bounds. A command runs without a
 shell, in a session and an environment of its own. Its end is all that is heard of it: what it prints may
@@ -72,18 +72,9 @@ class ImageCommand:
         """
         argv = [word.replace("{image}", image).replace("{digest}", digest) for word in self.argv]
         try:
-            environ = {name: self.environ[name] for name in ENVIRONMENT if name in self.environ}
-            code = _run(argv, self.seconds, environ, stopping)
-        except OSError as error:
-            raise self._failed(image, digest, f"it cannot be started: {error.strerror}") from None
-        except _TooLong:
-            problem = f"it did not end within {self.seconds:g} seconds, so it was killed"
-            raise self._failed(image, digest, problem) from None
-        if code < 0:
-            raise self._failed(image, digest, f"it was ended by signal {-code}")
-        if code >= NO_ANSWER:
-            raise self._failed(image, digest, f"it ended with {code}, so nothing was checked")
-        return code
+            return run_to_end(argv, self.seconds, self.environ, stopping)
+        except NothingCheckedError as error:
+            raise self._failed(image, digest, str(error)) from None
 
     def _failed(self, image: str, digest: str, problem: str) -> CheckError:
         return CheckError(
@@ -106,6 +97,32 @@ class Commands:
         """Start nothing more; what runs is killed."""
         self._stopping.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class NothingCheckedError(Exception):
+    """A command checked nothing; says why, as the rest of a sentence that is about it."""
+
+
+def run_to_end(argv: list[str], seconds: float, environ: Mapping[str, str], stopping: threading.Event) -> int:
+    """Run a command, of whose environment `ENVIRONMENT` is all that it gets: the number that it ends with.
+
+    Raises NothingCheckedError where it cannot be started, takes too long, is killed, or ends with a number
+    that says that nothing was checked.
+    """
+    try:
+        kept = {name: environ[name] for name in ENVIRONMENT if name in environ}
+        code = _run(argv, seconds, kept, stopping)
+    except OSError as error:
+        raise NothingCheckedError(f"it cannot be started: {error.strerror}") from None
+    except ValueError:  # a NUL in what was filled in
+        raise NothingCheckedError("it cannot be started with these arguments") from None
+    except _TooLong:
+        raise NothingCheckedError(f"it did not end within {seconds:g} seconds, so it was killed") from None
+    if code < 0:
+        raise NothingCheckedError(f"it was ended by signal {-code}")
+    if code >= NO_ANSWER:
+        raise NothingCheckedError(f"it ended with {code}, so nothing was checked")
+    return code
 
 
 class _TooLong(Exception):

@@ -1,0 +1,160 @@
+"""Acting: what a person asks for becomes one commit, on the race-safe road of every release.
+
+The change is computed on the branch's tip, pushed as a compare-and-swap, and where somebody else was
+first, computed anew on what they pushed. Where a pull request is demanded, it takes effect on merge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from automator.core.action import Change, Nothing, Request, edit_policies
+from automator.core.guardrails import concerns
+from automator.core.release import Draft
+from automator.cycle.index import Snapshot
+from automator.cycle.moving import release
+from automator.cycle.promote import promote
+from automator.cycle.rollback import roll_back
+from automator.cycle.run import TRIES, Cycle
+from automator.edges.checkout import Landed, Refused
+from automator.errors import ActionError, CheckoutError, UsageError
+from automator.reasons import Reason, reason
+
+MOVES = {"rollback": roll_back, "release": release, "promote": promote}
+LISTED = ("release", "promote")
+"""Requests for which registries are asked what there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a request is carried out."""
+
+    by_pull_request: bool = False
+    """Whether the config repo takes every change by pull request."""
+    push: bool = False
+    """Whether the person insists on pushing."""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """What became of a request."""
+
+    change: Change | None
+    """None where there was nothing to do."""
+    message: str = ""
+    """Of the commit."""
+    nothing: Reason | None = None
+    commit: str | None = None
+    """What was pushed."""
+    url: str | None = None
+    """The pull request, on whose merge it takes effect."""
+
+
+def act(cycle: Cycle, request: Request, terms: Terms) -> Acted:
+    """Carry a request out.
+
+    Raises UsageError for a name that the config repo does not have, ActionError (`action/…`) where its
+    state or a policy forbids it, ManifestError (`edit/…`, `site/…`, `yaml/…`) where it cannot be
+    written exactly, CheckoutError and ForgeError where the servers do not answer; nothing was done then.
+    """
+    if cycle.mode == "observe" and not terms.dry_run:
+        raise ActionError(reason("action/observe-only", repo=cycle.repo))
+    for attempt in range(TRIES):
+        snapshot = _look(cycle, request, again=attempt > 0)
+        now = cycle.clock()
+        change = compute(cycle, snapshot, request, now)
+        if isinstance(change, Nothing):
+            return Acted(None, nothing=change.reason)
+        draft = change.draft(cycle.publisher.templates)
+        demanding = None if terms.dry_run else _demands_pull_request(cycle, snapshot, change, terms)
+        if terms.dry_run:
+            return Acted(change, draft.message)
+        if demanding is not None:
+            return Acted(
+                change, draft.message, url=_propose(cycle, snapshot, request, draft, demanding, terms)
+            )
+        commit, answer = cycle.publisher.publish_draft(snapshot.commit, draft, now)
+        if isinstance(answer, Landed):
+            cycle.withdrawals.saw(commit)
+            return Acted(change, draft.message, commit=commit)
+        if isinstance(answer, Refused):
+            raise ActionError(reason("action/push-refused", repo=cycle.repo, words=answer.words))
+    raise ActionError(reason("action/lost-race", repo=cycle.repo, tries=TRIES), retry=True)
+
+
+def compute(cycle: Cycle, snapshot: Snapshot, request: Request, now: datetime) -> Change | Nothing:
+    """The change that a request asks for, on a snapshot. Raises the errors of `act`."""
+    texts = cycle.index.policy_texts
+    if request.kind in ("freeze", "thaw"):
+        if request.file is not None and request.file not in texts:
+            known = ", ".join(sorted(texts)) or "there is none"
+            raise UsageError(reason("usage/no-policy-file", file=request.file, known=known))
+    elif request.workload not in snapshot.workloads:
+        raise UsageError(reason("usage/unknown-workload", name=request.workload, known="it was there before"))
+    move = MOVES.get(request.kind)
+    if move is not None:
+        return move(cycle, snapshot, request, now)
+    folder = cycle.index.scope.policies.rstrip("/")
+    change = edit_policies(request, texts, snapshot.workloads, folder)
+    if isinstance(change, Change) and request.kind == "reject":
+        return replace(change, notes=tuple(_still_there(snapshot, change)))
+    return change
+
+
+def _still_there(snapshot: Snapshot, change: Change) -> Iterator[Reason]:
+    """Where a rejected version is the present one: a rejection moves nothing."""
+    for workload, member in zip(change.of, change.record.members, strict=True):
+        version = member.after.removeprefix("@")
+        for site in snapshot.claims.sites.get(workload.name, ()):
+            if site.digest == version or (site.tag and workload.rule.names((version,), site.tag)):
+                yield reason("action/rejects-current", workload=workload.name, version=version)
+                break
+
+
+def _look(cycle: Cycle, request: Request, *, again: bool) -> Snapshot:
+    """The config repo at its tip; on a clone that turns out to be damaged, once more on a new one."""
+    names = (request.workload,) if request.kind in LISTED else ()
+    try:
+        return cycle.look(names, again=again)
+    except CheckoutError as error:
+        if error.reason.code not in ("git/damaged", "git/no-commit"):
+            raise
+    cycle.index.forget()
+    cycle.facts.forget()
+    return cycle.look(names, again=again)
+
+
+# -- by pull request ------------------------------------------------------------------------------------
+
+
+def _demands_pull_request(cycle: Cycle, snapshot: Snapshot, change: Change, terms: Terms) -> str | None:
+    """Who demands a pull request: the config, a workload's policy, or a rule; None where nobody does."""
+    if terms.by_pull_request:
+        return "the config"
+    rails = (*cycle.decider.rails, *snapshot.policies.rails)
+    for workload in change.of:
+        if workload.delivery.deliver == "pull-request":
+            return f"the policy of {workload.name}"
+        files = {site.file for site in snapshot.claims.sites.get(workload.name, ())}
+        for rail in rails:
+            if rail.deliver == "pull-request" and concerns(rail, workload, files):
+                return f"the rule {rail.label}"
+    return None
+
+
+def _propose(
+    cycle: Cycle, snapshot: Snapshot, request: Request, draft: Draft, demanding: str, terms: Terms
+) -> str:
+    """Open a pull request, or find the one of the same change; its address.
+
+    Raises ActionError where there is no forge, or where the person insists on pushing.
+    """
+    if terms.push:
+        raise ActionError(reason("action/pull-request-only", repo=cycle.repo, who=demanding))
+    if cycle.proposals is None:
+        raise ActionError(reason("action/no-forge", repo=cycle.repo))
+    name = "-".join(filter(None, (request.kind, request.workload)))
+    return cycle.proposals.propose_change(name, snapshot.commit, draft, now=cycle.clock())

@@ -1,0 +1,253 @@
+"""Rollback: back to a version that a workload held before.
+
+History says which; it is the way out when something is wrong, so neither holds nor windows nor registries
+that do not answer stop it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from automator.core.action import Change, Move, Nothing, Request, move_versions, named_version
+from automator.core.facts import Unavailable, site_key
+from automator.core.history import HeldValue, SiteHistory, previous_version
+from automator.core.policy import Workload
+from automator.core.reference import DIGEST, TAG, Image, short_text, value_text
+from automator.core.site import Site
+from automator.core.standing import current_of
+from automator.cycle.index import Snapshot
+from automator.cycle.moving import image_served, require_movable, texts_of
+from automator.cycle.run import Cycle
+from automator.errors import ActionError
+from automator.reasons import Reason, reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Going:
+    """A workload that may go back, and where it was."""
+
+    workload: Workload
+    sites: tuple[Site, ...]
+    histories: tuple[SiteHistory, ...]
+    """Those of its sites that could be read; of the sites at its current version first."""
+    trouble: Reason | None
+    """Why one could not."""
+
+    @property
+    def shown(self) -> str:
+        site = self.sites[0]
+        return short_text(value_text(site.tag, site.digest)) or "no version"
+
+    def held(self) -> Iterator[HeldValue]:
+        for history in self.histories:
+            yield from history.held
+
+    def before(self) -> HeldValue | None:
+        """The version before the present one."""
+        found = (previous_version(history, self.workload.rule.rank) for history in self.histories)
+        values = [v for v in found if v is not None and (v.tag is not None or v.digest is not None)]
+        return next((v for v in values if v.tag is not None), values[0] if values else None)
+
+    def named(self, versions: tuple[str, ...]) -> HeldValue | None:
+        """The value that these texts name, by tag, version or digest; the newest of several."""
+        rule = self.workload.rule
+        for value in self.held():
+            if value.digest is not None and value.digest in versions:
+                return value
+            if rule.followed is None and value.tag is not None and rule.names(versions, value.tag):
+                return value
+        return None
+
+
+def roll_back(cycle: Cycle, snapshot: Snapshot, request: Request, now: datetime) -> Change | Nothing:
+    """The commit that takes a workload, and its group, back.
+
+    Raises ActionError, ManifestError where a site cannot be written exactly, CheckoutError.
+    """
+    names = _together(snapshot, request.workload)
+    for name in names:
+        require_movable(snapshot, name)
+    first = request.workload
+    going, target = _way_back(cycle, snapshot, names, request, now)
+    if target.tag is None and any(site.tag is not None for site in going[first].sites):
+        raise ActionError(reason("action/nothing-before", workload=first, current=going[first].shown))
+    notes: list[Reason] = []
+    moves = []
+    for name in names:
+        wanted = target if name == first else _with_it(cycle, going, name, first, target, now)
+        if wanted is not None:
+            moves.append(_back(cycle, going[name], wanted, request, notes, now))
+    moves = [move for move in moves if move.sites]
+    version = short_text(value_text(target.tag, target.digest)) or ""
+    if not moves:
+        return Nothing(reason("action/at-it", workload=first, version=version))
+    why = f"taken back from {going[first].shown}" + (f": {request.why}" if request.why else "")
+    change = move_versions(request, "rollback", moves, texts_of(cycle, moves), why)
+    return replace(change, notes=tuple(dict.fromkeys(notes)))
+
+
+def _together(snapshot: Snapshot, name: str) -> tuple[str, ...]:
+    """A workload and the members of its group, itself first."""
+    entry = snapshot.workloads[name]
+    group = entry.group.name if isinstance(entry, Workload) and entry.group is not None else None
+    members = snapshot.groups.get(group, ()) if group is not None else ()
+    return (name, *(member for member in members if member != name))
+
+
+def _way_back(
+    cycle: Cycle, snapshot: Snapshot, names: Sequence[str], request: Request, now: datetime
+) -> tuple[dict[str, _Going], HeldValue]:
+    """Where everyone was, and which version the first goes to; more history is fetched until it is found."""
+    first = names[0]
+    entry = snapshot.workloads[first]
+    version = request.version
+    if version is not None and isinstance(entry, Workload):
+        version = named_version(version, entry)
+    served: Image | Unavailable | None = None
+    while True:
+        going = _read(cycle, snapshot, names)
+        target = going[first].before() if version is None else going[first].named((version,))
+        if target is None and version is not None and served is None:
+            served = image_served(cycle, going[first].workload, version, now)
+        if target is None and isinstance(served, Image):
+            target = HeldValue(version, served.digest)
+        if target is not None or not cycle.facts.reach.can_grow():
+            break
+        cycle.facts.reach.grow()
+        cycle.facts.forget()
+    here = going[first]
+    if target is None and here.trouble is not None:
+        raise ActionError(here.trouble, retry=True)
+    if target is None and version is None:
+        raise ActionError(reason("action/nothing-before", workload=first, current=here.shown))
+    if target is None and version is not None:
+        if not request.force or not TAG.fullmatch(version):
+            problem = served.reason.sentence if isinstance(served, Unavailable) else "it is no tag"
+            raise ActionError(reason("action/never-there", workload=first, version=version, problem=problem))
+        target = HeldValue(version, None)
+    assert target is not None
+    _refuse_newer(here, target)
+    return going, target
+
+
+def _read(cycle: Cycle, snapshot: Snapshot, names: Sequence[str]) -> dict[str, _Going]:
+    every = [site for name in names for site in snapshot.claims.sites[name]]
+    cycle.facts.read_histories(every)
+    found = {}
+    for name in names:
+        workload, sites = snapshot.workloads[name], snapshot.claims.sites[name]
+        assert isinstance(workload, Workload)
+        facts = cycle.facts.known(workload, sites)
+        current = current_of(workload, sites, facts).tag
+        ordered = tuple(sorted(sites, key=lambda site: site.tag != current))
+        known = [facts.histories.get(site_key(site)) for site in ordered]
+        histories = tuple(history for history in known if isinstance(history, SiteHistory))
+        troubles = (history.reason for history in known if isinstance(history, Unavailable))
+        found[name] = _Going(workload, ordered, histories, next(troubles, None))
+    return found
+
+
+def _refuse_newer(going: _Going, target: HeldValue) -> None:
+    """Raises ActionError for a version above the present one."""
+    rank = going.workload.rule.rank
+    here, there = (None if tag is None else rank(tag) for tag in (going.sites[0].tag, target.tag))
+    if here is not None and there is not None and there > here:
+        raise ActionError(
+            reason("action/newer", workload=going.workload.name, version=target.tag, current=going.shown)
+        )
+
+
+def _with_it(
+    cycle: Cycle, going: Mapping[str, _Going], name: str, first: str, target: HeldValue, now: datetime
+) -> HeldValue | None:
+    """What another member of the group goes back to; None where it stays.
+
+    To the same version, where the group is always at one; else a member goes back to where it was before,
+    if the commit that brought the present version moved it too.
+    """
+    here, lead = going[name], going[first]
+    group = lead.workload.group
+    if group is not None and group.match == "version" and target.tag is not None:
+        versions = _spellings(lead.workload, target.tag)
+        if here.sites[0].tag is not None and here.workload.rule.names(versions, here.sites[0].tag):
+            return None
+        found = here.named(versions)
+        if found is not None:
+            return found
+        served = image_served(cycle, here.workload, target.tag, now)
+        if isinstance(served, Image):
+            return HeldValue(target.tag, served.digest)
+        problem = reason(
+            "action/never-there", workload=name, version=target.tag, problem=served.reason.sentence
+        )
+        raise ActionError(reason("action/member", workload=first, member=name, problem=problem.sentence))
+    commits = {history.held[0].commit for history in lead.histories if history.held}
+    mine = {history.held[0].commit for history in here.histories if history.held}
+    return here.before() if (commits & mine) - {None} else None
+
+
+def _spellings(workload: Workload, tag: str) -> tuple[str, ...]:
+    """The texts by which other workloads may know the version of a tag: the tag, and its key."""
+    matcher = workload.rule.matcher
+    key = None if matcher is None else matcher.key(tag)
+    return (tag,) if key is None else (tag, key)
+
+
+def _back(
+    cycle: Cycle, going: _Going, target: HeldValue, request: Request, notes: list[Reason], now: datetime
+) -> Move:
+    """One workload's way back, with the digest that belongs to the version."""
+    workload, tag = going.workload, target.tag
+    image = None if target.digest is None else Image(target.digest)
+    asked = named_version(request.version or "", workload)
+    if tag is not None and workload.rule.followed is None and not DIGEST.fullmatch(asked):
+        image = _image_of(cycle, going, tag, request, notes, now)
+    rank = workload.rule.rank
+    wanted = None if tag is None else rank(tag)
+
+    def is_above(site: Site) -> bool:
+        here = None if site.tag is None else rank(site.tag)
+        return here is None or wanted is None or here >= wanted
+
+    digest = None if image is None else image.digest
+    sites = tuple(
+        site
+        for site in going.sites
+        if is_above(site)
+        and (site.tag != tag or (digest != site.digest and (site.digest or workload.pin == "digest")))
+    )
+    return Move(workload, tag, image, sites)
+
+
+def _image_of(
+    cycle: Cycle, going: _Going, tag: str, request: Request, notes: list[Reason], now: datetime
+) -> Image | None:
+    """What a tag stands for: what it stood for when the workload held it, where a digest is pinned; what
+    the registry serves for it else. None where nobody tells, and no site needs it."""
+    workload = going.workload
+    held = next((d for value in going.held() if value.tag == tag and (d := _digest(value))), None)
+    served = image_served(cycle, workload, tag, now)
+    is_pinned = workload.pin == "digest" or any(site.digest is not None for site in going.sites)
+    if isinstance(served, Unavailable) and served.gone and not request.force:
+        raise ActionError(reason("action/not-served", image=workload.repository, version=tag))
+    if isinstance(served, Image) and (held is None or held == served.digest):
+        return served
+    if is_pinned and held is not None:
+        return Image(held)
+    if isinstance(served, Image):
+        image, found = workload.repository, served.digest
+        notes.append(reason("action/moved-tag", image=image, version=tag, held=held, found=found))
+        return served
+    if is_pinned:
+        problem = served.reason.sentence
+        raise ActionError(reason("action/no-digest", workload=workload.name, version=tag, problem=problem))
+    return None if held is None else Image(held)
+
+
+def _digest(value: HeldValue) -> str | None:
+    """The digest of a value: what stood there, or what our release saw."""
+    if value.digest is not None or value.member is None:
+        return value.digest
+    return value.member.after.partition("@")[2] or None

@@ -1,0 +1,103 @@
+"""Stations: what this machine remembers of releases, and what their policies had them wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from automator.core.delivery.change import Change
+from automator.core.delivery.fate import NOT_SEEN, Fate, Seen
+from automator.core.delivery.moves import agree
+from automator.core.delivery.stations import Waits
+from automator.core.policy import Workload
+from automator.core.promotion import After
+from automator.core.reference import Repository
+from automator.core.verification import State, Verification, from_text
+from automator.cycle.index import Snapshot
+
+
+class Memory(Protocol):
+    """Where first-seen times are kept, and what checks said (`edges.store`)."""
+
+    def first_seen(self, repository: Repository, tag: str) -> datetime | None: ...
+    def series(self, repo: str, workload: str | None = None) -> Iterable[tuple[str, str, str]]: ...
+
+
+class Remembered:
+    """What this machine knows of the releases of one config repo beside what Git says."""
+
+    def __init__(self, repo: str, snapshot: Snapshot, memory: Memory) -> None:
+        self._snapshot = snapshot
+        self._memory = memory
+        self._series: dict[str, list[Verification]] = {}
+        """The ended series of checks of each workload, newest first."""
+        for name, _, text in memory.series(repo):
+            series = from_text(text)
+            if series is not None and series.ended is not None:
+                self._series.setdefault(name, []).append(series)
+
+    def of(self, change: Change) -> Seen:
+        """What is known of a change."""
+        tag = change.member.after.partition("@")[0]
+        if not tag or not change.moves:
+            return NOT_SEEN
+        entry = self._snapshot.workloads.get(change.workload)
+        first_seen = self._memory.first_seen(entry.listed, tag) if isinstance(entry, Workload) else None
+        for series in self._series.get(change.workload, ()):
+            ended = series.ended
+            if ended is not None and ended >= change.landed and agree(series.version, change.member.after):
+                return Seen(first_seen=first_seen, verified=ended, passed=series.state is State.PASSED)
+        return Seen(first_seen=first_seen)
+
+
+@dataclass(frozen=True)
+class Policies:
+    """What policies, as they stand today, have versions wait for."""
+
+    snapshots: Mapping[str, Snapshot]
+    """By config repo."""
+    arrived: Mapping[tuple[str, str, str], datetime]
+    """Config repo, workload and tag -> when the workload came to that tag first."""
+
+    @classmethod
+    def of(cls, snapshots: Mapping[str, Snapshot], oldest_first: Iterable[Change]) -> Policies:
+        """With the times at which workloads came to versions."""
+        arrived: dict[tuple[str, str, str], datetime] = {}
+        for change in oldest_first:
+            if change.moves and change.proven:
+                arrived.setdefault((*change.key, change.member.after.partition("@")[0]), change.landed)
+        return cls(snapshots, arrived)
+
+    def waits(self, fate: Fate) -> Waits | None:
+        """What one release waited for, if its policy was what it is now; None where that is not known."""
+        repo, name = fate.change.key
+        snapshot = self.snapshots.get(repo)
+        entry = None if snapshot is None else snapshot.workloads.get(name)
+        if snapshot is None or not isinstance(entry, Workload):
+            return None
+        guards = entry.guards
+        upstream = None if guards.after is None else self._upstream(fate.change, guards.after, snapshot)
+        if upstream is None and guards.after is not None:
+            return None
+        return Waits(guards.min_age, upstream, guards.windows)
+
+    def _upstream(self, change: Change, after: After, snapshot: Snapshot) -> datetime | None:
+        """When the upstream workloads had held the version for the soak time; None where not all of those
+        that matter are known to have had it."""
+        tag = change.member.after.partition("@")[0]
+        came = [
+            self.arrived.get((repo or change.repo, name, tag)) for repo, name in upstreams(after, snapshot)
+        ]
+        known = [at for at in came if at is not None and at <= change.landed]
+        if not known or (after.need == "all" and len(known) < len(came)):
+            return None
+        return (max(known) if after.need == "all" else min(known)) + after.soak
+
+
+def upstreams(after: After, snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
+    """Config repo (empty for the same one) and workload of every upstream."""
+    if after.group is not None:
+        return tuple(("", name) for name in snapshot.groups.get(after.group, ()))
+    return tuple((repo, name) for repo, _, name in (text.rpartition("/") for text in after.upstreams))

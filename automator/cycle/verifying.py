@@ -1,0 +1,285 @@
+"""Verifying: has the checks asked about each version that a workload holds, while cycles go on.
+
+A series of checks begins when a workload with `verify` is first seen at another version, whoever set it.
+Tries run on threads of their own, within their time limits, and nobody waits for them. What they said is kept
+in the store; who lost it asks again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from automator.core.forge import CommitStatus
+from automator.core.policy import Workload
+from automator.core.reference import Image, Repository, value_text
+from automator.core.site import Site
+from automator.core.verification import (
+    Answer,
+    Plan,
+    Said,
+    State,
+    Verification,
+    asked,
+    begin,
+    decided_by,
+    due,
+    expired,
+    from_text,
+    heard,
+    looks_at,
+    renewed,
+    to_text,
+)
+from automator.cycle.index import Snapshot
+from automator.edges.checks import Check
+from automator.errors import ForgeError
+
+AT_ONCE = 4
+"""Tries of one config repo that run at the same time."""
+
+
+class Memory(Protocol):
+    """Where results are kept, and what is known of images (`edges.store`)."""
+
+    def series(self, repo: str, workload: str | None = None) -> Iterable[tuple[str, str, str]]: ...
+    def save_series(self, repo: str, workload: str, version: str, text: str, begun: datetime) -> None: ...
+    def image(self, repository: Repository, tag: str) -> Image | None: ...
+
+
+class Statuses(Protocol):
+    """What tells of the statuses of commits (`edges.forge`)."""
+
+    def commit_statuses(self, project: str, commit: str) -> Iterable[CommitStatus]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StatusCheck:
+    """A status that the forge has of the config repo's commit.
+
+    A synchronizer tells of the newest commit alone, so that of the branch's tip counts where the release's
+    own has none.
+    """
+
+    statuses: Statuses
+    project: str
+    context: str
+
+    def ask(self, about: Mapping[str, str], stopping: threading.Event) -> Said:
+        """Ask the forge; a status that is pending, or not there yet, is no answer."""
+        try:
+            for commit in dict.fromkeys((about["commit"], about["tip"])):
+                for status in self.statuses.commit_statuses(self.project, commit):
+                    if status.context == self.context:
+                        return _said(status)
+        except ForgeError as error:
+            return Said(Answer.SILENT, error.reason.sentence)
+        return Said(Answer.SILENT, f"no commit has the status {self.context} yet")
+
+
+def _said(status: CommitStatus) -> Said:
+    answers = {"success": Answer.YES, "pending": Answer.SILENT}
+    words = f"{status.state}: {status.description}" if status.description else f"it is {status.state}"
+    return Said(answers.get(status.state, Answer.NO), words)
+
+
+class ReleaseCheck(NamedTuple):
+    """A check of the config, and how often it is asked."""
+
+    plan: Plan
+    check: Check
+    seconds: float
+    """Longest time of one try."""
+
+
+class Known(NamedTuple):
+    """What checks said of a workload's versions."""
+
+    present: Verification | None
+    decided_by: datetime | None
+    verified: Mapping[str, bool]
+    """Told only where the present version failed."""
+
+
+class _Subject(NamedTuple):
+    """A workload at one version."""
+
+    workload: Workload
+    site: Site
+
+
+@dataclass
+class Verifying:
+    """The checks of one config repo's releases."""
+
+    repo: str
+    checks: Mapping[str, ReleaseCheck]
+    memory: Memory
+    clock: Callable[[], datetime]
+    wake: Callable[[], None] = lambda: None
+    """Asks for a cycle, since checks came to an end; called on any thread, and does not wait."""
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _pool: ThreadPoolExecutor | None = None
+    _snapshot: Snapshot | None = None
+    _series: dict[str, Verification] = field(default_factory=dict)
+    """By workload: of the version that it is at."""
+    _subjects: dict[str, _Subject] = field(default_factory=dict)
+    _news: set[str] = field(default_factory=set)
+    """Workloads whose checks came to an end since a cycle last heard of it."""
+    _tries: dict[tuple[str, str], Future[None]] = field(default_factory=dict)
+    """By workload and check: what is being asked."""
+
+    # -- for a cycle -------------------------------------------------------------------------------
+
+    def notice(self, snapshot: Snapshot, now: datetime) -> frozenset[str]:
+        """Take in what workloads hold: names of those whose checks came to an end since the last time."""
+        with self._lock:
+            self.see(snapshot, now)
+            news, self._news = frozenset(self._news), set()
+            return news
+
+    def see(self, snapshot: Snapshot, now: datetime) -> bool:
+        """Take in what workloads hold; whether checks came to an end of which no cycle has heard."""
+        with self._lock:
+            if snapshot is not self._snapshot:
+                self._move(snapshot, now)
+                self._snapshot = snapshot
+            for name, series in list(self._series.items()):
+                self._put(name, expired(series, self._plans(name), now))
+            return bool(self._news)
+
+    def known(self, workload: Workload) -> Known:
+        """What checks said of the version that a workload is at, and of others if that one failed."""
+        with self._lock:
+            present = self._series.get(workload.name)
+        if present is None:
+            return Known(None, None, {})
+        verified: dict[str, bool] = {}
+        if present.state is State.FAILED:
+            for series in self._kept(workload.name):
+                verified.setdefault(series.version, series.state is State.PASSED)
+        return Known(present, decided_by(present, self._plans(workload.name)), verified)
+
+    def start(self, now: datetime) -> datetime | None:
+        """Have the checks asked that are due; nobody waits. When to look again, if at all."""
+        with self._lock:
+            for name, series in list(self._series.items()):
+                for check in due(series, now):
+                    self._try(name, check, now)
+            times = (looks_at(series, self._plans(name)) for name, series in self._series.items())
+            return min((at for at in times if at is not None), default=None)
+
+    def finish(self) -> None:
+        """Wait for what is being asked, as a command does before its process ends."""
+        with self._lock:
+            running = list(self._tries.values())
+        wait(running, max((known.seconds for known in self.checks.values()), default=0.0) + 1)
+
+    def close(self) -> None:
+        """Ask nothing more; what is being asked is dropped."""
+        with self._lock:
+            self._stopping.set()
+            if self._pool is not None:
+                self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # -- series, under the lock --------------------------------------------------------------------
+
+    def _move(self, snapshot: Snapshot, now: datetime) -> None:
+        is_first = self._snapshot is None
+        self._subjects = dict(self._present(snapshot))
+        for name in self._series.keys() - self._subjects.keys():
+            del self._series[name]
+        for name, (workload, site) in self._subjects.items():
+            plans = [self.checks[check].plan for check in workload.verify]
+            version = value_text(site.tag, site.digest)
+            series = self._series.get(name)
+            if series is None and is_first:
+                series = next(iter(self._kept(name)), None)  # a restart goes on where the process ended
+            if series is None or series.version != version:
+                self._put(name, begin(version, snapshot.commit, plans, now))
+            else:
+                self._put(name, renewed(series, plans, now))
+
+    def _present(self, snapshot: Snapshot) -> Iterable[tuple[str, _Subject]]:
+        """The workloads to be verified, all of whose sites are at one version."""
+        for workload in snapshot.workloads.values():
+            if not isinstance(workload, Workload) or not workload.verify:
+                continue
+            sites = snapshot.claims.sites.get(workload.name, ())
+            if len({(site.tag, site.digest) for site in sites}) == 1 and self.checks.keys() >= set(
+                workload.verify
+            ):
+                yield workload.name, _Subject(workload, sites[0])
+
+    def _put(self, name: str, series: Verification) -> None:
+        """Keep a series, if it is not what was known."""
+        was = self._series.get(name)
+        self._series[name] = series
+        if series is was:
+            return
+        self.memory.save_series(self.repo, name, series.version, to_text(series), series.begun)
+        if series.state is not State.RUNNING and (was is None or was.state is State.RUNNING):
+            self._news.add(name)
+
+    def _kept(self, name: str) -> Iterable[Verification]:
+        """Series of a workload, the newest first."""
+        texts = (text for _, _, text in self.memory.series(self.repo, name))
+        return [series for text in texts if (series := from_text(text)) is not None]
+
+    def _plans(self, name: str) -> list[Plan]:
+        subject = self._subjects.get(name)
+        wanted = () if subject is None else subject.workload.verify
+        return [self.checks[check].plan for check in wanted if check in self.checks]
+
+    # -- tries -------------------------------------------------------------------------------------
+
+    def _try(self, name: str, check: str, now: datetime) -> None:
+        if self._stopping.is_set() or (name, check) in self._tries:
+            return
+        series = asked(self._series[name], self.checks[check].plan, now)
+        self._put(name, series)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(AT_ONCE, f"verify-{self.repo}")
+        about = self._about(name, series)
+        answer = self._pool.submit(self._asked, name, check, series, about)
+        self._tries[(name, check)] = answer
+        answer.add_done_callback(partial(self._done, name, check))
+
+    def _about(self, name: str, series: Verification) -> dict[str, str]:
+        workload, site = self._subjects[name]
+        known = None if site.tag is None else self.memory.image(workload.repository, site.tag)
+        return {
+            "workload": name,
+            "image": str(workload.repository),
+            "version": site.tag or "",
+            "digest": site.digest or ("" if known is None else known.digest),
+            "commit": series.commit,
+            "environment": workload.environment or "",
+            "repo": self.repo,
+            "tip": "" if self._snapshot is None else self._snapshot.commit,
+        }
+
+    def _asked(self, name: str, check: str, series: Verification, about: Mapping[str, str]) -> None:
+        """One try, on a thread of its own."""
+        known = self.checks[check]
+        said = known.check.ask(about, self._stopping)
+        with self._lock:
+            present = self._series.get(name)
+            if self._stopping.is_set() or present is None:
+                return
+            if (present.version, present.begun) != (series.version, series.begun):
+                return  # the workload is elsewhere by now
+            self._put(name, heard(present, known.plan, said, self.clock()))
+            ended = name in self._news
+        if ended:
+            self.wake()
+
+    def _done(self, name: str, check: str, _answer: Future[None]) -> None:
+        with self._lock:
+            self._tries.pop((name, check), None)

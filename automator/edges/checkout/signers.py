@@ -1,0 +1,188 @@
+"""Whose commits count: a commit proven by `git verify-commit` against keys of the operator, and no others.
+
+The files are read at each look, and what git is given are copies of what was read. A GPG keyring of our
+own is made of them; nobody's keyring and no agent is asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from automator.edges.checkout.git import Git
+from automator.edges.checkout.reading import Failed
+from automator.edges.checkout.signing import call
+from automator.edges.checkout.words import said
+from automator.errors import CheckoutError
+from automator.reasons import Reason, reason
+
+LASTS = 3600.0
+"""Seconds for which a verdict on a commit stands while the files stay as they are: GPG keys expire."""
+REMEMBERED = 16
+"""Verdicts that are kept: tips, and commits of ours."""
+FILE_LIMIT = 4 << 20
+"""Bytes of a file of keys, at most."""
+
+_STEP = "checking a signature"
+_GPG_CONF = "batch\nno-tty\nno-autostart\ndisable-dirmngr\nno-auto-key-retrieve\nno-auto-check-trustdb\n\
+trust-model always\n"
+_GPG_SAYS = (
+    ("REVKEYSIG", "its key was revoked"),
+    ("EXPKEYSIG", "its key has expired"),
+    ("EXPSIG", "it has expired"),
+    ("BADSIG", "it does not fit the commit"),
+    ("NO_PUBKEY", "its key is not allowed"),
+)
+"""doc/DETAILS of GnuPG, "Format of the --status-fd output"."""
+_VALID_BEFORE = re.compile(r'valid-before="?(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(Z)?', re.ASCII | re.I)
+_AUTHOR = re.compile(rb"^author ([^\n]*?) \d+ [-+]\d+$", re.MULTILINE)
+_SIGNATURE = re.compile(rb"^gpgsig(?:-sha256)? ", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """Files of the keys that may sign; at least one."""
+
+    ssh_file: Path | None = None
+    """As ssh-keygen reads it ("ALLOWED SIGNERS")."""
+    gpg_file: Path | None = None
+    """Public keys, as `gpg --export` writes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """How git is told whose signatures are good."""
+
+    settings: tuple[tuple[str, str], ...]
+    environment: dict[str, str]
+
+
+NOBODY = Trusted((("gpg.ssh.allowedSignersFile", os.devnull),), {})
+
+
+class Proof:
+    """Says of commits of one clone whether an allowed key signed them."""
+
+    def __init__(self, signers: Signers, clone: Path, *, deadline: float) -> None:
+        self._signers = signers
+        self._folder = clone.with_name(f".{clone.name}.signers")  # no clone begins with a dot
+        self._deadline = deadline
+        self._digest = b""
+        """Of the keys that the folder was made of."""
+        self._verdicts: dict[str, tuple[float, Reason | None]] = {}
+
+    def require(self, git: Git, commit: str, *, branch: str) -> None:
+        """Raise CheckoutError (`git/unsigned-tip`) for a commit that no allowed key signed.
+
+        Raises CheckoutError (`git/signers`) too, where the keys cannot be used, and Failed where the commit
+        cannot be read.
+        """
+        trusted = self.trusted()
+        now = time.monotonic()
+        found = self._verdicts.get(commit)
+        if found is None or now > found[0] + LASTS:
+            self._verdicts.pop(commit, None)
+            found = self._verdicts[commit] = now, _verdict(git, commit, branch, trusted)
+            while len(self._verdicts) > REMEMBERED:
+                del self._verdicts[next(iter(self._verdicts))]
+        if found[1] is not None:
+            raise CheckoutError(found[1], retry=False)
+
+    def trusted(self) -> Trusted:
+        """Read the keys again, and say how git is given them. Raises CheckoutError (`git/signers`)."""
+        ssh, gpg = (_read(file) for file in (self._signers.ssh_file, self._signers.gpg_file))
+        ssh = _in_force(ssh, datetime.now(UTC))
+        digest = hashlib.sha256(b"%d %s%s" % (len(ssh), ssh, gpg)).digest()
+        if digest != self._digest or not self._folder.is_dir():
+            self._digest = b""
+            self._verdicts.clear()
+            self._make(ssh, gpg)
+            self._digest = digest
+        settings = (
+            ("gpg.ssh.allowedSignersFile", str(self._folder / "allowed_signers")),
+            ("gpg.x509.program", "false"),
+        )
+        return Trusted(settings, {"GNUPGHOME": str(self._folder), "TMPDIR": str(self._folder)})
+
+    def _make(self, ssh: bytes, gpg: bytes) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(mode=0o700)
+        (self._folder / "allowed_signers").write_bytes(ssh)
+        (self._folder / "gpg.conf").write_text(_GPG_CONF, "ascii")
+        if self._signers.gpg_file is None:
+            return
+        arguments = ("gpg", f"--homedir={self._folder}", "--quiet", "--import")
+        try:
+            status, _, words = call(arguments, gpg, step="reading GPG keys", deadline=self._deadline)
+        except OSError as error:
+            raise _unusable(self._signers.gpg_file, f"gpg cannot be started: {error.strerror}") from None
+        if status:
+            raise _unusable(self._signers.gpg_file, f"gpg says: {said(words)}")
+
+
+def _verdict(git: Git, commit: str, branch: str, trusted: Trusted) -> Reason | None:
+    """Why a commit does not count; None where an allowed key signed it."""
+    answer = git.run(
+        _STEP, "verify-commit", "--raw", commit, extra=trusted.environment, settings=trusted.settings
+    )
+    if answer.status == 0:
+        return None
+    told = git.run(_STEP, "cat-file", "commit", commit)
+    if told.status:
+        raise Failed(_STEP, told.words)
+    head = told.out.partition(b"\n\n")[0]
+    author = _AUTHOR.search(head)
+    problem = "it has no signature"
+    if _SIGNATURE.search(head):
+        problem = f"its signature is not a good one of an allowed key ({_told(answer.words)})"
+    name = author[1].decode("utf-8", "replace") if author else "nobody"
+    return reason("git/unsigned-tip", branch=branch, commit=commit[:12], author=name, problem=problem)
+
+
+def _told(words: str) -> str:
+    """What is wrong with a signature, for people; git's exit status has judged it."""
+    found = (told for code, told in _GPG_SAYS if f"[GNUPG:] {code} " in words)
+    return next(found, None) or said(words)
+
+
+def _read(file: Path | None) -> bytes:
+    if file is None:
+        return b""
+    try:
+        with file.open("rb") as opened:
+            found = opened.read(FILE_LIMIT + 1)
+    except OSError as error:
+        raise _unusable(file, error.strerror or "it cannot be read") from None
+    if not found.strip() or len(found) > FILE_LIMIT:
+        raise _unusable(file, "it is empty" if not found.strip() else f"it has over {FILE_LIMIT} bytes")
+    return found
+
+
+def _in_force(allowed: bytes, now: datetime) -> bytes:
+    """The allowed signers whose time is not over. Git asks whether it was when the commit says that it was
+    made, which whoever has got an old key may say as he likes."""
+    lines = allowed.decode("utf-8", "surrogateescape").splitlines(keepends=True)
+    return "".join(line for line in lines if not _is_over(line, now)).encode("utf-8", "surrogateescape")
+
+
+def _is_over(line: str, now: datetime) -> bool:
+    found = _VALID_BEFORE.search(line)
+    if found is None:
+        return False
+    *parts, utc = found.groups()
+    year, month, day, hour, minute, second = (int(part or 0) for part in parts)
+    try:
+        until = datetime(year, month, day, hour, minute, second, tzinfo=UTC if utc else None)
+        return until.astimezone(UTC) <= now  # without Z it is this machine's time
+    except (ValueError, OverflowError):
+        return False  # ssh-keygen takes no such line either
+
+
+def _unusable(file: Path, problem: str) -> CheckoutError:
+    return CheckoutError(reason("git/signers", file=file, problem=problem), retry=False)

@@ -1,0 +1,168 @@
+"""Client: what the clients of all kinds of forges share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
+
+from automator.core.forge import CommitStatus, PullRequest
+from automator.edges.forge import failures, reading
+from automator.edges.forge.caller import PAGES, Caller, Query, Told
+from automator.edges.forge.settings import ForgeSettings
+from automator.errors import ForgeError
+from automator.reasons import Reason, reason
+
+T = TypeVar("T")
+Listed = Literal["open", "closed", "all"]
+On = Literal["pull", "issue"]
+LONGEST_TITLE = 250  # characters; GitHub, GitLab, Gitea and Bitbucket all take 255
+
+
+class Client:
+    """One forge, over its caller. Subclasses have the methods of `Forge`."""
+
+    def __init__(self, settings: ForgeSettings, caller: Caller) -> None:
+        self.host = settings.host
+        self.kind: str = settings.kind
+        self._page = settings.page
+        self._caller = caller
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.host!r})"
+
+    def close(self) -> None:
+        """End the connections that are kept open."""
+        self._caller.close()
+
+    def page(self, project: str) -> str:
+        return f"{self._page}/{quote(project)}"
+
+    def commit_page(self, project: str, commit: str) -> str:
+        return f"{self.page(project)}/commit/{quote(commit)}"
+
+    def compare_page(self, project: str, base: str, head: str) -> str:
+        return f"{self.page(project)}/compare/{quote(base)}...{quote(head)}"
+
+    def login(self) -> tuple[str, str]:
+        return self._caller.login.for_git()
+
+    # -- for subclasses -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reads(self, what: str) -> Iterator[None]:
+        """Turns a wrong shape of an answer into the error for it."""
+        try:
+            yield
+        except reading.WrongShape as problem:
+            raise self._caller.wrong(what, problem) from None
+
+    def _conflict(self, what: str, words: str) -> ForgeError:
+        return ForgeError(reason("forge/conflict", host=self.host, what=what, answer=words))
+
+    def _cannot(self, what: str, problem: str) -> ForgeError:
+        return failures.unsupported(self.host, what, problem)
+
+    def _items(
+        self,
+        path: str,
+        query: Query,
+        read: Callable[[Any], T],
+        *,
+        what: str,
+        inside: str | None = None,
+        pages: int = PAGES,
+    ) -> Iterator[T]:
+        """What a listing lists, over its pages, by `read`; `inside`: the key under which a page has it."""
+        with self._reads(what):
+            for told in self._caller.pages(path, query, what=what, limit=pages):
+                yield from map(read, reading.listing(_inside(told, inside)))
+
+    def _matching(
+        self,
+        found: Iterable[PullRequest],
+        *,
+        head: str | None,
+        base: str | None,
+        state: Listed,
+        limit: int,
+    ) -> tuple[PullRequest, ...]:
+        """The pull requests that were meant: not every forge filters by everything."""
+        kept: list[PullRequest] = []
+        for pull in found:
+            fits = state == "all" or (state == "open") == (pull.state == "open")
+            fits = fits and (base is None or pull.base == base)
+            if fits and (head is None or _is_meant(pull.head, head)):
+                kept.append(pull)
+                if len(kept) >= limit:
+                    break
+        return tuple(sorted(kept, key=lambda pull: -pull.number))
+
+    def _one_by_one(
+        self, names: Iterable[str], ask: Callable[[str], object], code: Literal["label", "reviewer"]
+    ) -> list[Reason]:
+        """Ask for each. What the forge refuses costs only itself; once it does not answer, nothing more is
+        asked: the pull request is open, and that is what counts."""
+        warnings: list[Reason] = []
+        silence: ForgeError | None = None
+        for name in names:
+            try:
+                if silence is None:
+                    ask(name)
+                    continue
+                problem = silence
+            except ForgeError as error:
+                problem = error
+                silence = None if is_refusal(error) else error
+            warnings.append(warning(code, name, problem.reason.sentence))
+        return warnings
+
+
+def _is_meant(branch: str, head: str) -> bool:
+    return branch.startswith(head) if head.endswith("/") else branch == head
+
+
+def head_name(branch: str, owner: str | None, *, is_ours: bool) -> str:
+    """The head of a pull request. That of a fork is told with its owner, `mallory:automator/web`: it must
+    never be taken for ours, and no branch has a colon in its name."""
+    return branch if is_ours else f"{owner or 'unknown'}:{branch}"
+
+
+def is_refusal(error: ForgeError) -> bool:
+    """Whether the forge said no to this one thing, rather than to us or to nobody."""
+    return error.reason.code in ("forge/refused", "forge/conflict", "forge/not-found", "forge/denied")
+
+
+def warning(code: Literal["label", "reviewer"], name: str, problem: str) -> Reason:
+    """Why a label or reviewer is missing from a pull request that is open."""
+    if code == "label":
+        return reason("forge/label", label=name, problem=problem)
+    return reason("forge/reviewer", reviewer=name, problem=problem)
+
+
+def newest_of_each(statuses: Iterable[CommitStatus]) -> tuple[CommitStatus, ...]:
+    """The first of each context, of a list that begins with the newest."""
+    newest: dict[str, CommitStatus] = {}
+    for status in statuses:
+        newest.setdefault(status.context, status)
+    return tuple(newest.values())
+
+
+def cut(text: str, limit: int) -> str:
+    """`text` in at most `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def present(**fields: Any) -> dict[str, Any]:
+    """The fields that are given."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def segment(text: str) -> str:
+    """`text` as one segment of a path."""
+    return quote(text, safe="")
+
+
+def _inside(told: Told, key: str | None) -> Any:
+    return told.value if key is None else reading.at(told.value, key)

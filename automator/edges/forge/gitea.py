@@ -1,0 +1,310 @@
+"""Gitea and Forgejo, by their API (`/api/v1`), which is the same but for some filters.
+
+Source: the description that each instance serves at `/api/swagger`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from automator.core.forge import (
+    Comment,
+    CommitStatus,
+    Deployment,
+    PullDraft,
+    PullRequest,
+    SourceCommit,
+    StatusState,
+)
+from automator.edges.forge import reading
+from automator.edges.forge.client import (
+    LONGEST_TITLE,
+    Client,
+    Listed,
+    On,
+    cut,
+    head_name,
+    newest_of_each,
+    present,
+    segment,
+    warning,
+)
+from automator.errors import ForgeError
+from automator.reasons import Reason, one_line
+
+HEADERS = {"Accept": "application/json"}
+LIMIT = 50
+"""Entries of a page; what an instance gives at the most unless it was told otherwise."""
+DRAFT = "WIP: "
+_DRAFTS = ("wip:", "[wip]")
+"""What a title begins with that makes it a draft (the default of both)."""
+COLOR = "#ededed"
+STATES: dict[str, StatusState] = {
+    "pending": "pending", "success": "success", "failure": "failure", "error": "error", "warning": "failure"
+}  # fmt: skip
+
+
+class Gitea(Client):
+    """A client of Gitea and Forgejo."""
+
+    # -- pull requests ------------------------------------------------------------------------------------
+
+    def pull_requests(
+        self,
+        project: str,
+        *,
+        head: str | None = None,
+        base: str | None = None,
+        state: Listed = "open",
+        limit: int = 100,
+    ) -> tuple[PullRequest, ...]:
+        """Newest first. What the instance does not filter is filtered here."""
+        what = f"list the pull requests of {project}"
+        # What an instance does not know, it takes for no filter: all are looked at again.
+        if self.kind == "forgejo":
+            exact = head is not None and not head.endswith("/")
+            query = present(state=state, base=base, head=head if exact else None, limit=LIMIT)
+        else:
+            query = present(state=state, base_branch=base, limit=LIMIT)
+        found = self._items(f"/repos/{project}/pulls", query, partial(self._pull, project), what=what)
+        return self._matching(found, head=head, base=base, state=state, limit=limit)
+
+    def pull_request(self, project: str, number: int) -> PullRequest:
+        what = f"read pull request {number} of {project}"
+        told = self._caller.get(f"/repos/{project}/pulls/{number}", what=what)
+        with self._reads(what):
+            return self._pull(project, told.value)
+
+    def open_pull_request(self, project: str, draft: PullDraft) -> PullRequest:
+        """Open it, then label it by numbers and ask its reviewers one by one."""
+        what = f"open a pull request in {project}"
+        title = cut(draft.title, LONGEST_TITLE - len(DRAFT))
+        body = {"title": f"{DRAFT}{title}" if draft.draft else title, "head": draft.head, "base": draft.base,
+                "body": draft.body}  # fmt: skip
+        told = self._caller.send("POST", f"/repos/{project}/pulls", body, what=what)
+        with self._reads(what):
+            pull = self._pull(project, told.value)
+        labels, warnings = self._label(project, pull.number, draft.labels)
+        warnings += self._ask_reviewers(project, pull.number, draft.reviewers)
+        return replace(pull, labels=labels, warnings=tuple(warnings))
+
+    def _label(
+        self, project: str, number: int, labels: Sequence[str]
+    ) -> tuple[tuple[str, ...], list[Reason]]:
+        """Label it by the labels' numbers, and make those that do not exist. Those that it then has."""
+        if not labels:
+            return (), []
+        what = f"label pull request {number} of {project}"
+        try:
+            known = dict(self._items(f"/repos/{project}/labels", {"limit": LIMIT}, _label, what=what))
+            warnings = self._one_by_one(
+                [label for label in labels if label not in known],
+                lambda label: known.update([self._make_label(project, label)]),
+                "label",
+            )
+            wanted = [label for label in labels if label in known]
+            if wanted:
+                body = {"labels": [known[label] for label in wanted]}
+                self._caller.send("POST", f"/repos/{project}/issues/{number}/labels", body, what=what)
+        except ForgeError as error:
+            return (), [warning("label", label, error.reason.sentence) for label in labels]
+        return tuple(wanted), warnings
+
+    def _make_label(self, project: str, label: str) -> tuple[str, int]:
+        what = f"make the label {label} in {project}"
+        body = {"name": label, "color": COLOR}
+        told = self._caller.send("POST", f"/repos/{project}/labels", body, what=what)
+        with self._reads(what):
+            return _label(told.value)
+
+    def _ask_reviewers(self, project: str, number: int, reviewers: Sequence[str]) -> list[Reason]:
+        path, what = f"/repos/{project}/pulls/{number}/requested_reviewers", f"ask for reviews in {project}"
+
+        def ask(name: str) -> None:
+            key = "team_reviewers" if "/" in name else "reviewers"
+            self._caller.send("POST", path, {key: [name.rpartition("/")[2]]}, what=what)
+
+        return self._one_by_one(reviewers, ask, "reviewer")
+
+    def update_pull_request(
+        self,
+        project: str,
+        number: int,
+        *,
+        title: str | None = None,
+        body: str | None = None,
+        base: str | None = None,
+    ) -> PullRequest:
+        """Change its words or base. A draft stays one: its title says so."""
+        what = f"change pull request {number} of {project}"
+        if title is not None:
+            title = cut(title, LONGEST_TITLE - len(DRAFT))
+            if self.pull_request(project, number).draft:  # its title alone makes it one
+                title = f"{DRAFT}{title}"
+        return self._patch(project, number, what, present(title=title, body=body, base=base))
+
+    def close_pull_request(self, project: str, number: int) -> None:
+        self._patch(project, number, f"close pull request {number} of {project}", {"state": "closed"})
+
+    def _patch(self, project: str, number: int, what: str, body: dict[str, Any]) -> PullRequest:
+        told = self._caller.send("PATCH", f"/repos/{project}/pulls/{number}", body, what=what)
+        with self._reads(what):
+            return self._pull(project, told.value)
+
+    def merge_when_ready(self, project: str, number: int, head_commit: str) -> None:
+        what = f"merge pull request {number} of {project} once its checks pass"
+        told = self._caller.get(f"/repos/{project}", what=what).value
+        style = reading.maybe(told, "default_merge_style") or "merge"
+        body = {"Do": style, "merge_when_checks_succeed": True, "head_commit_id": head_commit}
+        self._caller.send("POST", f"/repos/{project}/pulls/{number}/merge", body, what=what)
+
+    def approvals(self, project: str, number: int) -> tuple[str, ...]:
+        what = f"read the reviews of pull request {number} of {project}"
+        path = f"/repos/{project}/pulls/{number}/reviews"
+        last: dict[str, bool] = {}
+        for review in self._items(path, {"limit": LIMIT}, reading.record, what=what):
+            login, state = reading.maybe(review, "user", "login"), reading.maybe(review, "state")
+            if login and state in ("APPROVED", "REQUEST_CHANGES"):
+                last[login] = state == "APPROVED" and not reading.flag(review, "dismissed")
+        return tuple(login for login, approves in last.items() if approves)
+
+    def pull_requests_of(self, project: str, commit: str) -> tuple[PullRequest, ...]:
+        """The one that the commit merged; none where the commit came otherwise."""
+        what = f"find the pull request of commit {commit[:12]} in {project}"
+        try:
+            told = self._caller.get(f"/repos/{project}/commits/{segment(commit)}/pull", what=what)
+        except ForgeError as error:
+            if error.reason.code == "forge/not-found":
+                return ()
+            raise
+        with self._reads(what):
+            pull = self._pull(project, told.value)
+        return (pull,) if pull.state == "merged" else ()
+
+    def _pull(self, project: str, value: Any) -> PullRequest:
+        title = reading.text(value, "title")
+        number = reading.number(value, "number")
+        is_open = reading.text(value, "state") == "open"
+        merged = reading.flag(value, "merged")
+        plain = _without_mark(title)
+        return PullRequest(
+            number=number,
+            url=f"{self.page(project)}/pulls/{number}",
+            title=plain,
+            body=reading.maybe(value, "body") or "",
+            state="merged" if merged else "open" if is_open else "closed",
+            head=_head(value),
+            head_commit=reading.text(value, "head", "sha"),
+            base=reading.text(value, "base", "ref"),
+            draft=plain != title or reading.flag(value, "draft"),
+            labels=tuple(filter(None, (reading.maybe(one, "name") for one in _list(value, "labels")))),
+            author=reading.maybe(value, "user", "login"),
+            merged_at=reading.time(value, "merged_at") if merged else None,
+            merged_by=reading.maybe(value, "merged_by", "login") if merged else None,
+            merge_commit=reading.maybe(value, "merge_commit_sha") if merged else None,
+            closed_at=reading.time(value, "closed_at"),
+        )
+
+    # -- comments -----------------------------------------------------------------------------------------
+
+    def comments(self, project: str, number: int, *, on: On = "pull") -> tuple[Comment, ...]:
+        what = f"read the comments under {number} of {project}"
+        return tuple(self._items(f"/repos/{project}/issues/{number}/comments", {}, _comment, what=what))
+
+    def comment(self, project: str, number: int, body: str, *, on: On) -> Comment:
+        what = f"comment on {number} of {project}"
+        path = f"/repos/{project}/issues/{number}/comments"
+        told = self._caller.send("POST", path, {"body": body}, what=what)
+        with self._reads(what):
+            return _comment(told.value)
+
+    def edit_comment(self, project: str, number: int, comment_id: str, body: str, *, on: On) -> None:
+        path = f"/repos/{project}/issues/comments/{segment(comment_id)}"
+        self._caller.send("PATCH", path, {"body": body}, what=f"edit a comment under {number} of {project}")
+
+    # -- commits ------------------------------------------------------------------------------------------
+
+    def commit_statuses(self, project: str, commit: str) -> tuple[CommitStatus, ...]:
+        what = f"read the statuses of commit {commit[:12]} in {project}"
+        path = f"/repos/{project}/commits/{segment(commit)}/status"
+        found = self._items(path, {"limit": LIMIT}, _status, what=what, inside="statuses")
+        return newest_of_each(found)
+
+    def set_commit_status(self, project: str, commit: str, status: CommitStatus) -> None:
+        what = f"set the status {status.context} of commit {commit[:12]} in {project}"
+        body = present(context=status.context, state=status.state, description=one_line(status.description),
+                       target_url=status.url)  # fmt: skip
+        self._caller.send("POST", f"/repos/{project}/statuses/{segment(commit)}", body, what=what)
+
+    def commits_between(
+        self, project: str, base: str, head: str, *, limit: int = 250
+    ) -> tuple[Sequence[SourceCommit], bool]:
+        """The commits of `head` that `base` lacks, newest first, and whether that is all of them."""
+        what = f"compare {base[:12]} and {head[:12]} in {project}"
+        # Not its comparison, which is neither paged nor bounded and has the changes of every commit.
+        bare = dict.fromkeys(("stat", "verification", "files"), "false")
+        query: dict[str, str | int] = {"sha": head, "not": base, **bare, "limit": LIMIT}
+        found: list[SourceCommit] = []
+        for commit in self._items(f"/repos/{project}/commits", query, _commit, what=what):
+            if len(found) == limit:
+                return found, False
+            found.append(commit)
+        return found, True
+
+    def record_deployment(self, project: str, deployment: Deployment) -> None:
+        raise self._cannot("record deployments", "it has no such thing")
+
+
+def _head(value: Any) -> str:
+    ref = reading.text(value, "head", "ref")
+    if ref.startswith("refs/pull/"):  # what stands there once the branch is deleted
+        ref = reading.maybe(value, "head", "label") or ref
+    ids = [reading.at(value, end, "repo_id") for end in ("head", "base")]
+    owner = reading.maybe(value, "head", "repo", "owner", "login")
+    return head_name(ref.rpartition(":")[2], owner, is_ours=ids[0] == ids[1])
+
+
+def _without_mark(title: str) -> str:
+    """A title without what makes it a draft's."""
+    for mark in _DRAFTS:
+        if title.lower().startswith(mark):
+            return title[len(mark) :].lstrip()
+    return title
+
+
+def _list(value: Any, key: str) -> list[Any]:
+    found = reading.at(value, key)
+    return found if isinstance(found, list) else []
+
+
+def _label(value: Any) -> tuple[str, int]:
+    return reading.text(value, "name"), reading.number(value, "id")
+
+
+def _comment(value: Any) -> Comment:
+    return Comment(
+        str(reading.number(value, "id")),
+        reading.maybe(value, "user", "login"),
+        reading.maybe(value, "body") or "",
+    )
+
+
+def _status(value: Any) -> CommitStatus:
+    return CommitStatus(
+        reading.text(value, "context"),
+        STATES.get(reading.text(value, "status"), "error"),
+        reading.maybe(value, "description") or "",
+        reading.maybe(value, "target_url"),
+    )
+
+
+def _commit(value: Any) -> SourceCommit:
+    return SourceCommit(
+        reading.text(value, "sha"),
+        (reading.maybe(value, "commit", "message") or "").rstrip("\n"),
+        reading.maybe(value, "author", "login") or reading.maybe(value, "commit", "author", "name") or "",
+        reading.time(value, "commit", "author", "date"),
+    )

@@ -1,0 +1,322 @@
+"""Chains over several config repos and branches: each asks the one before for its newest commit."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from parts.gitserver import BareRepo, git
+from parts.registry import push_many
+from parts.stage import COMMAND, DEPLOYMENT, NOW
+
+from automator.app import App
+from automator.config import Config
+from automator.core.report import Outcome, Report
+from automator.cycle.run import Trigger
+from automator.demo.registry import EmbeddedRegistry
+from automator.reasons import Status
+
+HOUR = timedelta(hours=1)
+AFTER = "after: {workload: staging/web, soak: 2h}"
+Said = tuple[Status, str]
+
+
+class Fleet:
+    """Config repos `staging` and `prod`, each with a workload web of one image."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder, self.stack = folder, stack
+        self.registry = stack.enter_context(EmbeddedRegistry(folder / "images"))
+        self.now = NOW
+        self.repos = {
+            name: BareRepo.create(folder / f"{name}.git", {"README.md": "x\n"})
+            for name in ("staging", "prod")
+        }
+        self.settings: dict[str, dict[str, Any]] = {
+            name: {"url": str(repo.path)} for name, repo in self.repos.items()
+        }
+        self._app: App | None = None
+        stack.callback(self.stop)
+
+    def push(self, *tags: str) -> None:
+        start = self.now - timedelta(days=1)
+        times = {tag: start + timedelta(minutes=i) for i, tag in enumerate(tags)}
+        push_many(self.registry.host, "acme/web", times)
+
+    def files(self, version: str, keys: str, name: str = "web", file: str = "web.yaml") -> dict[str, str]:
+        image = f"{self.registry.host}/acme/web"
+        where = f"where: {{paths: [{file}]}}"
+        keys = f'image: {image}\nsemver: "1.x"\n{where}\n{keys}'
+        lines = "".join(f"    {line}\n" for line in keys.splitlines())
+        return {
+            file: DEPLOYMENT.format(name=name, image=f"{image}:{version}"),
+            f"policies/{name}.yaml": f"version: 1\nworkloads:\n  {name}:\n{lines}",
+        }
+
+    def adopt(self, staging: str = "pin: digest", prod: str = AFTER) -> None:
+        self.push("1.4.2", "1.4.3")
+        self.repos["staging"].commit(self.files("1.4.2", staging), "Adopt")
+        self.repos["prod"].commit(self.files("1.4.2", prod), "Adopt")
+
+    @property
+    def app(self) -> App:
+        if self._app is None:
+            config = Config(
+                state=self.folder / "state",
+                repos=self.settings,
+                registries={self.registry.host: {"insecure": True}},
+            )
+            self._app = App.open(config, exclusive=True, repos=self.only, clock=lambda: self.now)
+        return self._app
+
+    only: tuple[str, ...] = ()
+
+    def stop(self) -> None:
+        if self._app is not None:
+            self._app.close()
+            self._app = None
+
+    def report(self, repo: str, trigger: Trigger = COMMAND) -> Report:
+        report = self.app.cycles[repo].run(trigger)
+        self.now += timedelta(minutes=1)
+        return report
+
+    def run(self, repo: str, trigger: Trigger = COMMAND) -> Outcome:
+        report = self.report(repo, trigger)
+        assert report.error is None, report.error.sentence
+        return next(o for o in report.outcomes if o.workload == "web")
+
+    def at(self, moment: timedelta, repo: str) -> Outcome:
+        self.now = NOW + moment
+        return self.run(repo)
+
+    def version(self, repo: str) -> str:
+        text = self.repos[repo].read("web.yaml")
+        return text.partition("image: ")[2].split()[0].rpartition("/")[2]
+
+    def revert(self, repo: str, commit: str) -> None:
+        work = self.folder / f"work-{time.monotonic_ns()}"
+        git(self.folder, "clone", "--quiet", str(self.repos[repo].path), str(work))
+        git(work, "revert", "--no-edit", commit)
+        git(work, "push", "--quiet", "origin", "HEAD:main")
+
+
+def said(outcome: Outcome) -> Said:
+    return outcome.status, outcome.reason.code
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    with ExitStack() as stack:
+        yield Fleet(tmp_path, stack)
+
+
+def test_production_comes_after_another_config_repo(fleet: Fleet) -> None:
+    fleet.adopt()
+    assert said(fleet.run("prod")) == (Status.HELD, "guard/after-not-there")
+    assert fleet.run("staging").status is Status.RELEASED
+    waiting = fleet.run("prod")
+    assert said(waiting) == (Status.WAITING, "guard/soak")
+    assert "staging/web" in waiting.reason.sentence
+    assert waiting.reason.changes_at is not None
+    fleet.now = waiting.reason.changes_at
+    assert fleet.run("prod").status is Status.RELEASED
+    assert fleet.version("prod") == fleet.version("staging")
+
+
+def test_once_for_the_one_config_repo_alone_reads_the_other(fleet: Fleet) -> None:
+    fleet.adopt()
+    fleet.run("staging")
+    fleet.stop()
+    fleet.only = ("prod",)
+    before = fleet.repos["staging"].tip()
+    due = fleet.run("prod").reason.changes_at
+    assert due is not None
+    fleet.stop()
+    fleet.now = due
+    assert fleet.run("prod").status is Status.RELEASED
+    assert fleet.repos["staging"].tip() == before
+
+
+def test_a_rollback_upstream_a_moment_ago_counts(fleet: Fleet) -> None:
+    """Nothing tells the downstream cycle of it: it asks, since a release hangs on it."""
+    fleet.adopt()
+    release = fleet.run("staging").commit
+    fleet.run("prod")
+    assert release is not None
+    fleet.now = NOW + 3 * HOUR
+    fleet.revert("staging", release)
+    assert said(fleet.run("prod")) == (Status.HELD, "guard/after-rejected")
+    assert fleet.version("prod") == "web:1.4.2"
+
+
+def test_what_changes_upstream_is_heard_of_by_the_next_cycle(fleet: Fleet) -> None:
+    fleet.adopt(prod="after: {workload: staging/web}")
+    assert said(fleet.run("prod")) == (Status.HELD, "guard/after-not-there")
+    woken: list[str] = []
+    fleet.app.board.wake = woken.append
+    fleet.run("staging", Trigger("interval", all_due=True))
+    fleet.run("staging", Trigger("interval"))
+    assert set(woken) == {"prod"}
+    assert fleet.run("prod", Trigger("push")).status is Status.RELEASED
+
+
+def test_a_cycle_without_anything_at_stake_asks_no_other_config_repo(fleet: Fleet) -> None:
+    fleet.adopt()
+    fleet.run("staging")
+    due = fleet.run("prod").reason.changes_at
+    assert due is not None
+    fleet.now = due
+    fleet.run("prod")
+    fleet.repos["staging"].path.rename(fleet.folder / "gone.git")
+    outcome = fleet.run("prod")
+    assert said(outcome) == (Status.CURRENT, "current/newest")
+
+
+def test_an_upstream_repo_that_cannot_be_read_holds_back_only_what_comes_after_it(fleet: Fleet) -> None:
+    fleet.adopt()
+    fleet.run("staging")
+    fleet.repos["prod"].commit(fleet.files("1.4.2", "", name="other", file="other.yaml"), "More")
+    fleet.repos["staging"].path.rename(fleet.folder / "gone.git")
+    fleet.now = NOW + 3 * HOUR
+    report = fleet.report("prod")
+    outcomes = {o.workload: o for o in report.outcomes}
+    assert report.error is None
+    assert said(outcomes["web"]) == (Status.WAITING, "guard/after-unreadable")
+    assert "staging" in outcomes["web"].reason.sentence
+    assert outcomes["other"].status is Status.RELEASED
+    (fleet.folder / "gone.git").rename(fleet.repos["staging"].path)
+    assert fleet.run("prod").status is Status.RELEASED
+
+
+def test_an_upstream_repo_that_hangs_is_waited_for_once(fleet: Fleet) -> None:
+    fleet.adopt()
+    fleet.repos["prod"].commit(fleet.files("1.4.2", "", name="other", file="other.yaml"), "More")
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/staging.git"
+        fleet.settings["staging"] = {"url": url, "timeout": "20s"}
+        fleet.only = ("prod",)
+        fleet.app.cycles["prod"].facts.upstreams.patience = 0.2  # type: ignore[union-attr]
+        report = fleet.report("prod")
+        outcomes = {o.workload: o for o in report.outcomes}
+        assert said(outcomes["web"]) == (Status.WAITING, "guard/after-late")
+        assert outcomes["other"].status is Status.RELEASED
+        assert said(fleet.run("prod")) == (Status.WAITING, "guard/after-late")
+    fleet.stop()
+    fleet.settings["staging"] = {"url": str(fleet.repos["staging"].path)}
+    assert said(fleet.run("prod")) == (Status.HELD, "guard/after-not-there")
+
+
+def test_an_upstream_in_a_repo_that_the_config_does_not_have_is_told(fleet: Fleet) -> None:
+    fleet.adopt(prod="after: {workload: elsewhere/web, soak: 1h}")
+    outcome = fleet.run("prod")
+    assert said(outcome) == (Status.HELD, "guard/after-no-repo")
+    assert "elsewhere" in outcome.reason.sentence
+
+
+def test_an_upstream_that_its_repo_does_not_have_is_told(fleet: Fleet) -> None:
+    fleet.adopt(prod="after: {workload: staging/shop, soak: 1h}")
+    assert said(fleet.run("prod")) == (Status.HELD, "guard/after-no-workload")
+    fleet.repos["prod"].commit(fleet.files("1.4.2", "after: {group: staging/shop}"), "Group")
+    assert said(fleet.run("prod")) == (Status.HELD, "guard/after-no-workload")
+
+
+def test_a_workload_of_the_own_repo_may_be_named_in_full(fleet: Fleet) -> None:
+    fleet.adopt()
+    fleet.repos["prod"].commit(fleet.files("1.4.2", "pin: digest", name="early", file="early.yaml"), "Early")
+    fleet.repos["prod"].commit(fleet.files("1.4.2", "after: {workload: prod/early}"), "After")
+    fleet.run("prod")
+    assert fleet.run("prod").status is Status.RELEASED
+
+
+def test_two_branches_of_one_repo_are_a_chain(fleet: Fleet) -> None:
+    fleet.adopt()
+    shared = fleet.repos["staging"]
+    git(shared.path, "branch", "production", "main")
+    fleet.settings["prod"] = {"url": str(shared.path), "branch": "production"}
+    fleet.repos["prod"] = BareRepo(shared.path, "production", shared.clock)
+    fleet.repos["prod"].commit(fleet.files("1.4.2", AFTER), "Production comes after")
+    fleet.run("staging")
+    waiting = fleet.run("prod")
+    assert said(waiting) == (Status.WAITING, "guard/soak")
+    assert waiting.reason.changes_at is not None
+    fleet.now = waiting.reason.changes_at
+    assert fleet.run("prod").status is Status.RELEASED
+    assert "1.4.3@sha256:" in fleet.version("prod")
+    assert fleet.version("staging") == fleet.version("prod")
+
+
+def test_a_branch_upstream_that_was_rewound_begins_its_soaks_anew(fleet: Fleet) -> None:
+    fleet.adopt()
+    release = fleet.run("staging").commit
+    fleet.run("prod")
+    assert release is not None
+    staging = fleet.repos["staging"]
+    fleet.now = NOW + HOUR
+    staging.set_tip(git(staging.path, "rev-parse", f"{release}^"))
+    fleet.run("staging")
+    fleet.now = NOW + 1.5 * HOUR
+    staging.set_tip(release)
+    fleet.run("staging")
+    outcome = fleet.at(2.5 * HOUR, "prod")
+    assert outcome.status is not Status.RELEASED
+    assert fleet.version("prod") == "web:1.4.2"
+
+
+# -- groups as environments ---------------------------------------------------------------------------
+
+
+def group(fleet: Fleet, match: str = "version") -> None:
+    """Staging runs api and web, two images of one version, as a group; production has web alone."""
+    host = fleet.registry.host
+    start = fleet.now - timedelta(days=1)
+    for image in ("api", "web"):
+        push_many(host, f"acme/{image}", {"1.4.2": start, "1.4.3": start + HOUR})
+    policies, files = "version: 1\nworkloads:\n", {}
+    for name in ("api", "web"):
+        policies += f'  {name}:\n    image: {host}/acme/{name}\n    semver: "1.x"\n    pin: digest\n'
+        policies += f"    group: {{name: shop, match: {match}}}\n"
+        files[f"{name}.yaml"] = DEPLOYMENT.format(name=name, image=f"{host}/acme/{name}:1.4.2")
+    fleet.repos["staging"].commit({**files, "policies/shop.yaml": policies}, "Adopt")
+    fleet.repos["prod"].commit(fleet.files("1.4.2", "after: {group: staging/shop, soak: 2h}"), "Adopt")
+
+
+def test_a_group_counts_while_all_of_its_members_are_at_the_version(fleet: Fleet) -> None:
+    group(fleet)
+    fleet.run("staging")
+    assert said(fleet.run("prod")) == (Status.WAITING, "guard/soak")
+    fleet.now = NOW + HOUR
+    staging = fleet.repos["staging"]
+    pinned = staging.read("api.yaml")
+    old = DEPLOYMENT.format(name="api", image=f"{fleet.registry.host}/acme/api:1.4.2")
+    staging.clock = int(fleet.now.timestamp())
+    staging.commit({"api.yaml": old}, "Back with the api")
+    assert said(fleet.at(3 * HOUR, "prod")) == (Status.HELD, "guard/soak-ended")
+    fleet.now = NOW + 4 * HOUR
+    staging.clock = int(fleet.now.timestamp())
+    staging.commit({"api.yaml": pinned}, "And on again")
+    fleet.run("staging")
+    waiting = fleet.run("prod")
+    assert said(waiting) == (Status.WAITING, "guard/soak")
+    assert waiting.reason.changes_at is not None
+    assert waiting.reason.changes_at >= NOW + 6 * HOUR
+    fleet.now = waiting.reason.changes_at
+    assert fleet.run("prod").status is Status.RELEASED
+    assert fleet.version("prod") == fleet.version("staging")
+
+
+def test_a_group_without_the_image_is_told(fleet: Fleet) -> None:
+    group(fleet)
+    text = fleet.repos["prod"].read("policies/web.yaml").replace("/acme/web\n", "/acme/other\n")
+    manifest = fleet.repos["prod"].read("web.yaml").replace("/acme/web:", "/acme/other:")
+    start: datetime = fleet.now - timedelta(days=1)
+    push_many(fleet.registry.host, "acme/other", {"1.4.2": start, "1.4.3": start + HOUR})
+    fleet.repos["prod"].commit({"policies/web.yaml": text, "web.yaml": manifest}, "Another image")
+    fleet.run("staging")
+    assert said(fleet.run("prod")) == (Status.HELD, "guard/after-other-image")

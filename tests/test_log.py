@@ -1,0 +1,408 @@
+"""The release log: what happened to workloads, read back from real histories and put to the proof."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from parts.forgestage import ForgeStage, forge_stage
+from parts.gitserver import BareRepo, git
+from parts.signedcommits import allowed, by_ssh, sign_tip, ssh_key
+from parts.story import HOST, POLICY, Story, at, image, september
+from parts.world import PROGRAM, World
+
+from automator.app import App
+from automator.config import Config
+from automator.core.delivery.change import Change, Wanted
+from automator.core.record import ReleaseRecord
+from automator.core.release import compose
+from automator.cycle.approvals import Approvals
+from automator.cycle.logbook import Logbook
+from automator.edges.forge import Forge
+
+
+def log(folder: Path, repo: BareRepo, wanted: Wanted = Wanted(), **how: bool) -> list[Change]:  # noqa: B008
+    """What the log tells of a config repo, newest first."""
+    config = Config(state=folder / "state", repos={"shop": {"url": str(repo.path)}})
+    with App.open(config, exclusive=False) as app:
+        return list(app.cycles["shop"].logbook().changes(wanted, **how))
+
+
+def lines(changes: list[Change]) -> list[str]:
+    """What a person would take for the same line: kind, workload, versions, whether it is proven."""
+    return [
+        f"{c.kind}{'' if c.proven else '?'} {c.workload} {c.member.before} {c.member.after}".replace(
+            "  ", " "
+        )
+        for c in changes
+    ]
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Story:
+    story = Story(BareRepo.create(tmp_path / "shop.git"))
+    story.adopt("09-01 10:00", web="1.0.0", api="2.0.0")
+    return story
+
+
+@pytest.fixture(scope="module")
+def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logbook]:
+    folder = tmp_path_factory.mktemp("month")
+    repo = BareRepo.create(folder / "shop.git")
+    september(repo)
+    config = Config(state=folder / "state", repos={"shop": {"url": str(repo.path)}})
+    with App.open(config, exclusive=False) as app:
+        yield app.cycles["shop"].logbook()
+
+
+# -- what happened -----------------------------------------------------------------------------------
+
+
+def test_a_month_with_what_people_did(month: Logbook) -> None:
+    assert lines(list(month.changes(Wanted()))) == [
+        "release web 1.4.0 1.5.0",
+        "release? web 1.4.0 9.9.9",
+        "release web 1.3.0 1.4.0",
+        "manual api 2.2.0 2.0.0",
+        "reject api 2.2.0",
+        "manual api 2.0.0 2.2.0",
+        "rollback api 2.1.0 2.0.0",
+        "release web 1.2.1 1.3.0",
+        "release api 2.0.0 2.1.0",
+        "release web 1.1.0 1.2.1",
+        "revert web 1.2.0 1.1.0",
+        "release web 1.1.0 1.2.0",
+        "release web 1.0.0 1.1.0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [
+        (Wanted(workloads=frozenset({"api"})), 5),
+        (Wanted(images=frozenset({image("web")})), 8),
+        (Wanted(owners=frozenset({"team-web"})), 8),
+        (Wanted(environments=frozenset({"production"})), 13),
+        (Wanted(environments=frozenset({"staging"})), 0),
+        (Wanted(people=frozenset({"bob"})), 1),
+        (Wanted(people=frozenset({"ann@"})), 3),
+        (Wanted(kinds=frozenset({"manual", "revert"})), 3),
+        (Wanted(kinds=frozenset({"rollback"})), 1),
+        (Wanted(since=at("09-10 00:00"), until=at("09-11 00:00")), 3),
+        (Wanted(workloads=frozenset({"web"}), kinds=frozenset({"release"}), since=at("09-20 00:00")), 2),
+    ],
+)
+def test_only_what_is_wanted(month: Logbook, wanted: Wanted, count: int) -> None:
+    found = list(month.changes(wanted))
+    assert len(found) == count
+    assert all(wanted.takes(change) for change in found)
+
+
+def test_claims_are_what_messages_say_and_nothing_more(month: Logbook) -> None:
+    found = list(month.claims(Wanted()))
+    assert {change.proven for change in found} == {None}
+    assert {change.kind for change in found} == {"release", "rollback", "reject"}
+    assert len(found) == 10
+
+
+def test_what_people_asked_for_has_their_name_and_reason(month: Logbook) -> None:
+    (back,) = month.changes(Wanted(kinds=frozenset({"rollback"})))
+    assert (back.actor, back.reason, back.author) == ("bob", "errors", "automator")
+    (revert,) = month.changes(Wanted(kinds=frozenset({"revert"})))
+    assert revert.author == "Ann Author"
+    (bad,) = month.changes(Wanted(since=at("09-02 12:00"), until=at("09-02 13:00")))
+    assert revert.reverts == bad.commit
+
+
+def test_the_rule_and_who_changed_the_policy_last_before(month: Logbook) -> None:
+    found = {c.member.after: c for c in month.changes(Wanted(kinds=frozenset({"release"})), policies=True)}
+    for version, author in (("1.3.0", "Ann Author"), ("1.4.0", "carol")):
+        change = found[version]
+        assert change.why == 'newest in semver "*" of 9 tags'
+        assert change.member.policy == POLICY
+        assert change.policy_change is not None
+        assert change.policy_change.author == author
+
+
+def test_a_commit_that_changes_a_policy_is_its_own_last_change(month: Logbook) -> None:
+    (reject,) = month.changes(Wanted(kinds=frozenset({"reject"})), policies=True)
+    assert reject.proven
+    assert reject.policy_change is not None
+    assert reject.policy_change.commit == reject.commit
+
+
+def test_a_claim_to_have_changed_a_policy_is_proven_too(story: Story, tmp_path: Path) -> None:
+    member = story.member("web", "1.0.0")
+    message = compose(ReleaseRecord("hold", (member,), "eve", "because"), why="held")
+    story.commit("09-02 10:00", {"notes.md": "no policy\n"}, message)
+    (hold,) = log(tmp_path, story.repo)
+    assert (hold.kind, hold.proven) == ("hold", False)
+
+
+def test_a_merge_is_told_by_the_commit_that_it_merged(story: Story, tmp_path: Path) -> None:
+    _, merge = story.merged("09-02 10:00", "09-03 12:00", number=12, web="1.1.0")
+    (found,) = log(tmp_path, story.repo)
+    assert (found.kind, found.proven, found.commit, found.pull_request) == ("release", True, merge, 12)
+    assert (found.author, found.merged_by) == ("automator", "Rita Reviewer")
+    assert (found.made, found.landed) == (at("09-02 10:00"), at("09-03 12:00"))
+
+
+def test_a_squash_of_two_releases_tells_where_it_ended(story: Story, tmp_path: Path) -> None:
+    """The version in between never was on the branch: it stays a claim."""
+    told = []
+    for version in ("1.1.0", "1.2.0"):
+        record = ReleaseRecord("release", (story.member("web", version),))
+        told.append("* " + compose(record, why="newest"))
+        story.versions["web"] = version
+    files = {story.file("web"): story.manifest("web")}
+    story.commit("09-02 10:00", files, "Release web 1.2.0 (#7)\n\n" + "\n".join(told))
+    found = log(tmp_path, story.repo)
+    assert lines(found) == ["release? web 1.0.0 1.1.0", "release web 1.1.0 1.2.0"]
+    assert {change.pull_request for change in found} == {7}
+
+
+def test_a_person_who_moves_more_than_the_trailers_say_is_seen(story: Story, tmp_path: Path) -> None:
+    record = ReleaseRecord("release", (story.member("web", "1.1.0"),))
+    story.versions |= {"web": "1.1.0", "api": "6.6.6"}
+    files = {story.file(name): story.manifest(name) for name in ("web", "api")}
+    story.commit("09-02 10:00", files, compose(record, why="newest"))
+    assert lines(log(tmp_path, story.repo)) == ["release web 1.0.0 1.1.0", "manual api 2.0.0 6.6.6"]
+
+
+def test_a_file_that_moved_away_is_followed_by_its_releases(story: Story, tmp_path: Path) -> None:
+    """What people did in the old file is told as far down as releases name it."""
+    story.by_hand("09-02 10:00", web="1.1.0")
+    story.release("09-03 10:00", web="1.2.0")
+    old = story.repo.read(story.file("web"))
+    story.repo.commit({story.file("web"): None, "clusters/web.yaml": old}, "Move")
+    assert lines(log(tmp_path, story.repo)) == ["release web 1.1.0 1.2.0", "manual web 1.0.0 1.1.0"]
+
+
+def test_notes_of_people_are_no_changes_of_workloads(story: Story, tmp_path: Path) -> None:
+    text = story.manifest("web").replace("# web:", "# the shop's web:")
+    story.commit("09-02 10:00", {story.file("web"): text}, "A comment")
+    assert log(tmp_path, story.repo) == []
+
+
+# -- signatures and approvals ------------------------------------------------------------------------
+
+
+@pytest.mark.needs("openssh-client")
+def test_the_state_of_each_signature(story: Story, tmp_path: Path) -> None:
+    key = ssh_key(tmp_path)
+    story.release("09-02 10:00", web="1.1.0")
+    story.release("09-03 10:00", web="1.2.0")
+    sign_tip(story.repo, by_ssh(key))
+    (tmp_path / "allowed").write_text(allowed(key))
+    unsure = log(tmp_path, story.repo, signed=True)
+    assert [change.signature for change in unsure] == ["unknown", "none"]
+    required = {"allowed_signers_file": str(tmp_path / "allowed")}
+    config = Config(
+        state=tmp_path / "other", repos={"shop": {"url": str(story.repo.path), "require_signed": required}}
+    )
+    with App.open(config, exclusive=False) as app:
+        sure = list(app.cycles["shop"].logbook().changes(Wanted(), signed=True))
+    assert [change.signature for change in sure] == ["good", "none"]
+    assert sure[0].signer
+
+
+@pytest.mark.parametrize(("kind", "how"), [("github", "merge"), ("github", "squash"), ("gitlab", "merge")])
+def test_who_approved_and_merged_on_a_forge(tmp_path: Path, kind: str, how: str) -> None:
+    with forge_stage(tmp_path, kind) as stage:
+        release = _merged_release(stage, how)
+        assert (release.kind, release.proven, release.pull_request) == ("release", True, stage.pull.number)
+        stage.forge.forget()
+        approvals = Approvals(*_forge_of(stage))
+        (told,) = approvals.told(iter([release]))
+        assert told.approved_by == ("bob",)
+        assert list(approvals.told(iter([release]))) == [told]
+        assert stage.forge.count() <= 2, "each pull request is asked about once"
+
+
+def _merged_release(stage: ForgeStage, how: str) -> Change:
+    pull = stage.proposed("1.4.3")
+    stage.forge.approve(pull.number, by="bob")
+    stage.forge.merge(pull.number, how)
+    (release,) = stage.cycle.logbook().changes(Wanted())
+    return release
+
+
+def _forge_of(stage: ForgeStage) -> tuple[Forge, str]:
+    place = stage.app.config.forge_of("shop")
+    assert place is not None
+    return stage.app.forges[place[0]], place[1]
+
+
+# -- as people run it --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = World(tmp_path_factory.mktemp("told"), HOST)
+    september(world.repo)
+    return world
+
+
+def test_the_table_has_a_line_for_each(told: World) -> None:
+    out = told.run("log", "--since", "2026-09-10", "--until", "2026-09-10").fine().out.splitlines()
+    assert [line.split() for line in out] == [
+        ["TIME", "COMMIT", "KIND", "WORKLOAD", "FROM", "TO", "AUTHOR", "PULL", "REQUEST"],
+        ["2026-09-10", "20:00", out[1].split()[2], "manual", "shop/api", "2.2.0", "2.0.0", "Ann", "Author"],
+        ["2026-09-10", "09:30", out[2].split()[2], "reject", "shop/api", "-", "2.2.0", "carol"],
+        ["2026-09-10", "08:00", out[3].split()[2], "manual", "shop/api", "2.0.0", "2.2.0", "Ann", "Author"],
+    ]
+
+
+def test_details_tell_what_an_auditor_asks_for(told: World) -> None:
+    out = told.run("log", "--details", "--kind", "rollback").fine().out
+    for line in (
+        "rollback shop/api 2.1.0 -> 2.0.0",
+        "committed     2026-09-06T10:00:00Z by automator <automator@example.org>",
+        "asked by      bob",
+        "reason        errors",
+        'why           newest in semver "*" of 9 tags',
+        "policy        policies/shop.yaml",
+        "policy by     Ann Author, 2026-08-20T10:00:00Z",
+        "signature     none",
+        "proven        yes",
+    ):
+        assert line in out
+
+
+def test_json_is_one_array_also_of_nothing(told: World) -> None:
+    (release,) = told.run("log", "-n", "1", "-o", "json").fine().json
+    assert (release["workload"], release["to"], release["time"]) == ("web", "1.5.0", "2026-10-02T10:00:00Z")
+    assert release["policy_changed"]["author"] == "carol"
+    assert release["signature"] == "none"
+    assert release["approved_by"] is None
+    assert told.run("log", "-w", "nothing", "-o", "json").fine().json == []
+
+
+def test_csv_is_what_spreadsheets_read_and_runs_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, HOST)
+    story = Story(world.repo)
+    story.adopt("09-01 10:00", web="1.0.0")
+    story.release("09-02 10:00", kind="rollback", actor='=cmd|"/c calc"!A1', reason='a "b", c', web="0.9.0")
+    raw = subprocess.run(
+        [PROGRAM, "log", "-o", "csv"], cwd=world.root, capture_output=True, check=True, env=os.environ
+    ).stdout
+    assert raw.count(b"\r\n") == 2
+    (row,) = csv.DictReader(io.StringIO(raw.decode()))
+    assert row["actor"] == '\'=cmd|"/c calc"!A1'
+    assert row["reason"] == 'a "b", c'
+    assert (row["from"], row["to"], row["proven"]) == ("1.0.0", "0.9.0", "true")
+
+
+def test_without_a_forge_nobody_can_tell_who_approved(told: World) -> None:
+    done = told.run("log", "--forge")
+    assert done.code == 2
+    assert "the config names no forge for the config repo shop" in done.err
+
+
+def test_two_config_repos_are_one_log(tmp_path: Path) -> None:
+    world = World(tmp_path, HOST)
+    other = BareRepo.create(tmp_path / "git" / "prod.git")
+    for repo, times in ((world.repo, ("09-02", "09-04")), (other, ("09-03", "09-05"))):
+        story = Story(repo)
+        story.adopt("09-01 10:00", web="1.0.0")
+        for number, day in enumerate(times, 1):
+            story.release(f"{day} 10:00", web=f"1.{number}.0")
+    world.configure(more=f'[repos.prod]\nurl = "{other.path}"')
+    found = world.run("log", "-o", "json", "-n", "3").fine().json
+    assert [(line["repo"], line["to"]) for line in found] == [
+        ("prod", "1.2.0"),
+        ("shop", "1.2.0"),
+        ("prod", "1.1.0"),
+    ]
+
+
+def test_what_is_older_than_was_read_is_said(tmp_path: Path) -> None:
+    world = World(tmp_path, HOST)
+    story = Story(world.repo)
+    story.adopt("09-01 10:00", web="1.0.0")
+    for number in range(1, 9):
+        story.release(f"09-{number + 1:02} 10:00", web=f"1.{number}.0")
+    # Git takes no depth from a repository that it reads as a plain path.
+    world.configure(repo="history_limit = 3", url=f"file://{world.repo.path}")
+    done = world.run("log", "-o", "json").fine()
+    assert [line["to"] for line in json.loads(done.out)][:2] == ["1.8.0", "1.7.0"]
+    assert "repos.shop.history_limit" in done.err
+
+
+# -- long histories ----------------------------------------------------------------------------------
+
+COMMITS, EVERY = 3_000, 10
+
+
+@pytest.fixture(scope="module")
+def long_story(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three thousand commits, each tenth of them a release."""
+    folder = tmp_path_factory.mktemp("long")
+    story = Story(BareRepo.create(folder / "shop.git"))
+    story.adopt("09-01 10:00", web="1.0.0")
+    stream = []
+    clock = int(at("09-01 11:00").timestamp())
+    for number in range(1, COMMITS):
+        files = {"notes.md": f"{number}\n"}
+        message = "Note\n"
+        if number % EVERY == 0:
+            record = ReleaseRecord("release", (story.member("web", f"1.{number}.0"),))
+            message = compose(record, why="newest")
+            story.versions["web"] = f"1.{number}.0"
+            files = {story.file("web"): story.manifest("web")}
+        who = f"automator <automator@example.org> {clock + 60 * number} +0000"
+        start = "from refs/heads/main^0\n" if number == 1 else ""
+        data = "".join(f"M 100644 inline {f}\ndata {len(t.encode())}\n{t}\n" for f, t in files.items())
+        stream.append(
+            f"commit refs/heads/main\ncommitter {who}\ndata {len(message.encode())}\n{message}\n{start}{data}"
+        )
+    git(story.repo.path, "fast-import", "--quiet", feed="".join(stream).encode())
+    return folder
+
+
+def test_the_first_lines_come_before_the_last_ones_are_read(long_story: Path) -> None:
+    config = Config(state=long_story / "state", repos={"shop": {"url": str(long_story / "shop.git")}})
+    with App.open(config, exclusive=False) as app:
+        book = app.cycles["shop"].logbook()
+        changes = book.changes(Wanted())
+        assert next(changes).proven
+        newest = book.begins
+        changes.close()
+        assert newest is not None
+        assert newest > at("09-02 12:00"), "the walk has not come far"
+        before = book.checkout.processes
+        assert sum(1 for _ in book.changes(Wanted())) == (COMMITS - 1) // EVERY
+        assert book.checkout.processes - before <= 16, "files are read in batches"
+
+
+def test_a_time_in_the_past_ends_the_walk(long_story: Path) -> None:
+    config = Config(state=long_story / "recent", repos={"shop": {"url": str(long_story / "shop.git")}})
+    last = at("09-01 11:00") + timedelta(minutes=COMMITS - 1)
+    with App.open(config, exclusive=False) as app:
+        book = app.cycles["shop"].logbook()
+        found = list(book.changes(Wanted(since=last - timedelta(hours=1))))
+        assert len(found) == 6
+        assert book.begins is not None
+        assert book.begins > last - timedelta(minutes=700), "500 older ones in a row are enough"
+
+
+def test_a_reader_that_leaves_ends_the_log(long_story: Path) -> None:
+    world = World(long_story / "world", HOST)
+    world.configure(url=long_story / "shop.git")
+    process = subprocess.Popen(
+        [PROGRAM, "log", "-n", "0"], cwd=world.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith(b"TIME")
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    process.stderr.close()
