@@ -895,7 +895,8 @@ CODES: dict[str, Code] = _table(
         "history/cut-short",
         "the history of {file} was read back to {since} and no further: what people turned away before that "
         "is not known",
-        "raise `history_limit` of the config repo if older commits count; list versions that must not come back "
+        "raise `history_limit` of the config repo if older commits count; list versions that must not come "
+        "back "
         "under `reject`",
         "History is read to the beginning of a file or up to a bound: `history_limit` commits, 2,000 changes "
         "of one file, or as far back as the server's own copy goes. Beyond the bound the mark rule cannot "
@@ -913,10 +914,12 @@ CODES: dict[str, Code] = _table(
     Code(
         "history/contested",
         "{one} and {other} set it back and forth between {value} and {before} ({commits})",
-        "find out what the other one follows (another automator, a bot, a pipeline, an `accept` or `downgrade` "
+        "find out what the other one follows (another automator, a bot, a pipeline, an `accept` or "
+        "`downgrade` "
         "that still stands) and stop one of the two; then set the image by hand, or list a newer version "
         "under `accept`",
-        "The last four commits that wrote this field went back and forth between two versions, and one side was "
+        "The last four commits that wrote this field went back and forth between two versions, and one side "
+        "was "
         "an automator by itself. Each round restarts the workload, so automator leaves the field alone "
         "until a person has written it, or has listed under `accept` a version that is none of the two.",
     ),
@@ -979,7 +982,8 @@ CODES: dict[str, Code] = _table(
         "state/soaks-began",
         "the state folder is new since {at}, so soaks count from then for: {workloads}",
         "keep the state folder over restarts; a version that must not wait is named under `urgent`",
-        "A soak counts from when we first saw the release upstream on its branch, and that is remembered in the "
+        "A soak counts from when we first saw the release upstream on its branch, and that is remembered in "
+        "the "
         "state folder and nowhere else: the time that a commit bears is anybody's claim.",
     ),
     Code(
@@ -1011,7 +1015,8 @@ CODES: dict[str, Code] = _table(
         "usage/several-repos",
         "this is about one config repo, and any of {repos} may be meant",
         "name it with --repo, or before the workload: REPO/WORKLOAD",
-        "The config has several config repos, or several have a workload of this name. A command changes one.",
+        "The config has several config repos, or several have a workload of this name. A command changes "
+        "one.",
     ),
     Code(
         "usage/until",
@@ -1049,7 +1054,8 @@ CODES: dict[str, Code] = _table(
         "usage/commit",
         "--status needs the commit whose status is to be set, and found {found}",
         "name it in full with `--commit SHA`",
-        "`check --status` writes its verdict as a status of one commit on the forge. Without `--commit` it is "
+        "`check --status` writes its verdict as a status of one commit on the forge. Without `--commit` it "
+        "is "
         "the one that GitHub, Gitea, Forgejo, GitLab or Bitbucket names to the job.",
     ),
     Code(
@@ -1599,7 +1605,8 @@ CODES: dict[str, Code] = _table(
         "forge/limited",
         "{host} wants to be left alone ({problem})",
         "wait; a token or App of automator's own shares its allowance with nobody",
-        "The forge's rate limit is used up, or it found that too much came at a time. Nothing more is asked of "
+        "The forge's rate limit is used up, or it found that too much came at a time. Nothing more is asked "
+        "of "
         "it until the time that it names.",
     ),
     Code(
@@ -1664,6 +1671,20 @@ CODES: dict[str, Code] = _table(
         "the pull request is no draft: {problem}",
         "leave `draft` out for this project",
         "Some forges have drafts only in some projects. It was opened as an ordinary pull request.",
+    ),
+    # -- feedback to the source ------------------------------------------------------------------------
+    Code(
+        "feedback/given-up",
+        "{place} is not told of {what}: {problem}",
+        "see to what the forge says, or set `feedback = false`",
+        "The pull requests and issues that a release names get a comment, the source a deployment record. "
+        "The forge refused that, or could not be had for a day. The release is not touched by that.",
+    ),
+    Code(
+        "feedback/bug",
+        "a bug met by a comment or deployment record ({error})",
+        "report it; the release is not touched by it",
+        "What was to be told is dropped. Everything else goes on.",
     ),
     # -- git ----------------------------------------------------------------------------------
     Code(
@@ -2011,14 +2032,16 @@ CODES: dict[str, Code] = _table(
         "guard/after-late",
         "the config repo {repo} of {upstream} has not answered yet",
         "none; it is asked again in the next cycle",
-        "Another config repo is read by a reader of its own. While its Git server is slow, nothing that comes "
+        "Another config repo is read by a reader of its own. While its Git server is slow, nothing that "
+        "comes "
         "after its workloads is released, and everything else is.",
     ),
     Code(
         "guard/after-unreadable",
         "the config repo {repo} of {upstream} cannot be read: {problem}",
         "see whether the Git server of {repo} answers, and lets us in",
-        "`after` asks the config repo upstream for its newest commit each time a release hangs on it, so that "
+        "`after` asks the config repo upstream for its newest commit each time a release hangs on it, so "
+        "that "
         "what was rolled back a minute ago counts.",
     ),
     Code(
@@ -2059,7 +2082,8 @@ CODES: dict[str, Code] = _table(
         "verify/failed",
         "{version} failed its check {check}: {said}",
         "set another version, roll back, or name this one under `accept`; what `urgent` names is released",
-        "A check that `verify` names said no so many times in a row, or did not pass within its time. Nothing "
+        "A check that `verify` names said no so many times in a row, or did not pass within its time. "
+        "Nothing "
         "newer is released until a person acts.",
     ),
     Code(
@@ -2250,7 +2274,7 @@ CODES: dict[str, Code] = _table(
         "leave out double braces and what is no text; by hand: {by_hand}",
         "Policy files get texts, booleans, numbers, lists of texts and flat mappings; no templates.",
     ),
-    # -- what people ask for by commands ----------------------------------------------------------------------
+    # -- what people ask for by commands ---------------------------------------------------------------
     Code(
         "action/held-already",
         "{workload} is held already, for this reason and until this time",
@@ -2261,7 +2285,8 @@ CODES: dict[str, Code] = _table(
         "action/not-held",
         "{workload} has no `hold`",
         "nothing to do; `automator status` tells what else may stop it",
-        "There is no `hold` in the workload's policy. A freeze, a window or a guard may stop it all the same.",
+        "There is no `hold` in the workload's policy. A freeze, a window or a guard may stop it all the "
+        "same.",
     ),
     Code(
         "action/listed-already",
@@ -2280,7 +2305,8 @@ CODES: dict[str, Code] = _table(
         "action/invalid",
         "{workload} cannot be moved or edited as long as its policy is not valid: {problem}",
         "mend the policy, or write the version by hand with `automator set`",
-        "A command needs to know what the workload's policy says. An invalid one keeps its sites and is held.",
+        "A command needs to know what the workload's policy says. An invalid one keeps its sites and is "
+        "held.",
     ),
     Code(
         "action/no-version",
@@ -2311,7 +2337,8 @@ CODES: dict[str, Code] = _table(
         "action/not-frozen",
         "{place} has no freeze",
         "nothing to do; `automator status` tells what else may stop a workload",
-        "There is no such freeze. One workload may have a `hold`, or another policy file a freeze of its own.",
+        "There is no such freeze. One workload may have a `hold`, or another policy file a freeze of its "
+        "own.",
     ),
     Code(
         "action/no-sites",
@@ -2321,7 +2348,8 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "action/nothing-before",
-        "{workload} has held no other version than {current} that nobody turned away, as far as history tells",
+        "{workload} has held no other version than {current} that nobody turned away, as far as history "
+        "tells",
         "name the version with --to",
         "Without --to, a rollback goes to the version before the present one, as the branch's history has "
         "it. There is none, or it is older than the history that may be read (`history_limit`).",
@@ -2401,7 +2429,8 @@ CODES: dict[str, Code] = _table(
         "action/upstream-unclear",
         "{workload}: what {upstream} holds now cannot be promoted: {problem}",
         "name the version with --to, or see `automator explain {workload}`",
-        "`promote` takes the exact tag and digest that the workload upstream holds now; those of several must "
+        "`promote` takes the exact tag and digest that the workload upstream holds now; those of several "
+        "must "
         "be the same.",
     ),
     Code(
@@ -2432,7 +2461,8 @@ CODES: dict[str, Code] = _table(
         "action/push-refused",
         "the server of {repo} refused the commit: {words}",
         "mend what it says; where the branch is protected, set `deliver` to pull-request",
-        "These are the Git server's own words: a hook, a branch rule, missing permission. Nothing was changed.",
+        "These are the Git server's own words: a hook, a branch rule, missing permission. Nothing was "
+        "changed.",
     ),
     Code(
         "action/observe-only",

@@ -23,6 +23,7 @@ from automator.core.release import DEFAULT_BODY, DEFAULT_SUBJECT, Member, Releas
 from automator.cycle.decisions import Decider
 from automator.cycle.earlier import Earlier
 from automator.cycle.facts import FactFinder
+from automator.cycle.feedback import Feedback, Teller
 from automator.cycle.index import Index
 from automator.cycle.located import Located
 from automator.cycle.observe import Observer
@@ -34,6 +35,7 @@ from automator.cycle.reach import Reach
 from automator.cycle.run import Cycle
 from automator.cycle.signatures import KeyFile, Signatures, Signer
 from automator.cycle.source import Scope
+from automator.cycle.sourcechanges import SourceChanges
 from automator.cycle.tending import Tender
 from automator.cycle.upstreams import Board
 from automator.cycle.withdrawals import Withdrawals
@@ -75,6 +77,8 @@ class App:
     """By host, as [forges] names them."""
     board: Board
     """Where the cycles tell each other that there is news."""
+    feedback: Feedback
+    """Where those wait who are to be told of releases."""
     _closing: ExitStack
 
     @classmethod
@@ -107,6 +111,10 @@ class App:
             stack.callback(registry.close)
             forges = open_forges(config, stack, clock, monotonic)
             signers = _signers(config)
+            sources = SourceChanges(forges, registry, store)
+            stack.callback(sources.close)
+            feedback = Feedback(forges, store if exclusive else None, clock, warn)
+            stack.callback(feedback.close)
             source = SignatureSource(registry)
             cycles = {
                 name: _cycle(
@@ -122,9 +130,13 @@ class App:
                 )
                 for name in (repos or tuple(config.repos))
             }
+            for name, cycle in cycles.items():
+                cycle.publisher.sources = sources
+                if config.repos[name].feedback:
+                    cycle.publisher.teller = _teller(config, name, cycle.index, feedback)
             chains = Chains(config, store, folder, registry, forges, clock, scope_of)
             chains.connect(cycles, stack)
-            return cls(config, registry, store, cycles, forges, chains.board, stack.pop_all())
+            return cls(config, registry, store, cycles, forges, chains.board, feedback, stack.pop_all())
 
     def close(self) -> None:
         """Give everything free; what was in flight is dropped."""
@@ -236,6 +248,18 @@ def _proposals(
     return Proposals(
         name, repo.branch, project, forges[host], checkout, publisher, style, book, store.image, forges
     )
+
+
+def _teller(config: Config, name: str, index: Index, feedback: Feedback) -> Teller:
+    """What a config repo has to tell the pull requests of its sources."""
+
+    def environment_of(workload: str) -> str:
+        entry = None if index.snapshot is None else index.snapshot.workloads.get(workload)
+        return getattr(entry, "environment", None) or name
+
+    place = config.forge_of(name)
+    home = None if place is None else (feedback.forges[place[0]], place[1])
+    return Teller(feedback, environment_of, home)
 
 
 def _signatures(source: SignatureSource, signers: Mapping[str, Signer], stack: ExitStack) -> Signatures:

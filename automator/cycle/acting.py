@@ -68,6 +68,8 @@ def act(cycle: Cycle, request: Request, terms: Terms) -> Acted:
         change = compute(cycle, snapshot, request, now)
         if isinstance(change, Nothing):
             return Acted(None, nothing=change.reason)
+        if not terms.dry_run:
+            change = replace(change, record=cycle.publisher.with_refs(change.record))
         draft = change.draft(cycle.publisher.templates)
         demanding = None if terms.dry_run else _demands_pull_request(cycle, snapshot, change, terms)
         if terms.dry_run:

@@ -123,9 +123,16 @@ class Proposals:
         """The cycle is over."""
         self._tips = dict(self.checkout.branches)
         for head in self.book.heads():
-            if head not in self._tips:
+            kept = self.book.get(head)
+            if head not in self._tips and kept is not None:
+                self.is_over(kept.tip, kept.number)
                 self.book.put(head, None)
         self.book.save()
+
+    def is_over(self, tip: str, number: int | None) -> None:
+        """The branch of a pull request with this commit is gone, or about to go."""
+        if number is not None and self.publisher.teller is not None:
+            self.publisher.teller.over(tip, number)
 
     def is_for(self, workload: Workload) -> bool:
         """Whether releases of a workload, under its guard rails, go through pull requests."""
@@ -282,6 +289,8 @@ class Proposals:
             number, url = (kept.number, kept.url) if kept is not None else (None, "")
             kept = Kept(commit, unit.goal, unit.edits, now.timestamp(), number, url)
             self.book.put(unit.head, kept)
+            if self.publisher.teller is not None:
+                self.publisher.teller.proposed(draft.message, commit)
         assert kept is not None
         if found is None or is_new or was_closed_by_us(found):
             told = [self._told(release, verdicts) for release in unit.releases]

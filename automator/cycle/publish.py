@@ -7,7 +7,7 @@ refuses fails. A lost race publishes nothing: the cycle decides again on the new
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
@@ -18,8 +18,11 @@ from automator.core.release import Draft, Member, ReleaseRecord, Templates, comp
 from automator.core.report import Patch
 from automator.core.rewrite import Edit, rewrite
 from automator.core.site import Site
+from automator.core.sourcechanges import NOTHING, Named
 from automator.core.together import for_its_sake
+from automator.cycle.feedback import Teller
 from automator.cycle.index import Index
+from automator.cycle.sourcechanges import SourceChanges, Step
 from automator.edges.checkout import Checkout, Identity, Landed, Lost, Refused
 from automator.errors import CheckoutError, ManifestError
 from automator.reasons import Reason
@@ -128,7 +131,7 @@ def _patches(
     return tuple(patches)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Publisher:
     """Commits and pushes on one branch."""
 
@@ -139,18 +142,22 @@ class Publisher:
     templates: Templates | None = None
     pushing: Callable[[str | None], None] = lambda _commit: None
     """Told which commit is about to be pushed, and None when it certainly did not land."""
+    sources: SourceChanges | None = None
+    """Who knows what the changes of a release name."""
+    teller: Teller | None = None
+    """Told of each commit that landed."""
 
     def publish(self, base: str, rewritten: Sequence[Rewritten], now: datetime) -> Published:
         """One commit for each release, all in one push on top of `base`; nothing is pushed where they could
         not be made."""
+        drafts = self._drafts(rewritten, now)
         try:
-            commits = self.checkout.commit(
-                base, [self._draft(item, now) for item in rewritten], when=now, author=self.author
-            )
+            commits = self.checkout.commit(base, drafts, when=now, author=self.author)
             answer = self._push(commits[-1], base)
         except CheckoutError as error:
             return Published(error=error.reason)
         if isinstance(answer, Landed):
+            self._tell(drafts, commits)
             pairs = zip(rewritten, commits, strict=True)
             return Published(landed=tuple((r, commit) for item, commit in pairs for r in item.releases))
         if isinstance(answer, Lost):
@@ -165,11 +172,23 @@ class Publisher:
         Raises CheckoutError.
         """
         (commit,) = self.checkout.commit(base, [draft], when=now, author=self.author)
-        return commit, self._push(commit, base)
+        answer = self._push(commit, base)
+        if isinstance(answer, Landed):
+            self._tell((draft,), (commit,))
+        return commit, answer
 
     def draft(self, item: Rewritten, now: datetime) -> Draft:
         """The commit that a rewritten release becomes."""
-        return self._draft(item, now)
+        (draft,) = self._drafts((item,), now)
+        return draft
+
+    def with_refs(self, record: ReleaseRecord) -> ReleaseRecord:
+        """A record that a person asked for, with what its changes name."""
+        if self.sources is None or record.refs or record.kind not in ("release", "rollback", "promote"):
+            return record
+        members = tuple(replace(m, source=m.source or self.sources.source_of(m)) for m in record.members)
+        (found,) = self.sources.named([Step(members, record.kind == "rollback")])
+        return replace(record, members=members, refs=found.refs)
 
     def commit(self, base: str, drafts: Sequence[Draft], now: datetime) -> tuple[str, ...]:
         """Commits on `base`, on no branch yet. Raises CheckoutError."""
@@ -183,13 +202,15 @@ class Publisher:
         refused: list[tuple[Release, str]] = []
         for item in rewritten:
             alone = Rewritten(item.releases, _patches(item.releases, texts, texts))
+            drafts = self._drafts((alone,), now)
             try:
-                (commit,) = self.checkout.commit(tip, [self._draft(alone, now)], when=now, author=self.author)
+                (commit,) = self.checkout.commit(tip, drafts, when=now, author=self.author)
                 answer = self._push(commit, tip)
             except CheckoutError as error:
                 return Published(tuple(landed), tuple(refused), error=error.reason)
             if isinstance(answer, Landed):
                 tip = commit
+                self._tell(drafts, (commit,))
                 texts.update({patch.file: patch.after for patch in alone.patches})
                 landed += [(release, commit) for release in item.releases]
             elif isinstance(answer, Refused):
@@ -214,23 +235,38 @@ class Publisher:
             self.pushing(None)
             raise
 
-    def _draft(self, item: Rewritten, now: datetime) -> Draft:
+    def _tell(self, drafts: Sequence[Draft], commits: Sequence[str]) -> None:
+        if self.teller is not None:
+            for draft, commit in zip(drafts, commits, strict=True):
+                self.teller.landed(draft.message, commit)
+
+    def _drafts(self, rewritten: Sequence[Rewritten], now: datetime) -> list[Draft]:
+        """The commits, with what their changes name: all forges are asked at once."""
+        steps = [Step(_all_members(i.releases), _goes_back(i.releases)) for i in rewritten]
+        names = (NOTHING,) * len(steps) if self.sources is None else self.sources.named(steps)
+        return [self._draft(item, found, now) for item, found in zip(rewritten, names, strict=True)]
+
+    def _draft(self, item: Rewritten, named: Named, now: datetime) -> Draft:
         # A file that two members of a group write is written as the last one leaves it.
         files = {patch.file: patch.after.encode() for patch in item.patches}
         first = item.releases[0]
         seen = self.first_seen(first.workload.listed, first.tag)
-        text = message(item.releases, None if seen is None else now - seen, self.templates)
+        text = message(item.releases, None if seen is None else now - seen, self.templates, named)
         return Draft(text, tuple(files.items()))
 
 
-def message(releases: Sequence[Release], seen: timedelta | None, templates: Templates | None) -> str:
+def message(
+    releases: Sequence[Release],
+    seen: timedelta | None,
+    templates: Templates | None,
+    named: Named = NOTHING,
+) -> str:
     """The message of a commit: subject, body and trailers (DESIGN section 7), with a block for each
     release.
 
-    `seen` is how long ago the first one's tag was first listed.
+    `seen` is how long ago the first one's tag was first listed; `named` is what its changes name.
     """
     first = releases[0]
-    members = tuple(member for release in releases for member in _members(release))
     count = f" of {first.count} tags" if first.workload.rule.followed is None else ""
     why = f"newest in {first.workload.rule.text}{count}"
     if first.workload.rule.followed is not None:
@@ -241,12 +277,24 @@ def message(releases: Sequence[Release], seen: timedelta | None, templates: Temp
         why = f"the policy excludes {first.current.partition('@')[0]} and permits a downgrade: {why}"
     if first.undo is None and seen is not None and seen >= timedelta(minutes=1):
         why += f", seen {format_age(seen)} ago"
+    if named.total > len(named.refs):
+        why += f"; its changes name {named.total}, of which {len(named.refs)} are below"
     urgent = [r.workload.urgent.reason for r in releases if r.is_urgent and r.workload.urgent is not None]
     kind = "release" if first.undo is None else "rollback"
-    record = ReleaseRecord(kind, members, reason=f"urgent: {urgent[0]}" if urgent else first.undo)
+    told = f"urgent: {urgent[0]}" if urgent else first.undo
+    record = ReleaseRecord(kind, _all_members(releases), reason=told, refs=named.refs)
     # The templates were tried when the config was read; one that fails all the same costs its words only.
     text, _ = compose_or_default(record, why=why, templates=templates)
     return text
+
+
+def _all_members(releases: Sequence[Release]) -> tuple[Member, ...]:
+    return tuple(member for release in releases for member in _members(release))
+
+
+def _goes_back(releases: Sequence[Release]) -> bool:
+    """Whether older versions take the place of newer ones."""
+    return releases[0].undo is not None or releases[0].down
 
 
 def _members(release: Release) -> Iterator[Member]:

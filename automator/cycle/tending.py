@@ -158,6 +158,8 @@ class Tender:
         for pull in ours:
             if pull.state == "open":
                 self._close(pull, why)
+            elif pull.state == "merged":
+                proposals.is_over(pull.head_commit, pull.number)
         self._delete(head, tip)
         self._done.add((head, tip, why))
         proposals.book.put(head, None)

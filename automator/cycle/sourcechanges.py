@@ -1,0 +1,243 @@
+"""Source changes: the forge of a source is asked once for the commits between two revisions.
+
+Nothing hangs on the answer: a release waits a moment for it, and goes on without. What comes later is kept
+for the next time that somebody asks.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+from automator.core.forge import SourceCommit
+from automator.core.record import Member
+from automator.core.reference import Image, Repository, parse_repository
+from automator.core.release import source_link
+from automator.core.sourcechanges import NOTHING, Ends, Named, Place, bounded, ends_of, joined, names_in
+from automator.errors import AutomatorError
+
+PATIENCE = 3.0
+"""Seconds that a push waits for all answers together."""
+COMMITS = 250
+"""Commits that are read between two revisions, the newest."""
+KEPT = 100
+"""Answers that are remembered."""
+QUIET = 60.0
+"""Seconds for which the same is not asked again after it failed."""
+_KIND, _KEY = "source-changes", "answers"
+
+
+class Registry(Protocol):
+    """Who knows the labels of images (`edges.registry`)."""
+
+    def image(self, repository: Repository, tag: str) -> Image: ...
+
+
+class Source(Protocol):
+    """A forge, as far as it tells of commits (`edges.forge`)."""
+
+    kind: str
+
+    def commits_between(
+        self, project: str, base: str, head: str, *, limit: int = 250
+    ) -> tuple[Sequence[SourceCommit], bool]: ...
+
+
+class Memory(Protocol):
+    """What is known of images, and where answers are kept (`edges.store`)."""
+
+    def image(self, repository: Repository, tag: str) -> Image | None: ...
+    def image_by_digest(self, digest: str) -> Image | None: ...
+    def get(self, kind: str, key: str) -> bytes | None: ...
+    def put(self, kind: str, key: str, value: bytes | None) -> None: ...
+
+
+class Step(NamedTuple):
+    """What moves in one commit."""
+
+    members: tuple[Member, ...]
+    back: bool = False
+    """Whether it goes to an older version: then what it takes away is meant."""
+
+
+class _Question(NamedTuple):
+    """One image's move."""
+
+    image: str
+    before: str
+    after: str
+    source: str | None
+    back: bool
+
+
+@dataclass
+class SourceChanges:
+    """Asks forges of sources; for the threads of all config repos together."""
+
+    forges: Mapping[str, Source]
+    """By host."""
+    registry: Registry
+    memory: Memory
+    patience: float = PATIENCE
+    clock: Callable[[], float] = time.monotonic
+    _answers: dict[Ends, Named] = field(default_factory=dict)
+    _flying: dict[_Question, Future[Named]] = field(default_factory=dict)
+    _rests: dict[str, float] = field(default_factory=dict)
+    """Hosts that failed, or were too slow, and until when nobody waits for them."""
+    _failed: dict[_Question, float] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _one_each: dict[Ends, threading.Lock] = field(default_factory=dict)
+    _pool: ThreadPoolExecutor | None = None
+
+    def __post_init__(self) -> None:
+        self._answers.update(_read(self.memory.get(_KIND, _KEY)))
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Kind of each forge, by host."""
+        return {host: forge.kind for host, forge in self.forges.items()}
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def named(self, steps: Sequence[Step]) -> tuple[Named, ...]:
+        """What the changes of each commit name, as far as it is told in time."""
+        if not self.forges:
+            return (NOTHING,) * len(steps)
+        asked = [[self._ask(question) for question in _questions(step)] for step in steps]
+        awaited = [future for futures in asked for future in futures if future is not None]
+        if wait(awaited, self.patience).not_done:
+            self._rest_late_hosts()
+        return tuple(joined(map(_told, futures)) for futures in asked)
+
+    def source_of(self, member: Member) -> str | None:
+        """The source link of the version that a member goes to, as far as it is remembered."""
+        digest = member.after.partition("@")[2]
+        image = self.memory.image_by_digest(digest) if digest else None
+        return member.source if image is None else source_link(image.source, image.revision) or member.source
+
+    # -- asking --------------------------------------------------------------------------------------
+
+    def _ask(self, question: _Question) -> Future[Named] | None:
+        """The answer, on its way or there; None where it would not be worth waiting."""
+        host = _host(question)
+        if host not in self.forges:
+            return None
+        with self._lock:
+            flying = self._flying.get(question)
+            if flying is not None:
+                return flying if flying.done() else None  # it was waited for already
+            if self.clock() < self._failed.get(question, 0.0):
+                return None
+            if len(self._flying) > KEPT:
+                self._flying = {q: future for q, future in self._flying.items() if not future.done()}
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(4, "automator-sources")
+            try:
+                future = self._pool.submit(self._look, question)
+            except RuntimeError:  # it is closing
+                return None
+            self._flying[question] = future
+            future.add_done_callback(partial(self._landed, question))
+            return None if self.clock() < self._rests.get(host, 0.0) else future
+
+    def _rest_late_hosts(self) -> None:
+        """Nobody waits for a host again so soon: its answers are taken when they come."""
+        with self._lock:
+            for question, future in self._flying.items():
+                if not future.done():
+                    self._rests[_host(question)] = self.clock() + QUIET
+
+    def _landed(self, question: _Question, future: Future[Named]) -> None:
+        # A done callback may run at once, in `_ask`, where the lock is held: so it takes none.
+        if not future.cancelled() and future.exception() is None:
+            return
+        self._failed[question] = self.clock() + QUIET
+        self._flying.pop(question, None)
+
+    def _look(self, question: _Question) -> Named:
+        """Raises AutomatorError."""
+        ends = self._ends(question)
+        if ends is None:
+            return NOTHING
+        with self._lock:
+            turn = self._one_each.setdefault(ends, threading.Lock())
+        with turn:  # several workloads have one source
+            known = self._answers.get(ends)
+            if known is not None:
+                return known
+            forge = self.forges[ends.place.host]
+            try:
+                commits, _ = forge.commits_between(ends.place.project, ends.base, ends.head, limit=COMMITS)
+            except AutomatorError:
+                self._rests[ends.place.host] = self.clock() + QUIET
+                self._one_each.pop(ends, None)
+                raise
+            found = bounded(names_in(commits, ends.place))
+            self._keep(ends, found)
+            return found
+
+    def _ends(self, question: _Question) -> Ends | None:
+        before = self._link(question.image, question.before)
+        ends = ends_of(before, question.source, self.kinds)
+        if ends is not None and question.back:
+            return Ends(ends.place, ends.head, ends.base)
+        return ends
+
+    def _link(self, image: str, version: str) -> str | None:
+        """The source link of a version: remembered, or the registry's. Raises AutomatorError."""
+        repository = parse_repository(image)
+        tag, _, digest = version.partition("@")
+        found = self.memory.image_by_digest(digest) if digest else self.memory.image(repository, tag)
+        if found is None and (digest or tag):
+            found = self.registry.image(repository, digest or tag)
+        return None if found is None else source_link(found.source, found.revision)
+
+    def _keep(self, ends: Ends, found: Named) -> None:
+        with self._lock:
+            self._answers[ends] = found
+            self._one_each.pop(ends, None)
+            for old in list(self._answers)[:-KEPT]:
+                del self._answers[old]
+            text = json.dumps([[*ends.place, ends.base, ends.head, found.refs, found.total]
+                               for ends, found in self._answers.items()])  # fmt: skip
+        self.memory.put(_KIND, _KEY, text.encode())
+
+
+def _host(question: _Question) -> str:
+    return (question.source or "").removeprefix("https://").partition("/")[0]
+
+
+def _questions(step: Step) -> Collection[_Question]:
+    return dict.fromkeys(
+        _Question(m.image, m.before, m.after, m.source, step.back)
+        for m in step.members
+        if m.image and m.before and m.source
+    )
+
+
+def _told(future: Future[Named] | None) -> Named:
+    is_there = future is not None and future.done() and not future.cancelled()
+    return future.result() if is_there and future is not None and future.exception() is None else NOTHING
+
+
+def _read(text: bytes | None) -> dict[Ends, Named]:
+    """What was kept; nothing of a text that another version wrote."""
+    found: dict[Ends, Named] = {}
+    try:
+        rows: list[Any] = json.loads(text or b"[]")
+        for kind, host, project, base, head, refs, count in rows:
+            ends = Ends(Place(str(kind), str(host), str(project)), str(base), str(head))
+            found[ends] = Named(tuple(map(str, refs)), int(count))
+    except (ValueError, TypeError):
+        return {}
+    return found

@@ -1,0 +1,259 @@
+"""People of the source are told where their change is running: one comment, edited, never in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from parts.forgestage import PR
+from parts.sourcestage import SOURCE, SourceStage
+
+from automator.core.action import Request
+from automator.core.feedback import MARKER
+from automator.cycle.acting import Terms, act
+
+KINDS = ["github", "gitlab", "gitea", "forgejo", "bitbucket"]
+
+
+class FeedbackStage(SourceStage):
+    """Pull request 1 of the source is there, and issue 5 where the forge has issues."""
+
+    def __init__(self, folder: Path, stack: ExitStack, kind: str) -> None:
+        super().__init__(folder, stack, kind)
+        self.settings["feedback"] = True
+        self.source.commit({"login": "1"}, "Log in")
+        self.open_source_pull("login")
+        self.forge.issue(5, project=SOURCE)
+
+    def open_source_pull(self, name: str) -> None:
+        main, self.source.branch = self.source.branch, name
+        self.source.commit({name: "2"}, name, base=self.forge.projects[SOURCE].tip(main))
+        self.source.branch = main
+        self.forge.open(name, title=name, project=SOURCE)
+
+    @property
+    def login(self) -> str:
+        """The message of the merge of pull request 1."""
+        return {
+            "gitlab": f"Log in\n\nSee merge request {SOURCE}!1\n\nCloses #5",
+            "bitbucket": "Merged in login (pull request #1)",
+        }.get(self.forge.kind, "Log in (#1)\n\nFixes #5")
+
+    def lines(self, number: int = 1) -> list[str]:
+        """The lines of our only comment there."""
+        (said,) = self.comments(number)
+        first, empty, *lines = said.body.rstrip("\n").split("\n")
+        assert (first, empty) == (MARKER, "")
+        return lines
+
+    def link(self, commit: str | None = None) -> str:
+        forge = self.app.forges[self.forge.host]
+        return forge.commit_page("acme/shop", commit or str(self.repo.tip()))
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[FeedbackStage]:
+    with ExitStack() as stack:
+        yield FeedbackStage(tmp_path, stack, "github")
+
+
+@pytest.fixture(params=KINDS)
+def any_stage(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[FeedbackStage]:
+    with ExitStack() as stack:
+        yield FeedbackStage(tmp_path, stack, request.param)
+
+
+def test_pull_requests_and_issues_are_told(any_stage: FeedbackStage) -> None:
+    stage = any_stage
+    stage.at("1.4.2")
+    stage.settle()
+    stage.release("1.4.3", stage.login)
+    stage.settle()
+    line = f"- `web` `1.4.3` is in `shop`: {stage.link()}"
+    assert stage.lines() == [line]
+    if stage.forge.kind != "bitbucket":
+        (said,) = stage.comments(5, issue=True)
+        assert line in said.body
+    made = stage.forge.projects[SOURCE].deployments
+    if stage.forge.kind in ("github", "gitlab"):
+        (deployment,) = made
+        assert (deployment["ref"], deployment["environment"]) == (stage.revisions["1.4.3"], "shop")
+    else:
+        assert made == []
+    stage.forge.forget()
+    stage.run()
+    stage.settle()
+    assert stage.forge.calls == []
+
+
+def test_who_finds_the_release_on_the_branch_tells_nobody(stage: FeedbackStage) -> None:
+    stage.at("1.4.2")
+    stage.release("1.4.3", stage.login)
+    stage.settle()
+    stage.lose_state()
+    stage.forge.forget()
+    stage.run()
+    stage.settle()
+    assert stage.forge.calls == []
+
+
+def test_a_config_repo_on_no_forge_tells_the_commit(stage: FeedbackStage) -> None:
+    stage.settings = {"feedback": True}
+    stage.at("1.4.2")
+    stage.release("1.4.3", stage.login)
+    stage.settle()
+    assert stage.lines() == [f"- `web` `1.4.3` is in `shop`: {stage.repo.tip()}"]
+
+
+def test_nobody_is_told_unless_it_is_wanted(stage: FeedbackStage) -> None:
+    stage.settings["feedback"] = False
+    stage.at("1.4.2")
+    stage.release("1.4.3", stage.login)
+    stage.settle()
+    assert stage.asked_of_source("POST") == []
+
+
+def test_the_comment_is_edited_at_the_next_environment(any_stage: FeedbackStage) -> None:
+    stage = any_stage
+    stage.at("1.4.2")
+    stage.release("1.4.3", stage.login)
+    stage.settle()
+    first = stage.link()
+    stage.lose_state()
+    stage.commit(stage.second("1.4.2", "live", "environment: production\n"))
+    assert stage.outcomes()["live"].reason.code == "released/pushed"
+    stage.settle()
+    assert stage.lines() == [
+        f"- `web` `1.4.3` is in `shop`: {first}",
+        f"- `live` `1.4.3` is in `production`: {stage.link()}",
+    ]
+
+
+def test_a_rollback_is_told_in_its_place(stage: FeedbackStage) -> None:
+    stage.at("1.4.2")
+    stage.release("1.4.3", stage.login)
+    act(stage.cycle, Request("rollback", "Ann", "crashes", "web"), Terms())
+    stage.settle()
+    assert stage.lines() == [f"- `web` was rolled back from `1.4.3` in `shop`: {stage.link()}"]
+    last = stage.forge.projects[SOURCE].deployments[-1]
+    assert last["ref"] == stage.revisions["1.4.2"]
+
+
+def test_a_merged_pull_request_is_told_when_it_is_merged(any_stage: FeedbackStage) -> None:
+    stage = any_stage
+    stage.at("1.4.2", keys=PR)
+    stage.build("1.4.3", stage.login)
+    stage.run()
+    stage.settle()
+    assert stage.asked_of_source("POST") == []
+    stage.stop()
+    tip = stage.forge.merge(stage.pull.number, "merge")
+    stage.run()
+    stage.settle()
+    assert stage.lines() == [f"- `web` `1.4.3` is in `shop`: {stage.link(tip)}"]
+
+
+def test_a_merge_whose_branch_the_forge_deletes_is_told(stage: FeedbackStage) -> None:
+    stage.at("1.4.2", keys=PR)
+    stage.build("1.4.3", stage.login)
+    stage.run()
+    tip = stage.forge.merge(stage.pull.number, "squash", delete_branch=True)
+    stage.run()
+    stage.settle()
+    assert stage.lines() == [f"- `web` `1.4.3` is in `shop`: {stage.link(tip)}"]
+
+
+def test_a_pull_request_that_is_closed_is_not_told_of(stage: FeedbackStage) -> None:
+    stage.at("1.4.2", keys=PR)
+    stage.build("1.4.3", stage.login)
+    stage.run()
+    stage.forge.close(stage.pull.number)
+    stage.now += timedelta(hours=2)
+    stage.run()
+    stage.settle()
+    assert stage.asked_of_source("POST") == []
+
+
+# -- whom it does not concern ----------------------------------------------------------------------------
+
+
+def test_other_projects_are_never_written_to(stage: FeedbackStage) -> None:
+    other = stage.forge.project("acme/other", {"README.md": "another\n"})
+    assert other.tip()
+    stage.forge.issue(9, project="acme/other")
+    stage.at("1.4.2")
+    record = stage.release("1.4.3", "See acme/other#9 and SHOP-1")
+    assert record.refs == ("acme/other#9", "SHOP-1")
+    stage.settle()
+    assert stage.forge.count("/acme/other/") == 0
+
+
+def test_a_number_that_is_not_there_costs_nothing_but_itself(stage: FeedbackStage) -> None:
+    stage.at("1.4.2")
+    stage.release("1.4.3", "Log in (#1), not #4711")
+    stage.settle()
+    assert len(stage.lines()) == 1
+    stage.forge.forget()
+    stage.now += timedelta(hours=5)
+    stage.settle()
+    assert stage.forge.calls == []
+
+
+# -- a forge in trouble ----------------------------------------------------------------------------------
+
+
+def test_what_a_forge_refuses_for_now_waits_over_a_restart(stage: FeedbackStage) -> None:
+    stage.at("1.4.2")
+    stage.forge.limit(120, on="/comments", times=9)
+    stage.release("1.4.3", stage.login)
+    link = stage.link()
+    stage.settle()
+    assert stage.comments(1) == []
+    stage.stop()
+    stage.forge.mend()
+    stage.now += timedelta(minutes=10)
+    assert stage.app.feedback.settle(20)
+    assert stage.lines() == [f"- `web` `1.4.3` is in `shop`: {link}"]
+
+
+def test_it_is_given_up_after_a_day(stage: FeedbackStage) -> None:
+    stage.at("1.4.2")
+    told: list[str] = []
+    stage.app.feedback.warn = lambda why: told.append(why.code)
+    stage.forge.fail(503, on=f"/{SOURCE}/issues", times=10_000)
+    stage.release("1.4.3", stage.login)
+    for _ in range(30):
+        stage.settle()
+        stage.now += timedelta(hours=1)
+    stage.settle()
+    assert "feedback/given-up" in told
+    stage.forge.mend()
+    stage.forge.forget()
+    stage.now += timedelta(days=2)
+    stage.settle()
+    assert stage.forge.calls == []
+
+
+def test_a_cycle_waits_for_no_comment(stage: FeedbackStage) -> None:
+    stage.at("1.4.2")
+    stage.forges[stage.forge.host]["timeout"] = "2s"
+    stage.stop()
+    stage.forge.fail(silent=True, on="/comments", times=99)
+    stage.release("1.4.3", stage.login)
+    assert stage.comments(1) == []
+    stage.forge.over.set()
+    stage.forge.mend()
+
+
+def test_a_comment_with_our_first_line_that_we_may_not_edit_is_left_alone(stage: FeedbackStage) -> None:
+    stage.forge.say(1, f"{MARKER}\n\nhello", by="bob", project=SOURCE)
+    stage.at("1.4.2")
+    stage.forge.fail(403, on="PATCH", times=1, body='{"message": "Forbidden"}')
+    stage.release("1.4.3", stage.login)
+    stage.settle()
+    bobs, ours = stage.comments(1)
+    assert "hello" in bobs.body
+    assert "`1.4.3` is in `shop`" in ours.body

@@ -1,0 +1,147 @@
+"""What the changes of a release name stands in its commit, and no release hangs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from parts.forgestage import PR
+from parts.sourcestage import SOURCE, SourceStage
+
+from automator.core.action import Request
+from automator.cycle.acting import Terms, act
+
+KINDS = ["github", "gitlab", "gitea", "forgejo", "bitbucket"]
+LOGIN = "Merge pull request #12 from acme/login\n\nSHOP-7: log in with passkeys, UTF-8 names"
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[SourceStage]:
+    with ExitStack() as stack:
+        yield SourceStage(tmp_path, stack, "github")
+
+
+@pytest.fixture(params=KINDS)
+def any_stage(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SourceStage]:
+    with ExitStack() as stack:
+        yield SourceStage(tmp_path, stack, request.param)
+
+
+def test_a_commit_has_the_names_of_its_changes(any_stage: SourceStage) -> None:
+    stage = any_stage
+    page = f"https://{stage.forge.host}/{SOURCE}"
+    messages = {
+        "gitlab": (f"Login\n\nSHOP-7\n\nSee merge request {SOURCE}!12", "Closes #3"),
+        "bitbucket": ("Merged in login (pull request #12)\n\nSHOP-7", f"See {page}/issues/3"),
+    }
+    stage.at("1.4.2")
+    record = stage.release("1.4.3", *messages.get(stage.forge.kind, (LOGIN, "Colour, fixes #3")))
+    pull = f"{SOURCE}!12" if stage.forge.kind == "gitlab" else f"{SOURCE}#12"
+    assert sorted(record.refs) == sorted((f"{SOURCE}#3", "SHOP-7", pull))
+    assert len(stage.asked_of_source()) == 1
+    assert stage.asked_of_source("POST") == []
+    head = stage.message().partition("Release-Format")[0]
+    assert "#" not in head
+    assert "Release-Refs: " in stage.message()
+
+
+def test_the_forge_is_asked_once_for_all_workloads_and_after_lost_races(stage: SourceStage) -> None:
+    stage.at("1.4.2")
+    stage.commit(stage.second("1.4.2"))
+    hook = stage.repo.hook(
+        "update",
+        "#!/bin/sh\nif [ ! -e raced ]; then touch raced; "
+        "git update-ref refs/heads/main $(git commit-tree -p main -m 'By hand' 'main^{tree}'); fi\n",
+    )
+    stage.build("1.4.3", LOGIN)
+    outcomes = stage.outcomes()
+    hook.unlink()
+    assert {o.reason.code for o in outcomes.values()} == {"released/pushed"}
+    assert (stage.repo.path / "raced").exists()
+    assert stage.record.refs == (f"{SOURCE}#12", "SHOP-7")
+    assert len(stage.asked_of_source()) == 1
+
+
+def test_quiet_cycles_and_plans_ask_nobody(stage: SourceStage) -> None:
+    stage.at("1.4.2")
+    stage.build("1.4.3", LOGIN)
+    stage.run(push=False)
+    assert stage.forge.calls == []
+    stage.outcomes()
+    stage.forge.forget()
+    for _ in range(3):
+        stage.run()
+    assert stage.forge.calls == []
+
+
+def test_a_pull_request_has_them_too(stage: SourceStage) -> None:
+    stage.at("1.4.2", keys=PR)
+    stage.build("1.4.3", LOGIN)
+    stage.run()
+    assert f"Release-Refs: {SOURCE}#12, SHOP-7" in stage.pull.body
+    stage.run()
+    assert len(stage.asked_of_source()) == 1
+
+
+def test_after_losing_the_state_the_registry_tells_where_it_came_from(stage: SourceStage) -> None:
+    stage.at("1.4.2")
+    stage.lose_state()
+    assert stage.release("1.4.3", LOGIN).refs == (f"{SOURCE}#12", "SHOP-7")
+
+
+def test_a_rollback_names_what_it_takes_away(stage: SourceStage) -> None:
+    stage.at("1.4.2")
+    stage.release("1.4.3", LOGIN)
+    done = act(stage.cycle, Request("rollback", "Ann", "crashes", "web"), Terms())
+    assert done.commit == stage.repo.tip()
+    assert (stage.record.kind, stage.record.refs) == ("rollback", (f"{SOURCE}#12", "SHOP-7"))
+
+
+def test_many_are_cut_and_said_to_be(stage: SourceStage) -> None:
+    stage.at("1.4.2")
+    record = stage.release("1.4.3", "Much\n\n" + " ".join(f"#{n}" for n in range(1, 52)))
+    assert len(record.refs) == 20
+    assert "its changes name 51, of which 20 are below" in stage.message()
+
+
+# -- without an answer ---------------------------------------------------------------------------------
+
+
+def test_a_forge_that_fails_costs_the_names_and_nothing_else(any_stage: SourceStage) -> None:
+    stage = any_stage
+    stage.at("1.4.2")
+    stage.forge.fail(503, times=99)
+    assert stage.release("1.4.3", LOGIN).refs == ()
+    stage.forge.mend()
+
+
+def test_a_forge_that_is_silent_is_waited_for_once(stage: SourceStage) -> None:
+    stage.at("1.4.2")
+    assert stage.app.cycles
+    stage.forge.fail(silent=True, times=99)
+    sources = stage.cycle.publisher.sources
+    assert sources is not None
+    sources.patience = 0.3
+    assert stage.release("1.4.3", LOGIN).refs == ()
+    sources.patience = 60.0  # a second wait would not end within the test's time
+    assert stage.release("1.4.4", "More (#13)").refs == ()
+
+
+@pytest.mark.parametrize(
+    "what", ["no labels before", "no labels now", "another project", "no forge", "unknown"]
+)
+def test_without_both_ends_nobody_is_asked(stage: SourceStage, what: str) -> None:
+    if what == "no forge":
+        stage.forges, stage.settings = {}, {}
+    stage.build("1.4.2", labels=what != "no labels before")
+    stage.commit(stage.workload("web", "1.4.2"))
+    if what == "unknown":
+        stage.source.set_tip(stage.source.commits()[-1])
+    project = "acme/other" if what == "another project" else SOURCE
+    stage.build("1.4.3", LOGIN, labels=what != "no labels now", project=project)
+    assert stage.outcomes()["web"].reason.code == "released/pushed"
+    if what != "unknown":
+        assert stage.record.refs == ()
+        assert stage.asked_of_source() == []
