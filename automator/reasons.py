@@ -796,6 +796,14 @@ CODES: dict[str, Code] = _table(
         "The push was rejected for a reason other than a lost race: a hook, a protected branch, a quota.",
     ),
     Code(
+        "push/unsigned",
+        "{after} was not pushed: {words}",
+        "set `signing` for the config repo, and add its public key to the files of `require_signed`; it is "
+        "tried again when the head or the target changes, or after an hour",
+        "`require_signed` would not have counted our own commit, so that it would have stopped every cycle "
+        "after it. It was not sent.",
+    ),
+    Code(
         "push/lost-race",
         "{after} was ready, but others pushed first {tries} times in a row",
         "wait: it is tried again in a moment",
@@ -831,7 +839,7 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "proposal/closed",
-        "{tag} was refused: {url} was closed{when}",
+        "{tag} was refused: {url} was closed {when}",
         "nothing, if that is meant: a newer version is proposed when it exists. To take {tag} again, reopen "
         "it, or run `automator accept`",
         "Who closes a pull request refuses its version, and those between it and the current one. A pull "
@@ -2058,6 +2066,13 @@ CODES: dict[str, Code] = _table(
         "Time spent upstream counts only once the checks that `verify` names there have passed.",
     ),
     Code(
+        "guard/after-unasked",
+        "{version} is in {upstream}, of whose checks there nothing is known here",
+        "let one automator have both config repos; or take `verify` from {upstream} and name the checks here",
+        "What checks said is in the state folder of the automator that asked them. One that has only the "
+        "workloads downstream does not know it, and takes nothing on trust.",
+    ),
+    Code(
         "guard/after-unknown",
         "whether {upstream} has held {version}, and kept it, is not known",
         "see whether {upstream} has a policy, and whether its history can be read",
@@ -2077,6 +2092,13 @@ CODES: dict[str, Code] = _table(
         "{tag} waits for the checks of {version}: {checks}",
         "wait, or let `urgent` name the version in the policy",
         "With `verify`, a version must pass its checks before a newer one takes its place.",
+    ),
+    Code(
+        "verify/apart",
+        "{tag} waits: the sites of {workload} differ ({versions}), so that no check can be asked about them",
+        "bring its sites to one version, or let `urgent` name {tag}",
+        "With `verify`, what a workload holds must pass its checks before a newer version takes its place; a "
+        "check is about one version.",
     ),
     Code(
         "verify/failed",
@@ -2322,6 +2344,26 @@ CODES: dict[str, Code] = _table(
         "After a command's edit the policies must be as valid as before. Nothing was committed.",
     ),
     Code(
+        "action/held",
+        "{workload} is on hold already, and for longer: {why} (until {until})",
+        "leave it, or `automator resume {workload}` first",
+        "A hold that lasts longer is not replaced by one that ends earlier: its reason and its end belong to "
+        "who declared it.",
+    ),
+    Code(
+        "action/stopped-meanwhile",
+        "somebody else declared another stop of {what} meanwhile: {stop}",
+        "look whether it is meant to stay; then run the command again",
+        "Somebody else pushed first. A stop that was not there when the command began is neither replaced "
+        "nor taken away.",
+    ),
+    Code(
+        "action/still-stopped",
+        "{what} is still stopped by {place}: {why}",
+        "see `automator status`; releases go on once that is taken away, too",
+        "Stops stand beside each other: a hold, one of the defaults, the freezes of a file and of the repo.",
+    ),
+    Code(
         "action/frozen",
         "{place} has a freeze already, with another reason or end",
         "thaw first, or change it by hand",
@@ -2386,6 +2428,53 @@ CODES: dict[str, Code] = _table(
         "{version} is newer than {current}, which {workload} has now",
         "`automator release {workload} --to {version}` moves up",
         "A rollback goes back. Moving up is a release, for which the policy is asked.",
+    ),
+    Code(
+        "action/not-before",
+        "nothing tells that {version} is older than {current}, which {workload} has now",
+        "`automator release {workload} --to {version}` asks the policy; --force takes it all the same",
+        "A rollback goes past the policy, so that it goes back only: to a version that the order puts below "
+        "the present one, or that the workload held before it.",
+    ),
+    Code(
+        "action/rejected",
+        "{workload}: {version} was rejected by a person, as {place} says",
+        "choose another version; --force takes it all the same",
+        "A version under `reject` is never gone back to unasked.",
+    ),
+    Code(
+        "action/moved-on",
+        "{workload} is not at {at} any more: {by} set {current}",
+        "see `automator status`; then decide anew",
+        "The command was meant for another version: the one of --from, or the one that was there when it "
+        "began.",
+    ),
+    Code(
+        "action/back-already",
+        "{by} took {workload} back to {current} {age} ago",
+        "nothing to do, if that is what you want; --from {current} or --to VERSION goes further back",
+        "Two people who see the same failure ask for the same rollback. The second one would go a version "
+        "too far.",
+    ),
+    Code(
+        "action/further-back",
+        "{workload} was taken back to {current} by {by} already: this goes further back",
+        "`automator release {workload} --to {current}` undoes it, if that was not meant",
+        "Each rollback goes to the version before the present one.",
+    ),
+    Code(
+        "action/not-its-digest",
+        "{workload}: {version} neither is nor was {digest}; it is {found}",
+        "leave the digest out, or copy it from `automator log {workload}`",
+        "A digest that is named must be one that the version has in the registry, or had when the workload "
+        "held it.",
+    ),
+    Code(
+        "action/lagging",
+        "{workload} is at {version}, but {site} is at {other}",
+        "--force brings it there, and is written down",
+        "Some sites of the workload are at another version, and the policy moves none of them there by "
+        "itself.",
     ),
     Code(
         "action/older",
@@ -2547,10 +2636,11 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "history/rewound",
-        "{tag} was released, and then the branch was set back past that release",
-        "set {tag} by hand if it is wanted after all, or wait for a newer version",
-        "Somebody force-pushed the branch to an older commit. The releases that went with it are not made "
-        "again by themselves, since the branch no longer tells why they were taken back.",
+        "{held} was on the branch, and then the branch was set back past that",
+        "set {tag} by hand if it is wanted after all, or wait for a version newer than {held}",
+        "Somebody force-pushed the branch to an older commit. The versions that went with it, and those in "
+        "between, are not released again by themselves, since the branch no longer tells why they were taken "
+        "back.",
     ),
     Code(
         "registry/bug",

@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 import re
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -187,7 +188,7 @@ def fleet(runs: int, folder: Path) -> Iterator[Row]:
     try:
         every = streams()
     except MissingStreams as missing:
-        print(f"not measured: {missing}", flush=True)
+        print(f"not measured: {missing}", file=sys.stderr)
         return
     bare = config_repo(folder, every)
     slots: dict[datetime, list[tuple[Stream, str]]] = defaultdict(list)

@@ -133,9 +133,11 @@ def test_json_tells_what_was_pushed_and_what_there_was_nothing_to_do(world: Worl
 
 
 def test_a_hold_with_an_end_is_one_of_the_policy(world: World) -> None:
+    world.run("hold", "web", "-m", "audit", "--until", "3d").fine()
     world.run("hold", "web", "-m", "audit", "--until", "2199-01-01T09:00:00Z").fine()
     assert "2199-01-01T09:00:00Z" in world.repo.read("policies/shop.yaml")
-    world.run("hold", "web", "-m", "audit", "--until", "3d").fine()
+    shorter = world.run("hold", "web", "-m", "a quick look", "--until", "5m")
+    assert "on hold already, and for longer: audit" in complaint(shorter, 1)
     status = world.run("plan", "--output", "json").fine().json
     assert status[0]["outcomes"][0]["reason"]["code"] == "guard/hold"
     assert status[0]["outcomes"][0]["reason"]["changes_at"] is not None

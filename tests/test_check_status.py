@@ -40,7 +40,7 @@ class Job:
 
     @property
     def told(self) -> tuple[str, str]:
-        status = self.forge.statuses(self.commit)["automator"]
+        status = self.forge.statuses(self.commit)["automator/check"]
         return status["state"], status["description"]
 
 

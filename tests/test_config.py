@@ -282,6 +282,44 @@ def test_tables_that_cannot_work_are_refused(tmp_path: Path, tables: str, expect
     assert expected in error.reason.sentence
 
 
+@pytest.mark.parametrize(
+    ("url", "is_fine"),
+    [
+        ("https://git.example.com/acme/shop.git", True),
+        ("http://git.example.com/acme/shop.git", False),
+        ("http://127.0.0.1.example.com/acme/shop.git", False),
+        ("http://127.0.0.1:3000/acme/shop.git", True),
+        ("http://localhost/acme/shop.git", True),
+    ],
+)
+def test_a_forges_token_is_not_sent_in_the_clear(tmp_path: Path, url: str, is_fine: bool) -> None:
+    host = url.partition("://")[2].partition("/")[0]
+    repo = f'[repos.shop]\nurl = "{url}"\n[repos.shop.credentials]\nforge = true\n'
+    file = written(tmp_path, f'{repo}[forges."{host}"]\nkind = "gitea"\ntoken_file = "t"\n')
+    if is_fine:
+        assert load(file, {}).repos["shop"].url == url
+    else:
+        assert "an https URL for repos.shop" in refusal(file).reason.sentence
+
+
+@pytest.mark.parametrize(
+    "owner", ["acme", "elsewhere.example.com/acme", "git.example.com", "git.example.com/"]
+)
+def test_who_is_told_of_releases_is_on_a_forge_of_the_config(tmp_path: Path, owner: str) -> None:
+    forges = '[forges."git.example.com"]\nkind = "gitea"\ntoken_file = "t"\n'
+    good = f'{SHOP}feedback = true\nfeedback_to = ["git.example.com/labs"]\n{forges}'
+    assert load(written(tmp_path, good), {}).repos["shop"].feedback_to == ("git.example.com/labs",)
+    wrong = good.replace("git.example.com/labs", owner)
+    assert "in repos.shop.feedback_to" in refusal(written(tmp_path, wrong)).reason.sentence
+
+
+def test_who_requires_signatures_signs(tmp_path: Path) -> None:
+    required = f'{SHOP}%s[repos.shop.require_signed]\nallowed_signers_file = "a"\n'
+    assert "a key in repos.shop.signing" in refusal(written(tmp_path, required % "")).reason.sentence
+    for fine in ('mode = "observe"\n', '[repos.shop.signing]\nssh_key_file = "k"\n'):
+        assert load(written(tmp_path, required % fine), {}).repos["shop"].require_signed is not None
+
+
 def test_events_are_listened_to_where_somebody_may_send_them(tmp_path: Path) -> None:
     hook = '[hooks.quay]\nsecret_file = "s"\n'
     assert load(written(tmp_path, SHOP), {}).hooks_address is None

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,12 +17,12 @@ from parts.forgestage import ForgeStage, forge_stage
 from parts.gitserver import BareRepo, git
 from parts.signedcommits import allowed, by_ssh, sign_tip, ssh_key
 from parts.story import HOST, POLICY, Story, at, image, september
-from parts.world import PROGRAM, World
+from parts.world import PROGRAM, World, deployment
 
 from automator.app import App
 from automator.config import Config
 from automator.core.delivery.change import Change, Wanted
-from automator.core.record import ReleaseRecord
+from automator.core.record import Member, ReleaseRecord
 from automator.core.release import compose
 from automator.cycle.approvals import Approvals
 from automator.cycle.logbook import Logbook
@@ -191,6 +192,141 @@ def test_notes_of_people_are_no_changes_of_workloads(story: Story, tmp_path: Pat
     assert log(tmp_path, story.repo) == []
 
 
+def two_of_one_image(folder: Path) -> Story:
+    """Staging and production of one image, each in a file of its own."""
+    story = Story(BareRepo.create(folder / "shop.git"))
+    keys = "".join(
+        f'  {name}:\n    image: {image("web")}\n    semver: "*"\n    where: {{paths: [apps/{name}.yaml]}}\n'
+        for name in ("stage", "prod")
+    )
+    files = {f"apps/{name}.yaml": deployment(f"{image('web')}:1.0.0", name) for name in ("stage", "prod")}
+    story.commit("09-01 10:00", {**files, POLICY: f"version: 1\nworkloads:\n{keys}"}, "Adopt")
+    return story
+
+
+def of_stage(after: str, before: str = "1.0.0") -> str:
+    site = "apps/stage.yaml#spec.template.spec.containers[app].image"
+    member = Member("stage", image("web"), before, after, (site,), None, None, POLICY)
+    return compose(ReleaseRecord("release", (member,)), why="newest")
+
+
+def test_trailers_of_one_workload_hide_no_move_of_another(tmp_path: Path) -> None:
+    story = two_of_one_image(tmp_path)
+    prod = {"apps/prod.yaml": deployment(f"{image('web')}:6.6.6", "prod")}
+    story.commit("09-02 10:00", prod, of_stage("6.6.6"), "Mallory M")
+    assert lines(log(tmp_path, story.repo)) == ["release? stage 1.0.0 6.6.6", "manual prod 1.0.0 6.6.6"]
+    assert lines(log(tmp_path, story.repo, Wanted(workloads=frozenset({"prod"})))) == [
+        "manual prod 1.0.0 6.6.6"
+    ]
+
+
+def test_a_move_beside_a_true_release_is_a_persons(tmp_path: Path) -> None:
+    story = two_of_one_image(tmp_path)
+    both = {f"apps/{n}.yaml": deployment(f"{image('web')}:1.1.0", n) for n in ("stage", "prod")}
+    story.commit("09-02 10:00", both, of_stage("1.1.0"))
+    assert lines(log(tmp_path, story.repo)) == ["release stage 1.0.0 1.1.0", "manual prod 1.0.0 1.1.0"]
+
+
+def test_a_record_that_comes_from_elsewhere_is_a_claim(story: Story, tmp_path: Path) -> None:
+    """The version before is part of what is put to the proof."""
+    forged = story.member("web", "1.1.0")
+    story.versions["web"] = "1.1.0"
+    record = ReleaseRecord("release", (replace(forged, before="0.0.1"),), "boss")
+    story.commit("09-02 10:00", {story.file("web"): story.manifest("web")}, compose(record, why="x"))
+    assert lines(log(tmp_path, story.repo)) == ["release? web 0.0.1 1.1.0", "manual web 1.0.0 1.1.0"]
+
+
+def test_a_workload_that_was_renamed_keeps_its_past(story: Story, tmp_path: Path) -> None:
+    story.release("09-02 10:00", web="1.1.0")
+    story.commit("09-03 10:00", {POLICY: story.policy.replace("  web:", "  shop:")}, "Rename")
+    assert lines(log(tmp_path, story.repo)) == ["release shop 1.0.0 1.1.0"]
+
+
+def merge_of(story: Story, when: str, tip: str, base: str, message: str) -> str:
+    moment = f"{int(at(when).timestamp())} +0000"
+    commit = git(
+        story.repo.path,
+        *("commit-tree", f"{tip}^{{tree}}", "-p", base, "-p", tip, "-m", message),
+        GIT_AUTHOR_NAME="Rita Reviewer",
+        GIT_AUTHOR_DATE=moment,
+        GIT_COMMITTER_DATE=moment,
+    )
+    story.repo.set_tip(commit)
+    return commit
+
+
+def side_of(story: Story) -> tuple[str, BareRepo]:
+    """The branch's tip, and a branch that begins there."""
+    base = story.repo.tip()
+    assert base is not None
+    git(story.repo.path, "branch", "side", base)
+    return base, BareRepo(story.repo.path, "side", int(at("09-02 10:00").timestamp()))
+
+
+def test_a_command_that_came_by_a_merged_pull_request(story: Story, tmp_path: Path) -> None:
+    base, side = side_of(story)
+    member = Member("web", image("web"), after="1.1.0", policy=POLICY)
+    message = compose(ReleaseRecord("reject", (member,), "carol", "leaks"), why="never")
+    tip = side.commit({POLICY: story.policy + "# no\n"}, message, author="automator")
+    merge_of(story, "09-03 11:00", tip, base, "Merge pull request #5 from acme/automator/web\n\nReject")
+    (found,) = log(tmp_path, story.repo, Wanted(kinds=frozenset({"reject"})))
+    assert (found.proven, found.actor, found.pull_request) == (True, "carol", 5)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_merged_releases_stay_in_the_log_when_their_files_go(
+    story: Story, tmp_path: Path, gone: bool
+) -> None:
+    for number in (1, 2):
+        story.merged(f"09-0{number + 1} 10:00", f"09-0{number + 1} 12:00", number=number, web=f"1.{number}.0")
+    old = story.repo.read(story.file("web"))
+    files: dict[str, str | bytes | None] = {story.file("web"): None, "clusters/web.yaml": old}
+    if gone:
+        files = {story.file("web"): None, POLICY: "version: 1\nworkloads: {}\n"}
+    story.repo.commit(files, "Move")
+    assert lines(log(tmp_path, story.repo)) == ["release web 1.1.0 1.2.0", "release web 1.0.0 1.1.0"]
+
+
+def test_everything_that_one_merge_brought_is_told_by_who_did_it(story: Story, tmp_path: Path) -> None:
+    base, side = side_of(story)
+    for name, version in (("web", "1.1.0"), ("api", "2.1.0")):
+        files, message = story._release(None, "release", None, None, {name: version})
+        side.commit(files, message, author="automator")
+    story.versions["web"] = "6.6.6"
+    tip = side.commit({story.file("web"): story.manifest("web")}, "Also this", author="Mallory M")
+    merge_of(story, "09-03 11:00", tip, base, "Merge branch 'side'")
+    found = log(tmp_path, story.repo)
+    assert [(c.kind, c.proven, c.member.after, c.author) for c in found] == [
+        ("release", True, "2.1.0", "automator"),
+        ("release", False, "1.1.0", "automator"),
+        ("manual", True, "6.6.6", "Mallory M"),
+    ]
+
+
+def test_a_merge_that_has_the_trailers_itself_is_still_a_merge(story: Story, tmp_path: Path) -> None:
+    base, side = side_of(story)
+    files, message = story._release(None, "release", None, None, {"web": "1.1.0"})
+    tip = side.commit(files, message, author="automator")
+    merge_of(story, "09-03 12:00", tip, base, f"Merge pull request #7 from acme/web\n\n{message}")
+    (found,) = log(tmp_path, story.repo)
+    assert (found.author, found.merged_by, found.proven) == ("automator", "Rita Reviewer", True)
+    assert (found.made, found.landed) == (at("09-02 10:01"), at("09-03 12:00"))
+
+
+def test_halves_of_characters_in_a_message_stop_nobody(tmp_path: Path) -> None:
+    world = World(tmp_path, HOST)
+    story = Story(world.repo)
+    story.adopt("09-01 10:00", web="1.0.0")
+    files, message = story._release(None, "release", "ann", "why", {"web": "1.1.0"})
+    for old in ("Workload: web", "Reason: why", f"Site: {story.site('web')}"):
+        message = message.replace(f"Release-{old}", f'Release-{old.split(":")[0]}: "\\ud800#x"')
+    story.commit("09-02 10:00", files, message)
+    for form in ("table", "json", "csv"):
+        assert "Traceback" not in world.run("log", "-o", form).fine().err
+    page = tmp_path / "report.html"
+    world.run("report", "--since", "2026-09-01", "--until", "2026-09-30", "--html", str(page)).fine()
+
+
 # -- signatures and approvals ------------------------------------------------------------------------
 
 
@@ -205,7 +341,8 @@ def test_the_state_of_each_signature(story: Story, tmp_path: Path) -> None:
     assert [change.signature for change in unsure] == ["unknown", "none"]
     required = {"allowed_signers_file": str(tmp_path / "allowed")}
     config = Config(
-        state=tmp_path / "other", repos={"shop": {"url": str(story.repo.path), "require_signed": required}}
+        state=tmp_path / "other",
+        repos={"shop": {"url": str(story.repo.path), "mode": "observe", "require_signed": required}},
     )
     with App.open(config, exclusive=False) as app:
         sure = list(app.cycles["shop"].logbook().changes(Wanted(), signed=True))
@@ -223,7 +360,24 @@ def test_who_approved_and_merged_on_a_forge(tmp_path: Path, kind: str, how: str)
         (told,) = approvals.told(iter([release]))
         assert told.approved_by == ("bob",)
         assert list(approvals.told(iter([release]))) == [told]
-        assert stage.forge.count() <= 2, "each pull request is asked about once"
+        assert stage.forge.count() <= 3, "each commit and each pull request is asked about once"
+
+
+def test_a_number_in_a_message_is_no_approval(tmp_path: Path) -> None:
+    with forge_stage(tmp_path, "github") as stage:
+        _merged_release(stage, "squash")
+        text = stage.repo.read("apps/web.yaml").replace("1.4.3", "6.6.6")
+        stage.repo.commit({"apps/web.yaml": text}, f"Set web (#{stage.pull.number})", author="Mallory M")
+        told = list(Approvals(*_forge_of(stage)).told(stage.cycle.logbook().changes(Wanted())))
+        assert [(c.kind, c.pull_request, c.approved_by) for c in told] == [
+            ("manual", None, None),
+            ("release", stage.pull.number, ("bob",)),
+        ]
+
+
+def test_the_rule_is_read_from_the_text_of_our_pull_request_too(tmp_path: Path) -> None:
+    with forge_stage(tmp_path, "gitea") as stage:
+        assert _merged_release(stage, "squash").why == 'newest in semver ">=1.0 <2" of 2 tags'
 
 
 def _merged_release(stage: ForgeStage, how: str) -> Change:
@@ -298,6 +452,39 @@ def test_csv_is_what_spreadsheets_read_and_runs_nothing(tmp_path: Path) -> None:
     assert row["actor"] == '\'=cmd|"/c calc"!A1'
     assert row["reason"] == 'a "b", c'
     assert (row["from"], row["to"], row["proven"]) == ("1.0.0", "0.9.0", "true")
+
+
+def test_nothing_in_a_message_steers_a_terminal_or_a_spreadsheet(tmp_path: Path) -> None:
+    world = World(tmp_path, HOST)
+    story = Story(world.repo)
+    story.adopt("09-01 10:00", web="1.0.0")
+    story.release(
+        "09-02 10:00", kind="rollback", actor="a\x1b]0;b\x07\x9b2J\u202ec", reason=" \t=1+1", web="0.9.0"
+    )
+    for form in ("csv", "json"):
+        raw = subprocess.run(
+            [PROGRAM, "log", "-o", form], cwd=world.root, capture_output=True, check=True
+        ).stdout.decode()
+        assert all(c.isprintable() or c in "\r\n" for c in raw)
+        if form == "json":
+            assert json.loads(raw)[0]["actor"] == "a\x1b]0;b\x07\x9b2J\u202ec"
+        else:
+            (row,) = csv.DictReader(io.StringIO(raw))
+            assert row["reason"].startswith("'")
+
+
+def test_a_pager_that_stays_open_keeps_nobody_out(long_story: Path) -> None:
+    world = World(long_story / "paged", HOST)
+    world.configure(url=long_story / "shop.git")
+    command = [PROGRAM, "log", "-n", "0", "-o", "json"]
+    with subprocess.Popen(command, cwd=world.root, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        done = world.run("once")
+        assert "another automator" not in done.err
+        assert "locked" not in done.err
+        assert "registry/dns" in done.out, "it came as far as its registry, which nobody has"
+        process.stdout.close()
 
 
 def test_without_a_forge_nobody_can_tell_who_approved(told: World) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from parts.gitserver import BareRepo
 from parts.story import HOST, Story, september
 from parts.world import World
 
@@ -120,6 +123,41 @@ def test_figures_begin_where_the_history_does(told: World) -> None:
     assert "begins at 2026-08-20 10:00 UTC" in found["notes"][0]
 
 
+def test_what_was_not_read_of_one_config_repo_counts_for_none(tmp_path: Path) -> None:
+    world = World(tmp_path, HOST)
+    other = BareRepo.create(tmp_path / "git" / "prod.git")
+    story = Story(world.repo)
+    story.adopt("08-01 10:00", web="1.0.0")
+    story.release("09-02 10:00", web="1.1.0")
+    long = Story(other)
+    long.adopt("09-10 10:00", web="1.0.0")
+    for number in range(1, 9):
+        long.release(f"09-{number + 11} 10:00", web=f"1.{number}.0")
+    world.configure(more=f'[repos.prod]\nurl = "file://{other.path}"\nhistory_limit = 3')
+    found = world.run("report", *MONTH, "-o", "json").fine().json
+    assert found["since"] > "2026-09-12"
+    assert "of prod that was read begins at" in found["notes"][0]
+    before = world.run("report", "--since", "2026-08-02", "--until", "2026-08-31", "-o", "json").fine().json
+    assert "nothing is known of this period" in before["notes"][0]
+    assert before["figures"]["deployment_frequency"]["per_day"] is None
+
+
+def test_a_page_goes_through_links_and_pipes(told: World, tmp_path: Path) -> None:
+    real, link, pipe = tmp_path / "real.html", tmp_path / "link.html", tmp_path / "pipe"
+    real.write_text("old")
+    link.symlink_to("real.html")
+    os.mkfifo(pipe)
+    told.run("report", *MONTH, "--html", str(link)).fine()
+    assert link.is_symlink()
+    assert real.read_text().startswith("<!doctype html>")
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        told.run("report", *MONTH, "--html", str(pipe)).fine()
+        assert reader.stdout is not None
+        assert reader.stdout.read().startswith(b"<!doctype html>")
+    assert pipe.is_fifo()
+    assert told.run("report", *MONTH, "--html", "-").fine().out.startswith("<!doctype html>")
+
+
 def test_a_release_on_its_way_station_by_station(tmp_path: Path) -> None:
     """A pull request: proposed when its commit was made, merged when the merge came to the branch."""
     world = World(tmp_path, HOST)
@@ -198,6 +236,8 @@ def test_the_page_shows_hostile_names_as_text(tmp_path: Path) -> None:
         (("--since", "yesterday"), "--since takes no yesterday"),
         (("--since", "2026-13-01"), "--since takes no 2026-13-01"),
         (("--since", "2026-09-30", "--until", "2026-09-01"), "nothing lies between"),
+        (("--since", "2999-01-01"), "nothing lies between"),
+        (("--html", "-", "-o", "json"), "both want standard output"),
         (("--html", "/nonexistent/report.html"), "cannot write /nonexistent/report.html"),
     ],
 )

@@ -52,12 +52,16 @@ from automator.edges.registry import (
     RegistryClient,
     SignatureSource,
 )
-from automator.edges.store import Store
+from automator.edges.store import Store, locked
 from automator.errors import ConfigError, UsageError
 from automator.reasons import Reason, reason
 
 if TYPE_CHECKING:
     pass
+
+
+READING = "reading"
+"""Folder in the state folder for the clones of `log` and `report`."""
 
 
 def utc_now() -> datetime:
@@ -87,6 +91,7 @@ class App:
         config: Config,
         *,
         exclusive: bool,
+        aside: bool = False,
         repos: tuple[str, ...] = (),
         clock: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
@@ -96,7 +101,7 @@ class App:
 
         `exclusive` takes the state folder for this process, as `run` and `once` need it. Without
         it, a folder that a daemon uses is left alone: a copy of its memory and clones of our own
-        serve instead.
+        serve instead. With `aside` they do in any case, so that nobody waits for who reads at leisure.
 
         Raises ConfigError, UsageError (`usage/unknown-repo`), CheckoutError (`git/bad-url`).
         """
@@ -105,7 +110,7 @@ class App:
                 known = ", ".join(sorted(config.repos)) or "none"
                 raise UsageError(reason("usage/unknown-repo", name=name, known=known))
         with ExitStack() as stack:
-            store, folder = _state(config, stack, exclusive=exclusive, warn=warn)
+            store, folder = _state(config, stack, exclusive=exclusive, aside=aside, warn=warn)
             store.keep_sites_only_of(config.repos)
             registry = registry_client(config, monotonic, warn)
             stack.callback(registry.close)
@@ -152,9 +157,13 @@ class App:
 
 
 def _state(
-    config: Config, stack: ExitStack, *, exclusive: bool, warn: Callable[[Reason], None]
+    config: Config, stack: ExitStack, *, exclusive: bool, aside: bool, warn: Callable[[Reason], None]
 ) -> tuple[Store, Path]:
     """The store, and the folder for clones."""
+    if aside:
+        store = Store.open(config.state, read_only=True, warn=warn)
+        stack.callback(store.close)
+        return store, _reading(config.state, stack)
     try:
         store = Store.open(config.state, warn=warn)
         stack.callback(store.close)
@@ -164,7 +173,24 @@ def _state(
             raise
     store = Store.open(config.state, read_only=True, warn=warn)
     stack.callback(store.close)
-    return store, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="automator-")))
+    return store, _passing(stack)
+
+
+def _reading(state: Path, stack: ExitStack) -> Path:
+    """The folder for clones of those who only read, so that the next one finds them; for one reader at a
+    time, any other gets a passing one."""
+    folder = state / READING
+    try:
+        for each in (state, folder):
+            each.mkdir(parents=True, exist_ok=True, mode=0o700)
+        stack.callback(os.close, locked(folder))
+    except (OSError, ConfigError):
+        return _passing(stack)
+    return folder
+
+
+def _passing(stack: ExitStack) -> Path:
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="automator-")))
 
 
 def _cycle(
@@ -258,8 +284,11 @@ def _teller(config: Config, name: str, index: Index, feedback: Feedback) -> Tell
         return getattr(entry, "environment", None) or name
 
     place = config.forge_of(name)
-    home = None if place is None else (feedback.forges[place[0]], place[1])
-    return Teller(feedback, environment_of, home)
+    assert place is not None  # the config was refused otherwise
+    host, project = place
+    own = f"{host}/{project.partition('/')[0]}"
+    owners = (own, *config.repos[name].feedback_to)
+    return Teller(feedback, name, environment_of, feedback.forges[host], project, owners)
 
 
 def _signatures(source: SignatureSource, signers: Mapping[str, Signer], stack: ExitStack) -> Signatures:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from automator.app.checkouts import open_checkout
 from automator.config import CheckConfig, Config, RepoConfig
+from automator.core.facts import Declined
 from automator.core.verification import Plan, Wanted
 from automator.cycle.earlier import Earlier
 from automator.cycle.facts import FactFinder
@@ -55,12 +56,12 @@ class Chains:
         """Let the cycles ask what came before, and have their releases verified."""
         readers: dict[str, Reader] = {}
         if len(self.config.repos) > 1:
-            readers = {name: Reader(name, partial(self._open, name)) for name in self.config.repos}
+            readers = {name: Reader(name, partial(self._open, name, cycles)) for name in self.config.repos}
             for reader in readers.values():
                 stack.callback(reader.close)
         for name, cycle in cycles.items():
             sightings = self._sightings(name, cycle.checkout)
-            reading = Reading(name, cycle.facts, sightings, self.store)
+            reading = Reading(name, self._branch(name), cycle.facts, sightings, self.store)
             others = {other: reader for other, reader in readers.items() if other != name}
             cycle.facts.upstreams = Upstreams(name, reading, others, self.board)
             if self.config.checks:
@@ -74,7 +75,7 @@ class Chains:
         repo = self.config.repos[name]
         return f"{name} {repo.url} {repo.branch}"
 
-    def _open(self, name: str) -> RemoteRepo:
+    def _open(self, name: str, cycles: Mapping[str, Cycle]) -> RemoteRepo:
         """A config repo that others come after; called on the thread of its reader."""
         repo = self.config.repos[name]
         with ExitStack() as closing:
@@ -88,16 +89,21 @@ class Chains:
             index = Index(checkout, self.scope(repo), Earlier(checkout, reach))
             signatures = Signatures(SignatureSource(self.registry), {}, commands)
             facts = FactFinder(checkout, index, observer, reach, signatures)
-            reading = Reading(name, facts, self._sightings(name, checkout), self.store)
+            reading = Reading(name, self._branch(name), facts, self._sightings(name, checkout), self.store)
             withdrawals = Withdrawals(self._branch(name), checkout, self.store)
-            return RemoteRepo(checkout, index, facts, withdrawals, reading, closing.pop_all())
+            seen = Withdrawals(f"{self._branch(name)} (read)", checkout, self.store)
+
+            def declined() -> Mapping[str, tuple[Declined, ...]]:
+                return cycles[name].facts.declined if name in cycles else {}
+
+            return RemoteRepo(checkout, index, facts, withdrawals, seen, reading, declined, closing.pop_all())
 
     # -- checks ------------------------------------------------------------------------------------
 
     def _verifying(self, name: str) -> Verifying:
         checks = {check: self._check(name, check, keys) for check, keys in self.config.checks.items()}
         known = {check: made for check, made in checks.items() if made is not None}
-        return Verifying(name, known, self.store, self.clock, partial(self._wake, name))
+        return Verifying(name, self._branch(name), known, self.store, self.clock, partial(self._wake, name))
 
     def _wake(self, name: str) -> None:
         self.board.wake(name)

@@ -45,6 +45,7 @@ def _remote(config: Config, name: str, forges: Mapping[str, Forge]) -> Remote:
         known_hosts_file=doors.known_hosts_file,
         ca_file=doors.ca_file,
         login=None if place is None else forges[place[0]].login,
+        refused=(lambda _login: False) if place is None else forges[place[0]].login_refused,
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from automator.cli.options import Globals, global_options
-from automator.errors import UsageError
+from automator.errors import CheckoutError, UsageError
 from automator.reasons import Reason, one_line, reason
 
 if TYPE_CHECKING:
@@ -134,7 +134,12 @@ def accept(told: Globals, /, workload: str, **options: Any) -> int:
 @click.command()
 @_WORKLOAD
 @click.option("--to", "version", metavar="VERSION", help="Where to; else the version before this one.")
-@click.option("--force", is_flag=True, help="Also to a version that history and registry do not have.")
+@click.option("--from", "at", metavar="VERSION", help="Only if the workload is at this version still.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also to a version that was rejected, or that history and registry do not have.",
+)
 @_common("rollback")
 @pass_globals
 def rollback(told: Globals, /, workload: str, **options: Any) -> int:
@@ -219,6 +224,7 @@ def _request(kind: str, choice: Choice, options: dict[str, Any], now: datetime) 
         until=None if until is None else _moment(until, now),
         file=options.get("file"),
         force=bool(options.get("force")),
+        at=options.get("at"),
     )
 
 
@@ -256,13 +262,32 @@ def _cycle(app: App, choice: Choice) -> Cycle:
     cycles = list(app.cycles.values())
     name = choice.workloads[0][1] if choice.workloads else ""
     if name:
-        snapshots = {cycle.repo: cycle.look() for cycle in cycles}
-        choice.require_known_by(cycles)
-        cycles = [cycle for cycle in cycles if name in snapshots[cycle.repo].workloads]
+        cycles = _having(cycles, name, choice)
     if len(cycles) > 1:
         repos = ", ".join(cycle.repo for cycle in cycles)
         raise UsageError(reason("usage/several-repos", repos=repos))
     return cycles[0]
+
+
+def _having(cycles: list[Cycle], name: str, choice: Choice) -> list[Cycle]:
+    """The config repos that have a workload. One that cannot be read stops a command only where no other
+    has it: what is broken there must not keep anybody from a rollback here."""
+    found: list[Cycle] = []
+    failures: list[CheckoutError] = []
+    for cycle in cycles:
+        try:
+            snapshot = cycle.look()
+        except CheckoutError as error:
+            failures.append(error)
+            continue
+        if name in snapshot.workloads:
+            found.append(cycle)
+    for failure in failures if found else ():
+        _warn(failure.reason)
+    if failures and not found:
+        raise failures[0]
+    choice.require_known_by(cycles)
+    return found
 
 
 def _with_path(request: Request, cycle: Cycle) -> Request:
@@ -292,6 +317,7 @@ def _say(told: Globals, repo: str, request: Request, acted: Acted) -> None:
                 "actor": request.actor,
                 "commit": acted.commit,
                 "url": acted.url,
+                "pull_request": acted.demanding,
                 "message": acted.message or None,
                 "diff": diff,
                 "nothing": nothing,
@@ -311,6 +337,8 @@ def _say(told: Globals, repo: str, request: Request, acted: Acted) -> None:
     else:
         click.echo(acted.message)
         _print_diff(diff)
+        if acted.demanding is not None:
+            click.echo(f"goes by pull request, as {acted.demanding} says")
 
 
 def _print_diff(diff: str) -> None:

@@ -123,8 +123,7 @@ def _place_of_status(told: Globals, repo: str | None, commit: str | None) -> _St
 
 
 def _commit_of_ci(environ: Mapping[str, str]) -> str | None:
-    """The commit that a CI system runs for; of a pull request on GitHub, Gitea or Forgejo its head, and not
-    the merge that is tried."""
+    """The commit that a CI system runs for; of a pull request its head, and not the merge that is tried."""
     event = environ.get("GITHUB_EVENT_PATH")
     if event:
         try:
@@ -133,7 +132,8 @@ def _commit_of_ci(environ: Mapping[str, str]) -> str | None:
             head = None
         if isinstance(head, str):
             return head
-    names = ("CI_COMMIT_SHA", "BITBUCKET_COMMIT", "GITHUB_SHA")
+    # GitLab: the first is there in pipelines of merged results, whose commit nobody sees.
+    names = ("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", "CI_COMMIT_SHA", "BITBUCKET_COMMIT", "GITHUB_SHA")
     return next((environ[name] for name in names if environ.get(name)), None)
 
 
@@ -142,14 +142,14 @@ def _tell_forge(where: _StatusPlace, verdict: Verdict, *, is_go: bool) -> None:
     from contextlib import ExitStack
 
     from automator.app import open_forges
-    from automator.core.pullrequest import go, no_go
+    from automator.core.pullrequest import STATUS_OF_CHECK, go, no_go
 
     first = next(iter(verdict.findings), None)
     more = f" (and {len(verdict.findings) - 1} more)" if len(verdict.findings) > 1 else ""
     if is_go or first is None:
-        status = go(f"{verdict.workloads} workloads, {verdict.warnings} warnings")
+        status = go(f"{verdict.workloads} workloads, {verdict.warnings} warnings", STATUS_OF_CHECK)
     else:
-        status = no_go(f"{first.reason.sentence[:110]}{more}")
+        status = no_go(f"{first.reason.sentence[:110]}{more}", STATUS_OF_CHECK)
     with ExitStack() as stack:
         forge = open_forges(where.config, stack)[where.host]
         forge.set_commit_status(where.project, where.commit, status)

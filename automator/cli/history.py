@@ -70,7 +70,7 @@ def log(
     choice, wanted = _asked(config, chosen, images=image, people=author, kinds=kind)
     whole = details or told.output != "table"
     with ExitStack() as stack:
-        app = stack.enter_context(opened(config, exclusive=False, repos=choice.repos))
+        app = stack.enter_context(opened(config, exclusive=False, aside=True, repos=choice.repos))
         streams = []
         for cycle in app.cycles.values():
             book = cycle.logbook()
@@ -104,9 +104,9 @@ def log(
 )
 @click.option(
     "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     metavar="FILE",
-    help="Write the report as one HTML page, with plots.",
+    help="Write the report as one HTML page, with plots; - is standard output.",
 )
 @history_selection
 @global_options
@@ -120,20 +120,30 @@ def report(
     """
     from automator.cli.reporting import print_report, summary_of
 
+    to_screen = html is not None and str(html) == "-"
+    if to_screen and told.json:
+        raise click.UsageError("--html - and --output json both want standard output.")
     config = configured(told)
     choice, wanted = _asked(config, chosen)
-    with opened(config, exclusive=False, repos=choice.repos) as app:
+    now = _now()
+    if wanted.since is not None and wanted.since >= now:
+        raise _empty(wanted.since, wanted.until or now)
+    with opened(config, exclusive=False, aside=True, repos=choice.repos) as app:
         books = {}
         for cycle in app.cycles.values():
             books[cycle.repo] = cycle.logbook()
             _warn_of_end(books[cycle.repo])
         wants = {repo: _of_repo(choice, repo, wanted) for repo in books}
-        summary = summary_of(books, wants, app.store, by=by, now=_now())
+        summary = summary_of(books, wants, app.store, by=by, now=now)
     if html is not None:
         from automator.core.delivery.page import page
 
-        _write(html, page(summary, slowest=max(slowest, 1)))
-        click.echo(f"written to {html}", err=True)
+        text = page(summary, slowest=max(slowest, 1))
+        if to_screen:
+            click.echo(text.encode("utf-8", "replace"), nl=False)
+        else:
+            _write(html, text)
+            click.echo(f"written to {html}", err=True)
     if html is None or told.json:
         print_report(summary, slowest=slowest, as_json=told.json)
     return 0
@@ -165,9 +175,7 @@ def _asked(
     now = _now()
     since, until = moments.since(text("since"), now), moments.until(text("until"), now)
     if since is not None and until is not None and since >= until:
-        raise UsageError(
-            reason("usage/empty-period", since=f"{since:%Y-%m-%d %H:%M}", until=f"{until:%Y-%m-%d %H:%M}")
-        )
+        raise _empty(since, until)
     return choice, Wanted(
         images=frozenset(str(parse_repository(image)) for image in images),
         owners=frozenset(choice.owners),
@@ -176,6 +184,12 @@ def _asked(
         kinds=frozenset(kinds),
         since=since,
         until=until,
+    )
+
+
+def _empty(since: datetime, until: datetime) -> UsageError:
+    return UsageError(
+        reason("usage/empty-period", since=f"{since:%Y-%m-%d %H:%M}", until=f"{until:%Y-%m-%d %H:%M}")
     )
 
 
@@ -215,10 +229,18 @@ def _now() -> datetime:
 
 
 def _write(file: Path, text: str) -> None:
-    """Write a page whole or not at all. Raises UsageError."""
+    """Write a page whole or not at all; what is no regular file (a pipe) is written to as it is.
+
+    Raises UsageError.
+    """
+    data = text.encode("utf-8", "replace")
     try:
-        fresh = file.with_name(f".{file.name}.new")
-        fresh.write_text(text, "utf-8")
-        fresh.replace(file)
+        place = file.resolve()  # a link stays one
+        if place.exists() and not place.is_file():
+            place.write_bytes(data)
+            return
+        fresh = place.with_name(f".{place.name}.new")
+        fresh.write_bytes(data)
+        fresh.replace(place)
     except OSError as error:
         raise UsageError(reason("usage/unwritable", file=file, problem=error.strerror)) from error

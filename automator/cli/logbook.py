@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from automator.cli.options import inert
 from automator.core.delivery.change import Change
 from automator.core.reference import short_text
 from automator.reasons import one_line
@@ -21,8 +22,8 @@ FIRST_ROWS = 30
 """Rows that are looked at to find how wide a table's columns are."""
 WIDEST = 40
 """Columns of one cell that later rows are lined up with."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet takes for the beginning of a formula."""
+_FORMULA = ("=", "+", "-", "@")
+"""What a spreadsheet takes for the beginning of a formula, also after blanks."""
 
 
 def newest_first(streams: Iterable[Iterator[Change]], limit: int | None) -> Iterator[Change]:
@@ -78,7 +79,7 @@ def print_as_json(changes: Iterator[Change]) -> int:
     count = 0
     for change in changes:
         click.echo("[" if count == 0 else ",")
-        click.echo(json.dumps(as_json(change), ensure_ascii=False), nl=False)
+        click.echo(inert(json.dumps(as_json(change), ensure_ascii=False)), nl=False)
         count += 1
     click.echo("\n]" if count else "[]")
     return count
@@ -107,7 +108,8 @@ CSV_COLUMNS = (
 
 
 def print_as_csv(changes: Iterator[Change]) -> int:
-    """RFC 4180, with a header. A cell that a spreadsheet would take for a formula begins with `'`."""
+    """RFC 4180, with a header, each cell in quotes and on one line. A cell that a spreadsheet would take for
+    a formula begins with `'`."""
     _csv_line(CSV_COLUMNS)
     count = 0
     for change in changes:
@@ -123,7 +125,7 @@ def print_as_csv(changes: Iterator[Change]) -> int:
 
 def _csv_line(cells: Iterable[str]) -> None:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    csv.writer(line, lineterminator="\r\n", quoting=csv.QUOTE_ALL).writerow(cells)
     click.echo(line.getvalue(), nl=False)
 
 
@@ -133,7 +135,8 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
 
 
 # -- for people --------------------------------------------------------------------------------------

@@ -26,11 +26,12 @@ def configured(told: Globals, *, require_repos: bool = True) -> Config:
 
 
 @contextmanager
-def opened(config: Config, *, exclusive: bool, repos: tuple[str, ...]) -> Iterator[App]:
-    """The parts for some config repos; `exclusive` takes the state folder for this process."""
+def opened(config: Config, *, exclusive: bool, repos: tuple[str, ...], aside: bool = False) -> Iterator[App]:
+    """The parts for some config repos; `exclusive` takes the state folder for this process, `aside` leaves
+    it to others."""
     from automator.app import App
 
-    with App.open(config, exclusive=exclusive, repos=repos, warn=warn) as app:
+    with App.open(config, exclusive=exclusive, aside=aside, repos=repos, warn=warn) as app:
         yield app
 
 

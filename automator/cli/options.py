@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-EPILOG = "Exit codes: 0 fine, 1 a workload failed, 2 wrong usage or configuration, 3 a bug in automator."
+EPILOG = (
+    "Exit codes: 0 fine, 1 a workload failed or a command was refused, 2 wrong usage or configuration, "
+    "3 a bug in automator."
+)
 
 
 @dataclass
@@ -131,3 +135,10 @@ def history_selection(command: Command) -> Command:
 def counted(number: int, thing: str) -> str:
     """`1 workload`, `2 workloads`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def inert(text: str) -> str:
+    """JSON in which nothing steers a terminal: what cannot be seen is escaped, line ends apart."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from automator.cli.options import inert
 from automator.core.reference import short_text
 from automator.core.report import Outcome, Report
 from automator.reasons import Reason, Status
@@ -38,7 +39,7 @@ COLOURS = {
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    click.echo(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
+    click.echo(inert(json.dumps(value, indent=2, default=_plain, ensure_ascii=False)))
 
 
 def _plain(value: object) -> object:

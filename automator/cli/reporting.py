@@ -12,7 +12,7 @@ import click
 from automator.cli.options import counted
 from automator.cli.render import print_json, print_table
 from automator.core.delivery.change import Change, Wanted
-from automator.core.delivery.fate import Fate, fates
+from automator.core.delivery.fate import Fate, Seen, fates
 from automator.core.delivery.figures import Figures, Period, Spread
 from automator.core.delivery.stations import Journey
 from automator.core.delivery.summary import Group, Summary, summarize
@@ -36,26 +36,38 @@ def summary_of(
     after it.
     """
     every: list[Change] = []
+    told: list[tuple[Change, Seen]] = []
     for repo, book in books.items():
-        every += _oldest_first(
-            book, replace(_with_upstreams(wants[repo], book.snapshot), since=None, until=None)
-        )
+        wanted = replace(_with_upstreams(wants[repo], book.snapshot), since=None, until=None)
+        mine = list(book.changes(wanted))[::-1]
+        every += mine
+        told += Remembered(book.branch, book.snapshot, memory).told(mine)
     snapshots = {repo: book.snapshot for repo, book in books.items()}
-    remembered = {repo: Remembered(repo, snapshot, memory) for repo, snapshot in snapshots.items()}
-    told = ((change, remembered[change.repo].of(change)) for change in every)
     found = [fate for fate in fates(told) if _is_asked(fate, wants[fate.change.repo])]
     first = next(iter(wants.values()))
     until = min(first.until or now, now)
     period = Period(first.since or until - USUAL_PERIOD, until)
-    began = min((book.begins for book in books.values() if book.begins is not None), default=None)
-    notes = _notes(period, began)
-    if began is not None and period.since < began < until:
-        period = Period(began, until)
+    period, notes = _read_of(period, books)
     return summarize(found, period, by=by, waits=Policies.of(snapshots, every).waits, notes=notes)
 
 
-def _oldest_first(book: Logbook, wanted: Wanted) -> list[Change]:
-    return list(book.changes(wanted))[::-1]
+def _read_of(period: Period, books: Mapping[str, Logbook]) -> tuple[Period, tuple[str, ...]]:
+    """The part of a period that figures can count: not before the first history begins, and not where one
+    was not read so far; and what is to be said of that."""
+    known = {repo: book.begins for repo, book in books.items() if book.begins is not None}
+    if not known:
+        return period, ()
+    cut = {repo: at for repo, at in known.items() if not books[repo].reaches_beginning}
+    began = max((min(known.values()), *cut.values()))
+    if began <= period.since:
+        return period, ()
+    late = ", ".join(sorted(repo for repo, at in cut.items() if at > period.since))
+    where = f"of {late} " if late else ""
+    if began >= period.until:
+        note = f"the history {where}that was read begins at {moment(began)}: nothing is known of this period"
+        return Period(period.until, period.until), (note,)
+    note = f"the history {where}that was read begins at {moment(began)}; figures count from there"
+    return Period(began, period.until), (note,)
 
 
 def _with_upstreams(wanted: Wanted, snapshot: Snapshot) -> Wanted:
@@ -70,12 +82,6 @@ def _with_upstreams(wanted: Wanted, snapshot: Snapshot) -> Wanted:
 
 def _is_asked(fate: Fate, wanted: Wanted) -> bool:
     return replace(wanted, since=None, until=None).takes(fate.change)
-
-
-def _notes(period: Period, began: datetime | None) -> tuple[str, ...]:
-    if began is not None and period.since < began < period.until:
-        return (f"the history that was read begins at {moment(began)}; figures count from there",)
-    return ()
 
 
 # -- for programs ------------------------------------------------------------------------------------

@@ -198,7 +198,14 @@ class RepoConfig(Section):
     max_open_prs: int = Field(default=10, ge=1, description="Most pull requests of ours open at a time.")
     feedback: bool = Field(
         default=False,
-        description="true tells the pull requests and issues of the source where a release is running.",
+        description="true tells the pull requests and issues of the source where a release is running: "
+        "of sources that have the config repo's own owner.",
+    )
+    feedback_to: Globs = Field(
+        default=(),
+        description="Other owners or projects whose pull requests and issues are told: their forge, their "
+        "name.",
+        examples=[["github.com/acme-labs", "git.example.com/shop/web"]],
     )
     sign_off: bool = Field(default=False, description="true ends our commits with Signed-off-by.")
     interval: Duration | None = Field(

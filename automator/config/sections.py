@@ -28,6 +28,7 @@ from automator.config.values import (
     Listen,
     Section,
     Texts,
+    keeps_secrets,
     parse_address,
     require_forge_host,
     require_host,
@@ -250,6 +251,12 @@ class Config(BaseSettings):
         """Raises ValueError where a config repo needs a forge, and has none."""
         if repo.forge is not None and repo.forge not in self.forges:
             raise ValueError(f'a table [forges."{repo.forge}"], which repos.{name}.forge names')
+        for owner in repo.feedback_to:
+            host, _, path = owner.partition("/")
+            if host not in self.forges or not path:
+                raise ValueError(
+                    f"a host of [forges], a slash and a name, not {owner!r} in repos.{name}.feedback_to"
+                )
         needs = {
             "deliver": repo.deliver == "pull-request",
             "feedback": repo.feedback,
@@ -258,6 +265,29 @@ class Config(BaseSettings):
         key = next((key for key, is_set in needs.items() if is_set), None)
         if key is not None and self.forge_of(name) is None:
             raise ValueError(f"a forge for repos.{name}, since it has {key}: see [forges]")
+        self._check_branches(name, repo)
+        if repo.credentials.forge and not keeps_secrets(repo.url):
+            raise ValueError(
+                f"an https URL for repos.{name}, since credentials.forge sends the forge's token there"
+            )
+        pushes = repo.mode == "write" and repo.deliver == "push"
+        if pushes and repo.require_signed is not None and repo.signing is None:
+            raise ValueError(
+                f"a key in repos.{name}.signing beside require_signed, or no release of ours could be pushed"
+            )
+
+    def _check_branches(self, name: str, repo: RepoConfig) -> None:
+        """Raises ValueError where the branches of pull requests would be taken for another's."""
+        prefix = repo.pull_request.branch_prefix
+        if self.forge_of(name) is not None and repo.branch.startswith(prefix):
+            raise ValueError(f"another branch_prefix for repos.{name}: {repo.branch} begins with {prefix}")
+        for other, at in self.repos.items():
+            of_both = ((one.url, one.pull_request.branch_prefix, one.deliver) for one in (repo, at))
+            if len(set(of_both)) == 1 and repo.deliver == "pull-request" and at.branch != repo.branch:
+                raise ValueError(
+                    f"a branch_prefix of its own for each of repos.{other} and repos.{name}, which are "
+                    "branches of one repository"
+                )
 
     def forge_of(self, repo: str) -> tuple[str, str] | None:
         """Host and project of a config repo on its forge; None where no forge is configured for it."""

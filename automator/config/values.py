@@ -120,6 +120,19 @@ def url_place(url: str) -> tuple[str, str]:
     return host.lower(), re.sub(r"(?:\.git)?/*$", "", path.strip("/"))
 
 
+_LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}", re.ASCII)
+
+
+def keeps_secrets(url: str) -> bool:
+    """Whether nobody on the way reads what is sent to a Git URL: not by plain http, but to this machine."""
+    plain = re.match(r"http://(?:[^@/]+@)?(\[[0-9a-f:.]+\]|[^/:]+)", url, re.IGNORECASE)
+    return (
+        plain is None
+        or plain[1].lower() in ("localhost", "[::1]")
+        or _LOOPBACK.fullmatch(plain[1]) is not None
+    )
+
+
 def _host_of_events(value: object) -> object:
     # Other than a key of [registries], this is compared with what senders write, who know these names.
     if isinstance(value, str):

@@ -14,8 +14,10 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from automator.core.policy import FREEZE, InvalidWorkload, PolicySet, Workload, parse_policies
+from automator.core.policycompile import parse_time
 from automator.core.policyedit import add_item, delete_key, remove_item, set_key
-from automator.core.policyfile import read_policy_file
+from automator.core.policyfile import read_policy_file, read_reserved_file
+from automator.core.policykeys import FreezeFileKeys, HoldKeys
 from automator.core.reference import DIGEST, TAG, Image, value_text
 from automator.core.release import Draft, Member, ReleaseRecord, Templates, compose_or_default, source_link
 from automator.core.rewrite import Edit, rewrite
@@ -47,6 +49,10 @@ class Request:
     file: str | None = None
     """For freeze and thaw: the one policy file that is meant, as its path in the config repo."""
     force: bool = False
+    at: str | None = None
+    """The version that the workload must still be at: what the person saw, or the first of several tries."""
+    seen: tuple[str, ...] | None = None
+    """At a second try: the stops that the first one found (`standing_stops`); no other is touched."""
 
 
 class FileEdit(NamedTuple):
@@ -112,7 +118,11 @@ def named_version(text: str, workload: Workload) -> str:
 
 
 def edit_policies(
-    request: Request, texts: Mapping[str, str], entries: Mapping[str, Workload | InvalidWorkload], folder: str
+    request: Request,
+    texts: Mapping[str, str],
+    entries: Mapping[str, Workload | InvalidWorkload],
+    folder: str,
+    now: datetime,
 ) -> Change | Nothing:
     """The change of policy files that a request for hold, resume, reject, accept, freeze or thaw asks for.
 
@@ -123,18 +133,21 @@ def edit_policies(
     would write, where it cannot be done exactly, or where the policies would not compile as before.
     """
     if request.kind in ("freeze", "thaw"):
-        edits = _freeze(request, texts, folder) if request.kind == "freeze" else _thaw(request, texts, folder)
+        thaws = request.kind == "thaw"
+        edits = _thaw(request, texts, folder) if thaws else _freeze(request, texts, folder, now)
         named: tuple[Workload | InvalidWorkload, ...] = ()
     else:
         named = _named(request, entries)
-        edits = _workload_edits(request, texts, named)
+        edits = _workload_edits(request, texts, named, now)
     if isinstance(edits, Nothing):
         return edits
+    _refuse_unseen(request, texts, entries)
     found = {e.file: e.after for e in edits}
     after = {**texts, **{file: text for file, text in found.items() if text is not None}}
     for file in (file for file, text in found.items() if text is None):
         del after[file]
-    _refuse_worse(parse_policies(texts), parse_policies(after))
+    policies = parse_policies(after)
+    _refuse_worse(parse_policies(texts), policies)
     members = tuple(
         Member(
             workload=entry.name,
@@ -145,7 +158,73 @@ def edit_policies(
         for entry in named
     )
     record = ReleaseRecord(request.kind, members, request.actor, request.why)
-    return Change(record, _sentence(request), edits, of=tuple(w for w in named if isinstance(w, Workload)))
+    about = named or _frozen_by(request, entries)
+    of = tuple(w for w in about if isinstance(w, Workload))
+    return Change(record, _sentence(request), edits, _still_stopped(request, policies, now), of)
+
+
+def standing_stops(
+    request: Request, texts: Mapping[str, str], entries: Mapping[str, Workload | InvalidWorkload]
+) -> tuple[str, ...]:
+    """The stops that a request for hold, resume or thaw would replace or take away, as texts to compare."""
+    if request.kind in ("hold", "resume"):
+        entry = entries.get(request.workload)
+        if isinstance(entry, Workload):
+            return () if entry.hold is None else (_told(entry.hold.reason, entry.hold.until),)
+        file = None if entry is None else entry.place.file
+        found = () if file is None else read_policy_file(file, texts.get(file, "")).entries
+        return tuple(str(e.raw["hold"]) for e in found if e.name == request.workload and "hold" in e.raw)
+    if request.kind != "thaw":
+        return ()
+    if request.file is None:
+        return tuple(texts[file] for file in _freeze_files(texts))
+    hold = _freeze_in(request.file, texts.get(request.file, ""))
+    return () if hold is None else (_told(hold.reason, hold.until),)
+
+
+def _told(why: str, until: datetime | str | None) -> str:
+    return f"{why} (until {until or 'a person removes it'})"
+
+
+def _refuse_unseen(
+    request: Request, texts: Mapping[str, str], entries: Mapping[str, Workload | InvalidWorkload]
+) -> None:
+    """Raises ActionError where somebody declared a stop since the person asked."""
+    if request.seen is None:
+        return
+    for stop in standing_stops(request, texts, entries):
+        if stop not in request.seen:
+            what = request.workload or request.file or "the config repo"
+            raise ActionError(reason("action/stopped-meanwhile", what=what, stop=one_line(stop, 200)))
+
+
+def _frozen_by(
+    request: Request, entries: Mapping[str, Workload | InvalidWorkload]
+) -> tuple[Workload | InvalidWorkload, ...]:
+    """The workloads that a freeze is about."""
+    return tuple(e for e in entries.values() if request.file is None or e.place.file == request.file)
+
+
+def _still_stopped(request: Request, policies: PolicySet, now: datetime) -> tuple[Reason, ...]:
+    """What the person who takes a stop away should hear of those that stand beside it."""
+    if request.kind not in ("resume", "thaw"):
+        return ()
+    found: dict[str, Reason] = {}
+    for entry in policies.workloads:
+        concerned = not request.workload or entry.name == request.workload
+        if (
+            not isinstance(entry, Workload)
+            or not concerned
+            or (request.file or "") not in ("", entry.place.file)
+        ):
+            continue
+        stops = [*entry.freezes, *(() if entry.hold is None or not request.workload else (entry.hold,))]
+        for stop in stops:
+            if stop.stops(now):
+                what = request.workload or request.file or "the config repo"
+                place = str(stop.place)
+                found[place] = reason("action/still-stopped", what=what, place=place, why=stop.reason)
+    return tuple(found.values()) if request.workload or request.file else tuple(found.values())[:1]
 
 
 def _shown_version(entry: Workload | InvalidWorkload, request: Request) -> str:
@@ -168,17 +247,17 @@ def _named(
     return tuple(sorted(members, key=lambda w: w.name))
 
 
-_Edit = Callable[[str, Workload | InvalidWorkload, Request], str]
+_Edit = Callable[[str, Workload | InvalidWorkload, Request, datetime], str]
 
 
 def _workload_edits(
-    request: Request, texts: Mapping[str, str], named: Iterable[Workload | InvalidWorkload]
+    request: Request, texts: Mapping[str, str], named: Iterable[Workload | InvalidWorkload], now: datetime
 ) -> tuple[FileEdit, ...] | Nothing:
     edit: _Edit = {"hold": _hold, "resume": _resume, "reject": _reject, "accept": _accept}[request.kind]
     after: dict[str, str] = {}
     for entry in named:
         file = entry.place.file
-        after[file] = edit(after.get(file, texts[file]), entry, request)
+        after[file] = edit(after.get(file, texts[file]), entry, request, now)
     edits = tuple(FileEdit(f, texts[f], text) for f, text in after.items() if text != texts[f])
     if edits:
         return edits
@@ -190,11 +269,20 @@ def _workload_edits(
     return Nothing(reason("action/listed-already", workload=name, version=version, key=request.kind))
 
 
-def _hold(text: str, entry: Workload | InvalidWorkload, request: Request) -> str:
+def _hold(text: str, entry: Workload | InvalidWorkload, request: Request, now: datetime) -> str:
+    held = entry.hold if isinstance(entry, Workload) else None
+    if held is not None and held.stops(now) and _ends_before(request.until, held.until):
+        until = "a person removes it" if held.until is None else _moment(held.until)
+        raise ActionError(reason("action/held", workload=entry.name, why=held.reason, until=until))
     return set_key(text, (*_path(entry), "hold"), _stop(request), entry.place.file)
 
 
-def _resume(text: str, entry: Workload | InvalidWorkload, request: Request) -> str:
+def _ends_before(one: datetime | None, other: datetime | None) -> bool:
+    """Whether a stop ends before another one; that without an end ends last."""
+    return one is not None and (other is None or one < other)
+
+
+def _resume(text: str, entry: Workload | InvalidWorkload, request: Request, _now: datetime) -> str:
     after = delete_key(text, (*_path(entry), "hold"), entry.place.file)
     if after == text and isinstance(entry, Workload) and entry.hold is not None:
         why = reason("action/inherited", workload=entry.name, key="hold", place=entry.hold.place)
@@ -206,21 +294,25 @@ def _stop(request: Request) -> dict[str, str | bool | int]:
     """What `hold` and `freeze` say."""
     told: dict[str, str | bool | int] = {"reason": request.why or ""}
     if request.until is not None:
-        told["until"] = f"{request.until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        told["until"] = _moment(request.until)
     return told
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _path(entry: Workload | InvalidWorkload) -> tuple[str, str]:
     return ("workloads", entry.name)
 
 
-def _reject(text: str, entry: Workload | InvalidWorkload, request: Request) -> str:
+def _reject(text: str, entry: Workload | InvalidWorkload, request: Request, _now: datetime) -> str:
     workload, version = _version_of(entry, request)
     after = _with(text, workload, "reject", workload.rule.reject, version)
     return _without(after, workload, "accept", workload.accept, version)
 
 
-def _accept(text: str, entry: Workload | InvalidWorkload, request: Request) -> str:
+def _accept(text: str, entry: Workload | InvalidWorkload, request: Request, _now: datetime) -> str:
     workload, version = _version_of(entry, request)
     if DIGEST.fullmatch(version) and workload.rule.followed is None:
         raise ActionError(reason("action/no-version", workload=workload.name, version=version, what="a tag"))
@@ -279,27 +371,57 @@ def _is_own(text: str, workload: Workload, key: str) -> bool:
 # -- freezes ------------------------------------------------------------------------------------------
 
 
-def _freeze(request: Request, texts: Mapping[str, str], folder: str) -> tuple[FileEdit, ...] | Nothing:
-    if request.file is None:
-        for file in _freeze_files(texts):
-            return _frozen(request, texts[file], file)
+def _freeze(
+    request: Request, texts: Mapping[str, str], folder: str, now: datetime
+) -> tuple[FileEdit, ...] | Nothing:
+    if request.file is not None:
+        return _frozen(request, texts[request.file], request.file, now)
+    files = _freeze_files(texts)
+    if not files:
         file = f"{folder}/{FREEZE_FILE}"
         return (FileEdit(file, None, set_key(_NEW_FREEZE, ("freeze",), _stop(request), file)),)
-    before = texts[request.file]
-    if any(entry.freeze is not None for entry in read_policy_file(request.file, before).entries):
-        return _frozen(request, before, request.file)
-    return (FileEdit(request.file, before, set_key(before, ("freeze",), _stop(request), request.file)),)
+    standing = (file for file in files if not _has_ended(_freeze_in(file, texts[file]), now))
+    file = next(standing, files[0])
+    return _frozen(request, texts[file], file, now)
 
 
-def _frozen(request: Request, text: str, file: str) -> Nothing:
-    """For what is frozen already; it is no error only where it says the same. Raises ActionError."""
+def _frozen(request: Request, text: str, file: str, now: datetime) -> tuple[FileEdit, ...] | Nothing:
+    """The edit of a file that may be frozen already: one that has ended makes room, and the same one may
+    last longer. Raises ActionError."""
+    there, is_reserved = _freeze_in(file, text), file.rpartition("/")[2] in FREEZE
     try:
-        same = set_key(text, ("freeze",), _stop(request), file) == text
+        after = set_key(text, ("freeze",), _stop(request), file)
     except ManifestError:
-        same = False
-    if not same:
+        if there is None and not is_reserved:
+            raise
+        after = None
+    if after == text:
+        return Nothing(reason("action/frozen-already", place=file))
+    if there is None:
+        room = not is_reserved
+    else:
+        longer = there.reason == request.why and not _ends_before(request.until, _end_of(there))
+        room = longer or _has_ended(there, now)
+    if not room or after is None:
         raise ActionError(reason("action/frozen", place=file))
-    return Nothing(reason("action/frozen-already", place=file))
+    return (FileEdit(file, text, after),)
+
+
+def _freeze_in(file: str, text: str) -> HoldKeys | None:
+    """The freeze that a file declares; None where it has none, or none that can be read."""
+    if file.rpartition("/")[2] in FREEZE:
+        keys = read_reserved_file(file, text, FreezeFileKeys).keys
+        return None if keys is None else keys.freeze
+    return next((e.freeze for e in read_policy_file(file, text).entries if e.freeze is not None), None)
+
+
+def _end_of(freeze: HoldKeys) -> datetime | None:
+    return None if freeze.until is None else parse_time(freeze.until)
+
+
+def _has_ended(freeze: HoldKeys | None, now: datetime) -> bool:
+    end = None if freeze is None else _end_of(freeze)
+    return end is not None and end <= now
 
 
 def _thaw(request: Request, texts: Mapping[str, str], folder: str) -> tuple[FileEdit, ...] | Nothing:
@@ -334,11 +456,11 @@ def _sentence(request: Request) -> str:
     until = "" if request.until is None else f", until {request.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     what = {
         "hold": "nothing is released until a person resumes it",
-        "resume": "releases go on",
+        "resume": "its hold is taken away",
         "reject": "this version is never taken",
         "accept": "this version may be taken again",
         "freeze": "nothing is released until a person thaws it",
-        "thaw": "releases go on",
+        "thaw": "the freeze is taken away",
     }[request.kind]
     if request.until is not None:
         what = "nothing is released"

@@ -504,7 +504,8 @@ def _follow(
             return Stay(Status.HELD, broken, shown)
         return Stay(Status.CURRENT, reason("current/followed", current=shown, followed=tag), shown)
     if isinstance(image, Image) and image.digest in facts.withdrawn - set(workload.accept):
-        why = reason("history/rewound", tag=value_text(tag, image.digest))
+        shown_digest = value_text(tag, image.digest)
+        why = reason("history/rewound", tag=shown_digest, held=shown_digest)
         return Stay(Status.HELD, why, shown, tag)
     if isinstance(image, Image) and image.digest not in workload.accept:
         closed = next((d for d in facts.declined if d.digest == image.digest), None)

@@ -83,7 +83,7 @@ class Declined:
 
     @property
     def reason(self) -> Reason:
-        when = "" if self.at is None else f" on {self.at:%Y-%m-%d}"
+        when = "by somebody" if self.at is None else f"on {self.at:%Y-%m-%d}"
         return reason("proposal/closed", tag=self.tag, url=self.url, when=when)
 
 
@@ -117,6 +117,8 @@ class Facts:
     """When a verification that runs ends at the latest."""
     verified: Mapping[str, bool] = field(default_factory=dict)
     """By version, as sites hold it: whether checks passed there; for those that were ever asked about."""
+    apart: tuple[str, ...] = ()
+    """The versions of the sites of a workload with `verify`, where these differ: no check can be asked."""
 
 
 @dataclass(frozen=True, slots=True)

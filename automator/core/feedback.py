@@ -6,13 +6,13 @@ One comment for all workloads and environments, a line for each; a hidden first 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from automator.core.pullrequest import code
 from automator.core.record import parse
 from automator.core.reference import short_text
-from automator.core.sourcechanges import LIMIT, Place, own_number, place_of
+from automator.core.sourcechanges import LIMIT, Place, is_within, own_number, place_of
 
 MARKER = "[//]: # (automator tells here where this is running)"
 """A line that no forge shows: a link that nothing refers to."""
@@ -36,7 +36,7 @@ class Notice(NamedTuple):
     after: str
     """Versions as people tell them apart."""
     commit: str
-    """Page of the commit in the config repo, or its id where it has none."""
+    """Page of the commit in the config repo."""
 
     @property
     def line(self) -> str:
@@ -54,16 +54,24 @@ class Notice(NamedTuple):
 
 
 def notices(
-    message: str, commit: str, environment_of: Callable[[str], str], kinds: dict[str, str]
+    message: str,
+    commit: str,
+    environment_of: Callable[[str], str],
+    kinds: dict[str, str],
+    owners: Sequence[str],
 ) -> Iterator[Notice]:
-    """What a commit of ours has to tell, for each workload whose source is on a known forge."""
+    """What a commit of ours has to tell, for each workload whose source is on a known forge.
+
+    `owners`, such as `github.com/acme`, are those whose projects are told: where an image comes from is what
+    its maker says, and most images that people run are made by strangers.
+    """
     record = parse(message)
     if record is None or record.kind not in KINDS:
         return
     told: set[tuple[str, Place]] = set()
     for member in record.members:
         found = place_of(member.source, kinds)
-        if found is None or (member.workload, found[0]) in told:
+        if found is None or (member.workload, found[0]) in told or not is_within(found[0], owners):
             continue
         place, revision = found
         told.add((member.workload, place))
@@ -85,22 +93,31 @@ def _short(digest: str) -> str:
     return short_text(f"@{digest}") or ""
 
 
-_LINE = re.compile(r"- `(?P<workload>[^`]+)` .* in `(?P<environment>[^`]+)`: \S+")
+_CODE = r"(?:`[^`]+`|\(none\))"
+_LINE = re.compile(
+    rf"- (?P<workload>{_CODE}) (?:{_CODE} is|was rolled back from {_CODE}) in (?P<environment>{_CODE}): "
+    r"(?P<commits>https?://\S+/)\S+"
+)
 
 
 def is_ours(body: str) -> bool:
-    """Whether a comment begins as ours do."""
-    return body.lstrip().startswith(MARKER)
+    """Whether a comment is as ours are, and nothing else: what a person wrote below a copy of our first line
+    is not written over."""
+    first, *lines = body.strip().splitlines() or [""]
+    return first == MARKER and all(_key(line) is not None for line in lines if line.strip())
 
 
-def comment_of(notice: Notice, body: str = "") -> str:
-    """The comment with the notice in place of what it said of the same workload and environment before."""
-    mine = _key(notice.line)
-    others = [line for line in body.replace("\r", "").split("\n") if _key(line) not in (None, mine)]
-    lines = [*others, notice.line][-LINES:]
-    return "\n".join((MARKER, "", *lines)) + "\n"
+def comment_of(told: Sequence[Notice], body: str = "") -> str:
+    """The comment with these notices, each in place of what it said of the same workload and environment in
+    the same config repo before."""
+    said = {key: line.strip() for line in body.splitlines() if (key := _key(line)) is not None}
+    for notice in told:
+        key = _key(notice.line) or ("", "", notice.line)
+        said.pop(key, None)
+        said[key] = notice.line
+    return "\n".join((MARKER, "", *list(said.values())[-LINES:])) + "\n"
 
 
-def _key(line: str) -> tuple[str, str] | None:
+def _key(line: str) -> tuple[str, str, str] | None:
     match = _LINE.fullmatch(line.strip())
-    return None if match is None else (match["workload"], match["environment"])
+    return None if match is None else (match["workload"], match["environment"], match["commits"])

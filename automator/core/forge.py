@@ -42,6 +42,9 @@ class PullRequest:
     """Logins of those who approved it, where the forge was asked for them."""
     warnings: tuple[Reason, ...] = ()
     """What did not work out while it was opened: labels, reviewers, `draft`."""
+    lacks_extras: bool = False
+    """Whether labels or reviewers are missing because the forge had no answer just then, so that it may be
+    asked for them again (`Forge.complete_pull_request`)."""
 
 
 @dataclass(frozen=True, slots=True)

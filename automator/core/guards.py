@@ -180,6 +180,25 @@ def _digest_stop(
     )
 
 
+def unfit(workload: Workload, tag: str, image: Image, facts: Facts) -> Stop | Need | None:
+    """Why a version that was held before may not be gone back to: what its digest lacks. Its age, its range
+    and what came before it do not matter."""
+    if workload.rule.names(workload.rule.reject, tag, image.digest):
+        return Stop(Status.HELD, reason("guard/rejected-digest", tag=tag, digest=image.digest))
+    lacking = _lacking(workload, image.platforms or ())
+    if lacking:
+        return _without(workload, tag, lacking, image.platforms or (), Status.HELD)
+    signers = workload.guards.signed_by
+    if not signers:
+        return None
+    found = facts.signatures.get((image.digest, signers))
+    if found is None:
+        return Need(signatures=((image.digest, signers),))
+    if isinstance(found, Unavailable):
+        return Stop(found.status, found.reason)
+    return None if found.is_good else _not_by(workload, tag, image.digest, found, Status.HELD)
+
+
 def _unsigned(
     workload: Workload, tag: str, image: Image, facts: Facts, now: datetime, *, polls: bool
 ) -> Stop | Need | None:
@@ -243,7 +262,12 @@ def is_accepted(workload: Workload, version: str) -> bool:
 def unverified(workload: Workload, tag: str, digest: str | None, facts: Facts) -> Stop | None:
     """Whether a version has to wait for the checks of the present one; what is urgent does not."""
     series = facts.verification
-    if series is None or series.state is State.PASSED or is_urgent(workload, tag, digest):
+    if is_urgent(workload, tag, digest):
+        return None
+    if series is None and facts.apart and tag not in {version.partition("@")[0] for version in facts.apart}:
+        shown = ", ".join(sorted({short_text(version) or "none" for version in facts.apart}))
+        return Stop(Status.HELD, reason("verify/apart", tag=tag, workload=workload.name, versions=shown))
+    if series is None or series.state is State.PASSED:
         return None
     broken = failed(workload, facts)
     if broken is not None:

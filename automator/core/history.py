@@ -18,8 +18,9 @@ from automator.core.trace import (
     FilePast,
     FileVersion,
     Lacking,
+    Shared,
     Value,
-    of_image,
+    may_be_of,
     pairs,
     trace,
 )
@@ -27,7 +28,6 @@ from automator.reasons import Reason, reason
 
 __all__ = [
     "ENOUGH_CHANGES",
-    "ENOUGH_VALUES",
     "Elsewhere",
     "FileChange",
     "FilePast",
@@ -47,7 +47,6 @@ __all__ = [
     "is_same_version",
     "last_writer",
     "previous_version",
-    "proves",
     "released_here",
     "site_history",
     "stays",
@@ -56,10 +55,8 @@ __all__ = [
     "undone_downgrade",
 ]
 
-ENOUGH_VALUES = 200
-"""Values of a site after which its history is taken as read."""
 ENOUGH_CHANGES = 2_000
-"""Changes of its file after which it is, too: most of them are other sites' in a file that has many."""
+"""Changes of a site's file after which its history is taken as read."""
 
 Rank = Callable[[str], Any]
 """Tag -> its rank in the policy's present order, or None where that cannot be told."""
@@ -131,16 +128,20 @@ class SiteHistory:
 
 
 def site_history(
-    versions: tuple[FileVersion, ...], site: Site, complete: bool, elsewhere: Elsewhere | None = None
+    versions: tuple[FileVersion, ...],
+    site: Site,
+    complete: bool,
+    elsewhere: Elsewhere | None = None,
+    shared: Shared | None = None,
 ) -> SiteHistory:
     """The values that a site held, from its file's changes, newest first. Never raises.
 
     `core.trace` says which site of an older file is the same one, and with `elsewhere` which one of another
     file. A value that was away in between (a deleted file) begins a new stay. A record counts only where
     its commit really moves the image from `before` to `after` at a site of this file, and leaves this
-    site at `after`.
+    site at `after`. `shared` keeps what the histories of other sites need too.
     """
-    traced = trace(FilePast(versions, complete), site, elsewhere)
+    traced = trace(FilePast(versions, complete), site, elsewhere, shared)
     steps = traced.steps
     held: list[HeldValue] = []
     present = (site.tag, site.digest)
@@ -157,8 +158,8 @@ def site_history(
 
 
 def enough(history: SiteHistory) -> bool:
-    """Whether the history reaches far enough back for the mark rule: to its beginning, or over so many values
-    or changes that what is older no longer counts.
+    """Whether the history reaches far enough back for the mark rule: to its beginning, or over so many
+    changes that no more are read. The latter is a bound, and told: what is older would count as much.
 
     A release of ours is no place to stop: it may have gone past what people had turned away (`accept`, a
     release that somebody forced, a commit that was picked from elsewhere, an order that the policy has
@@ -166,7 +167,7 @@ def enough(history: SiteHistory) -> bool:
     """
     if history.lacking.commits or history.lacking.files:
         return False
-    return history.complete or len(history.held) >= ENOUGH_VALUES or history.changes >= ENOUGH_CHANGES
+    return history.complete or history.changes >= ENOUGH_CHANGES
 
 
 def is_ours(value: HeldValue) -> bool:
@@ -303,24 +304,43 @@ def turned_away(history: SiteHistory, current_rank: Any, rank: Rank) -> Rejectio
     written to the file: that time is its rank then, so that nothing which may be older gets through.
     """
     held = history.held
+    stretches: list[tuple[Rejection | None, Any]] = []
+    while True:
+        since, floor, down = _turned_away_since(held, current_rank, rank)
+        stretches.append((since, floor))
+        if down is None:
+            break
+        held = held[down:]
+        current_rank = _rank(held, 0, rank)
+    found: Rejection | None = None
+    for since, floor in reversed(stretches):
+        found = combine((since, found if found is not None and found.mark_rank > floor else None))
+    return found
+
+
+def _turned_away_since(
+    held: tuple[HeldValue, ...], current_rank: Any, rank: Rank
+) -> tuple[Rejection | None, Any, int | None]:
+    """What people turned away since the last release of ours that went down; the rank above which that is;
+    and where the release went down from, if there is one."""
     begin, floor = 0, current_rank
     while floor is None and begin < len(held):
         floor = _rank(held, begin, rank)
         begin += floor is None
     if floor is None or begin >= len(held):
-        return None
+        return None, floor, None
     by_time = isinstance(floor, datetime)
     mark: tuple[int, Any] | None = None
-    before: Rejection | None = None
+    down: int | None = None
     for i in range(begin + 1, len(held)):
         if _went_down(held, i - 1, rank):
-            before = turned_away(replace(history, held=held[i:]), _rank(held, i, rank), rank)
+            down = i
             break
         own = _upper_rank(held, i, rank) if by_time else _rank(held, i, rank)
         if own is not None and own > floor and (mark is None or own > mark[1]):
             mark = (i, own)
     since = None if mark is None else _rejection(held, begin, floor, *mark, rank)
-    return combine((since, before if before is not None and before.mark_rank > floor else None))
+    return since, floor, down
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,22 +503,10 @@ def _proven(version: FileVersion, value: Value, site: Site) -> _Claim | None:
     return None
 
 
-def proves(version: FileVersion, member: Member) -> bool:
-    """Whether a file's change bears out what a commit says of one workload: that it moves the image
-    from `before` to `after` (a squash: from anything to `after`)."""
-    changed = {*(version.before or ()), *(version.after or ())}
-    names = {site.repository for site in changed if str(site.repository) == member.image}
-    return any(
-        before != after and _agree(after, _value(member.after))
-        for name in names
-        for before, after in _moves(version, name)
-    )
-
-
 def _moves(version: FileVersion, repository: Repository | None) -> set[tuple[Value, Value]]:
     """From what to what the image's sites of a file go in a change."""
-    newer = of_image(version.after or (), repository)
-    older = of_image(version.before or (), repository)
+    newer = may_be_of(version.after or (), repository)
+    older = may_be_of(version.before or (), repository)
     return {
         ((older[o].tag, older[o].digest), (newer[n].tag, newer[n].digest))
         for n, o in pairs(newer, older).items()

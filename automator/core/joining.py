@@ -68,14 +68,20 @@ class Joiner:
         self._stale.clear()
         return settled
 
-    def join(self, path: str, sites: Sequence[Site]) -> tuple[Site, ...]:
-        """Sites of a file, be it a past version of it, with what the present sources say of them.
+    def join(self, path: str, sites: Sequence[Site], *, past: bool = False) -> tuple[Site, ...]:
+        """Sites of a file with what the present sources say of them.
 
-        A site of which nothing is known is left out, unless a policy names its field. Where sources
-        disagree, the site is held, once for each image that it may be.
+        A site of which nothing is known is left out, unless a policy names its field, or the version of
+        the file is a `past` one: what told its image then may have been moved or renamed since. Where
+        sources disagree, the site is held, once for each image that it may be.
         """
         if all(site.awaits is None for site in sites):
             return tuple(sites)
+        if past:
+            every = ((site, tuple(self._joined(path, site))) for site in sites)
+            return tuple(
+                one for site, found in every for one in found or ((site,) if site.repository is None else ())
+            )
         return tuple(joined for site in sites for joined in self._joined(path, site))
 
     def _joined(self, path: str, site: Site) -> Iterator[Site]:

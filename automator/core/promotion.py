@@ -53,6 +53,8 @@ class Stay:
     """Whether the checks that upstream asks for have passed; True where it asks for none."""
     committed: datetime | None = None
     """What the commit that began it says of its own time."""
+    asked: bool = True
+    """Whether anything is known of those checks; not so where another automator asks them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,8 @@ def _lack(
     lasting = [stay for stay in verified if stay.until is None or stay.since + soak <= stay.until]
     checked = verified and all(stay.verified for stay in stays if stay.until is None)
     if not lasting and not checked:
-        return _Lack(_Kind.UNVERIFIED, reason("guard/after-unverified", version=tag, upstream=name))
+        code = "guard/after-unverified" if any(stay.asked for stay in stays) else "guard/after-unasked"
+        return _Lack(_Kind.UNVERIFIED, reason(code, version=tag, upstream=name))
     wanted, lasted = format_duration(soak), format_duration(longest)
     if not lasting:
         code = "guard/soak-ended"

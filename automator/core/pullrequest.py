@@ -29,6 +29,8 @@ SKIPPED = 12
 """Tags that a pull request tells to have passed over, at most."""
 STATUS = "automator"
 """Context of the commit status on its head."""
+STATUS_OF_CHECK = "automator/check"
+"""Context of the status that `check` writes: another one, or each would undo the other's word."""
 STATUS_LIMIT = 140
 """Characters of a status: GitHub's limit."""
 CLOSED = "Closed-By-Automator:"
@@ -103,9 +105,7 @@ def title_of(message: str) -> str:
 
 def body_of(told: Sequence[Told], message: str, *, why: str, limit: int = BODY_LIMIT) -> str:
     """The text of a pull request for one workload or group; `message` is that of its commit."""
-    trailers = "\n".join(line for line in message.split("\n") if TRAILER_LINE.match(line))
-    if len(trailers) > limit // 2:
-        trailers = "The commit says the rest: this text has no room for its trailers."
+    trailers = _fitting([line for line in message.split("\n") if TRAILER_LINE.match(line)], limit - 4000)
     ending = ("", *_advice(told), "", trailers)
     room = limit - sum(len(line) + 1 for line in ending)
     lines: list[str] = []
@@ -117,6 +117,21 @@ def body_of(told: Sequence[Told], message: str, *, why: str, limit: int = BODY_L
         lines += block
         room -= size
     return "\n".join((*lines, *ending)).strip("\n") + "\n"
+
+
+_NEEDED = ("release-format:", "release-kind:", "release-workload:", "release-image:", "release-to:")
+
+
+def _fitting(lines: Sequence[str], room: int) -> str:
+    """Trailers; where they are too many, those that say which versions a pull request brings, by which its
+    refusal is known: the commit has them all."""
+    needed = [line for line in lines if line.lower().startswith(_NEEDED)]
+    with_policy = [line for line in lines if line.lower().startswith((*_NEEDED, "release-policy:"))]
+    for some in (lines, with_policy, needed):
+        text = "\n".join(some)
+        if len(text) <= room - (room // 2 if some is lines else 0):
+            return text
+    return "The commit says the rest: this text has no room for its trailers."
 
 
 def _blocks(told: Sequence[Told], why: str) -> Iterator[list[str]]:
@@ -254,11 +269,12 @@ def closing(body: str, why: str) -> str:
     return f"{body.rstrip()[: BODY_LIMIT - 400]}\n\n{CLOSED} {code(why)}\n"
 
 
-def declined_by(pull: PullRequest) -> tuple[tuple[str, Declined], ...]:
-    """The versions, by workload, that a person refused with this pull request."""
+def declined_by(pull: PullRequest, message: str = "") -> tuple[tuple[str, Declined], ...]:
+    """The versions, by workload, that a person refused with this pull request: those of its commit's
+    `message`, or of its text where that is not known."""
     if pull.state != "closed" or was_closed_by_us(pull):
         return ()
-    record = parse(pull.body)
+    record = parse(message) or parse(pull.body)
     return tuple(
         (member.workload, _declined(member, pull))
         for member in (() if record is None else record.members)
@@ -302,6 +318,9 @@ _DIGEST_KEYS = 3
 """Lines that one place may take: name, tag and digest in keys of their own."""
 
 
+_DIGEST_TEXT = re.compile(r"[\"']|@?sha(?:256|512):[0-9a-f]+")
+
+
 def _signs(record: ReleaseRecord) -> re.Pattern[str]:
     """Every text that a release puts in, or takes out."""
     found: set[str] = set()
@@ -320,6 +339,10 @@ def _only_versions(edit: FileEdit, places: int, signs: re.Pattern[str]) -> bool:
         return False
     changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
     if not 0 < len(changed) <= places * _DIGEST_KEYS:
+        return False
+    # Beside its tag a place may have a digest in a line of its own; not a second line with a tag.
+    tagged = sum(_DIGEST_TEXT.sub("", old) != _DIGEST_TEXT.sub("", new) for old, new in changed)
+    if max(tagged, len(changed) - tagged) > places:
         return False
     return all(_bare(old, signs) == _bare(new, signs) and signs.search(new) for old, new in changed)
 
@@ -344,14 +367,14 @@ def status_of(status: Status, why: Reason) -> CommitStatus | None:
     return CommitStatus(STATUS, "failure", _short(f"no-go: {why.sentence}"))
 
 
-def go(words: str) -> CommitStatus:
+def go(words: str, context: str = STATUS) -> CommitStatus:
     """The version may be released."""
-    return CommitStatus(STATUS, "success", _short(f"go: {words}"))
+    return CommitStatus(context, "success", _short(f"go: {words}"))
 
 
-def no_go(words: str) -> CommitStatus:
+def no_go(words: str, context: str = STATUS) -> CommitStatus:
     """It may not, or what the commit holds is wrong."""
-    return CommitStatus(STATUS, "failure", _short(f"no-go: {words}"))
+    return CommitStatus(context, "failure", _short(f"no-go: {words}"))
 
 
 def _short(text: str) -> str:

@@ -21,6 +21,12 @@ TRAILER_LINE = re.compile(r"[\s>*+\-•|]*(Release-[A-Za-z][A-Za-z0-9-]*):(.*)",
 """A line that is read as a trailer: name and value."""
 
 
+MESSAGE_READ = 1 << 20
+"""Characters of a message that are read; one of a group of a thousand workloads is shorter."""
+VALUE_READ = 4096
+"""Characters of a value that are read; the rest is cut off."""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One workload's part of a record. Empty text and None are not written."""
@@ -60,8 +66,9 @@ class ReleaseRecord:
 def trailers(record: ReleaseRecord) -> str:
     """The record as lines, without a final line end; `parse` gives the equal record back.
 
-    Every value fits its line: text that could not be read back as it stands, or that a forge could
-    take for a reference, a mention or a command, is written as a JSON string.
+    Every value fits its line, and is read back up to VALUE_READ characters: text that could not be read
+    back as it stands, or that a forge could take for a reference, a mention or a command, is written as a
+    JSON string.
 
     Raises ValueError for a kind or a format that cannot be read back.
     """
@@ -186,29 +193,63 @@ def _short(name: str) -> str:
 
 def _trailers(message: str) -> Iterator[tuple[str, str]]:
     """Trailers in order: name without `Release-`, value decoded, empty ones left out."""
-    open_name, open_value = "", ""
-    for line in [*re.split(r"\r\n|\r|\n", message), ""]:
-        if not TRAILER_LINE.match(line) and open_name:
-            if _continues(open_name, open_value, line):
-                open_value = f"{open_value} {line.strip(' >|')}".strip()
-                continue
-            yield from _decoded(open_name, open_value)
-            open_name = ""
-        for piece in _JOINED.split(line) if TRAILER_LINE.match(line) else ():
+    open_trailer: _Trailer | None = None
+    for line in [*re.split(r"\r\n|\r|\n", message[:MESSAGE_READ]), ""]:
+        if not TRAILER_LINE.match(line):
+            if open_trailer is not None and open_trailer.goes_on_with(line):
+                open_trailer.add(line.strip(" >|"))
+            elif open_trailer is not None:
+                yield from _decoded(open_trailer.name, open_trailer.value)
+                open_trailer = None
+            continue
+        for piece in _JOINED.split(line):
             found = TRAILER_LINE.match(piece)
             if found is None:
                 continue
-            if open_name:
-                yield from _decoded(open_name, open_value)
-            open_name, open_value = _short(found[1]), found[2].strip()
+            if open_trailer is not None:
+                yield from _decoded(open_trailer.name, open_trailer.value)
+            open_trailer = _Trailer(_short(found[1]), found[2])
 
 
-def _continues(name: str, value: str, line: str) -> bool:
-    """Whether a tool that wraps lines broke this trailer here. We never write an empty value."""
-    if not line.strip(" >|\t") or _OTHER_LINE.match(line):
-        return False
-    quote_open = value.startswith('"') and _unquoted(value) is None
-    return not value or quote_open or name == "Reason"
+class _Trailer:
+    """A trailer whose lines are gathered. What a line costs does not grow with those before it."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self._pieces: list[str] = []
+        self._size = 0
+        self._is_quote_open = False
+        self._may_close = True
+        self.add(text)
+
+    @property
+    def value(self) -> str:
+        return " ".join(self._pieces)[:VALUE_READ]
+
+    def add(self, text: str) -> None:
+        """Take the text of one more line."""
+        text = text.strip()
+        if not text or self._size >= VALUE_READ:
+            return
+        if not self._pieces:
+            self._is_quote_open = text.startswith('"')
+        self._pieces.append(text)
+        self._size += len(text) + 1
+        is_opening = len(self._pieces) == 1 and len(text) == 1
+        if self._is_quote_open and self._may_close and _ends_quote(text) and not is_opening:
+            self._is_quote_open = _unquoted(self.value) is None
+            self._may_close = False  # what comes after a quote that ends it makes it no better
+
+    def goes_on_with(self, line: str) -> bool:
+        """Whether a tool that wraps lines broke this trailer here. We never write an empty value."""
+        if not line.strip(" >|\t") or _OTHER_LINE.match(line):
+            return False
+        return not self._pieces or self._is_quote_open or self.name == "Reason"
+
+
+def _ends_quote(text: str) -> bool:
+    body = text[:-1]
+    return text.endswith('"') and (len(body) - len(body.rstrip("\\"))) % 2 == 0
 
 
 def _decoded(name: str, value: str) -> Iterator[tuple[str, str]]:
@@ -230,7 +271,8 @@ def _unquoted(value: str) -> str | None:
         text = json.loads(value)
     except ValueError:
         return None
-    return text if isinstance(text, str) else None
+    # Half a surrogate pair, which JSON lets through, is no text: nothing could write it out again.
+    return text.encode("utf-8", "replace").decode() if isinstance(text, str) else None
 
 
 def _record(group: list[tuple[str, str]]) -> ReleaseRecord | None:

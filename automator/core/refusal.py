@@ -37,7 +37,8 @@ def refusal(
     undone = [found for history in past if (found := undone_downgrade(history, rank_of)) is not None]
     no_lower = max(undone, key=lambda found: found.rank, default=None)
     contest = next((two for history in past if (two := contested(history)) is not None), None)
-    withdrawn = max((r for tag in facts.withdrawn if (r := rank_of(tag)) is not None), default=None)
+    ranked = ((r, tag) for tag in facts.withdrawn if (r := rank_of(tag)) is not None)
+    withdrawn = max(ranked, default=None)
     by_time = workload.rule.order == "newest"
     declined = [(d, rank_of(d.tag) or (d.built if by_time else None)) for d in facts.declined]
 
@@ -55,8 +56,10 @@ def refusal(
             return closed.reason
         if goes_down and no_lower is not None and candidate.rank <= no_lower.rank:
             return no_lower.reason
-        if candidate.tag in facts.withdrawn or (withdrawn is not None and candidate.rank <= withdrawn):
-            return reason("history/rewound", tag=candidate.tag)
+        if candidate.tag in facts.withdrawn:
+            return reason("history/rewound", tag=candidate.tag, held=candidate.tag)
+        if withdrawn is not None and not goes_down and candidate.rank <= withdrawn[0]:
+            return reason("history/rewound", tag=candidate.tag, held=withdrawn[1])
         return None
 
     return refused

@@ -16,6 +16,8 @@ LIMIT = 20
 """Names that one commit, and one announcement, has at most."""
 _LONGEST = 20_000
 """Characters of a message that are read."""
+_LONGEST_NAME = 200
+"""Characters of a name: what is longer is none, and would make a commit message of any size."""
 
 
 class Place(NamedTuple):
@@ -69,12 +71,13 @@ def joined(parts: Iterable[Named]) -> Named:
 
 
 _ROBOT = re.compile(r"dependabot|renovate", re.IGNORECASE)
+_UNDONE = re.compile(r"^Revert [\"'].*[\"']|^This reverts (?:merge|pull) request \S+", re.MULTILINE)
 
 
 def _told_by(commit: SourceCommit) -> str:
     """The part of a message that its author wrote: a robot's has the release notes of a dependency below,
-    whose numbers are another project's."""
-    lines = commit.message[:_LONGEST]
+    whose numbers are another project's. What a revert takes back is not in the release."""
+    lines = _UNDONE.sub("Revert", commit.message[:_LONGEST])
     return lines.partition("\n")[0] if _ROBOT.search(commit.author) else lines
 
 
@@ -133,7 +136,8 @@ def refs_in(message: str, place: Place) -> Iterator[str]:
         if match["word"] not in _NO_KEYS and word not in _NO_KEYS:
             found.append((match.start(), match["key"]))
     for _, ref in sorted(found):
-        yield ref
+        if len(ref) <= _LONGEST_NAME:
+            yield ref
 
 
 def _of_page(url: str, place: Place) -> str | None:
@@ -190,9 +194,25 @@ def place_of(link: str | None, kinds: dict[str, str]) -> tuple[Place, str] | Non
     the revision is empty where it names none."""
     match = _LINK.fullmatch(link or "")
     kind = None if match is None else kinds.get(match["host"])
-    if match is None or kind is None:
+    if match is None or kind is None or not _is_project(match["project"], kind):
         return None
     return Place(kind, match["host"], match["project"]), match["revision"] or ""
+
+
+_SEGMENT = re.compile(r"(?!\.+\Z)[\w.~+-]+", re.ASCII)
+
+
+def _is_project(path: str, kind: str) -> bool:
+    """Whether a path from a label can be a project: `..`, or what a server takes for it, would lead to
+    another one, or to another question."""
+    segments = path.split("/")
+    return (kind == "gitlab" or len(segments) == 2) and all(map(_SEGMENT.fullmatch, segments))
+
+
+def is_within(place: Place, owners: Iterable[str]) -> bool:
+    """Whether a project is one of these, or of one of these owners: `github.com/acme`."""
+    path = f"{place.host}/{place.project}/".lower()
+    return any(path.startswith(f"{owner.lower()}/") for owner in owners)
 
 
 def ends_of(before: str | None, after: str | None, kinds: dict[str, str]) -> Ends | None:

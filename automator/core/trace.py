@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
+from automator.core.identity import (
+    FileChange,
+    FileVersion,
+    Moving,
+    Origin,
+    by_image,
+    in_object,
+    may_be_of,
+    of_image,
+    pairs,
+    renamed,
+)
 from automator.core.reference import Repository
 from automator.core.site import Site
 
+__all__ = [
+    "BROKEN_LOOKED_INTO",
+    "MOVES_FOLLOWED",
+    "NOTHING",
+    "Elsewhere",
+    "FileChange",
+    "FilePast",
+    "FileVersion",
+    "Lacking",
+    "Shared",
+    "Step",
+    "Traced",
+    "Value",
+    "may_be_of",
+    "of_image",
+    "pairs",
+    "trace",
+]
+
 MOVES_FOLLOWED = 50
 """Moves from file to file that one site is followed through at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileChange:
-    """One commit of the branch's first-parent history that changed a file."""
-
-    commit: str
-    author: str
-    """Name, as in the commit."""
-    time: datetime
-    """Committer time, UTC."""
-    message: str
-    path: str
-    before: str | None
-    """Blob id before; None where the commit added the file."""
-    after: str | None
-    """Blob id after; None where the commit removed the file."""
-    merged: str = ""
-    """Message of the commit that this one merged, where it is a merge."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileVersion:
-    """A change of a file, and the sites that its two blobs hold."""
-
-    change: FileChange
-    before: tuple[Site, ...] | None
-    """None where there was no file, or where it could not be read."""
-    after: tuple[Site, ...] | None
+BROKEN_LOOKED_INTO = 20
+"""Files that one commit took away while they could not be read, and whose past is looked into at most."""
+SHARED_KEPT = 200_000
+"""Pairings of versions that are kept for the next trace at most."""
 
 
 class Step(NamedTuple):
@@ -70,7 +75,8 @@ class Elsewhere(NamedTuple):
     files: Mapping[str, FilePast]
     """By path, those that are gone too."""
     commits: Mapping[str, tuple[FileVersion, ...]]
-    """By commit, its changes of files that were there before it."""
+    """By commit, its changes of files: of those that were there before it; where one of them lost a site of
+    the image, also of those that it added."""
 
 
 class Lacking(NamedTuple):
@@ -97,7 +103,9 @@ class Traced(NamedTuple):
     """Changes of these files that were passed."""
 
 
-def trace(past: FilePast, site: Site, elsewhere: Elsewhere | None = None) -> Traced:
+def trace(
+    past: FilePast, site: Site, elsewhere: Elsewhere | None = None, shared: Shared | None = None
+) -> Traced:
     """What the site held, newest first, as far as the changes of its file tell.
 
     A site is followed by its image repository, step by step. From one version of the file to the one
@@ -106,7 +114,8 @@ def trace(past: FilePast, site: Site, elsewhere: Elsewhere | None = None) -> Tra
     A site that matches none of these, where the older version has sites of the image that nothing
     else matches (a container was renamed, a file restructured), may have been any of them, and is
     taken to have held what each of them held. So no version that was turned away slips through, and
-    staging and production in one file are not mixed up as long as fields tell them apart.
+    staging and production in one file are not mixed up as long as fields tell them apart. A site whose
+    image another file tells, and of which nothing is known today, may be of any image that it can be of.
 
     A version that could not be read is passed over; one without the site (a deleted file) is a step
     without values. In a file that lost the site but kept others of its image, only the exact matches
@@ -114,48 +123,149 @@ def trace(past: FilePast, site: Site, elsewhere: Elsewhere | None = None) -> Tra
 
     With `elsewhere`, a site that a commit brought to a file while it took one of the same image away from
     another (renamed, split, merged, a folder moved) goes on there: with the one that stood in the same
-    object and field, else in the same object, else in the same field, else anywhere, and of several with
-    the one whose path is most alike. Without a word of what the commit did elsewhere, it is lacking.
+    object and field, else in the same object, else in the same field, else anywhere; of several with the one
+    whose path is most alike and that nothing else which came is more like. So it does where another object
+    stood in its place, if its own stood in another file (two files swapped). Without a word of what the
+    commit did elsewhere, it is lacking.
+
+    `shared` keeps what traces of other sites need too.
     """
-    tracer = _Tracer(site.repository, elsewhere)
-    tracer.follow(site.file, _states(past.versions), past, (site,), (site,))
+    tracer = _Tracer(site.repository, elsewhere, Shared() if shared is None else shared)
+    tracer.follow(site.file, past, tracer.shared.number((site,)), (0,))
     lacking = Lacking(frozenset(tracer.commits), frozenset(tracer.unread))
     complete = tracer.complete and not (lacking.commits or lacking.files)
     return Traced(tuple(tracer.steps), complete, lacking, tuple(dict.fromkeys(tracer.files)), tracer.changes)
 
 
-class _State(NamedTuple):
-    """What a file held at one time, and the change that made it so."""
+_Read = tuple[tuple[Site, ...] | None, str | None, FileVersion | None]
+"""What a file held, None where it could not be read; its blob; and the change that made it so."""
 
-    sites: tuple[Site, ...] | None
-    """None where it could not be read."""
+
+class _Held(NamedTuple):
+    """Sites of one image in one version of a file."""
+
+    number: int
+    sites: tuple[Site, ...]
+
+
+_Blob = tuple[str, str | None]
+"""A file's path, and the id of what is in it."""
+
+
+class _State(NamedTuple):
+    """What a file held of an image at one time, and the change that made it so."""
+
+    held: _Held
     version: FileVersion | None
     """None where an older change than those read made it."""
+    brought: FileVersion | None
+    """The same, or where the file could not be read before it, the change that made it unreadable."""
+    age: int
+    """How many states of the file are newer than the oldest one that holds just this."""
 
 
-def _states(versions: tuple[FileVersion, ...]) -> Iterator[_State]:
-    """The file's contents, newest first; also those between changes that do not meet."""
+class _Pairing(NamedTuple):
+    """Which sites of a newer version were which of an older one."""
+
+    same: dict[int, int]
+    left: tuple[int, ...]
+    """Older sites that nothing matches."""
+
+
+class Shared:
+    """What traces of one image's sites have in common: worked out once, and kept as long as versions are."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._images: dict[_Blob, tuple[object, dict[Repository | None, _Held]]] = {}
+        self._pairings: dict[tuple[int, int], _Pairing] = {}
+        self._courses: dict[tuple[str, Repository | None], tuple[object, list[_State]]] = {}
+        self._movings: dict[tuple[str, Repository | None], tuple[object, Moving]] = {}
+
+    def held(self, blob: _Blob, sites: tuple[Site, ...], repository: Repository | None) -> _Held:
+        """What a version of a file holds of an image, or may have held."""
+        known = self._images.get(blob)
+        if known is None or known[0] is not sites:
+            awaiting = any(site.repository is None and site.awaits is not None for site in sites)
+            groups = {} if awaiting else {of: self.number(found) for of, found in by_image(sites).items()}
+            known = self._images[blob] = sites, groups
+        found = known[1].get(repository)
+        if found is None:
+            found = known[1][repository] = self.number(may_be_of(sites, repository))
+        return found
+
+    def number(self, sites: tuple[Site, ...]) -> _Held:
+        """Sites as something that is told from others without comparing them."""
+        self._last += 1
+        return _Held(self._last, sites)
+
+    def pairing(self, newer: _Held, older: _Held) -> _Pairing:
+        """How two versions match."""
+        known = self._pairings.get((newer.number, older.number))
+        if known is None:
+            same = pairs(newer.sites, older.sites)
+            matched = set(same.values())
+            left = tuple(i for i in range(len(older.sites)) if i not in matched)
+            known = self._pairings[newer.number, older.number] = _Pairing(same, left)
+        return known
+
+    def course(self, path: str, past: FilePast, repository: Repository | None) -> list[_State]:
+        """What a file held of an image, newest first: versions that differ in nothing of it are one."""
+        known = self._courses.get((path, repository))
+        if known is None or known[0] is not past.versions:
+            if len(self._images) + len(self._pairings) > SHARED_KEPT:
+                self._begin()
+            known = self._courses[path, repository] = past.versions, self._course(path, past, repository)
+        return known[1]
+
+    def _course(self, path: str, past: FilePast, repository: Repository | None) -> list[_State]:
+        found: list[_State] = []
+        said: list[object] = []
+        for age, (sites, blob, version) in enumerate(_states(past.versions)):
+            if sites is None:
+                if found and version is not None:
+                    found[-1] = found[-1]._replace(brought=version)
+                continue
+            held = self.held((path, blob), sites, repository)
+            says = tuple((in_object(s), s.document, s.tag, s.digest) for s in held.sites)
+            if found and says == said[-1]:
+                found[-1] = _State(found[-1].held, version, version, age)
+            else:
+                found.append(_State(held, version, version, age))
+                said.append(says)
+        return found
+
+    def moving(self, commit: str, versions: tuple[FileVersion, ...], repository: Repository | None) -> Moving:
+        """Which sites of an image a commit took away from files, and which it brought to others."""
+        known = self._movings.get((commit, repository))
+        if known is None or known[0] is not versions:
+            known = self._movings[commit, repository] = versions, Moving(versions, repository)
+        return known[1]
+
+
+def _states(
+    versions: tuple[FileVersion, ...],
+) -> Iterator[_Read]:
+    """The file's contents after and before each change, newest first, and what made them so; nothing
+    (unread) before a change that the next older one meets."""
     for i, version in enumerate(versions):
         change = version.change
-        yield _State(() if change.after is None else version.after, version)
+        yield (() if change.after is None else version.after), change.after, version
         older = versions[i + 1].change.after if i + 1 < len(versions) else None
-        if change.before is not None and change.before != older:
-            yield _State(version.before, None)
-
-
-class _Origin(NamedTuple):
-    """The sites that a commit took away from another file, and that went on as the one traced."""
-
-    version: FileVersion
-    sites: tuple[Site, ...]
+        meets = change.before is None or change.before == older
+        yield (None if meets else version.before), change.before, None
 
 
 class _Tracer:
     """Walks back through one file after the other."""
 
-    def __init__(self, repository: Repository | None, elsewhere: Elsewhere | None) -> None:
+    def __init__(self, repository: Repository | None, elsewhere: Elsewhere | None, shared: Shared) -> None:
         self.repository = repository
         self.elsewhere = elsewhere
+        self.shared = shared
         self.steps: list[Step] = []
         self.complete = True
         self.commits: set[str] = set()
@@ -167,48 +277,91 @@ class _Tracer:
     def follow(
         self,
         path: str,
-        states: Iterator[_State],
         past: FilePast,
-        newer: tuple[Site, ...],
-        ours: tuple[Site, ...],
+        newer: _Held,
+        ours: tuple[int, ...],
+        change: int = -1,
     ) -> None:
-        """Walk back through one file: `ours` of `newer`, its sites of the image, are followed."""
+        """Walk back through one file, from before one of its changes: `ours` of `newer`, its sites of the
+        image, are followed."""
         self.files.append(path)
-        self.changes += len(past.versions)
-        loosely, came = True, None
-        for state in states:
-            if state.sites is None:
+        self.changes += len(past.versions) - max(change, 0)
+        loosely, came, brought = True, None, None
+        for state in self.shared.course(path, past, self.repository):
+            if state.age <= 2 * change:
                 continue
-            older = of_image(state.sites, self.repository)
-            found = _same_sites(newer, ours, older, loosely) if older else ()
-            if not found and came is not None and self._goes_on(path, came, ours):
+            older = state.held
+            found = self._same_sites(newer, ours, older, loosely) if older.sites else ()
+            if (
+                brought is not None
+                and not found
+                and self._goes_on(path, brought, [newer.sites[i] for i in ours])
+            ):
                 return
+            if came is not None and found:
+                left = self._swapped(path, came, newer, ours, older)
+                if left is not None and not left:
+                    return
+                found = found if left is None else left
             if found:
                 newer, ours, loosely = older, found, True
-            elif older:
+            elif older.sites:
                 loosely = False
-            came = state.version if found else None
-            self.steps.append(Step(tuple(dict.fromkeys((s.tag, s.digest) for s in found)), state.version))
-        if came is not None and came.change.before is None and self._goes_on(path, came, ours):
+            came, brought = (state.version, state.brought) if found else (None, None)
+            values = ((older.sites[i].tag, older.sites[i].digest) for i in found)
+            self.steps.append(Step(tuple(dict.fromkeys(values)), state.version))
+        mine = [newer.sites[i] for i in ours]
+        if brought is not None and brought.change.before is None and self._goes_on(path, brought, mine):
             return
         self.complete = self.complete and past.complete
 
-    def _goes_on(self, path: str, came: FileVersion, ours: tuple[Site, ...]) -> bool:
-        """Whether the sites that `came` brought to the file were in others before; follows them there."""
+    def _same_sites(
+        self, newer: _Held, ours: tuple[int, ...], older: _Held, loosely: bool
+    ) -> tuple[int, ...]:
+        """Which sites of the older version `ours` were."""
+        pairing = self.shared.pairing(newer, older)
+        found = tuple(pairing.same[i] for i in ours if i in pairing.same)
+        return (*found, *pairing.left) if loosely and len(found) < len(ours) else found
+
+    def _swapped(
+        self,
+        path: str,
+        came: FileVersion,
+        newer: _Held,
+        ours: tuple[int, ...],
+        older: _Held,
+    ) -> tuple[int, ...] | None:
+        """Where the objects of some of `ours` stood in other files before `came`: follows these there, and
+        tells what the others were here. None where all go on here."""
+        same = self.shared.pairing(newer, older).same
+        stayed = tuple(i for i in ours if i in same and not renamed(newer.sites[i], older.sites[same[i]]))
+        doubtful = (newer.sites[i] for i in ours if i not in stayed)
+        others = [site for site in doubtful if site.name is not None]
+        if not others or not self._goes_on(path, came, others, owned=True):
+            return None
+        return tuple(same[i] for i in stayed)
+
+    def _goes_on(self, path: str, came: FileVersion, ours: list[Site], *, owned: bool = False) -> bool:
+        """Whether the sites that `came` brought to the file were in others before; follows them there.
+        `owned`: only to where the very same objects were."""
         if self.elsewhere is None:
             return False
         commit = came.change.commit
         if commit not in self.elsewhere.commits:
             self.commits.add(commit)
             return True
-        origins = _origins(came, ours, self.elsewhere.commits[commit], self.repository)
+        versions = self._readable(self.elsewhere.commits[commit])
+        if versions is None:
+            return True
+        moving = self.shared.moving(commit, versions, self.repository)
+        origins = moving.origins(came, ours, owned=owned)
         if not origins:
             return False
         # The commit moves the image from what stood there: a claim is put to the proof by that.
         before = tuple(site for origin in origins for site in origin.sites)
-        self.steps[-1] = self.steps[-1]._replace(
-            version=replace(came, before=(*(came.before or ()), *before))
-        )
+        last = self.steps[-1].version or came
+        moved = replace(last, before=(*(last.before or ()), *before))
+        self.steps[-1] = self.steps[-1]._replace(version=moved)
         for origin in origins:
             self._moves += 1
             if self._moves > MOVES_FOLLOWED:
@@ -217,119 +370,46 @@ class _Tracer:
                 self._follow_to(origin)
         return True
 
-    def _follow_to(self, origin: _Origin) -> None:
+    def _readable(self, versions: tuple[FileVersion, ...]) -> tuple[FileVersion, ...] | None:
+        """A commit's changes; files that it took away while they could not be read, as they were when they
+        last could. None where their past is yet to be read."""
         assert self.elsewhere is not None
-        change, before = origin.version.change, origin.version.before or ()
+        broken = [v for v in versions if v.change.after is None and v.before is None][:BROKEN_LOOKED_INTO]
+        if not broken:
+            return versions
+        unread = {v.change.path for v in broken} - self.elsewhere.files.keys()
+        if unread:
+            self.unread |= unread
+            return None
+        paths = {v.change.path for v in broken}
+        return tuple(
+            replace(v, before=self._last_readable(v)) if v.change.path in paths and v in broken else v
+            for v in versions
+        )
+
+    def _last_readable(self, version: FileVersion) -> tuple[Site, ...] | None:
+        assert self.elsewhere is not None
+        past = self.elsewhere.files[version.change.path]
+        at = _position(past, version.change.commit)
+        return None if at is None else next((v.before for v in past.versions[at:] if v.before), None)
+
+    def _follow_to(self, origin: Origin) -> None:
+        assert self.elsewhere is not None
+        change = origin.version.change
         past = self.elsewhere.files.get(change.path)
         if past is None:
             self.unread.add(change.path)
             return
-        at = next((i for i, v in enumerate(past.versions) if v.change.commit == change.commit), None)
+        at = _position(past, change.commit)
         if at is None:  # older than what was read of it
             self.steps.append(Step(tuple((s.tag, s.digest) for s in origin.sites), None))
             self.complete = False
             return
-        older = FilePast(past.versions[at:], past.complete)
-        states = _states(older.versions)
-        next(states)
-        self.follow(change.path, states, older, of_image(before, self.repository), origin.sites)
+        before = self.shared.number(may_be_of(origin.version.before or (), self.repository))
+        ours = tuple(i for i, site in enumerate(before.sites) if site in origin.sites)
+        self.follow(change.path, past, before, ours, at)
 
 
-def _origins(
-    came: FileVersion,
-    ours: tuple[Site, ...],
-    changed: tuple[FileVersion, ...],
-    repository: Repository | None,
-) -> tuple[_Origin, ...]:
-    """Where the sites that a commit brought to a file were before it, among the files that it changed."""
-    best: tuple[int, ...] = ()
-    found: dict[str, tuple[FileVersion, list[Site]]] = {}
-    for version in changed:
-        if version.change.path == came.change.path:
-            continue
-        for site in _departed(version, repository):
-            score = max(_likeness(came, mine, version, site) for mine in ours)
-            if score > best:
-                best, found = score, {}
-            if score == best:
-                found.setdefault(version.change.path, (version, []))[1].append(site)
-    return tuple(_Origin(version, tuple(sites)) for version, sites in found.values())
-
-
-def _departed(version: FileVersion, repository: Repository | None) -> tuple[Site, ...]:
-    """The sites of an image that a change took away from a file; none where it cannot be read now."""
-    if version.change.after is not None and version.after is None:
-        return ()
-    older = of_image(version.before or (), repository)
-    stayed = set(pairs(of_image(version.after or (), repository), older).values())
-    return tuple(site for i, site in enumerate(older) if i not in stayed)
-
-
-def _likeness(came: FileVersion, mine: Site, version: FileVersion, site: Site) -> tuple[int, ...]:
-    """How likely a site of another file is the one that came: greater is likelier."""
-    here, there = came.change.path.split("/"), version.change.path.split("/")
-    owned = site.kind is not None and _in_object(mine)[:3] == _in_object(site)[:3]
-    kin = 2 * int(owned) + int(site.field == mine.field)
-    same = came.change.after is not None and came.change.after == version.change.before
-    return (kin, int(same), _common(here[::-1], there[::-1]), _common(here, there))
-
-
-def _common(one: list[str], other: list[str]) -> int:
-    """How many parts two paths have in common, from their beginnings."""
-    count = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
-
-
-def of_image(sites: tuple[Site, ...], repository: Repository | None) -> tuple[Site, ...]:
-    """The sites of one image repository."""
-    return tuple(s for s in sites if s.repository == repository)
-
-
-def _same_sites(
-    newer: tuple[Site, ...], ours: tuple[Site, ...], older: tuple[Site, ...], loosely: bool
-) -> tuple[Site, ...]:
-    """Which sites of the older version `ours` were."""
-    same = pairs(newer, older)
-    mine = [i for i, site in enumerate(newer) if site in ours]
-    found = [same[i] for i in mine if i in same]
-    if loosely and len(found) < len(mine):
-        found += sorted(set(range(len(older))) - set(same.values()))
-    return tuple(older[i] for i in found)
-
-
-def _in_object(site: Site) -> tuple[str | None, ...]:
-    return (site.kind, site.namespace, site.name, site.field)
-
-
-def _in_document(site: Site) -> object:
-    return (site.document, site.field)
-
-
-def _in_field(site: Site) -> object:
-    return site.field
-
-
-def pairs(newer: tuple[Site, ...], older: tuple[Site, ...]) -> dict[int, int]:
-    """Index of a newer site -> index of the older one that it was, one to one."""
-    same: dict[int, int] = {}
-    for identity in (_in_object, _in_document, _in_field):
-        left = _by_identity(newer, set(range(len(newer))) - same.keys(), identity)
-        right = _by_identity(older, set(range(len(older))) - set(same.values()), identity)
-        for key, here in left.items():
-            there = right.get(key, [])
-            if len(here) == len(there) == 1:
-                same[here[0]] = there[0]
-    return same
-
-
-def _by_identity(
-    sites: tuple[Site, ...], indexes: set[int], identity: Callable[[Site], object]
-) -> dict[object, list[int]]:
-    groups: dict[object, list[int]] = {}
-    for i in sorted(indexes):
-        groups.setdefault(identity(sites[i]), []).append(i)
-    return groups
+def _position(past: FilePast, commit: str) -> int | None:
+    """Which of a file's changes is a commit's."""
+    return next((i for i, v in enumerate(past.versions) if v.change.commit == commit), None)

@@ -146,6 +146,7 @@ def upstream_of(
             None if span.until == NEVER else span.until,
             not held.workload.verify or _passed(series, span),
             span.committed,
+            not held.workload.verify or _series_of(series, span) is not None,
         )
         for span in held.spans
     )
@@ -155,16 +156,18 @@ def upstream_of(
 def turned_away_there(
     workload: Workload, sites: tuple[Site, ...], facts: Facts, tags: Collection[str]
 ) -> frozenset[tuple[str, str | None]]:
-    """Of these tags, those that people turned away at a workload: by going back, by `reject`, by a rewind.
+    """Of these tags, those that people turned away at a workload: by going back, by `reject`, by a rewind, by
+    closing a pull request.
 
     `facts` has the histories of all its sites. What `accept` names there is not turned away.
     """
     rule = workload.rule
     by_name = {("", text) if DIGEST.fullmatch(text) else (text, None) for text in rule.reject}
     if rule.followed is not None:
-        return frozenset(by_name)
+        gone = {*facts.withdrawn, *(d.digest for d in facts.declined if d.digest is not None)}
+        return frozenset(by_name | {("", digest) for digest in gone - set(workload.accept)})
     rejected = [found for found in rejections(workload, sites, facts) if found is not None]
-    if not rejected and not facts.withdrawn and not by_name:
+    if not (rejected or facts.withdrawn or facts.declined or by_name):
         return frozenset()
     rank_of = ranking(workload, facts)
     tests = [refusal(workload, sites, Current(None, None), found, facts) for found in (*rejected, None)]
@@ -185,11 +188,16 @@ def turned_away_there(
 
 
 def _passed(series: Collection[Verification], span: Span) -> bool:
+    found = _series_of(series, span)
+    return found is not None and found.state is State.PASSED
+
+
+def _series_of(series: Collection[Verification], span: Span) -> Verification | None:
     for one in series:
         tag, _, digest = one.version.partition("@")
         if tag == span.tag and (not digest or digest == span.digest):
-            return one.state is State.PASSED
-    return False
+            return one
+    return None
 
 
 def in_group(group: Mapping[str, Held], name: str) -> Held:

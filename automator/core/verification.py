@@ -4,8 +4,9 @@ A `Verification` is one series for one version of one workload: each check is as
 it passes or fails. Pure: who asks, and when, is told by `due`; what was answered comes in by `heard`.
 
 - The first yes passes a check. So many noes in a row as its plan says fail it.
-- No answer is neither: a server that is down says nothing of a release. But what has not passed `within`
-  its time has failed, whatever kept it.
+- No answer is neither: a server that is down says nothing of a release.
+- After `within` the next try decides that is not a yes, once there were as many tries as noes would fail it.
+  Time alone fails nothing: who was not running, or had no thread free, has not asked.
 - One failed check fails the series, and then nobody is asked any more; all passed checks pass it.
 """
 
@@ -18,7 +19,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import partial
 from typing import Any, NamedTuple
 
 from automator.core.duration import format_duration
@@ -79,6 +79,8 @@ class Progress:
     words: str = ""
     """What it said last."""
     ended: datetime | None = None
+    tries: int = 0
+    """Answers so far, silence among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,57 +145,47 @@ def due(series: Verification, now: datetime) -> tuple[str, ...]:
 
 def asked(series: Verification, plan: Plan, now: datetime) -> Verification:
     """The series after a check was asked: its answer is on the way, and it is not asked again before the
-    next interval."""
-    return _with(series, plan.name, lambda p: replace(p, next_at=now + plan.interval))
+    next interval, or the end of its time if that is sooner."""
+
+    def after(progress: Progress) -> Progress:
+        end = progress.begun + plan.within
+        return replace(progress, next_at=now + plan.interval if now >= end else min(now + plan.interval, end))
+
+    return _with(series, plan.name, after)
 
 
-def heard(series: Verification, plan: Plan, said: Said, now: datetime) -> Verification:
-    """The series after an answer; one that comes after the check's end changes nothing."""
+def heard(
+    series: Verification, plan: Plan, said: Said, now: datetime, tried: datetime | None = None
+) -> Verification:
+    """The series after an answer to a try that began at `tried`; one that comes after the check's end
+    changes nothing."""
+    began = now if tried is None else tried
 
     def after(progress: Progress) -> Progress:
         words = one_line(said.words, SAID_LIMIT)
-        if said.answer is Answer.YES and now < progress.begun + plan.within:
+        if said.answer is Answer.YES:
             return replace(progress, state=State.PASSED, refusals=0, words=words, ended=now)
-        refusals = {Answer.NO: progress.refusals + 1, Answer.SILENT: progress.refusals}.get(said.answer, 0)
-        progress = replace(progress, refusals=refusals, words=words)
+        refusals = progress.refusals + (said.answer is Answer.NO)
+        progress = replace(progress, refusals=refusals, words=words, tries=progress.tries + 1)
         if refusals >= plan.failures:
             return replace(progress, state=State.FAILED, ended=now)
+        if began >= progress.begun + plan.within and progress.tries >= plan.failures:
+            words = one_line(f"not passed within {format_duration(plan.within)}: {words}", SAID_LIMIT)
+            return replace(progress, state=State.FAILED, words=words, ended=now)
         return progress
 
-    if series.state is not State.RUNNING:
-        return series
-    return expired(_with(series, plan.name, after), (plan,), now)
+    return series if series.state is not State.RUNNING else _with(series, plan.name, after)
 
 
-def expired(series: Verification, plans: Iterable[Plan], now: datetime) -> Verification:
-    """The series after the time of its checks: what has not passed by then has failed."""
-    if series.state is not State.RUNNING:
-        return series
-    for plan in plans:
-        progress = series.of(plan.name)
-        if progress is None or progress.state is not State.RUNNING or now < progress.begun + plan.within:
-            continue
-        words = f"not passed within {format_duration(plan.within)}"
-        words = one_line(f"{words}: {progress.words}" if progress.words else words, SAID_LIMIT)
-        end = partial(replace, state=State.FAILED, words=words, ended=now)
-        series = _with(series, plan.name, end)
-    return series
-
-
-def looks_at(series: Verification, plans: Iterable[Plan]) -> datetime | None:
+def looks_at(series: Verification) -> datetime | None:
     """When the series is to be looked at next; None where it has ended."""
     if series.state is not State.RUNNING:
         return None
-    times = [
-        min(progress.next_at, progress.begun + plan.within)
-        for plan in plans
-        if (progress := series.of(plan.name)) is not None and progress.state is State.RUNNING
-    ]
-    return min(times, default=None)
+    return min((p.next_at for p in series.checks if p.state is State.RUNNING), default=None)
 
 
 def decided_by(series: Verification, plans: Iterable[Plan]) -> datetime | None:
-    """The latest time at which a running series ends."""
+    """About when a running series ends at the latest, if its checks are asked."""
     times = [
         progress.begun + plan.within
         for plan in plans
@@ -221,6 +213,7 @@ def to_text(series: Verification) -> str:
             p.refusals,
             p.words,
             None if p.ended is None else p.ended.isoformat(),
+            p.tries,
         ]
         for p in series.checks
     ]
@@ -239,9 +232,17 @@ def from_text(text: str) -> Verification | None:
 
 
 def _progress(fields: list[Any]) -> Progress:
-    check, begun, next_at, state, refusals, words, ended = fields
-    end = None if ended is None else _time(ended)
-    return Progress(str(check), _time(begun), _time(next_at), State(state), int(refusals), str(words), end)
+    check, begun, next_at, state, refusals, words, ended, *tries = fields
+    return Progress(
+        str(check),
+        _time(begun),
+        _time(next_at),
+        State(state),
+        int(refusals),
+        str(words),
+        None if ended is None else _time(ended),
+        int(tries[0]) if tries else 0,
+    )
 
 
 def _time(text: str) -> datetime:

@@ -3,11 +3,15 @@
 Only `on_failure: rollback`, and only what automator released by itself: what a person set, or asked for,
 stays for the person. It goes back to a version that the workload held before and that did not fail; a group
 goes as a whole, or not at all. A version that was rolled back to is never left by a second rollback.
+
+Whether an earlier version failed is what was remembered of its checks. Where that is lost, history tells: an
+ordinary release of ours waits until what it replaces has passed, so what one replaced was good. Of what was
+left for an `urgent` version, by a person or at a person's command nobody knows, and it is not gone back to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -28,8 +32,8 @@ from automator.core.decide import (
     stopped_by_person,
 )
 from automator.core.history import HeldValue, SiteHistory, earlier_versions
-from automator.core.policy import Group, Workload
-from automator.core.reference import short_text, value_text
+from automator.core.policy import Dropped, Group, Workload
+from automator.core.reference import Image, short_text, value_text
 from automator.core.standing import ranking
 from automator.core.together import Answers, Member, decide_group, for_its_sake
 from automator.core.verification import Progress
@@ -49,21 +53,22 @@ def decide_all(
     """
     failing = [member for member in members if _is_failing(member)]
     if not failing or blocked or any(_cannot_move(member, now) for member in members):
-        return _way_on(group, members, blocked, now, limits)
+        return way_on(group, members, blocked, now, limits)
     if any(member.workload.urgent is not None for member in members):
-        answers = _way_on(group, members, blocked, now, limits)
+        answers = way_on(group, members, blocked, now, limits)
         if any(isinstance(a, Need) or (isinstance(a, Release) and a.is_urgent) for a in answers.values()):
             return answers
     return _way_back(group, members, failing, now)
 
 
-def _way_on(
+def way_on(
     group: Group | None,
     members: Sequence[Member],
     blocked: Mapping[str, Reason],
     now: datetime,
     limits: Limits,
 ) -> Answers:
+    """As `decide_all`, whatever failed: what a person asks for is no way back."""
     if group is not None:
         return decide_group(group, members, blocked, now, limits)
     return {
@@ -124,7 +129,10 @@ def _way_back(
     answers: dict[str, Decision | Need] = {}
     for member in members:
         past = pasts[member.workload.name]
-        if isinstance(past, tuple) and member is not first and not _was_moved(past, failure):
+        if member is not first and isinstance(past, tuple) and not _is_where_it_brought_it(past, failure):
+            apart = _apart(group, member, past, failure)
+            if apart is not None:
+                return _all_stay(group, members, first, failure.stuck(apart))
             continue
         answers[member.workload.name] = _member_back(member, past, failure, now)
     needs = {name: answer for name, answer in answers.items() if isinstance(answer, Need)}
@@ -135,7 +143,7 @@ def _way_back(
         if isinstance(answer, Stay):
             return _all_stay(group, members, member, answer)
     for member in members:
-        if member.workload.name not in answers:  # it was at this version already, and did not come with it
+        if member.workload.name not in answers:  # it has versions of its own, and did not come with it
             why = for_its_sake("" if group is None else group.name, first.workload.name, _of(first), "")
             answers[member.workload.name] = Stay(Status.HELD, why)
     together = None if group is None else group.name
@@ -176,8 +184,22 @@ def _pasts(member: Member) -> _Pasts | Unavailable | Need:
     return gone or tuple(past for past in known if isinstance(past, SiteHistory))
 
 
-def _was_moved(pasts: _Pasts, failure: _Failure) -> bool:
-    return any(past.held[0].commit == failure.commit for past in pasts)
+def _is_where_it_brought_it(pasts: _Pasts, failure: _Failure) -> bool:
+    """Whether a member is where the commit that is undone brought it."""
+    moved = [past for past in pasts if any(value.commit == failure.commit for value in past.held)]
+    return bool(moved) and all(past.held[0].commit == failure.commit for past in moved)
+
+
+def _apart(group: Group | None, member: Member, pasts: _Pasts, failure: _Failure) -> str | None:
+    """Why a member that is not there keeps the group where it is; None where it may stay behind."""
+    name = member.workload.name
+    for past in pasts:
+        if any(value.commit == failure.commit for value in past.held):
+            by = past.held[0].author if past.held[0].record is None else "a later release"
+            return f"{name} came with it and was changed since, by {by}"
+    if group is not None and group.match == "version":
+        return f"{name} of its group did not come with it"
+    return None
 
 
 def _failure(member: Member, pasts: _Pasts | Unavailable | Need) -> _Failure | Stay:
@@ -190,7 +212,7 @@ def _failure(member: Member, pasts: _Pasts | Unavailable | Need) -> _Failure | S
     if isinstance(pasts, Unavailable):
         return Stay(pasts.status, pasts.reason)
     assert isinstance(pasts, tuple)
-    if len({(site.tag, site.digest) for site in member.sites}) > 1:
+    if len({site.tag for site in member.sites}) > 1 or len({s.digest for s in member.sites} - {None}) > 1:
         return failure.stuck("its sites are at different versions")
     writers = [past.held[0] for past in pasts]
     for value in writers:
@@ -221,20 +243,55 @@ def _member_back(
     before = _before(workload, facts, pasts)
     if before is None or before.tag is None:
         return failure.stuck("it held no version before that may be taken again")
-    image = facts.images.get(before.tag)
-    if image is None:
-        return Need(images=(before.tag,))
-    if isinstance(image, Unavailable):
-        if not image.gone:
-            return Stay(image.status, image.reason)
-        return failure.stuck(f"the registry has {before.tag} no longer")
-    noted = "" if before.member is None else before.member.after.partition("@")[2]
-    image = replace(image, digest=before.digest or noted or image.digest)
+    closed = _closed(workload, facts, before)
+    if closed is not None:
+        return failure.stuck(closed)
+    image = _image_of(before.tag, before, facts, failure)
+    if not isinstance(image, Image):
+        return image
+    unfit = guards.unfit(workload, before.tag, image, facts)
+    if isinstance(unfit, Need):
+        return unfit
+    if unfit is not None:
+        if unfit.status is Status.HELD:
+            return failure.stuck(unfit.reason.sentence)
+        return Stay(unfit.status, unfit.reason, candidate=before.tag)
     window = guards.closed(workload, before.tag, now, image.digest)
     if window is not None:
         return Stay(window.status, window.reason, candidate=before.tag)
     shown = shown_current(workload, member.sites, facts) or ""
     return Release(workload, shown, before.tag, image, member.sites, 0, True, undo=failure.told)
+
+
+def _closed(workload: Workload, facts: Facts, before: HeldValue) -> str | None:
+    """Whether a person closed the pull request of this way back, or of this version before."""
+    if before.tag is None or workload.rule.names(workload.accept, before.tag, before.digest):
+        return None
+    for declined in facts.declined:
+        if declined.tag == before.tag and before.digest in (None, declined.digest):
+            return declined.reason.sentence
+    return None
+
+
+def _image_of(tag: str, before: HeldValue, facts: Facts, failure: _Failure) -> Image | Stay | Need:
+    """The image that the version was when it was held: another one under its tag is not gone back to."""
+    image = facts.images.get(tag)
+    if image is None:
+        return Need(images=(tag,))
+    noted = "" if before.member is None else before.member.after.partition("@")[2]
+    digest = before.digest or noted
+    name = tag
+    if isinstance(image, Image) and digest not in ("", image.digest):
+        name, image = f"{tag}@{digest}", facts.images.get(digest)
+        if image is None:
+            return Need(images=(digest,))
+    if isinstance(image, Image):
+        return image
+    return (
+        failure.stuck(f"the registry has {name} no longer")
+        if image.gone
+        else Stay(image.status, image.reason)
+    )
 
 
 def _before(workload: Workload, facts: Facts, pasts: _Pasts) -> HeldValue | None:
@@ -246,9 +303,51 @@ def _before(workload: Workload, facts: Facts, pasts: _Pasts) -> HeldValue | None
 
 
 def _last_good(workload: Workload, facts: Facts, past: SiteHistory) -> HeldValue | None:
-    for value in earlier_versions(past, ranking(workload, facts)):
-        version = value_text(value.tag, value.digest)
-        refused = value.tag is None or workload.rule.names(workload.rule.reject, value.tag, value.digest)
-        if not refused and facts.verified.get(version, True):
+    for value in good_before(workload, facts, past):
+        is_known = value_text(value.tag, value.digest) in facts.verified or _is_accepted(workload, value)
+        if (is_known or _was_left_in_peace(past, value)) and not _is_left_out(workload, facts, value):
             return value
     return None
+
+
+def _is_accepted(workload: Workload, value: HeldValue) -> bool:
+    return value.tag is not None and workload.rule.names(workload.accept, value.tag, value.digest)
+
+
+def _is_left_out(workload: Workload, facts: Facts, value: HeldValue) -> bool:
+    """Whether the policy excludes a version by now, or the branch was rewound past it. Its range is another
+    matter: one that begins at the version that failed would leave none to go back to."""
+    if value.tag is None:
+        return True
+    judged = workload.rule.judge(value.tag)
+    if isinstance(judged, Dropped) and judged.code == "tag/excluded":
+        return True
+    is_withdrawn = not facts.withdrawn.isdisjoint({value.tag, value.digest})
+    return is_withdrawn and not _is_accepted(workload, value)
+
+
+def _was_left_in_peace(past: SiteHistory, value: HeldValue) -> bool:
+    """Whether an ordinary release of ours, which waits for the checks of what it replaces, came next."""
+    place = next(i for i, held in enumerate(past.held) if held is value)
+    record = past.held[place - 1].record
+    if record is None or record.kind != "release" or record.actor is not None:
+        return False
+    return not (record.reason or "").startswith("urgent: ")
+
+
+def good_before(workload: Workload, facts: Facts, past: SiteHistory) -> Iterator[HeldValue]:
+    """The earlier versions of a site that one may go back to unasked, newest first: that nobody turned away
+    or rejected, and that did not fail their checks."""
+    for value in earlier_versions(past, ranking(workload, facts)):
+        passed = facts.verified.get(value_text(value.tag, value.digest), True)
+        if (passed or _is_accepted(workload, value)) and not is_rejected(workload, value):
+            yield value
+
+
+def is_rejected(workload: Workload, value: HeldValue) -> bool:
+    """Whether a person rejected a version that a site held: by name, or by the digest that it had."""
+    noted = "" if value.member is None else value.member.after.partition("@")[2]
+    digest = value.digest or noted or None
+    if value.tag is None:
+        return digest in workload.rule.reject
+    return workload.rule.names(workload.rule.reject, value.tag, digest)

@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from automator.core.action import Change, Nothing, Request, edit_policies
+from automator.core.action import Change, Nothing, Request, edit_policies, named_version, standing_stops
 from automator.core.guardrails import concerns
+from automator.core.policy import InvalidWorkload, Workload
+from automator.core.policyfile import read_policy_file
 from automator.core.release import Draft
 from automator.cycle.index import Snapshot
 from automator.cycle.moving import release
 from automator.cycle.promote import promote
 from automator.cycle.rollback import roll_back
 from automator.cycle.run import TRIES, Cycle
+from automator.cycle.withdrawals import moves
 from automator.edges.checkout import Landed, Refused
 from automator.errors import ActionError, CheckoutError, UsageError
 from automator.reasons import Reason, reason
@@ -51,6 +54,8 @@ class Acted:
     """What was pushed."""
     url: str | None = None
     """The pull request, on whose merge it takes effect."""
+    demanding: str | None = None
+    """Who demands a pull request, if anybody does."""
 
 
 def act(cycle: Cycle, request: Request, terms: Terms) -> Acted:
@@ -68,23 +73,39 @@ def act(cycle: Cycle, request: Request, terms: Terms) -> Acted:
         change = compute(cycle, snapshot, request, now)
         if isinstance(change, Nothing):
             return Acted(None, nothing=change.reason)
-        if not terms.dry_run:
-            change = replace(change, record=cycle.publisher.with_refs(change.record))
+        change = replace(change, record=cycle.publisher.with_refs(change.record))
         draft = change.draft(cycle.publisher.templates)
-        demanding = None if terms.dry_run else _demands_pull_request(cycle, snapshot, change, terms)
-        if terms.dry_run:
-            return Acted(change, draft.message)
+        demanding = _demands_pull_request(cycle, snapshot, request, change, terms)
         if demanding is not None:
-            return Acted(
-                change, draft.message, url=_propose(cycle, snapshot, request, draft, demanding, terms)
-            )
+            _require_forge(cycle, demanding, terms)
+        if terms.dry_run:
+            return Acted(change, draft.message, demanding=demanding)
+        if demanding is not None:
+            url = _propose(cycle, snapshot, request, draft)
+            return Acted(change, draft.message, url=url, demanding=demanding)
+        if attempt == 0:
+            request = _as_seen(cycle, snapshot, request, change)
         commit, answer = cycle.publisher.publish_draft(snapshot.commit, draft, now)
         if isinstance(answer, Landed):
-            cycle.withdrawals.saw(commit)
+            cycle.withdrawals.saw(commit, moves(change.record))
             return Acted(change, draft.message, commit=commit)
         if isinstance(answer, Refused):
             raise ActionError(reason("action/push-refused", repo=cycle.repo, words=answer.words))
     raise ActionError(reason("action/lost-race", repo=cycle.repo, tries=TRIES), retry=True)
+
+
+def _as_seen(cycle: Cycle, snapshot: Snapshot, request: Request, change: Change) -> Request:
+    """What is asked for if somebody else was first: the same move, and no stop that was not there."""
+    entry = snapshot.workloads.get(request.workload)
+    lead = next((m for m in change.record.members if m.workload == request.workload), None)
+    if request.kind not in MOVES:
+        return replace(request, seen=standing_stops(request, cycle.index.policy_texts, snapshot.workloads))
+    if lead is None or not isinstance(entry, Workload):
+        return request
+    if request.kind == "rollback":
+        version = request.version or named_version(lead.after, entry).removeprefix("@")
+        return replace(request, version=version, at=request.at or lead.before)
+    return replace(request, at=lead.before) if request.force else request
 
 
 def compute(cycle: Cycle, snapshot: Snapshot, request: Request, now: datetime) -> Change | Nothing:
@@ -100,9 +121,9 @@ def compute(cycle: Cycle, snapshot: Snapshot, request: Request, now: datetime) -
     if move is not None:
         return move(cycle, snapshot, request, now)
     folder = cycle.index.scope.policies.rstrip("/")
-    change = edit_policies(request, texts, snapshot.workloads, folder)
+    change = edit_policies(request, texts, snapshot.workloads, folder, now)
     if isinstance(change, Change) and request.kind == "reject":
-        return replace(change, notes=tuple(_still_there(snapshot, change)))
+        return replace(change, notes=(*change.notes, *_still_there(snapshot, change)))
     return change
 
 
@@ -132,31 +153,54 @@ def _look(cycle: Cycle, request: Request, *, again: bool) -> Snapshot:
 # -- by pull request ------------------------------------------------------------------------------------
 
 
-def _demands_pull_request(cycle: Cycle, snapshot: Snapshot, change: Change, terms: Terms) -> str | None:
-    """Who demands a pull request: the config, a workload's policy, or a rule; None where nobody does."""
+def _demands_pull_request(
+    cycle: Cycle, snapshot: Snapshot, request: Request, change: Change, terms: Terms
+) -> str | None:
+    """Who demands a pull request: the config, a workload's policy, or a rule; None where nobody does.
+
+    What cannot be told of an invalid entry is what its neighbours in the file demand. A freeze of the whole
+    config repo is no workload's: it is stopped by the config alone, and does not wait for the strictest one.
+    """
     if terms.by_pull_request:
         return "the config"
-    rails = (*cycle.decider.rails, *snapshot.policies.rails)
-    for workload in change.of:
-        if workload.delivery.deliver == "pull-request":
-            return f"the policy of {workload.name}"
-        files = {site.file for site in snapshot.claims.sites.get(workload.name, ())}
-        for rail in rails:
-            if rail.deliver == "pull-request" and concerns(rail, workload, files):
-                return f"the rule {rail.label}"
+    if request.kind in ("freeze", "thaw") and request.file is None:
+        return None
+    about = change.of
+    entry = snapshot.workloads.get(request.workload)
+    if isinstance(entry, InvalidWorkload):
+        if _says_pull_request(entry, cycle.index.policy_texts.get(entry.place.file, "")):
+            return f"the policy of {entry.name}"
+        beside = (w for w in snapshot.workloads.values() if w.place.file == entry.place.file)
+        about = tuple(w for w in beside if isinstance(w, Workload))
+    found = (_demanded_of(cycle, snapshot, workload) for workload in about)
+    return next((who for who in found if who is not None), None)
+
+
+def _demanded_of(cycle: Cycle, snapshot: Snapshot, workload: Workload) -> str | None:
+    if workload.delivery.deliver == "pull-request":
+        return f"the policy of {workload.name}"
+    files = {site.file for site in snapshot.claims.sites.get(workload.name, ())}
+    for rail in (*cycle.decider.rails, *snapshot.policies.rails):
+        if rail.deliver == "pull-request" and concerns(rail, workload, files):
+            return f"the rule {rail.label}"
     return None
 
 
-def _propose(
-    cycle: Cycle, snapshot: Snapshot, request: Request, draft: Draft, demanding: str, terms: Terms
-) -> str:
-    """Open a pull request, or find the one of the same change; its address.
+def _says_pull_request(entry: InvalidWorkload, text: str) -> bool:
+    found = read_policy_file(entry.place.file, text).entries
+    return any(e.name == entry.name and e.raw.get("deliver") == "pull-request" for e in found)
 
-    Raises ActionError where there is no forge, or where the person insists on pushing.
-    """
+
+def _require_forge(cycle: Cycle, demanding: str, terms: Terms) -> None:
+    """Raises ActionError where there is no forge, or where the person insists on pushing."""
     if terms.push:
         raise ActionError(reason("action/pull-request-only", repo=cycle.repo, who=demanding))
     if cycle.proposals is None:
         raise ActionError(reason("action/no-forge", repo=cycle.repo))
+
+
+def _propose(cycle: Cycle, snapshot: Snapshot, request: Request, draft: Draft) -> str:
+    """Open a pull request, or find the one of the same change; its address."""
+    assert cycle.proposals is not None
     name = "-".join(filter(None, (request.kind, request.workload)))
     return cycle.proposals.propose_change(name, snapshot.commit, draft, now=cycle.clock())

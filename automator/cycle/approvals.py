@@ -14,35 +14,59 @@ _UNKNOWABLE = ("forge/unsupported", "forge/not-found")
 
 @dataclass
 class Approvals:
-    """Asks a forge, for each pull request once."""
+    """Asks a forge, for each commit and each pull request once."""
 
     forge: Forge
     project: str
     _known: dict[int, tuple[str, ...] | None] = field(default_factory=dict)
+    _merges: dict[int, str | None] = field(default_factory=dict)
+    _numbers: dict[str, int | None] = field(default_factory=dict)
+    """By commit: the pull request that brought it, as the forge has it."""
 
     def told(self, changes: Iterator[Change]) -> Generator[Change]:
-        """Changes with the number of their pull request and those who approved it; a change that came by
-        none, or by one that the forge does not know, as it is.
+        """Changes with the number of their pull request and those who approved it. What a message says
+        does not count: anybody can name a pull request there. A change that came by none, or by one that
+        the forge does not know, has neither.
 
         Raises ForgeError.
         """
         for change in changes:
-            number = change.pull_request
-            if number is None and change.moves:
-                number = self._number_of(change.commit)
-            if number is None:
-                yield change
-            else:
-                yield replace(change, pull_request=number, approved_by=self._approvers(number))
+            number = self._number_of(change)
+            approved = None if number is None else self._approvers(number)
+            yield replace(change, pull_request=number, approved_by=approved)
 
-    def _number_of(self, commit: str) -> int | None:
+    def _number_of(self, change: Change) -> int | None:
+        commit = change.commit
+        if commit not in self._numbers:
+            claimed = change.pull_request
+            found = self._merged_with(commit)
+            if claimed is not None and claimed not in found and self._merge_of(claimed) == commit:
+                found = {claimed}  # the forge cannot look for it, or has not found it yet
+            self._numbers[commit] = claimed if claimed in found else min(found, default=None)
+        return self._numbers[commit]
+
+    def _merged_with(self, commit: str) -> set[int]:
+        """The pull requests that brought a commit, as far as the forge can tell."""
         try:
             found = self.forge.pull_requests_of(self.project, commit)
         except ForgeError as error:
             if error.reason.code in _UNKNOWABLE:
-                return None
+                return set()
             raise
-        return next((pull.number for pull in found if pull.state == "merged"), None)
+        return {pull.number for pull in found if pull.state == "merged"}
+
+    def _merge_of(self, number: int) -> str | None:
+        """The commit by which a pull request came to the branch."""
+        if number not in self._merges:
+            try:
+                pull = self.forge.pull_request(self.project, number)
+            except ForgeError as error:
+                if error.reason.code not in _UNKNOWABLE:
+                    raise
+                self._merges[number] = None
+            else:
+                self._merges[number] = pull.merge_commit if pull.state == "merged" else None
+        return self._merges[number]
 
     def _approvers(self, number: int) -> tuple[str, ...] | None:
         if number not in self._known:

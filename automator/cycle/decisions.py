@@ -21,7 +21,7 @@ from automator.core.reference import Repository, TagList
 from automator.core.report import Outcome
 from automator.core.site import Site
 from automator.core.together import Answers, Member, unshared
-from automator.core.wayback import decide_all
+from automator.core.wayback import decide_all, way_on
 from automator.cycle.facts import FactFinder
 from automator.cycle.index import Snapshot
 from automator.cycle.observe import Looked, Observer
@@ -222,14 +222,15 @@ class Decider:
     def consider(self, name: str, now: datetime, as_if: Callable[[Member], Member]) -> Considered:
         """Decide a workload, with its group, as if each member were what `as_if` makes of it.
 
-        Facts are fetched as for any decision; no outcome is recorded.
+        Facts are fetched as for any decision; no outcome is recorded. A way back that is due is left to the
+        cycle.
         """
         unit = self._unit_of(name)
         answers: Answers = {}
         members: list[Member] = []
         for _ in range(MOST_ROUNDS):
             members = [as_if(member) for member in self._members(unit)]
-            answers = _decided(unit, members, now, self.limits)
+            answers = way_on(unit.group, members, unit.blocked, now, self.limits)
             needs = {n: need for n, need in answers.items() if isinstance(need, Need)}
             if not needs:
                 break

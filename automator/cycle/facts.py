@@ -21,7 +21,6 @@ from automator.core.facts import (
 from automator.core.guards import LOOK_AGAIN, upstream_names
 from automator.core.history import (
     ENOUGH_CHANGES,
-    ENOUGH_VALUES,
     Elsewhere,
     FileChange,
     FilePast,
@@ -34,7 +33,7 @@ from automator.core.policy import Workload
 from automator.core.promotion import Held
 from automator.core.reference import Image, Repository
 from automator.core.site import Site
-from automator.core.trace import MOVES_FOLLOWED
+from automator.core.trace import MOVES_FOLLOWED, Shared, may_be_of
 from automator.cycle.index import Index, Snapshot
 from automator.cycle.observe import Observer
 from automator.cycle.reach import Reach
@@ -81,10 +80,12 @@ class FactFinder:
     _unsigned: dict[Repository, dict[SignatureKey, Signature]] = field(default_factory=dict)
     """What was missing or wrong when it was looked at within the hour, by the keys of now."""
     _files: dict[str, FilePast] = field(default_factory=dict)
-    _moved: dict[tuple[str, bytes], tuple[FileVersion, ...]] = field(default_factory=dict)
-    """What a commit changed in files that may have held a site before, by a word that they have in them."""
+    _moved: dict[Repository | None, dict[str, tuple[FileVersion, ...]]] = field(default_factory=dict)
+    """By image and commit, what the commit changed in files that may have held a site of it, or do now."""
     _traced: dict[SiteKey, tuple[Site, SiteHistory]] = field(default_factory=dict)
     """Histories of sites as they are read now."""
+    _shared: Shared = field(default_factory=Shared)
+    """What traces of one file's sites have in common."""
     _cut_short: dict[str, Reason] = field(default_factory=dict)
     _read_at: str | None = None
     """Head that all histories kept are of."""
@@ -155,6 +156,7 @@ class FactFinder:
             verification=None if series is None else series.present,
             decided_by=None if series is None else series.decided_by,
             verified={} if series is None else series.verified,
+            apart=() if series is None else series.apart,
         )
 
     def _upstreams(self, workload: Workload) -> Mapping[str, Held]:
@@ -183,7 +185,7 @@ class FactFinder:
             self._looks.setdefault(repository, {})[tag] = answer
         for (repository, tag), answer in self.observer.images(list(images)).items():
             self._images.setdefault(repository, {})[tag] = answer
-            if isinstance(answer, Image):
+            if isinstance(answer, Image) and ":" not in tag:  # else a digest was asked for, which is no tag
                 sighting = self.observer.memory.sight(repository, tag, answer.digest, now)
                 seen = replace(sighting, platforms=answer.platforms)
                 self._seen.setdefault(repository, {})[tag] = seen
@@ -231,6 +233,10 @@ class FactFinder:
     def followers(self, snapshot: Snapshot, moved: Collection[str]) -> frozenset[str]:
         """Workloads that come after these of the same config repo."""
         return frozenset() if self.upstreams is None else self.upstreams.followers(snapshot, moved)
+
+    def refused(self, snapshot: Snapshot, names: Collection[str]) -> frozenset[str]:
+        """Other versions of these are refused than before: workloads to be decided anew for it."""
+        return frozenset() if self.upstreams is None else self.upstreams.refused(snapshot, names)
 
     def saw(self, commit: str, now: datetime) -> None:
         """We moved the branch to a commit of ours."""
@@ -319,9 +325,8 @@ class FactFinder:
             return None
         known = self._traced.get(site_key(site))
         if known is None or known[0] != site:
-            word = _word(site)
-            commits = {commit: found for (commit, of), found in self._moved.items() if of == word}
-            history = site_history(past.versions, site, past.complete, Elsewhere(self._files, commits))
+            elsewhere = Elsewhere(self._files, self._moved.get(site.repository, {}))
+            history = site_history(past.versions, site, past.complete, elsewhere, self._shared)
             known = self._traced[site_key(site)] = site, history
             if not any(history.lacking):
                 self._note_bound(site, history)
@@ -338,7 +343,7 @@ class FactFinder:
 
     def _note_bound(self, site: Site, history: SiteHistory) -> None:
         self._cut_short.pop(site.file, None)
-        if not history.complete and len(history.held) < ENOUGH_VALUES and not self.reach.can_grow():
+        if not history.complete and (enough(history) or not self.reach.can_grow()):
             since = "its present state" if history.since is None else f"{history.since:%Y-%m-%d}"
             self._cut_short[site.file] = reason("history/cut-short", file=site.file, since=since)
 
@@ -410,12 +415,13 @@ class FactFinder:
         """Read what else a commit did that brought a site to its file, and the past of the file that the site
         was moved from, and so on."""
         for _ in range(2 * MOVES_FOLLOWED + 3):  # for each a commit, and a file
-            commits: dict[bytes, set[str]] = {}
+            commits: dict[tuple[bytes, Repository | None], set[str]] = {}
             files: set[str] = set()
             for site in sites:
                 history = self._site_history(site)
                 if history is not None and any(history.lacking):
-                    commits.setdefault(_word(site), set()).update(history.lacking.commits)
+                    of = _word(site), site.repository
+                    commits.setdefault(of, set()).update(history.lacking.commits)
                     files |= history.lacking.files
             if not files and not any(commits.values()):
                 return
@@ -424,25 +430,40 @@ class FactFinder:
             if files:
                 self._read(self._head(), sorted(files))
 
-    def _look_at_commits(self, asked: Mapping[bytes, set[str]]) -> None:
-        """What commits changed in files that were there before, as far as these have a word in them."""
+    def _look_at_commits(self, asked: Mapping[tuple[bytes, Repository | None], set[str]]) -> None:
+        """What commits changed in files that may have held a site of an image."""
         every = sorted({commit for commits in asked.values() for commit in commits})
         changed: dict[str, list[FileChange]] = {commit: [] for commit in every}
         for change in self.checkout.commit_changes(every):
-            if change.before is not None and self.index.scope.is_manifest(change.path):
+            # People switch a file off by its name, or put it away: what is gone counts whatever it was.
+            if change.after is None or self.index.scope.is_manifest(change.path):
                 changed[change.commit].append(change)
-        for word, commits in asked.items():
+        for (word, image), commits in asked.items():
             for commit in commits:
-                # Of very many, those that are gone altogether are the likelier ones.
-                likely = sorted(changed[commit], key=lambda change: change.after is not None)
-                versions = self.index.file_versions(likely[:MOVED_LOOKED_AT], word)
-                self._moved[commit, word] = tuple(versions)
+                found = self._moved_by(changed[commit], word, image)
+                self._moved.setdefault(image, {})[commit] = found
         for key in [key for key, (_, history) in self._traced.items() if history.lacking.commits]:
             del self._traced[key]
 
+    def _moved_by(
+        self, changes: list[FileChange], word: bytes, image: Repository | None
+    ) -> tuple[FileVersion, ...]:
+        """What one commit changed in files that were there before it; and, where one of them held the image,
+        in those that it added."""
+        # Of very many, manifests and those that are gone altogether are the likelier ones.
+        likely = sorted(
+            changes, key=lambda c: (not self.index.scope.is_manifest(c.path), c.after is not None)
+        )
+        there = [change for change in likely if change.before is not None][:MOVED_LOOKED_AT]
+        versions = self.index.file_versions(there, word, past=True)
+        if any(v.before is None or may_be_of(v.before, image) for v in versions):
+            added = [change for change in likely if change.before is None]
+            versions += self.index.file_versions(added[:MOVED_LOOKED_AT], word, past=True)
+        return tuple(versions)
+
     def _by_path(self, log: FileLog) -> dict[str, list[FileVersion]]:
         found: dict[str, list[FileVersion]] = {}
-        for version in self.index.file_versions(log.changes):
+        for version in self.index.file_versions(log.changes, past=True):
             found.setdefault(version.change.path, []).append(version)
         return found
 

@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache, partial
 from itertools import islice
 
 from automator.core.claims import Claims, Ledger
+from automator.core.dotenv import is_dotenv
 from automator.core.fields import parse_field
 from automator.core.history import FileChange, FileVersion
 from automator.core.joining import Joiner
@@ -242,7 +243,10 @@ class Index:
             passed = data is not None and naming not in data.replace(b"\0", b"")
             for name in names[oid]:
                 blob = oid, name
-                found[blob] = FileSites(()) if passed else self._retell(data, blob, retellings, paths[blob])
+                if passed and not is_dotenv(name):  # the image of a variable stands elsewhere
+                    found[blob] = FileSites(())
+                else:
+                    found[blob] = self._retell(data, blob, retellings, paths[blob])
         self.located.keep()
         return {blob: sites for blob, sites in found.items() if sites is not None}
 
@@ -261,9 +265,12 @@ class Index:
             retellings[path] = Retelling(decode(data), found.sites)
         return found
 
-    def file_versions(self, changes: Iterable[FileChange], naming: bytes = b"") -> list[FileVersion]:
+    def file_versions(
+        self, changes: Iterable[FileChange], naming: bytes = b"", *, past: bool = False
+    ) -> list[FileVersion]:
         """Changes of files with the sites that their blobs hold, before and after; with `naming`, only those
-        of blobs that have these bytes in them."""
+        of blobs that have these bytes in them, or whose images other files name. With `past` also sites of
+        which today nothing says what image they are of."""
         changes = tuple(changes)
         sides = ((change.path, oid) for change in changes for oid in (change.before, change.after))
         blobs = self._locate_blobs(((path, oid) for path, oid in sides if oid is not None), naming)
@@ -272,7 +279,7 @@ class Index:
             found = None if oid is None else blobs[blob_of(path, oid)]
             if found is None or found.trouble is not None:
                 return None
-            return self._joiner.join(path, found.sites)
+            return self._joiner.join(path, found.sites, past=past)
 
         return [
             FileVersion(change, sites(change.path, change.before), sites(change.path, change.after))

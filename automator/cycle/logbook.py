@@ -7,14 +7,14 @@ by one process each.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from automator.core.delivery.change import (
     MANUAL,
+    MOVING_KINDS,
     OTHER_KINDS,
     REVERT,
     Change,
@@ -26,15 +26,16 @@ from automator.core.delivery.change import (
     reverted,
     why_of,
 )
-from automator.core.delivery.moves import Owners, moved_members, moves
-from automator.core.history import FileChange, FileVersion, proves
+from automator.core.delivery.moves import Move, Owners, moved_members, moves
+from automator.core.delivery.proof import Proof, prove
 from automator.core.policy import Workload
 from automator.core.record import Member, ReleaseRecord, parse_all
+from automator.core.trace import FileChange
 from automator.cycle.index import Index, Snapshot
 from automator.edges.checkout import Checkout
 
 if TYPE_CHECKING:
-    from automator.edges.checkout import LoggedCommit
+    from automator.edges.checkout import LoggedCommit, TreeChange
 
 MENTION = "Release-Format:"
 """What every message with a record of ours contains."""
@@ -53,11 +54,12 @@ class _Entry:
     commit: LoggedCommit
     records: tuple[ReleaseRecord, ...]
     """What its own message says."""
-    files: tuple[FileChange, ...]
-    paths: frozenset[str]
-    """Everything that it changed."""
     policies: Mapping[str, PolicyChange]
     """The last change of each policy file before it, or with it."""
+
+    def paths(self) -> Iterator[str]:
+        """Everything that it changed."""
+        return (change.path for change in self.commit.changes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,20 @@ class _Carrier:
 
     commit: LoggedCommit
     records: tuple[ReleaseRecord, ...]
+    words: str | None = None
+    """The message that has the records, where it is another one than the commit's."""
+
+    @property
+    def message(self) -> str:
+        return self.commit.message if self.words is None else self.words
+
+
+class _Claim(NamedTuple):
+    """One member of a record, and who says it."""
+
+    carrier: _Carrier
+    record: ReleaseRecord
+    member: Member
 
 
 @dataclass
@@ -78,6 +94,8 @@ class Logbook:
     snapshot: Snapshot
     begins: datetime | None = None
     """Time of the oldest commit that was read; the beginning of the history once all of it was."""
+    branch: str = ""
+    """Name, URL and branch of the config repo, under which the store remembers it."""
     _owners: Owners = field(init=False)
 
     def __post_init__(self) -> None:
@@ -157,7 +175,7 @@ class Logbook:
         policies: Mapping[str, PolicyChange] | None = None,
     ) -> Change:
         """What a commit of the branch says, in its own message or in the one of a commit that it merged."""
-        message = carrier.commit.message
+        message = carrier.message
         merged = carrier.commit is not commit
         entry = self.snapshot.workloads.get(member.workload)
         known = entry if isinstance(entry, Workload) else None
@@ -176,7 +194,7 @@ class Logbook:
             actor=None if record is None else record.actor,
             reason=None if record is None else record.reason,
             refs=() if record is None else record.refs,
-            why="" if record is None else why_of(message),
+            why="" if record is None else why_of(message, member.workload),
             pull_request=pull_request_number(commit.message),
             reverts=reverted(message),
             owner=None if known is None else known.owner,
@@ -198,7 +216,7 @@ class _Walk:
     def __post_init__(self) -> None:
         sites = self.book.snapshot.claims.sites
         files = {site.file for name in self.book.names(self.wanted) for site in sites.get(name, ())}
-        self._watched = {file.encode("utf-8", "surrogateescape") for file in files}
+        self._watched = set(map(_encoded, files))
 
     def entries(self) -> Iterator[_Entry]:
         """The commits that may have something to tell."""
@@ -210,9 +228,14 @@ class _Walk:
             self.book.begins = commit.time
             records = parse_all(commit.message) if MENTION in commit.message else ()
             self._watch(records)
-            touched = (by_hand or len(commit.parents) > 1) and any(p in self._watched for _, p in commit.raw)
-            if self.wanted.is_in_time(commit.time) and (records or touched):
-                yield self._entry(commit, records, dict(at))
+            self._follow(commit)
+            if len(commit.parents) > 1:  # newer ones than are wanted too: what they merged names files
+                if records or any(map(self._matters, commit.changes())):
+                    yield _Entry(commit, records, dict(at))
+            elif self.wanted.is_in_time(commit.time) and (
+                records or (by_hand and any(path in self._watched for _, path in commit.raw))
+            ):
+                yield _Entry(commit, records, dict(at))
             if commit.commit in touches:
                 for path in [path for path, change in at.items() if change.commit == commit.commit]:
                     older = next(below[path], None)
@@ -221,106 +244,176 @@ class _Walk:
                     else:
                         at[path] = older
 
+    def _matters(self, change: TreeChange) -> bool:
+        scope = self.book.index.scope
+        return scope.is_manifest(change.path) or scope.is_policy(change.path)
+
     def _watch(self, records: tuple[ReleaseRecord, ...]) -> None:
         for _, member in members(records):
             if not self.wanted.workloads or member.workload in self.wanted.workloads:
-                self._watched.update(
-                    site.partition("#")[0].encode("utf-8", "surrogateescape") for site in member.sites
-                )
+                self._watched.update(_encoded(site.partition("#")[0]) for site in member.sites)
 
-    def _entry(
-        self,
-        commit: LoggedCommit,
-        records: tuple[ReleaseRecord, ...],
-        policies: Mapping[str, PolicyChange],
-    ) -> _Entry:
-        changed = tuple(commit.changes())
-        files = tuple(
+    def _follow(self, commit: LoggedCommit) -> None:
+        """Watch the files that a commit took away when it brought one that is watched: it may have moved."""
+        if any(head.endswith(b"A") and path in self._watched for head, path in commit.raw):
+            self._watched.update(path for head, path in commit.raw if head.endswith(b"D"))
+
+    def tell(self, batch: tuple[_Entry, ...]) -> Iterator[Change]:
+        """What some commits did, as their files prove it."""
+        merged = [parent for entry in batch for parent in entry.commit.parents[1:]]
+        tips = {tip.commit: tip for tip in self.book.checkout.messages(merged)} if merged else {}
+        for tip in tips.values():
+            self._watch(parse_all(tip.message))
+        batch = tuple(entry for entry in batch if self.wanted.is_in_time(entry.commit.time))
+        found = self._moves(batch)
+        for entry in batch:
+            mine = found.get(entry.commit.commit, [])
+            told = _Told(entry, mine, self._carriers(entry, tips))
+            proof = told.prove(self.book)
+            if len(entry.commit.parents) > 1 and told.leaves_open(proof, self._changes_policies(entry)):
+                inside = self._inside(entry.commit, tips)
+                if inside:
+                    self._watch(tuple(record for commit in inside for record in parse_all(commit.message)))
+                    mine = self._moves((entry,)).get(entry.commit.commit, [])
+                    told = _Told(entry, mine, _speaking(entry, inside), inside)
+                    proof = told.prove(self.book)
+            yield from told.changes(self.book, proof)
+
+    def _moves(self, batch: tuple[_Entry, ...]) -> dict[str, list[Move]]:
+        """The sites that commits moved, by commit."""
+        files = (
             FileChange(
-                commit.commit,
-                commit.author,
-                commit.time,
-                commit.message,
+                *(entry.commit.commit, entry.commit.author, entry.commit.time, entry.commit.message),
                 change.path,
                 # A submodule's id is no blob of this repository.
                 before=change.before.oid if change.before and change.before.is_file else None,
                 after=change.after.oid if change.after and change.after.is_file else None,
             )
-            for change in changed
-            if change.path.encode("utf-8", "surrogateescape") in self._watched
+            for entry in batch
+            if any(path in self._watched for _, path in entry.commit.raw)
+            for change in entry.commit.changes()
+            if _encoded(change.path) in self._watched
         )
-        return _Entry(commit, records, files, frozenset(change.path for change in changed), policies)
-
-    def tell(self, batch: tuple[_Entry, ...]) -> Iterator[Change]:
-        """What some commits did, as their files prove it."""
-        versions: dict[str, list[FileVersion]] = {}
-        for version in self.book.index.file_versions(chain.from_iterable(e.files for e in batch)):
-            versions.setdefault(version.change.commit, []).append(version)
-        carriers = self._carriers(batch)
-        for entry in batch:
-            yield from self._told(entry, carriers[entry.commit.commit], versions)
-
-    def _told(
-        self, entry: _Entry, carriers: tuple[_Carrier, ...], versions: Mapping[str, list[FileVersion]]
-    ) -> Iterator[Change]:
-        commit, found = entry.commit, versions.get(entry.commit.commit, ())
-        told: list[Member] = []
-        for carrier in carriers:
-            for record, member in members(carrier.records):
-                told.append(member)
-                change = self.book._change(commit, carrier, record, member, policies=entry.policies)
-                proven = self._proven(change, entry, found)
-                yield replace(change, proven=proven)
-        every = chain.from_iterable(map(moves, found))
-        for member in moved_members(every, self.book._owners, told):
-            yield self.book._change(commit, carriers[0], None, member, proven=True)
-
-    def _proven(self, change: Change, entry: _Entry, versions: Iterable[FileVersion]) -> bool:
-        """Whether the commit moves the image as it says; of one that changes policies, whether it changes
-        the policy file."""
-        if change.moves:
-            return any(proves(version, change.member) for version in versions)
-        policy = change.member.policy
-        if policy is not None:
-            return policy in entry.paths
-        return any(map(self.book.index.scope.is_policy, entry.paths))
-
-    def _carriers(self, batch: Iterable[_Entry]) -> dict[str, tuple[_Carrier, ...]]:
-        """The messages that tell what each commit did: its own, or those that it merged."""
-        found: dict[str, tuple[_Carrier, ...]] = {}
-        merges: list[LoggedCommit] = []
-        for entry in batch:
-            found[entry.commit.commit] = (_Carrier(entry.commit, entry.records),)
-            if not entry.records and len(entry.commit.parents) > 1:
-                merges.append(entry.commit)
-        tips = {c.commit: c for c in self.book.checkout.messages([merge.parents[1] for merge in merges])}
-        for merge in merges:
-            tip = tips.get(merge.parents[1])
-            if tip is not None:  # else the clone does not reach so far
-                found[merge.commit] = self._merged(merge, tip)
+        found: dict[str, list[Move]] = {}
+        for version in self.book.index.file_versions(files):
+            found.setdefault(version.change.commit, []).extend(moves(version))
         return found
 
-    def _merged(self, merge: LoggedCommit, tip: LoggedCommit) -> tuple[_Carrier, ...]:
-        records = parse_all(tip.message)
-        if records:
-            return (_Carrier(tip, records),)
-        inside = self.book.checkout.commits(
-            tip.commit, mentioning=MENTION, changes=False, beside=merge.parents[0], limit=DEEPEST_MERGE
-        )
-        speaking = [_Carrier(commit, parse_all(commit.message)) for commit in inside]
-        return tuple(carrier for carrier in speaking if carrier.records) or (_Carrier(tip, ()),)
+    def _changes_policies(self, entry: _Entry) -> bool:
+        return any(map(self.book.index.scope.is_policy, entry.paths()))
+
+    def _carriers(self, entry: _Entry, tips: Mapping[str, LoggedCommit]) -> tuple[_Carrier, ...]:
+        """The messages that tell what a commit did: its own, or those of what it merged."""
+        known = [tips[parent] for parent in entry.commit.parents[1:] if parent in tips]
+        return _speaking(entry, known) if known else (_Carrier(entry.commit, entry.records),)
+
+    def _inside(self, merge: LoggedCommit, tips: Mapping[str, LoggedCommit]) -> list[LoggedCommit]:
+        """All commits that a merge brought, newest first; none where its tips are all of them."""
+        if all(tips[tip].parents == merge.parents[:1] for tip in merge.parents[1:] if tip in tips):
+            return []
+        found: dict[str, LoggedCommit] = {}
+        for tip in merge.parents[1:]:
+            if tip in tips:
+                brought = self.book.checkout.commits(tip, beside=merge.parents[0], limit=DEEPEST_MERGE)
+                found |= {commit.commit: commit for commit in brought}
+        return list(found.values())
+
+
+@dataclass
+class _Told:
+    """What one commit of the branch says and does."""
+
+    entry: _Entry
+    moves: list[Move]
+    carriers: tuple[_Carrier, ...]
+    """Newest first."""
+    inside: Sequence[LoggedCommit] = ()
+    """All that it merged, where that was looked at; newest first."""
+    _claims: list[_Claim] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._claims = [
+            _Claim(carrier, record, member)
+            for carrier in reversed(self.carriers)
+            for record, member in members(carrier.records)
+        ]
+
+    def prove(self, book: Logbook) -> Proof:
+        """Put what it says to the proof. Claims that move nothing get their proof elsewhere."""
+        asked = [claim.member if claim.record.kind in MOVING_KINDS else _SILENT for claim in self._claims]
+        return prove(asked, self.moves, book._owners)
+
+    def leaves_open(self, proof: Proof, changes_policies: bool) -> bool:
+        """Whether it did what these messages do not tell."""
+        says_policies = any(claim.record.kind not in MOVING_KINDS for claim in self._claims)
+        return bool(proof.untold) or (changes_policies and not says_policies)
+
+    def changes(self, book: Logbook, proof: Proof) -> Iterator[Change]:
+        """What is to be told of it."""
+        commit, policies = self.entry.commit, self.entry.policies
+        paths = frozenset(self.entry.paths())
+        of_carrier: dict[str, list[Change]] = {}
+        for i, (carrier, record, member) in enumerate(self._claims):
+            names = proof.proven.get(i, ())
+            proven = bool(names)
+            if record.kind not in MOVING_KINDS:
+                of_any = member.policy is None and any(map(book.index.scope.is_policy, paths))
+                proven = of_any or member.policy in paths
+            told = of_carrier.setdefault(carrier.commit.commit, [])
+            for name in names or (member.workload,):
+                mine = member if name == member.workload else replace(member, workload=name)
+                told.append(book._change(commit, carrier, record, mine, proven=proven, policies=policies))
+        for carrier in self.carriers:
+            yield from of_carrier.get(carrier.commit.commit, ())
+        for member in moved_members(proof.untold, book._owners):
+            yield book._change(commit, self._mover(member), None, member, proven=True)
+
+    def _mover(self, member: Member) -> _Carrier:
+        """Who moved a site without a word: the last one in a merge who touched its file, and of those
+        rather one who says nothing."""
+        file = _encoded(member.sites[0].partition("#")[0])
+        touching = [
+            commit
+            for commit in self.inside
+            if len(commit.parents) == 1 and any(path == file for _, path in commit.raw)
+        ]
+        silent = (commit for commit in touching if MENTION not in commit.message)
+        found = next(silent, touching[0] if touching else None)
+        return self.carriers[0] if found is None else _Carrier(found, ())
+
+
+_SILENT = Member("")
+"""A claim that tells of no site."""
+
+
+def _speaking(entry: _Entry, brought: Sequence[LoggedCommit]) -> tuple[_Carrier, ...]:
+    """The carriers among the commits that a merge brought, and the merge's own message where it says more:
+    forges may put the text of a pull request there, which has the trailers of its commit once more."""
+    carriers = [_Carrier(commit, parse_all(commit.message)) for commit in brought]
+    carriers = [carrier for carrier in carriers if carrier.records]
+    said = {record for carrier in carriers for record in carrier.records}
+    more = tuple(record for record in entry.records if record not in said)
+    if not carriers:
+        return (_Carrier(brought[0], more, entry.commit.message if more else None),)
+    return (_Carrier(entry.commit, more), *carriers) if more else tuple(carriers)
+
+
+def _encoded(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")
 
 
 def _owners(snapshot: Snapshot) -> Owners:
-    by_label: dict[tuple[str, str], str] = {}
+    by_label: dict[tuple[str, str], tuple[str, ...]] = {}
     by_image: dict[str, set[str]] = {}
     for name, sites in snapshot.claims.sites.items():
         for site in sites:
-            by_label[site.label, str(site.repository)] = name
+            place = site.label, str(site.repository)
+            by_label[place] = (*by_label.get(place, ()), name)
     for name, entry in snapshot.workloads.items():
         if entry.repository is not None:
             by_image.setdefault(str(entry.repository), set()).add(name)
-    return Owners(by_label, {image: frozenset(names) for image, names in by_image.items()})
+    names = {image: frozenset(names) for image, names in by_image.items()}
+    return Owners(by_label, names, frozenset(snapshot.workloads))
 
 
 def _not_before(wanted: Wanted, commits: Iterator[LoggedCommit]) -> Iterator[LoggedCommit]:

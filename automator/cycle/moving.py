@@ -15,10 +15,12 @@ from automator.core.decide import Release, Stay
 from automator.core.explain import Question, Verdict, explain
 from automator.core.facts import Need, Unavailable
 from automator.core.policy import InvalidWorkload, Workload
-from automator.core.reference import TAG, Image, TagList, short_text
+from automator.core.reference import TAG, Image, TagList, short_text, value_text
+from automator.core.site import Site
 from automator.core.standing import current_of, ranking, shown_current
 from automator.core.together import Member
 from automator.cycle.decisions import Considered
+from automator.cycle.forcing import passed_by
 from automator.cycle.index import Snapshot
 from automator.cycle.run import Cycle
 from automator.errors import ActionError
@@ -32,17 +34,24 @@ def release(cycle: Cycle, snapshot: Snapshot, request: Request, now: datetime) -
     """
     name, version = request.workload, request.version or ""
     require_movable(snapshot, name)
-    considered = cycle.decider.consider(name, now, offering((version,), name))
+    considered = consider(cycle, name, now, offering((version,), name), force=request.force)
     member = member_of(considered, name)
     tag = tag_of(member, version)
     answer = considered.answers.get(name)
-    if isinstance(answer, Release):
+    if isinstance(answer, Release) and answer.tag == tag:
         return as_decided(cycle, request, "release", considered, "the policy permits it")
     verdict = verdict_of(considered, member, tag, now)
-    if verdict.reason.code == "tag/current" or _is_at(answer, member, tag):
+    is_there = verdict.reason.code == "tag/current" or _is_at(answer, member, tag)
+    behind = _lagging(member, tag) if is_there else None
+    if is_there and behind is None:
         return Nothing(reason("action/at-it", workload=name, version=tag))
     if request.force:
+        _require_seen(member, request, tag)
         return _forced(cycle, request, considered, tag, verdict.reason.code, now)
+    if behind is not None:
+        raise ActionError(
+            reason("action/lagging", workload=name, version=tag, site=behind.label, other=behind.tag)
+        )
     why = verdict.reason
     if why.code == "tag/older":
         current = short_text(shown_current(member.workload, member.sites, member.facts)) or ""
@@ -59,18 +68,63 @@ def release(cycle: Cycle, snapshot: Snapshot, request: Request, now: datetime) -
     )
 
 
+def consider(
+    cycle: Cycle, name: str, now: datetime, as_if: Callable[[Member], Member], *, force: bool = False
+) -> Considered:
+    """What would become of a workload, once it is known what people refused by closing pull requests.
+
+    Raises ForgeError where nobody can tell that.
+    """
+    considered = cycle.decider.consider(name, now, as_if)
+    releases = [answer for answer in considered.answers.values() if isinstance(answer, Release)]
+    if cycle.proposals is None or not releases or force:
+        return considered
+    learned = cycle.proposals.learn(releases, now)
+    cycle.facts.declined = cycle.proposals.closed.declined(now)
+    for error in learned.failed.values():
+        raise error
+    return cycle.decider.consider(name, now, as_if) if learned.changed else considered
+
+
 def offering(versions: tuple[str, ...], name: str) -> Callable[[Member], Member]:
     """A member as if its registry had but these versions; of a group whose members each have their own,
-    only the one that is named."""
+    only the one that is named moves, and the others stay."""
 
     def as_if(member: Member) -> Member:
         workload, tags = member.workload, member.tags
-        apart = workload.group is not None and workload.group.match == "any" and workload.name != name
-        if apart or not isinstance(tags, TagList) or workload.rule.followed is not None:
+        if workload.group is not None and workload.group.match == "any" and workload.name != name:
+            return silenced(member)
+        if not isinstance(tags, TagList) or workload.rule.followed is not None:
             return member
         return member._replace(tags=replace(tags, tags=_naming(workload, tags, versions)), judged=None)
 
     return as_if
+
+
+def silenced(member: Member) -> Member:
+    """A member about which nothing is asked."""
+    if not isinstance(member.tags, TagList):
+        return member
+    return member._replace(tags=replace(member.tags, tags=()), judged=None)
+
+
+def _lagging(member: Member, tag: str) -> Site | None:
+    """A site of the workload that is at another version than the highest one."""
+    if member.workload.rule.followed is not None:
+        return None
+    names = member.workload.rule.names
+    return next((s for s in member.sites if s.tag is not None and not names((tag,), s.tag)), None)
+
+
+def _require_seen(member: Member, request: Request, tag: str) -> None:
+    """Raises ActionError where somebody moved the workload since the person asked: force is meant for what
+    was seen."""
+    name = request.workload
+    if request.at is None or any(value_text(s.tag, s.digest) == request.at for s in member.sites):
+        return
+    current = short_text(shown_current(member.workload, member.sites, member.facts)) or ""
+    at = short_text(request.at)
+    raise ActionError(reason("action/moved-on", workload=name, at=at, current=current, by="somebody"))
 
 
 def _naming(workload: Workload, tags: TagList, versions: tuple[str, ...]) -> tuple[str, ...]:
@@ -138,7 +192,7 @@ def _forced(
     for other, why in considered.blocked.items():
         raise ActionError(reason("action/member", workload=name, member=other, problem=why.sentence))
     lead = considered.members[name].workload
-    moves, down = [], False
+    moves, down, gone_past = [], False, [past]
     for other, member in sorted(considered.members.items(), key=lambda item: item[0] != name):
         workload = member.workload
         if other != name and (lead.group is None or lead.group.match != "version"):
@@ -156,6 +210,7 @@ def _forced(
         current, rank = current_of(workload, member.sites, member.facts), ranking(workload, member.facts)
         there = rank(own)
         down = down or (there is not None and current.rank is not None and there < current.rank)
+        gone_past += passed_by(cycle, member, own, image, now)
         pinned = workload.pin == "digest"
         sites = tuple(
             site
@@ -166,7 +221,7 @@ def _forced(
     moves = [move for move in moves if move.sites]
     if not moves:
         return Nothing(reason("action/at-it", workload=name, version=tag))
-    said = f"forced past {past}" + (f": {request.why}" if request.why else "")
+    said = f"forced past {', '.join(dict.fromkeys(gone_past))}" + (f": {request.why}" if request.why else "")
     forced = replace(request, why=said)
     words = f"asked for by {request.actor}, {said}"
     return move_versions(forced, "rollback" if down else "release", moves, texts_of(cycle, moves), words)

@@ -5,13 +5,15 @@ All of it can be had again from Git and the forge; without it the next cycle ask
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-_KIND = "proposals"
+_KIND, _CLEAR = "proposals", "proposals-clear"
+UNKNOWN = "?"
 
 
 class Notes(Protocol):
@@ -39,6 +41,10 @@ class Kept:
     """When the forge was asked about it last."""
     told: str = ""
     """The status that its head got last: commit, state and code."""
+    shown: str = ""
+    """What stands for the goal that its title and text told last, as far as is known."""
+    armed: str = ""
+    """Commit that the forge was told to merge once it is ready; `UNKNOWN` where that may be."""
     foreign: tuple[str, str] | None = None
     """Author and commit that are not ours, where there is one: the branch is left alone."""
 
@@ -58,12 +64,20 @@ class Book:
     key: str
     """Name, URL and branch of the config repo."""
     notes: Notes
+    clear: dict[str, str] = field(default_factory=dict)
+    """Branches of which no pull request was open, nor any version refused, when it was asked last -> their
+    tip then; empty for none."""
     _kept: dict[str, Kept] = field(default_factory=dict)
     _written: bytes | None = None
+    _clear_written: bytes | None = None
 
     def __post_init__(self) -> None:
         self._written = self.notes.get(_KIND, self.key)
         self._kept = dict(_read(self._written))
+        self._clear_written = self.notes.get(_CLEAR, self.key)
+        with contextlib.suppress(ValueError, TypeError):
+            found = json.loads(self._clear_written or b"{}")
+            self.clear.update((str(head), str(tip)) for head, tip in dict(found).items())
 
     def get(self, head: str) -> Kept | None:
         return self._kept.get(head)
@@ -83,6 +97,10 @@ class Book:
         if text != (self._written or b"{}"):
             self.notes.put(_KIND, self.key, text)
             self._written = text
+        text = json.dumps(self.clear, sort_keys=True).encode()
+        if text != (self._clear_written or b"{}"):
+            self.notes.put(_CLEAR, self.key, text)
+            self._clear_written = text
 
 
 def _read(text: bytes | None) -> Iterator[tuple[str, Kept]]:
@@ -106,5 +124,7 @@ def _kept(values: dict[str, Any]) -> Kept:
         url=str(values["url"]),
         looked_at=float(values["looked_at"]),
         told=str(values["told"]),
+        shown=str(values.get("shown", "")),
+        armed=str(values.get("armed", UNKNOWN)),
         foreign=None if foreign is None else (str(foreign[0]), str(foreign[1])),
     )

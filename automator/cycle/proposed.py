@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from automator.core.decide import Release
 from automator.core.facts import Declined
 from automator.core.forge import CommitStatus, PullRequest
 from automator.core.pullrequest import go, goal_in
+from automator.cycle.forgedesk import LOOK_AGAIN, REFUSED_AGAIN, is_refusal
 from automator.cycle.proposalbook import Kept
 from automator.cycle.publish import Rewritten
-from automator.errors import AutomatorError
+from automator.errors import AutomatorError, ForgeError
 from automator.reasons import Reason, Status, reason
-
-LOOK_AGAIN = timedelta(minutes=10)
-"""After which the forge is asked about an open pull request again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def goal_text(name: str, declined: Declined) -> str:
 
 
 def was_merged(unit: Unit, mine: Sequence[PullRequest]) -> bool:
-    """Whether the newest pull request brought just this to the base, and nobody asks for it again."""
+    """Whether the newest pull request was to bring just this to the base, and nobody asks for it again."""
     if not mine or mine[0].state != "merged" or goal_in(mine[0].body) != unit.goal:
         return False
     return not all(_is_accepted(release) for release in unit.releases)
@@ -123,13 +121,23 @@ def left_alone(unit: Unit, kept: Kept) -> Answer:
     return Answer(unit, Status.HELD, why, _again(kept))
 
 
-def failed(unit: Unit, error: AutomatorError) -> Answer:
+def failed(unit: Unit, error: AutomatorError, now: datetime) -> Answer:
     """The forge, or git, said no or nothing; it is waited for where that helps."""
     why = error.reason
-    waits = why.code in ("forge/limited", "proposal/moved")
     if why.code == "proposal/moved":
         why = reason("proposal/moved", after=versions_of(unit), branch=unit.head)
-    return Answer(unit, Status.WAITING if waits else Status.FAILED, why, why.changes_at)
+        return Answer(unit, Status.WAITING, why)
+    status, until = trouble(error, now)
+    return Answer(unit, status, why, until)
+
+
+def trouble(error: AutomatorError, now: datetime) -> tuple[Status, datetime | None]:
+    """What trouble makes of a release, and when it is tried again; None for the next cycle."""
+    if error.reason.code == "forge/limited":
+        return Status.WAITING, error.reason.changes_at
+    if isinstance(error, ForgeError) and is_refusal(error):
+        return Status.FAILED, now + REFUSED_AGAIN
+    return Status.FAILED, None
 
 
 def _again(kept: Kept) -> datetime:

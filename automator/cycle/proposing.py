@@ -7,23 +7,18 @@ one. Only Git and the forge are believed: all that is kept can be lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import TypeVar
+from datetime import datetime
 
 from automator.core.decide import Release
 from automator.core.explain import Verdict
-from automator.core.facts import Declined
 from automator.core.forge import CommitStatus, PullDraft, PullRequest
 from automator.core.pullrequest import (
-    FileEdit,
     Told,
     above_current,
     body_of,
     compared,
-    declined_by,
-    does_as_it_says,
     go,
     goal_in,
     goal_of,
@@ -36,15 +31,15 @@ from automator.core.pullrequest import (
 from automator.core.reference import Image, Repository
 from automator.core.release import Draft
 from automator.core.workload import Workload
-from automator.cycle.proposalbook import Book, Kept
+from automator.cycle.closed import Closed, Learned
+from automator.cycle.forgedesk import LOOK_AGAIN, Desk, is_refusal
+from automator.cycle.proposalbook import UNKNOWN, Book, Kept
 from automator.cycle.proposed import (
-    LOOK_AGAIN,
     Answer,
     Style,
     Unit,
     failed,
     go_for,
-    goal_text,
     left_alone,
     mark,
     still_open,
@@ -53,20 +48,15 @@ from automator.cycle.proposed import (
     was_merged,
     why_of,
 )
-from automator.cycle.publish import Publisher, Rewritten
+from automator.cycle.publish import Publisher, Rewritten, batches
+from automator.cycle.whose import is_our_change, judged
 from automator.edges.checkout import Checkout, Landed, Lost
+from automator.edges.checkout.branches import BranchLook
 from automator.edges.forge.api import Forge
 from automator.errors import AutomatorError, CheckoutError, ForgeError
 from automator.reasons import Reason, Status, reason
 
-CLOSED_AGAIN = timedelta(hours=1)
-"""After which it is asked whether one that was closed was opened again."""
-PULLS_READ = 30
-"""Pull requests of one branch that are read, the newest."""
 _LEAVES_ALONE = "automator leaves this branch alone"
-T = TypeVar("T")
-_STOPS_ALL = ("forge/unreachable", "forge/limited", "forge/denied")
-"""Troubles of the forge as a whole: nobody else is asked in the same cycle."""
 
 
 @dataclass
@@ -86,37 +76,43 @@ class Proposals:
     """What a tag was when it was looked at."""
     forges: Mapping[str, Forge] = field(default_factory=dict)
     """By host, for links to sources."""
-    warnings: list[Reason] = field(default_factory=list)
-    """What went wrong beside, in this cycle."""
     handled: set[str] = field(default_factory=set)
     """Branches that this cycle proposed on."""
+    desk: Desk = field(init=False)
+    closed: Closed = field(init=False)
     _tips: Mapping[str, str] = field(default_factory=dict)
     """Our branches as they were when the last cycle ended."""
-    _declined: dict[str, tuple[datetime, tuple[Declined, ...]]] = field(default_factory=dict)
-    _pulls: dict[str, tuple[PullRequest, ...]] = field(default_factory=dict)
-    _trouble: ForgeError | None = None
+    _unreadable: dict[str, tuple[datetime, AutomatorError]] = field(default_factory=dict)
+    """Tips that could not be looked at, until when, and why."""
     _count: int | None = None
     """Pull requests of ours that are open, once it was asked for."""
 
     def __post_init__(self) -> None:
         self.checkout.prefix = self.style.prefix
+        self.desk = Desk(self.project, self.forge)
+        self.closed = Closed(self.desk, self.base, self.checkout, self.book)
         known = ((head, self.book.get(head)) for head in self.book.heads())
         self._tips = {head: kept.tip for head, kept in known if kept is not None}
 
+    @property
+    def warnings(self) -> list[Reason]:
+        """What went wrong beside, in this cycle."""
+        return self.desk.warnings
+
     # -- a cycle -----------------------------------------------------------------------------------
 
-    def begin(self) -> frozenset[str]:
+    def begin(self, now: datetime) -> frozenset[str]:
         """A cycle knows the tips of our branches; returns those that moved since the last one."""
-        self._pulls.clear()
-        self.warnings.clear()
+        self.desk.begin(now)
         self.handled.clear()
-        self._trouble, self._count = None, None
+        self._count = None
         old, new = self._tips, self.checkout.branches
         moved = {head for head in old.keys() | new.keys() if old.get(head) != new.get(head)}
         for head in moved:
             kept = self.book.get(head)
             if kept is not None:
                 kept.looked_at = 0.0
+        self.closed.forget(moved)
         return frozenset(moved)
 
     def end(self) -> None:
@@ -152,40 +148,25 @@ class Proposals:
         flat = tuple(sorted((file, *marks) for file, marks in edits.items()))
         return Unit(self.head_of(item.releases[0].workload), item, goal_of(item.releases), flat)
 
-    def declined(self, now: datetime) -> Mapping[str, tuple[Declined, ...]]:
-        """What people refused by closing pull requests, by workload, as far as it was asked of late."""
-        for name in [n for n, (at, _) in self._declined.items() if not at <= now < at + CLOSED_AGAIN]:
-            del self._declined[name]
-        return {name: found for name, (_, found) in self._declined.items() if found}
+    def learn(self, releases: Sequence[Release], now: datetime) -> Learned:
+        """Ask what people refused by closing pull requests, before any of these is pushed or proposed."""
+        goals: dict[str, tuple[str, ...]] = {}
+        for batch in batches(releases):
+            goals[self.head_of(batch[0].workload)] = goal_of(batch)
 
-    def forget(self, names: Iterable[str]) -> None:
-        """Something happened to the branches of these workloads: ask anew what people refused."""
-        for name in names:
-            self._declined.pop(name, None)
+        def heads(release: Release) -> Iterator[tuple[str, bool]]:
+            workload = release.workload
+            is_pushed = not self.is_for(workload)
+            head = self.head_of(workload)
+            if is_pushed or not self._has(head, goals.get(head, ()), now):
+                yield head, is_pushed
+            alone = head_of_workload(self.style.prefix, workload.name)
+            if alone != head:
+                yield alone, True
 
-    def asks_again(self) -> Mapping[str, datetime]:
-        """When it is asked anew whether what people refused still is, by workload."""
-        return {name: at + CLOSED_AGAIN for name, (at, found) in self._declined.items() if found}
-
-    def learn(self, units: Iterable[Unit], now: datetime) -> frozenset[str]:
-        """Ask what people did to the pull requests of these; returns workloads of which something was
-        refused that was not known, or is not any more."""
-        changed: set[str] = set()
-        for unit in units:
-            if self._is_quiet(unit, now):
-                continue
-            try:
-                mine = [pull for pull in self.pulls(unit.head) if pull.base == self.base]
-            except ForgeError:
-                continue  # told when it is proposed
-            wanted = {goal for pull in mine if pull.state == "open" for goal in goal_in(pull.body)}
-            refused = [(name, d) for pull in mine for name, d in declined_by(pull)]
-            for name in unit.names:
-                found = tuple(d for n, d in refused if n == name and goal_text(name, d) not in wanted)
-                if frozenset(self._declined.get(name, (now, ()))[1]) != frozenset(found):
-                    changed.add(name)
-                self._declined[name] = now, found
-        return frozenset(changed)
+        learned = self.closed.learn(releases, lambda release: tuple(heads(release)), now)
+        self.book.save()
+        return learned
 
     def propose(
         self,
@@ -202,61 +183,48 @@ class Proposals:
             try:
                 answers.append(self._propose(unit, base, now, verdicts))
             except AutomatorError as error:
-                answers.append(failed(unit, error))
+                answers.append(failed(unit, error, now))
             self.book.save()
         return tuple(answers)
 
-    def pulls(self, head: str) -> tuple[PullRequest, ...]:
-        """The pull requests of a branch, newest first, asked for once in a cycle. Raises ForgeError."""
-        if head not in self._pulls:
-            found = self.asked(
-                lambda: self.forge.pull_requests(self.project, head=head, state="all", limit=PULLS_READ)
-            )
-            self._pulls[head] = tuple(sorted((p for p in found if p.head == head), key=lambda p: -p.number))
-        return self._pulls[head]
-
-    def asked(self, question: Callable[[], T]) -> T:
-        """The forge's answer; after trouble of the forge as a whole nobody is asked in this cycle."""
-        if self._trouble is not None:
-            raise self._trouble
-        try:
-            return question()
-        except ForgeError as error:
-            if error.reason.code in _STOPS_ALL:
-                self._trouble = error
-            raise
-
     # -- one pull request --------------------------------------------------------------------------
 
-    def _is_quiet(self, unit: Unit, now: datetime) -> bool:
-        """Whether nothing happened to an open pull request that asks for what it has, as far as is known."""
-        kept = self.book.get(unit.head)
-        if kept is None or kept.tip != self.checkout.branches.get(unit.head):
+    def _has(self, head: str, goal: tuple[str, ...], now: datetime) -> bool:
+        """Whether nothing happened to an open pull request that brings this, as far as is known."""
+        kept = self.book.get(head)
+        if kept is None or kept.tip != self.checkout.branches.get(head):
             return False
         if kept.number is None or not kept.is_fresh(now, LOOK_AGAIN.total_seconds()):
             return False
-        return kept.foreign is not None or (kept.goal, kept.edits) == (unit.goal, unit.edits)
+        return kept.foreign is not None or kept.goal == goal
+
+    def _is_quiet(self, unit: Unit, kept: Kept, now: datetime) -> bool:
+        """Whether there is nothing to do for one that is open, as far as is known."""
+        if not self._has(unit.head, unit.goal, now):
+            return False
+        return kept.foreign is not None or (kept.edits, kept.shown) == (unit.edits, _sign(unit))
 
     def _propose(
         self, unit: Unit, base: str, now: datetime, verdicts: Callable[[str], Sequence[Verdict]]
     ) -> Answer:
         kept = self.book.get(unit.head)
-        if kept is not None and self._is_quiet(unit, now):
+        if kept is not None and self._is_quiet(unit, kept, now):
             if kept.foreign is not None:
                 return left_alone(unit, kept)
+            self.arm(kept, self._automerges(unit))
             self.tell(kept, go_for(unit), "go")
             return still_open(unit, kept)
-        pulls = self.pulls(unit.head)
+        pulls = self.desk.pulls(unit.head)
         other = next((p for p in pulls if p.base != self.base and p.state == "open"), None)
         if other is not None:
             why = reason("proposal/other-base", branch=unit.head, url=other.url, base=other.base)
             return Answer(unit, Status.HELD, why, now + LOOK_AGAIN)
         mine = tuple(p for p in pulls if p.base == self.base)
         found = next((p for p in mine if p.state == "open"), None)
-        if found is None and was_merged(unit, mine):
+        if found is None and was_merged(unit, mine) and not self.is_on_base(mine[0].merge_commit or ""):
             why = reason("proposal/merged", after=versions_of(unit), url=mine[0].url)
             return Answer(unit, Status.WAITING, why, now + LOOK_AGAIN)
-        kept = self.whose(unit.head, mine, now)
+        kept = self.whose(unit.head, mine, now, unit)
         if kept is not None and kept.foreign is not None:
             return self._leave_alone(unit, kept, found, now)
         if found is None and self._has_too_many():
@@ -274,62 +242,71 @@ class Proposals:
         verdicts: Callable[[str], Sequence[Verdict]],
     ) -> Answer:
         """Have the branch hold what is proposed, and the pull request say so."""
-        draft = self.publisher.draft(unit.item, now)
-        is_new = kept is None or (kept.goal, kept.edits) != (unit.goal, unit.edits)
-        if is_new:
-            (commit,) = self.publisher.commit(base, [draft], now)
-            tip = self.checkout.branches.get(unit.head)
-            answer = self.checkout.push_branch(unit.head, commit, expected=tip)
-            if isinstance(answer, Lost):
-                why = reason("proposal/moved", after=versions_of(unit), branch=unit.head)
-                return Answer(unit, Status.WAITING, why)
-            if not isinstance(answer, Landed):
-                why = reason("push/refused", after=versions_of(unit), words=answer.words)
-                return Answer(unit, Status.FAILED, why, words=answer.words)
-            number, url = (kept.number, kept.url) if kept is not None else (None, "")
-            kept = Kept(commit, unit.goal, unit.edits, now.timestamp(), number, url)
-            self.book.put(unit.head, kept)
-            if self.publisher.teller is not None:
-                self.publisher.teller.proposed(draft.message, commit)
-        assert kept is not None
-        if found is None or is_new or was_closed_by_us(found):
+        draft: Draft | None = None
+        if kept is None or (kept.goal, kept.edits) != (unit.goal, unit.edits):
+            draft = self.publisher.draft(unit.item, now)
+            pushed = self._pushed(unit, draft, base, kept, now)
+            if isinstance(pushed, Answer):
+                return pushed
+            kept = pushed
+        has_text = found is not None and not was_closed_by_us(found)
+        has_text = has_text and found is not None and goal_in(found.body) == unit.goal
+        if draft is not None or not has_text or kept.shown != _sign(unit):
+            draft = draft or self.publisher.draft(unit.item, now)
             told = [self._told(release, verdicts) for release in unit.releases]
             title, body = title_of(draft.message), body_of(told, draft.message, why=why_of(draft.message))
-            found = self._shown(unit, found, title, body, kept.tip)
+            if not has_text or found is None or found.title != title or goal_in(found.body) != unit.goal:
+                found = self._shown(unit, found, title, body)
+        assert found is not None
+        kept.shown = _sign(unit)
         kept.number, kept.url, kept.looked_at = found.number, found.url, now.timestamp()
         self.book.put(unit.head, kept)
+        self.arm(kept, self._automerges(unit))
         self.tell(kept, go_for(unit), "go")
         return still_open(unit, kept)
 
-    def _shown(
-        self, unit: Unit, found: PullRequest | None, title: str, body: str, commit: str
-    ) -> PullRequest:
+    def _pushed(self, unit: Unit, draft: Draft, base: str, old: Kept | None, now: datetime) -> Kept | Answer:
+        """The branch, made anew on the base, or why it is not."""
+        (commit,) = self.publisher.commit(base, [draft], now)
+        tip = self.checkout.branches.get(unit.head)
+        answer = self.checkout.push_branch(unit.head, commit, expected=tip)
+        if isinstance(answer, Lost):
+            why = reason("proposal/moved", after=versions_of(unit), branch=unit.head)
+            return Answer(unit, Status.WAITING, why)
+        if not isinstance(answer, Landed):
+            why = reason("push/refused", after=versions_of(unit), words=answer.words)
+            return Answer(unit, Status.FAILED, why, words=answer.words)
+        kept = Kept(commit, unit.goal, unit.edits, now.timestamp())
+        if old is not None:
+            kept.number, kept.url, kept.armed = old.number, old.url, old.armed
+        self.book.put(unit.head, kept)
+        if self.publisher.teller is not None:
+            self.publisher.teller.proposed(draft.message, commit)
+        return kept
+
+    def _shown(self, unit: Unit, found: PullRequest | None, title: str, body: str) -> PullRequest:
         """The pull request, opened or with its new text."""
-        wanted = self._wanted(unit)
         if found is None:
-            draft = PullDraft(unit.head, self.base, title, body, *wanted)
+            draft = PullDraft(unit.head, self.base, title, body, *self._wanted(unit))
             found = self._opened(draft)
-            self.warnings += found.warnings
+            for why in found.warnings:
+                self.desk.warn(why)
             self._count = None if self._count is None else self._count + 1
-        else:
-            number = found.number
-            found = self.asked(
-                lambda: self.forge.update_pull_request(self.project, number, title=title, body=body)
-            )
+            return found
         number = found.number
-        if any(self._automerges(release.workload) for release in unit.releases):
-            self.beside(lambda: self.forge.merge_when_ready(self.project, number, commit))
-        return found
+        return self.desk.asked(
+            lambda: self.forge.update_pull_request(self.project, number, title=title, body=body)
+        )
 
     def _opened(self, draft: PullDraft) -> PullRequest:
         """A new pull request, or the one that somebody else opened for the same branch just now."""
         try:
-            return self.asked(lambda: self.forge.open_pull_request(self.project, draft))
+            return self.desk.asked(lambda: self.forge.open_pull_request(self.project, draft), kind="open")
         except ForgeError as error:
             if error.reason.code != "forge/conflict":
                 raise
-            self._pulls.pop(draft.head, None)
-            for pull in self.pulls(draft.head):
+            self.desk.forget(draft.head)
+            for pull in self.desk.pulls(draft.head):
                 if pull.state == "open" and pull.base == draft.base:
                     return pull
             raise
@@ -345,9 +322,36 @@ class Proposals:
         ]
         return any(drafts), flat[0], flat[1]
 
-    def _automerges(self, workload: Workload) -> bool:
+    def _automerges(self, unit: Unit) -> bool:
+        """Whether the forge is to merge it: only where all whose releases it brings say so."""
+        return all(self.automerges(release.workload) for release in unit.releases)
+
+    def automerges(self, workload: Workload) -> bool:
         own = workload.delivery.automerge
         return self.style.automerge if own is None else own
+
+    def arm(self, kept: Kept, wanted: bool) -> None:
+        """Have the forge merge a pull request once it is ready, or not any more."""
+        number, tip = kept.number, kept.tip
+        if number is None or (wanted and kept.armed == tip) or (not wanted and kept.armed in ("", UNKNOWN)):
+            return
+        if not wanted or kept.armed not in ("", UNKNOWN):
+            self.disarm(kept)
+        act = lambda: self.forge.merge_when_ready(self.project, number, tip)  # noqa: E731
+        if wanted and self.desk.beside(f"automerge {number} {tip}", act):
+            kept.armed = tip
+
+    def disarm(self, kept: Kept) -> None:
+        """What the forge was told to merge waits for a person again."""
+        if kept.number is None or not kept.armed:
+            return
+        try:
+            self.desk.asked(lambda: self.forge.cancel_merge(self.project, kept.number or 0))
+        except ForgeError as error:
+            if error.reason.code not in ("forge/not-found", "forge/conflict", "forge/unsupported"):
+                self.desk.warn(error.reason)
+                return
+        kept.armed = ""
 
     def _told(self, release: Release, verdicts: Callable[[str], Sequence[Verdict]]) -> Told:
         tag = release.current.partition("@")[0]
@@ -374,10 +378,11 @@ class Proposals:
         if self._count is None and len(heads) < self.style.most:
             return False
         if self._count is None:
-            found = self.asked(
+            found = self.desk.asked(
                 lambda: self.forge.pull_requests(
                     self.project, head=self.style.prefix, base=self.base, limit=self.style.most + 100
-                )
+                ),
+                kind="read",
             )
             self._count = sum(not self.is_change(pull.head) for pull in found)
         return self._count >= self.style.most
@@ -388,27 +393,55 @@ class Proposals:
 
     # -- whose a branch is -------------------------------------------------------------------------
 
-    def whose(self, head: str, mine: Sequence[PullRequest], now: datetime) -> Kept | None:
+    def whose(
+        self, head: str, mine: Sequence[PullRequest], now: datetime, unit: Unit | None = None
+    ) -> Kept | None:
         """What a branch holds: known, or looked at; None where it is not there. `foreign` says whose commit
-        is on it that is not ours. Raises CheckoutError."""
+        is on it that is not ours. Raises CheckoutError, and ForgeError where it must be asked."""
         tip, kept = self.checkout.branches.get(head), self.book.get(head)
         if tip is None or (kept is not None and kept.tip == tip):
             return kept if tip is not None else None
         if any(pull.state == "merged" and pull.head_commit == tip for pull in mine):
             return Kept(tip)  # the base has all of it
-        look = self.checkout.look_at_branch(head, tip)
-        if look is None:
-            raise CheckoutError(reason("proposal/moved", after="it", branch=head))
-        commit, author = look.commit, self.publisher.author
-        edits = [FileEdit(f.path, f.before_text, f.after_text) for f in look.files]
-        ours = look.is_alone and (commit.author, commit.mail) == (author.name.strip(), author.email.strip())
-        if not ours or not does_as_it_says(commit.message, edits):
-            kept = Kept(tip, foreign=(commit.author, commit.commit), since=now.timestamp())
-        else:
-            marks = tuple(sorted((e.path, mark(e.before or ""), mark(e.after or "")) for e in edits))
-            kept = Kept(tip, goal_in(commit.message), marks, commit.time.timestamp())
+        known = [(each.goal, each.edits) for each in (kept, unit) if each is not None]
+        look = self._look(head, tip, now)
+        hands = self.checkout.hands(self.publisher.author)
+        kept = judged(look, tip, hands, known, self.is_on_base, now)
         self.book.put(head, kept)
         return kept
+
+    def _look(self, head: str, tip: str, now: datetime) -> BranchLook:
+        """A branch as it is; one that could not be read is left for a while. Raises CheckoutError."""
+        until, error = self._unreadable.get(tip, (now, None))
+        if error is not None and now < until:
+            raise error
+        try:
+            look = self.checkout.look_at_branch(head, tip)
+        except CheckoutError as failure:
+            self._unreadable = {tip: (now + LOOK_AGAIN, failure), **self._unreadable}
+            raise
+        self._unreadable.pop(tip, None)
+        if look is None:
+            raise CheckoutError(reason("proposal/moved", after="it", branch=head))
+        return look
+
+    def is_on_base(self, commit: str) -> bool:
+        """Whether the base has a commit. The clone may not reach back to it: then the forge says. Raises
+        ForgeError."""
+        tip = self.checkout.known_tip
+        if not commit:
+            return False
+        if tip is not None and self.checkout.is_ancestor(commit, tip):
+            return True
+        try:
+            beyond, _ = self.desk.asked(
+                lambda: self.forge.commits_between(self.project, self.base, commit, limit=1)
+            )
+        except ForgeError as error:
+            if is_refusal(error):
+                return False  # it has no such commit any more
+            raise
+        return not beyond
 
     def _leave_alone(self, unit: Unit, kept: Kept, found: PullRequest | None, now: datetime) -> Answer:
         """Somebody works on the branch: say so once, and stop."""
@@ -425,7 +458,7 @@ class Proposals:
         return left_alone(unit, kept)._replace(until=now + LOOK_AGAIN)
 
     def _say_once(self, number: int, kept: Kept) -> None:
-        said = self.asked(lambda: self.forge.comments(self.project, number))
+        said = self.desk.asked(lambda: self.forge.comments(self.project, number))
         if any(comment.body.startswith(_LEAVES_ALONE) for comment in said):
             return
         commit = (kept.foreign or ("", ""))[1]
@@ -433,7 +466,7 @@ class Proposals:
             f"{_LEAVES_ALONE}: commit {commit} is not its own. Merge the pull request as it is, close it, or "
             "remove that commit; then automator goes on."
         )
-        self.asked(lambda: self.forge.comment(self.project, number, body, on="pull"))
+        self.desk.asked(lambda: self.forge.comment(self.project, number, body, on="pull"))
 
     # -- what is told beside -----------------------------------------------------------------------
 
@@ -442,18 +475,9 @@ class Proposals:
         key = f"{kept.tip} {status.state} {code}"
         if kept.told == key:
             return
-        if self.beside(lambda: self.forge.set_commit_status(self.project, kept.tip, status)):
+        act = lambda: self.forge.set_commit_status(self.project, kept.tip, status)  # noqa: E731
+        if self.desk.beside(f"status {key}", act):
             kept.told = key
-
-    def beside(self, act: Callable[[], object]) -> bool:
-        """Do what nothing hangs on; trouble is a warning."""
-        try:
-            self.asked(act)
-        except ForgeError as error:
-            if error.reason not in self.warnings:
-                self.warnings.append(error.reason)
-            return False
-        return True
 
     # -- changes that people ask for ---------------------------------------------------------------
 
@@ -464,13 +488,21 @@ class Proposals:
         Raises ForgeError; CheckoutError (`proposal/moved`, `push/refused`, those of git).
         """
         head = head_of_change(self.style.prefix, name, draft.message, (path for path, _ in draft.files))
-        self._trouble = None
-        self._pulls.pop(head, None)
-        for pull in self.pulls(head):
+        self.desk.begin(now)
+        for pull in self.desk.pulls(head):
             if pull.state == "open" and pull.base == self.base:
                 return pull.url
+        tip = self.checkout.branches.get(head)
+        if tip is not None:
+            look = self._look(head, tip, now)
+            if not is_our_change(look, draft.message, self.checkout.hands(self.publisher.author)):
+                theirs = look.commit
+                why = reason(
+                    "proposal/foreign-commit", branch=head, commit=theirs.commit[:12], author=theirs.author
+                )
+                raise CheckoutError(why, retry=False)
         (commit,) = self.publisher.commit(base, [draft], now)
-        answer = self.checkout.push_branch(head, commit, expected=self.checkout.branches.get(head))
+        answer = self.checkout.push_branch(head, commit, expected=tip)
         if isinstance(answer, Lost):
             raise CheckoutError(reason("proposal/moved", after=name, branch=head))
         if not isinstance(answer, Landed):
@@ -487,3 +519,8 @@ class Proposals:
             style.reviewers,
         )
         return self._opened(wanted).url
+
+
+def _sign(unit: Unit) -> str:
+    """What stands for what a unit's title and text tell."""
+    return mark("\n".join(unit.goal))

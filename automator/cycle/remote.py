@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
+from automator.core.facts import Declined
 from automator.cycle.facts import FactFinder
 from automator.cycle.index import Index, Snapshot
 from automator.cycle.upstreams import Reading
@@ -22,7 +24,11 @@ class RemoteRepo:
     facts: FactFinder
     withdrawals: Withdrawals
     """What its own cycle wrote down of a rewound branch."""
+    seen: Withdrawals
+    """What was seen of it here, by this process and those before it: its own cycle may be another's."""
     reading: Reading
+    declined: Callable[[], Mapping[str, tuple[Declined, ...]]]
+    """What its own cycle, where it is one of this process, knows of refusals by closed pull requests."""
     closing: ExitStack
 
     def move_to_tip(self, now: datetime) -> Snapshot:
@@ -37,10 +43,16 @@ class RemoteRepo:
         if is_broken:
             self.index.forget()
             self.facts.forget()
-        rewound = old is not None and not self.checkout.is_ancestor(old.commit, tip)
+        rewound = self.seen.lost(tip)
         snapshot = self.index.move_to(tip)
+        self.seen.settle(snapshot, lost=rewound)
         self.reading.sightings.saw(tip, now, rewound=rewound)
-        self.facts.withdrawn = self.withdrawals.tags(snapshot.held_tags)
+        gone: dict[str, frozenset[str]] = {}
+        for withdrawals in (self.withdrawals, self.seen):
+            for image, tags in withdrawals.tags(snapshot.held_tags).items():
+                gone[image] = gone.get(image, frozenset()) | tags
+        self.facts.withdrawn = gone
+        self.facts.declined = self.declined()
         return snapshot
 
     def close(self) -> None:

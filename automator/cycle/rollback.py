@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from automator.core.action import Change, Move, Nothing, Request, move_versions, named_version
-from automator.core.facts import Unavailable, site_key
-from automator.core.history import HeldValue, SiteHistory, previous_version
+from automator.core.duration import format_age
+from automator.core.facts import Facts, Unavailable, site_key
+from automator.core.history import HeldValue, SiteHistory, earlier_versions, is_same_version
 from automator.core.policy import Workload
 from automator.core.reference import DIGEST, TAG, Image, short_text, value_text
 from automator.core.site import Site
-from automator.core.standing import current_of
+from automator.core.standing import current_of, ranking
+from automator.core.wayback import good_before, is_rejected
 from automator.cycle.index import Snapshot
 from automator.cycle.moving import image_served, require_movable, texts_of
 from automator.cycle.run import Cycle
 from automator.errors import ActionError
 from automator.reasons import Reason, reason
+
+JUST_NOW = timedelta(minutes=10)
+"""After somebody's rollback, another person's is probably the same one, asked for twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class _Going:
     """Those of its sites that could be read; of the sites at its current version first."""
     trouble: Reason | None
     """Why one could not."""
+    facts: Facts
 
     @property
     def shown(self) -> str:
@@ -45,8 +51,8 @@ class _Going:
             yield from history.held
 
     def before(self) -> HeldValue | None:
-        """The version before the present one."""
-        found = (previous_version(history, self.workload.rule.rank) for history in self.histories)
+        """The last good version before the present one."""
+        found = (next(good_before(self.workload, self.facts, past), None) for past in self.histories)
         values = [v for v in found if v is not None and (v.tag is not None or v.digest is not None)]
         return next((v for v in values if v.tag is not None), values[0] if values else None)
 
@@ -71,12 +77,12 @@ def roll_back(cycle: Cycle, snapshot: Snapshot, request: Request, now: datetime)
         require_movable(snapshot, name)
     first = request.workload
     going, target = _way_back(cycle, snapshot, names, request, now)
+    notes: list[Reason] = list(_further_back(going[first], request, now))
     if target.tag is None and any(site.tag is not None for site in going[first].sites):
         raise ActionError(reason("action/nothing-before", workload=first, current=going[first].shown))
-    notes: list[Reason] = []
     moves = []
     for name in names:
-        wanted = target if name == first else _with_it(cycle, going, name, first, target, now)
+        wanted = target if name == first else _with_it(cycle, going, name, request, target, now)
         if wanted is not None:
             moves.append(_back(cycle, going[name], wanted, request, notes, now))
     moves = [move for move in moves if move.sites]
@@ -108,6 +114,7 @@ def _way_back(
     served: Image | Unavailable | None = None
     while True:
         going = _read(cycle, snapshot, names)
+        _require_at(going[first], request, version)
         target = going[first].before() if version is None else going[first].named((version,))
         if target is None and version is not None and served is None:
             served = image_served(cycle, going[first].workload, version, now)
@@ -128,8 +135,55 @@ def _way_back(
             raise ActionError(reason("action/never-there", workload=first, version=version, problem=problem))
         target = HeldValue(version, None)
     assert target is not None
-    _refuse_newer(here, target)
+    if version is not None:
+        _refuse_no_way_back(here, target, request)
     return going, target
+
+
+def holds(workload: Workload, site: Site, version: str) -> bool:
+    """Whether a site is at what a text names: a version, a digest, or both."""
+    tag, at, digest = version.partition("@")
+    if DIGEST.fullmatch(version):
+        return site.digest == version
+    if at and site.digest is not None and site.digest != digest:
+        return False
+    return (not tag and site.tag is None) or (
+        site.tag is not None and workload.rule.names((tag,), site.tag, site.digest)
+    )
+
+
+def _require_at(going: _Going, request: Request, version: str | None) -> None:
+    """Raises ActionError where the workload is not any more where the person saw it; that it is where it is
+    to go is no reason to refuse."""
+    site = going.sites[0]
+    if request.at is None or holds(going.workload, site, request.at):
+        return
+    if version is None or not holds(going.workload, site, version):
+        history = next(iter(going.histories), None)
+        by = _who(history.held[0]) if history is not None and history.held else "somebody"
+        name, at = going.workload.name, short_text(request.at)
+        raise ActionError(reason("action/moved-on", workload=name, at=at, current=going.shown, by=by))
+
+
+def _who(value: HeldValue) -> str:
+    return value.author if value.record is None else value.record.actor or "automator"
+
+
+def _further_back(going: _Going, request: Request, now: datetime) -> Iterator[Reason]:
+    """What the person should hear where the workload was taken back already: this goes further.
+
+    Raises ActionError where somebody else did that just now, and nothing says that both are meant.
+    """
+    present = next((history.held[0] for history in going.histories if history.held), None)
+    is_back = present is not None and present.record is not None and present.record.kind == "rollback"
+    if present is None or not is_back or request.version is not None:
+        return
+    by, name = _who(present), going.workload.name
+    since = None if present.time is None else now - present.time
+    if request.at is None and by != request.actor and since is not None and abs(since) < JUST_NOW:
+        age = format_age(max(since, timedelta(0)))
+        raise ActionError(reason("action/back-already", workload=name, current=going.shown, by=by, age=age))
+    yield reason("action/further-back", workload=name, current=going.shown, by=by)
 
 
 def _read(cycle: Cycle, snapshot: Snapshot, names: Sequence[str]) -> dict[str, _Going]:
@@ -140,33 +194,54 @@ def _read(cycle: Cycle, snapshot: Snapshot, names: Sequence[str]) -> dict[str, _
         workload, sites = snapshot.workloads[name], snapshot.claims.sites[name]
         assert isinstance(workload, Workload)
         facts = cycle.facts.known(workload, sites)
+        if cycle.facts.verifying is not None and workload.verify:
+            facts = replace(facts, verified=cycle.facts.verifying.failures(name))
         current = current_of(workload, sites, facts).tag
         ordered = tuple(sorted(sites, key=lambda site: site.tag != current))
         known = [facts.histories.get(site_key(site)) for site in ordered]
         histories = tuple(history for history in known if isinstance(history, SiteHistory))
         troubles = (history.reason for history in known if isinstance(history, Unavailable))
-        found[name] = _Going(workload, ordered, histories, next(troubles, None))
+        found[name] = _Going(workload, ordered, histories, next(troubles, None), facts)
     return found
 
 
-def _refuse_newer(going: _Going, target: HeldValue) -> None:
-    """Raises ActionError for a version above the present one."""
-    rank = going.workload.rule.rank
-    here, there = (None if tag is None else rank(tag) for tag in (going.sites[0].tag, target.tag))
+def _refuse_no_way_back(going: _Going, target: HeldValue, request: Request) -> None:
+    """Raises ActionError for a version above the present one; and, unless it is forced, for one of which it
+    cannot be told that it is below, and for one that a person rejected."""
+    workload, site = going.workload, going.sites[0]
+    rank = ranking(workload, going.facts)
+    here, there = (None if tag is None else rank(tag) for tag in (site.tag, target.tag))
+    version = short_text(value_text(target.tag, target.digest))
     if here is not None and there is not None and there > here:
         raise ActionError(
-            reason("action/newer", workload=going.workload.name, version=target.tag, current=going.shown)
+            reason("action/newer", workload=workload.name, version=version, current=going.shown)
         )
+    if request.force or is_same_version(target, HeldValue(site.tag, site.digest)):
+        return
+    if here is None or there is None:
+        line = (v for past in going.histories for v in earlier_versions(past, rank))
+        if not any(is_same_version(target, value) for value in line):
+            why = reason("action/not-before", workload=workload.name, version=version, current=going.shown)
+            raise ActionError(why)
+    if is_rejected(workload, target):
+        place = workload.place_of("reject")
+        raise ActionError(reason("action/rejected", workload=workload.name, version=version, place=place))
 
 
 def _with_it(
-    cycle: Cycle, going: Mapping[str, _Going], name: str, first: str, target: HeldValue, now: datetime
+    cycle: Cycle,
+    going: Mapping[str, _Going],
+    name: str,
+    request: Request,
+    target: HeldValue,
+    now: datetime,
 ) -> HeldValue | None:
     """What another member of the group goes back to; None where it stays.
 
     To the same version, where the group is always at one; else a member goes back to where it was before,
     if the commit that brought the present version moved it too.
     """
+    first = request.workload
     here, lead = going[name], going[first]
     group = lead.workload.group
     if group is not None and group.match == "version" and target.tag is not None:
@@ -174,6 +249,10 @@ def _with_it(
         if here.sites[0].tag is not None and here.workload.rule.names(versions, here.sites[0].tag):
             return None
         found = here.named(versions)
+        if is_rejected(here.workload, found or HeldValue(target.tag, None)) and not request.force:
+            place = here.workload.place_of("reject")
+            why = reason("action/rejected", workload=name, version=target.tag, place=place)
+            raise ActionError(reason("action/member", workload=first, member=name, problem=why.sentence))
         if found is not None:
             return found
         served = image_served(cycle, here.workload, target.tag, now)
@@ -204,6 +283,9 @@ def _back(
     asked = named_version(request.version or "", workload)
     if tag is not None and workload.rule.followed is None and not DIGEST.fullmatch(asked):
         image = _image_of(cycle, going, tag, request, notes, now)
+    _, at, wanted_digest = (request.version or "").partition("@")
+    if at and going.workload.name == request.workload and DIGEST.fullmatch(wanted_digest):
+        image = _image_named(going, tag, wanted_digest, image)
     rank = workload.rule.rank
     wanted = None if tag is None else rank(tag)
 
@@ -244,6 +326,18 @@ def _image_of(
         problem = served.reason.sentence
         raise ActionError(reason("action/no-digest", workload=workload.name, version=tag, problem=problem))
     return None if held is None else Image(held)
+
+
+def _image_named(going: _Going, tag: str | None, digest: str, image: Image | None) -> Image:
+    """The digest that the person named, if it is one that the version has or had. Raises ActionError."""
+    if image is not None and image.digest == digest:
+        return image
+    if all(digest != _digest(value) for value in going.held() if value.tag == tag):
+        name, found = going.workload.name, "none" if image is None else image.digest
+        raise ActionError(
+            reason("action/not-its-digest", workload=name, version=tag, digest=digest, found=found)
+        )
+    return Image(digest)
 
 
 def _digest(value: HeldValue) -> str | None:

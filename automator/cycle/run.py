@@ -21,12 +21,12 @@ from automator.cycle.facts import FactFinder
 from automator.cycle.index import Index, Snapshot
 from automator.cycle.logbook import Logbook
 from automator.cycle.observe import Looked, Observer
-from automator.cycle.proposed import Unit
+from automator.cycle.proposed import Unit, trouble
 from automator.cycle.proposing import Proposals
 from automator.cycle.publish import Published, Publisher, Rewritten, batches, rewrite_all
 from automator.cycle.tending import Tender
-from automator.cycle.withdrawals import Withdrawals
-from automator.edges.checkout import Checkout
+from automator.cycle.withdrawals import Move, Withdrawals
+from automator.edges.checkout import NOT_COUNTED, Checkout
 from automator.errors import AutomatorError, CheckoutError
 from automator.reasons import Reason, Status, reason
 
@@ -129,7 +129,7 @@ class Cycle:
                 published = Published()
                 if plans:
                     self._plan(rewritten)
-                    rewritten += self._plan_proposals(snapshot, proposed)
+                    rewritten += self._plan_proposals(proposed)
                 elif rewritten:
                     published = self._publish(snapshot, rewritten, landed)
                     error = published.error
@@ -176,7 +176,8 @@ class Cycle:
         tip = self.checkout.ask_tip()
         self.checkout.fetch(tip, proven=False)  # what is on the branch may be read, whoever wrote it
         self.facts.reach.grow_to_limit()
-        return Logbook(self.repo, self.checkout, self.index, self.index.move_to(tip))
+        snapshot = self.index.move_to(tip)
+        return Logbook(self.repo, self.checkout, self.index, snapshot, branch=self.withdrawals.branch)
 
     def _prepare(
         self, trigger: Trigger, now: datetime, interim: Callable[[Report], None] | None, *, again: bool
@@ -185,14 +186,14 @@ class Cycle:
         damaged once more on a new one."""
         try:
             snapshot = self._observe(trigger, now, again=again)
-            return snapshot, *self._rewrite(self._decide(snapshot, trigger, now, interim))
+            return snapshot, *self._rewrite(self._unrefused(self._decide(snapshot, trigger, now, interim)))
         except CheckoutError as error:
             if error.reason.code not in ("git/damaged", "git/no-commit"):
                 raise
         self.index.forget()
         self.facts.forget()
         snapshot = self._observe(trigger, now, again=again)
-        return snapshot, *self._rewrite(self._decide(snapshot, trigger, now, interim))
+        return snapshot, *self._rewrite(self._unrefused(self._decide(snapshot, trigger, now, interim)))
 
     def _observe(self, trigger: Trigger, now: datetime, *, again: bool) -> Snapshot:
         """The config repo at its tip, and the tag lists that are due."""
@@ -224,9 +225,9 @@ class Cycle:
             self.checkout.prove(tip)  # keys may have been taken away
         lost = self.withdrawals.lost(tip)
         snapshot = self.index.move_to(tip)
-        self.withdrawals.settle(tip, lost, snapshot.held_tags)
+        self.withdrawals.settle(snapshot, lost=lost)
         self.facts.withdrawn = self.withdrawals.tags(snapshot.held_tags)
-        return snapshot, lost is not None
+        return snapshot, lost
 
     def look(self, names: Collection[str] = (), *, again: bool = False) -> Snapshot:
         """The config repo at its tip, with nothing decided; and, unless it was done before, the tag lists of
@@ -296,26 +297,59 @@ class Cycle:
         """Take in what became of our branches: the tips came with that of the base."""
         if self.proposals is None or self.tender is None:
             return
-        moved = self.proposals.begin()
+        moved = self.proposals.begin(now)
         names = set(self.tender.workloads_of(moved, snapshot))
-        self.proposals.forget(names)
         if moved:
             outcomes = self.decider.outcomes
             names.update(name for name, o in outcomes.items() if o.reason.code == "proposal/limit")
         self.decider.reopen(names)
-        self.facts.declined = self.proposals.declined(now)
+        self.facts.declined = self.proposals.closed.declined(now)
 
-    def _plan_proposals(self, snapshot: Snapshot, proposed: Sequence[Rewritten]) -> tuple[Rewritten, ...]:
-        """Say what would be proposed; what people refused by closing a pull request is asked for."""
+    def _unrefused(self, releases: tuple[Release, ...]) -> tuple[Release, ...]:
+        """The releases of which it is known that nobody refused them by closing a pull request; those about
+        which the forge has no answer are not made."""
+        if self.proposals is None:
+            return releases
+        now, snapshot = self.clock(), self.decider.snapshot
+
+        def stopped(release: Release) -> Reason | None:
+            return self._stopped(release, snapshot.commit, now)
+
+        for _ in range(TRIES):
+            learned = self.proposals.learn(releases, now)
+            self.facts.declined = self.proposals.closed.declined(now)
+            followers = self.facts.refused(snapshot, learned.changed)
+            self.decider.reopen(followers)
+            again, kept = _split(releases, learned.changed | followers)
+            if not again:
+                break
+            names = frozenset(release.workload.name for release in again)
+            self.decider.reopen(names)
+            selected = selection(snapshot, Trigger("command", workloads=names))
+            more = self.decider.decide(now, selected, stopped, lambda: None)
+            releases = tuple(sorted((*kept, *more), key=lambda release: release.workload.name))
+        for name, at in self.proposals.closed.asks_again().items():
+            outcome = self.decider.outcomes.get(name)
+            if outcome is not None and outcome.reason.code == "proposal/closed":
+                self.decider.look_at(name, at)
+        unknown, known = _split(releases, learned.failed)
+        for batch in batches(unknown):
+            error = next(learned.failed[r.workload.name] for r in batch if r.workload.name in learned.failed)
+            status, until = trouble(error, now)
+            for release in batch:
+                self.decider.settle(release, status, error.reason, until=until)
+        return known
+
+    def _plan_proposals(self, proposed: Sequence[Rewritten]) -> tuple[Rewritten, ...]:
+        """Say what would be proposed."""
         if self.proposals is None:
             return ()
-        units = self._learned(snapshot, [self.proposals.unit(item) for item in proposed], self.clock())
-        for release in (release for unit in units for release in unit.releases):
+        for release in (release for item in proposed for release in item.releases):
             before, after = _step(release)
             why = reason("proposal/planned", before=before, after=after)
             self.decider.settle(release, Status.WAITING, why, is_hourly=self.mode == "observe")
         self.proposals.end()
-        return tuple(unit.item for unit in units)
+        return tuple(proposed)
 
     def _propose(self, snapshot: Snapshot, proposed: Sequence[Rewritten], published: Published) -> None:
         """Open and update pull requests, on the tip with what was pushed just now; tend the others."""
@@ -339,7 +373,6 @@ class Cycle:
                 why = reason("proposal/same-file", after=release.tag, file=file)
                 self.decider.settle(release, Status.WAITING, why)
                 self.proposals.handled.add(unit.head)
-        units = self._learned(snapshot, units, now)
         answers = self.proposals.propose(units, base, now, lambda name: self.decider.verdicts(name, now))
         for answer in answers:
             for release in answer.unit.releases:
@@ -349,26 +382,6 @@ class Cycle:
                 self.decider.settle(release, answer.status, answer.reason, until=answer.until)
         self.tender.tend(snapshot, self.decider.outcomes, base, now)
         self.proposals.end()
-
-    def _learned(self, snapshot: Snapshot, units: list[Unit], now: datetime) -> list[Unit]:
-        """What is still to be proposed, once it is known what people refused by closing pull requests."""
-        assert self.proposals is not None
-        changed = self.proposals.learn(units, now)
-        if changed:
-            self.facts.declined = self.proposals.declined(now)
-            again = {name for unit in units if not changed.isdisjoint(unit.names) for name in unit.names}
-            self.decider.reopen(again)
-            units = [unit for unit in units if again.isdisjoint(unit.names)]
-            selected = selection(snapshot, Trigger("command", workloads=frozenset(again)))
-            releases = self.decider.decide(
-                now, selected, lambda release: self._stopped(release, snapshot.commit, now), lambda: None
-            )
-            units += [self.proposals.unit(item) for item in self._rewrite(releases)[1]]
-        for name, at in self.proposals.asks_again().items():
-            outcome = self.decider.outcomes.get(name)
-            if outcome is not None and outcome.reason.code == "proposal/closed":
-                self.decider.look_at(name, at)
-        return units
 
     def _plan(self, rewritten: tuple[Rewritten, ...]) -> None:
         for release in (release for item in rewritten for release in item.releases):
@@ -383,8 +396,8 @@ class Cycle:
         now = self.clock()
         published = self.publisher.publish(snapshot.commit, rewritten, now)
         landed.extend(published.landed)
-        for _, commit in published.landed:
-            self.withdrawals.saw(commit)
+        for release, commit in published.landed:
+            self.withdrawals.saw(commit, (_move(release),))
             self.facts.saw(commit, now)
         done = {release.workload.name for release, _ in (*published.landed, *published.refused)}
         for release, words in published.refused:
@@ -461,6 +474,16 @@ class Cycle:
         return f"{release.target} on {head} as {self.fingerprint}"
 
 
+def _split(
+    releases: Sequence[Release], names: Collection[str]
+) -> tuple[tuple[Release, ...], tuple[Release, ...]]:
+    """Those of commits that move any of these workloads, and the others."""
+    parts: tuple[list[Release], list[Release]] = ([], [])
+    for batch in batches(releases):
+        parts[not any(release.workload.name in names for release in batch)].extend(batch)
+    return tuple(parts[0]), tuple(parts[1])
+
+
 def _step(release: Release) -> tuple[str, str]:
     """Versions before and after as people tell them apart: by digest where the tag stays the same."""
     tag, _, digest = release.current.partition("@")
@@ -469,9 +492,16 @@ def _step(release: Release) -> tuple[str, str]:
     return short_text(f"@{digest}") or tag, short_text(f"@{release.image.digest}") or release.tag
 
 
+def _move(release: Release) -> Move:
+    followed = release.workload.rule.followed is not None
+    version = release.image.digest if followed else release.tag
+    return Move(release.workload.name, str(release.workload.repository), version)
+
+
 def _lost_race(release: Release, at: datetime | None = None) -> Reason:
     return reason("push/lost-race", changes_at=at, after=release.tag, tries=TRIES)
 
 
 def _refused(release: Release, words: str, at: datetime) -> Reason:
-    return reason("push/refused", changes_at=at + REFUSAL_LASTS, after=release.tag, words=words)
+    code = "push/unsigned" if words.startswith(NOT_COUNTED) else "push/refused"
+    return reason(code, changes_at=at + REFUSAL_LASTS, after=release.tag, words=words)

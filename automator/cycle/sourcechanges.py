@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -30,6 +32,10 @@ KEPT = 100
 """Answers that are remembered."""
 QUIET = 60.0
 """Seconds for which the same is not asked again after it failed."""
+WIDTH = 4
+"""Questions that one host is asked at a time."""
+_OF_THE_HOST = ("forge/unreachable", "forge/limited", "forge/answer")
+"""Troubles that another question to the same host would have as well."""
 _KIND, _KEY = "source-changes", "answers"
 
 
@@ -76,6 +82,14 @@ class _Question(NamedTuple):
     back: bool
 
 
+class _Line(NamedTuple):
+    """What waits to be asked about the sources of one host: a silent one is waited for by none of another."""
+
+    waiting: deque[tuple[_Question, Future[Named]]]
+    threads: set[int]
+    """Numbers of the threads that ask."""
+
+
 @dataclass
 class SourceChanges:
     """Asks forges of sources; for the threads of all config repos together."""
@@ -91,9 +105,11 @@ class SourceChanges:
     _rests: dict[str, float] = field(default_factory=dict)
     """Hosts that failed, or were too slow, and until when nobody waits for them."""
     _failed: dict[_Question, float] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
     _one_each: dict[Ends, threading.Lock] = field(default_factory=dict)
-    _pool: ThreadPoolExecutor | None = None
+    _lines: dict[str, _Line] = field(default_factory=dict)
+    """By host."""
+    _is_closed: bool = False
 
     def __post_init__(self) -> None:
         self._answers.update(_read(self.memory.get(_KIND, _KEY)))
@@ -104,20 +120,26 @@ class SourceChanges:
         return {host: forge.kind for host, forge in self.forges.items()}
 
     def close(self) -> None:
-        """Ask nothing more."""
+        """Ask nothing more. What is being asked ends by its own limits, and nothing waits for it."""
         with self._lock:
-            if self._pool is not None:
-                self._pool.shutdown(wait=False, cancel_futures=True)
+            self._is_closed = True
+            left = [future for line in self._lines.values() for _, future in line.waiting]
+            for line in self._lines.values():
+                line.waiting.clear()
+        for future in left:
+            future.cancel()
 
     def named(self, steps: Sequence[Step]) -> tuple[Named, ...]:
         """What the changes of each commit name, as far as it is told in time."""
         if not self.forges:
             return (NOTHING,) * len(steps)
-        asked = [[self._ask(question) for question in _questions(step)] for step in steps]
-        awaited = [future for futures in asked for future in futures if future is not None]
-        if wait(awaited, self.patience).not_done:
+        questions = [_questions(step) for step in steps]
+        # Several workloads often make the same move: it is one question.
+        every = dict.fromkeys(question for some in questions for question in some)
+        asked = {question: self._ask(question) for question in every}
+        if wait([future for future in asked.values() if future is not None], self.patience).not_done:
             self._rest_late_hosts()
-        return tuple(joined(map(_told, futures)) for futures in asked)
+        return tuple(joined(_told(asked[question]) for question in some) for some in questions)
 
     def source_of(self, member: Member) -> str | None:
         """The source link of the version that a member goes to, as far as it is remembered."""
@@ -138,17 +160,49 @@ class SourceChanges:
                 return flying if flying.done() else None  # it was waited for already
             if self.clock() < self._failed.get(question, 0.0):
                 return None
+            line = self._lines.setdefault(host, _Line(deque(), set()))
+            rests = self.clock() < self._rests.get(host, 0.0)
+            if self._is_closed or (rests and line.threads):
+                return None  # it has not even answered what it was asked before
             if len(self._flying) > KEPT:
                 self._flying = {q: future for q, future in self._flying.items() if not future.done()}
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(4, "automator-sources")
-            try:
-                future = self._pool.submit(self._look, question)
-            except RuntimeError:  # it is closing
-                return None
-            self._flying[question] = future
+            future: Future[Named] = Future()
             future.add_done_callback(partial(self._landed, question))
-            return None if self.clock() < self._rests.get(host, 0.0) else future
+            self._flying[question] = future
+            line.waiting.append((question, future))
+            self._staff(line)
+            return None if rests else future
+
+    def _staff(self, line: _Line) -> None:
+        """Have a thread more for a host; one that the end of the program does not wait for."""
+        if len(line.threads) >= WIDTH:
+            return
+        number = min(set(range(WIDTH)) - line.threads)
+        line.threads.add(number)
+        thread = threading.Thread(
+            target=self._work, args=(line, number), name="automator-sources", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no thread left
+            line.threads.remove(number)
+
+    def _work(self, line: _Line, number: int) -> None:
+        """Ask what waits, one after the other."""
+        while True:
+            with self._lock:
+                if not line.waiting:
+                    line.threads.remove(number)
+                    return
+                question, future = line.waiting.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                found = self._look(question)
+            except Exception as error:  # noqa: BLE001 - whoever waits for the answer goes on without
+                future.set_exception(error)
+            else:
+                future.set_result(found)
 
     def _rest_late_hosts(self) -> None:
         """Nobody waits for a host again so soon: its answers are taken when they come."""
@@ -158,11 +212,13 @@ class SourceChanges:
                     self._rests[_host(question)] = self.clock() + QUIET
 
     def _landed(self, question: _Question, future: Future[Named]) -> None:
-        # A done callback may run at once, in `_ask`, where the lock is held: so it takes none.
         if not future.cancelled() and future.exception() is None:
             return
-        self._failed[question] = self.clock() + QUIET
-        self._flying.pop(question, None)
+        with self._lock:
+            now = self.clock()
+            self._failed = {q: until for q, until in self._failed.items() if now < until}
+            self._failed[question] = now + QUIET
+            self._flying.pop(question, None)
 
     def _look(self, question: _Question) -> Named:
         """Raises AutomatorError."""
@@ -178,9 +234,11 @@ class SourceChanges:
             forge = self.forges[ends.place.host]
             try:
                 commits, _ = forge.commits_between(ends.place.project, ends.base, ends.head, limit=COMMITS)
-            except AutomatorError:
-                self._rests[ends.place.host] = self.clock() + QUIET
-                self._one_each.pop(ends, None)
+            except AutomatorError as error:
+                with self._lock:
+                    if error.reason.code in _OF_THE_HOST:
+                        self._rests[ends.place.host] = self.clock() + QUIET
+                    self._one_each.pop(ends, None)
                 raise
             found = bounded(names_in(commits, ends.place))
             self._keep(ends, found)
@@ -210,7 +268,8 @@ class SourceChanges:
                 del self._answers[old]
             text = json.dumps([[*ends.place, ends.base, ends.head, found.refs, found.total]
                                for ends, found in self._answers.items()])  # fmt: skip
-        self.memory.put(_KIND, _KEY, text.encode())
+        with suppress(AutomatorError):  # it is asked for again then
+            self.memory.put(_KIND, _KEY, text.encode())
 
 
 def _host(question: _Question) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -22,24 +22,40 @@ class Memory(Protocol):
     """Where first-seen times are kept, and what checks said (`edges.store`)."""
 
     def first_seen(self, repository: Repository, tag: str) -> datetime | None: ...
-    def series(self, repo: str, workload: str | None = None) -> Iterable[tuple[str, str, str]]: ...
+    def series(self, branch: str, workload: str | None = None) -> Iterable[tuple[str, str, str]]: ...
 
 
 class Remembered:
     """What this machine knows of the releases of one config repo beside what Git says."""
 
-    def __init__(self, repo: str, snapshot: Snapshot, memory: Memory) -> None:
+    def __init__(self, branch: str, snapshot: Snapshot, memory: Memory) -> None:
+        """`branch` is the name, URL and branch of the config repo."""
         self._snapshot = snapshot
         self._memory = memory
         self._series: dict[str, list[Verification]] = {}
         """The ended series of checks of each workload, newest first."""
-        for name, _, text in memory.series(repo):
+        for name, _, text in memory.series(branch):
             series = from_text(text)
             if series is not None and series.ended is not None:
                 self._series.setdefault(name, []).append(series)
 
-    def of(self, change: Change) -> Seen:
-        """What is known of a change."""
+    def told(self, oldest_first: Sequence[Change]) -> Iterator[tuple[Change, Seen]]:
+        """Changes of this config repo in their order, each with what is known of it."""
+        left: dict[str, tuple[str, datetime | None, datetime]] = {}
+        ends: list[datetime | None] = []
+        for change in reversed(oldest_first):
+            commit, end, landed = left.get(change.workload, ("", None, None))
+            if commit and commit != change.commit:
+                end = landed
+            ends.append(end)
+            if change.moves and change.proven:
+                left[change.workload] = (change.commit, end, change.landed)
+        for change, end in zip(oldest_first, reversed(ends), strict=True):
+            yield change, self.of(change, end)
+
+    def of(self, change: Change, left: datetime | None = None) -> Seen:
+        """What is known of a change; `left` is when the workload went on to another version: checks that
+        began later were asked of another release."""
         tag = change.member.after.partition("@")[0]
         if not tag or not change.moves:
             return NOT_SEEN
@@ -47,7 +63,9 @@ class Remembered:
         first_seen = self._memory.first_seen(entry.listed, tag) if isinstance(entry, Workload) else None
         for series in self._series.get(change.workload, ()):
             ended = series.ended
-            if ended is not None and ended >= change.landed and agree(series.version, change.member.after):
+            if ended is None or ended < change.landed or not agree(series.version, change.member.after):
+                continue
+            if series.commit == change.commit or left is None or series.begun < left:
                 return Seen(first_seen=first_seen, verified=ended, passed=series.state is State.PASSED)
         return Seen(first_seen=first_seen)
 

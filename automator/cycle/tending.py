@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from automator.core.forge import PullRequest
 from automator.core.policy import InvalidWorkload, Workload
 from automator.core.pullrequest import closing, goal_in, status_of, was_closed_by_us
 from automator.core.record import parse
 from automator.core.report import Outcome
+from automator.cycle.forgedesk import LOOK_AGAIN, REFUSED_AGAIN, is_refusal
 from automator.cycle.index import Snapshot
-from automator.cycle.proposalbook import Kept
+from automator.cycle.proposalbook import UNKNOWN, Kept
 from automator.cycle.proposing import Proposals
 from automator.edges.checkout import Landed
 from automator.errors import AutomatorError, ForgeError
-from automator.reasons import Status, reason
+from automator.reasons import Reason, Status, reason
 
+NEVER = datetime.max.replace(tzinfo=UTC)
 DONE = (Status.CURRENT, Status.RELEASED)
 
 
@@ -38,6 +40,10 @@ class Tender:
     """Branch, tip and why: what was tried already."""
     _members: tuple[Snapshot, Mapping[str, tuple[str, ...]]] | None = None
     _base: str = ""
+    _waits: dict[str, tuple[str, datetime, Reason]] = field(default_factory=dict)
+    """By branch: the tip at which something was refused, until when it is left, and why."""
+    _changes: dict[str, tuple[str, datetime, bool]] = field(default_factory=dict)
+    """By branch of a change: its tip, when the forge is asked about it next, and whether the base moved."""
 
     def workloads_of(self, heads: Iterable[str], snapshot: Snapshot) -> frozenset[str]:
         """Names of the workloads whose pull requests are on these branches."""
@@ -56,21 +62,31 @@ class Tender:
         moved, self._base = base != self._base, base
         proposals = self.proposals
         for head, tip in tuple(proposals.checkout.branches.items()):
-            if head in proposals.handled:
+            if head in proposals.handled or self._is_left(head, tip, now):
                 continue
             try:
                 if not proposals.is_change(head):
                     self._tend(head, tip, snapshot, outcomes, now)
-                elif moved:
-                    self._sweep(head, tip)
-            except ForgeError as error:
-                if error.reason not in proposals.warnings:
-                    proposals.warnings.append(error.reason)
-                return
+                else:
+                    self._sweep(head, tip, moved, now)
             except AutomatorError as error:
-                proposals.warnings.append(
-                    reason("proposal/left-behind", branch=head, problem=error.reason.sentence)
-                )
+                why = error.reason
+                if not isinstance(error, ForgeError):
+                    why = reason("proposal/left-behind", branch=head, problem=why.sentence)
+                proposals.desk.warn(why)
+                if proposals.desk.trouble is not None:
+                    return
+                if not isinstance(error, ForgeError) or is_refusal(error):
+                    self._waits[head] = tip, now + REFUSED_AGAIN, why
+
+    def _is_left(self, head: str, tip: str, now: datetime) -> bool:
+        """Whether the forge, or git, said no to what was to be done for a branch, a short while ago."""
+        of, until, why = self._waits.get(head, ("", now, None))
+        if why is None or of != tip or now >= until:
+            self._waits.pop(head, None)
+            return False
+        self.proposals.desk.warn(why)
+        return True
 
     def _heads(self, snapshot: Snapshot) -> Mapping[str, tuple[str, ...]]:
         """Workloads by the branch of their pull request, whether they have one or not."""
@@ -103,13 +119,13 @@ class Tender:
         elif not any(w is None or self.proposals.is_for(w) for w in bound):
             self._retire(head, tip, "releases of it are pushed now", now)
         else:
-            self._tell(head, told, now)
+            self._tell(head, told, bound, now)
 
     def _is_held_invalid(self, head: str, snapshot: Snapshot) -> bool:
         """Whether a policy that is wrong at the moment might be the one that asks for it."""
         return any(isinstance(entry, InvalidWorkload) for entry in snapshot.policies.workloads)
 
-    def _tell(self, head: str, told: list[Outcome], now: datetime) -> None:
+    def _tell(self, head: str, told: list[Outcome], bound: list[Workload | None], now: datetime) -> None:
         """Have the head's status say what stops the workload, or its group, now."""
         proposals = self.proposals
         kept = proposals.book.get(head)
@@ -119,12 +135,19 @@ class Tender:
         if not stops:
             return
         if kept is None or kept.number is None:
+            if kept is not None and kept.is_fresh(now, REFUSED_AGAIN.total_seconds()):
+                return
             kept = self._adopted(head, now)
-        if kept is None or kept.number is None:
+        if kept is None:
             return
+        proposals.book.put(head, kept)
+        if kept.number is None:
+            kept.looked_at = now.timestamp()  # it has no open one, which nobody opens but us
+            return
+        if kept.armed != UNKNOWN or any(w is not None and proposals.automerges(w) for w in bound):
+            proposals.disarm(kept)
         outcome, status = max(stops, key=lambda pair: pair[1].state == "failure")
         proposals.tell(kept, status, outcome.reason.code)
-        proposals.book.put(head, kept)
 
     def _adopted(self, head: str, now: datetime) -> Kept | None:
         """A pull request that we do not remember, found on the forge."""
@@ -137,7 +160,7 @@ class Tender:
 
     def _mine(self, head: str) -> tuple[PullRequest, ...]:
         proposals = self.proposals
-        return tuple(pull for pull in proposals.pulls(head) if pull.base == proposals.base)
+        return tuple(pull for pull in proposals.desk.pulls(head) if pull.base == proposals.base)
 
     # -- what is over ------------------------------------------------------------------------------
 
@@ -147,12 +170,18 @@ class Tender:
         if (head, tip, why) in self._done:
             return
         mine = self._mine(head)
-        others = any(p.base != proposals.base and p.state == "open" for p in proposals.pulls(head))
+        others = any(p.base != proposals.base and p.state == "open" for p in proposals.desk.pulls(head))
+        was_pushed = proposals.book.get(head) is not None
         ours = [pull for pull in mine if goal_in(pull.body)]
         if is_gone:
             ours = [pull for pull in ours if self._is_of_our_policies(pull)]
         kept = proposals.whose(head, mine, now)
-        if others or (is_gone and not ours) or (kept is not None and kept.foreign is not None):
+        # A branch that no pull request of ours was on, and that we did not make, is somebody's.
+        if (
+            others
+            or not (ours or (was_pushed and not is_gone))
+            or (kept is not None and kept.foreign is not None)
+        ):
             self._done.add((head, tip, why))
             return
         for pull in ours:
@@ -166,22 +195,34 @@ class Tender:
 
     def _close(self, pull: PullRequest, why: str) -> None:
         """Its text says first that we do: a close without that word would refuse its version."""
-        proposals, number = self.proposals, pull.number
+        desk, number = self.proposals.desk, pull.number
+        forge, project = desk.forge, desk.project
         if not was_closed_by_us(pull):
             body = closing(pull.body, why)
-            proposals.asked(lambda: proposals.forge.update_pull_request(proposals.project, number, body=body))
-        words = f"automator closes this: {why}."
-        proposals.beside(lambda: proposals.forge.comment(proposals.project, number, words, on="pull"))
-        proposals.asked(lambda: proposals.forge.close_pull_request(proposals.project, number))
+            desk.asked(lambda: forge.update_pull_request(project, number, body=body))
+        desk.asked(lambda: forge.close_pull_request(project, number))
+        # Not before it is closed: what has to be tried again would be said again.
+        words = f"automator closed this: {why}."
+        desk.beside(f"comment {number}", lambda: forge.comment(project, number, words, on="pull"))
 
     def _delete(self, head: str, tip: str) -> None:
         answer = self.proposals.checkout.push_branch(head, None, expected=tip)
         if not isinstance(answer, Landed):
             self.proposals.warnings.append(reason("proposal/left-behind", branch=head, problem=answer.words))
 
-    def _sweep(self, head: str, tip: str) -> None:
-        """Delete the branch of a change that was merged."""
-        if any(pull.state == "merged" and pull.head_commit == tip for pull in self._mine(head)):
+    def _sweep(self, head: str, tip: str, moved: bool, now: datetime) -> None:
+        """Delete the branch of a change that was merged; one that was closed is not asked about again."""
+        of, at, has_moved = self._changes.get(head, ("", now, True))
+        if of != tip:
+            at, has_moved = now, True
+        has_moved = has_moved or moved
+        self._changes[head] = tip, at, has_moved
+        if not has_moved or now < at:
+            return
+        mine = self._mine(head)
+        is_open = any(pull.state == "open" for pull in mine) or not mine
+        self._changes[head] = tip, now + LOOK_AGAIN if is_open else NEVER, False
+        if any(pull.state == "merged" and pull.head_commit == tip for pull in mine):
             self._delete(head, tip)
 
     def _is_of_our_policies(self, pull: PullRequest) -> bool:

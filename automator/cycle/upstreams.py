@@ -68,6 +68,8 @@ class Reading:
     """Reads what the workloads of one config repo held, at a snapshot of it."""
 
     repo: str
+    branch: str
+    """Name, URL and branch of it: another branch has other releases."""
     histories: Histories
     sightings: Sightings
     memory: SeriesMemory
@@ -133,7 +135,7 @@ class Reading:
     def _series(self, workload: Workload) -> tuple[Verification, ...]:
         if not workload.verify:
             return ()
-        texts = (text for _, _, text in self.memory.series(self.repo, workload.name))
+        texts = (text for _, _, text in self.memory.series(self.branch, workload.name))
         return tuple(one for text in texts if (one := from_text(text)) is not None)
 
 
@@ -218,6 +220,15 @@ class Reader:
             }
 
 
+class _Late(NamedTuple):
+    """A question that was not answered while its cycle waited."""
+
+    cycle: int
+    """When it was asked."""
+    keys: frozenset[Key]
+    answer: Future[Mapping[Key, Held]]
+
+
 Stamp = tuple[str | None, int]
 
 
@@ -232,7 +243,8 @@ class Board:
         """Asks for a cycle of a config repo, and does not wait for it."""
 
     def tell(self, repo: str, head: str, *, verified: bool = False) -> None:
-        """A config repo is at `head`; with `verified`, checks there came to an end."""
+        """A config repo is at `head`; with `verified`, checks there came to an end, or people refused
+        something there."""
         with self._lock:
             was, count = self._stamps.get(repo, (None, 0))
             if was == head and not verified:
@@ -276,11 +288,14 @@ class Upstreams:
     _head: str | None = None
     _stamps: dict[str, Stamp] = field(default_factory=dict)
     """What was known of other config repos when they were asked."""
-    _late: dict[str, tuple[frozenset[Key], Future[Mapping[Key, Held]]]] = field(default_factory=dict)
+    _late: dict[str, _Late] = field(default_factory=dict)
+    _cycle: int = 0
+    """Counts cycles."""
 
     def begin(self) -> None:
         """A cycle begins: other config repos may have moved."""
         self._known.clear()
+        self._cycle += 1
 
     def notice(self, snapshot: Snapshot, now: datetime, *, rewound: bool) -> frozenset[str]:
         """Take in where the branch is; names of the workloads for which upstream may have changed."""
@@ -302,6 +317,15 @@ class Upstreams:
         names = {f"{before}{name}" for name in moved for before in ("", f"{self.repo}/")}
         names |= {f"{OF_GROUP}{before}{name}" for name in groups for before in ("", f"{self.repo}/")}
         return frozenset(after(snapshot, names.__contains__))
+
+    def refused(self, snapshot: Snapshot, names: Collection[str]) -> frozenset[str]:
+        """Other versions of these are refused than before, by closed pull requests: who comes after them
+        here. Other config repos are told."""
+        if not names:
+            return frozenset()
+        self._known.clear()
+        self.board.tell(self.repo, snapshot.commit, verified=True)
+        return self.followers(snapshot, names)
 
     def saw(self, head: str, now: datetime) -> None:
         """We moved the branch to `head` ourselves."""
@@ -338,11 +362,19 @@ class Upstreams:
                 self.latest.update((upstream.name, upstream) for upstream in told)
 
     def _ask(self, repo: str, questions: list[Wanted], now: datetime) -> Future[Mapping[Key, Held]] | None:
-        """Ask a reader, unless it is still at what an earlier cycle asked."""
+        """Ask a reader, unless it is still at what an earlier cycle asked.
+
+        What the cycle before asked, and was answered since, counts: or a reader that is slower than we are
+        patient would never be heard. What was told of the config repo since then makes it old.
+        """
         late = self._late.get(repo)
-        if late is not None and not late[1].done():
+        if late is not None and not late.answer.done():
             return None
         self._late.pop(repo, None)
+        keys = {(one.name, one.repository) for one in questions}
+        is_heard = late is not None and self._cycle - late.cycle <= 1 and late.keys >= keys
+        if late is not None and is_heard and self._stamps.get(repo) == self.board.stamp(repo):
+            return late.answer
         self._stamps[repo] = self.board.follow(repo, self.repo)
         return self.readers[repo].ask(questions, now)
 
@@ -351,10 +383,17 @@ class Upstreams:
             self._known.update(answer.result())
             return
         if answer is not None:
-            self._late[repo] = frozenset((one.name, one.repository) for one in questions), answer
+            keys = frozenset((one.name, one.repository) for one in questions)
+            self._late[repo] = _Late(self._cycle, keys, answer)
+            answer.add_done_callback(self._wake)
         for one in questions:
             why = reason("guard/after-late", upstream=shown(one.name), repo=repo)
             self._known[(one.name, one.repository)] = Unknown(why, Status.WAITING)
+
+    def _wake(self, answer: Future[Mapping[Key, Held]]) -> None:
+        """On the reader's thread: what was waited for is there."""
+        if not answer.cancelled():
+            self.board.wake(self.repo)
 
     def _repo_of(self, name: str) -> str:
         repo, slash, _ = name.removeprefix(OF_GROUP).rpartition("/")

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -29,7 +29,6 @@ from automator.core.verification import (
     begin,
     decided_by,
     due,
-    expired,
     from_text,
     heard,
     looks_at,
@@ -41,7 +40,9 @@ from automator.edges.checks import Check
 from automator.errors import ForgeError
 
 AT_ONCE = 4
-"""Tries of one config repo that run at the same time."""
+"""Tries of one check that run at the same time for a config repo: one that hangs keeps back no other."""
+LATE = timedelta(seconds=5)
+"""After which a check is looked at again whose answer is still awaited when its next try is due."""
 
 
 class Memory(Protocol):
@@ -63,7 +64,7 @@ class StatusCheck:
     """A status that the forge has of the config repo's commit.
 
     A synchronizer tells of the newest commit alone, so that of the branch's tip counts where the release's
-    own has none.
+    own has none, or stayed pending when the next commit came.
     """
 
     statuses: Statuses
@@ -72,14 +73,20 @@ class StatusCheck:
 
     def ask(self, about: Mapping[str, str], stopping: threading.Event) -> Said:
         """Ask the forge; a status that is pending, or not there yet, is no answer."""
+        pending: Said | None = None
         try:
             for commit in dict.fromkeys((about["commit"], about["tip"])):
-                for status in self.statuses.commit_statuses(self.project, commit):
-                    if status.context == self.context:
-                        return _said(status)
+                said = self._of(commit)
+                if said is not None and said.answer is not Answer.SILENT:
+                    return said
+                pending = pending or said
         except ForgeError as error:
             return Said(Answer.SILENT, error.reason.sentence)
-        return Said(Answer.SILENT, f"no commit has the status {self.context} yet")
+        return pending or Said(Answer.SILENT, f"no commit has the status {self.context} yet")
+
+    def _of(self, commit: str) -> Said | None:
+        every = self.statuses.commit_statuses(self.project, commit)
+        return next((_said(status) for status in every if status.context == self.context), None)
 
 
 def _said(status: CommitStatus) -> Said:
@@ -104,6 +111,8 @@ class Known(NamedTuple):
     decided_by: datetime | None
     verified: Mapping[str, bool]
     """Told only where the present version failed."""
+    apart: tuple[str, ...] = ()
+    """The versions of its sites, where these differ, so that there is none to ask about."""
 
 
 class _Subject(NamedTuple):
@@ -118,6 +127,8 @@ class Verifying:
     """The checks of one config repo's releases."""
 
     repo: str
+    branch: str
+    """Name, URL and branch of the config repo: another branch has other releases."""
     checks: Mapping[str, ReleaseCheck]
     memory: Memory
     clock: Callable[[], datetime]
@@ -125,11 +136,14 @@ class Verifying:
     """Asks for a cycle, since checks came to an end; called on any thread, and does not wait."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _stopping: threading.Event = field(default_factory=threading.Event)
-    _pool: ThreadPoolExecutor | None = None
+    _pools: dict[str, ThreadPoolExecutor] = field(default_factory=dict)
+    """By check."""
     _snapshot: Snapshot | None = None
     _series: dict[str, Verification] = field(default_factory=dict)
     """By workload: of the version that it is at."""
     _subjects: dict[str, _Subject] = field(default_factory=dict)
+    _apart: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By workload whose sites differ: their versions."""
     _news: set[str] = field(default_factory=set)
     """Workloads whose checks came to an end since a cycle last heard of it."""
     _tries: dict[tuple[str, str], Future[None]] = field(default_factory=dict)
@@ -150,30 +164,39 @@ class Verifying:
             if snapshot is not self._snapshot:
                 self._move(snapshot, now)
                 self._snapshot = snapshot
-            for name, series in list(self._series.items()):
-                self._put(name, expired(series, self._plans(name), now))
             return bool(self._news)
 
     def known(self, workload: Workload) -> Known:
         """What checks said of the version that a workload is at, and of others if that one failed."""
         with self._lock:
             present = self._series.get(workload.name)
-        if present is None:
-            return Known(None, None, {})
+            apart = self._apart.get(workload.name, ())
+        if present is None or (apart and present.state is not State.FAILED):
+            return Known(None, None, {}, apart)
         verified: dict[str, bool] = {}
         if present.state is State.FAILED:
             for series in self._kept(workload.name):
                 verified.setdefault(series.version, series.state is State.PASSED)
-        return Known(present, decided_by(present, self._plans(workload.name)), verified)
+        return Known(present, decided_by(present, self._plans(workload.name)), verified, apart)
+
+    def failures(self, name: str) -> dict[str, bool]:
+        """False for each version of a workload whose checks are remembered to have failed last; True for the
+        others that were checked."""
+        found: dict[str, bool] = {}
+        with self._lock:
+            for series in self._kept(name):
+                found.setdefault(series.version, series.state is not State.FAILED)
+        return found
 
     def start(self, now: datetime) -> datetime | None:
         """Have the checks asked that are due; nobody waits. When to look again, if at all."""
         with self._lock:
-            for name, series in list(self._series.items()):
-                for check in due(series, now):
+            for name in self._subjects:
+                for check in due(self._series[name], now):
                     self._try(name, check, now)
-            times = (looks_at(series, self._plans(name)) for name, series in self._series.items())
-            return min((at for at in times if at is not None), default=None)
+            times = (looks_at(series) for name, series in self._series.items() if name in self._subjects)
+            earliest = min((at for at in times if at is not None), default=None)
+            return now + LATE if earliest is not None and earliest <= now else earliest
 
     def finish(self) -> None:
         """Wait for what is being asked, as a command does before its process ends."""
@@ -185,37 +208,54 @@ class Verifying:
         """Ask nothing more; what is being asked is dropped."""
         with self._lock:
             self._stopping.set()
-            if self._pool is not None:
-                self._pool.shutdown(wait=False, cancel_futures=True)
+            for pool in self._pools.values():
+                pool.shutdown(wait=False, cancel_futures=True)
 
     # -- series, under the lock --------------------------------------------------------------------
 
     def _move(self, snapshot: Snapshot, now: datetime) -> None:
         is_first = self._snapshot is None
-        self._subjects = dict(self._present(snapshot))
-        for name in self._series.keys() - self._subjects.keys():
+        every = dict(self._present(snapshot))
+        self._subjects = {name: found for name, found in every.items() if isinstance(found, _Subject)}
+        self._apart = {name: found for name, found in every.items() if not isinstance(found, _Subject)}
+        for name in self._series.keys() - every.keys():
             del self._series[name]
+        for name, versions in self._apart.items():
+            series = self._last(name, is_first=is_first)
+            if series is not None and series.version in versions:
+                self._series[name] = series  # what failed and is still there stays so
+            else:
+                self._series.pop(name, None)
         for name, (workload, site) in self._subjects.items():
             plans = [self.checks[check].plan for check in workload.verify]
             version = value_text(site.tag, site.digest)
-            series = self._series.get(name)
-            if series is None and is_first:
-                series = next(iter(self._kept(name)), None)  # a restart goes on where the process ended
+            series = self._last(name, is_first=is_first)
             if series is None or series.version != version:
                 self._put(name, begin(version, snapshot.commit, plans, now))
             else:
                 self._put(name, renewed(series, plans, now))
 
-    def _present(self, snapshot: Snapshot) -> Iterable[tuple[str, _Subject]]:
-        """The workloads to be verified, all of whose sites are at one version."""
+    def _last(self, name: str, *, is_first: bool) -> Verification | None:
+        """The series that a workload was at; a restart goes on where the process ended."""
+        series = self._series.get(name)
+        return next(iter(self._kept(name)), None) if series is None and is_first else series
+
+    def _present(self, snapshot: Snapshot) -> Iterable[tuple[str, _Subject | tuple[str, ...]]]:
+        """The workloads to be verified: at one version, or the versions of their sites where these differ.
+
+        A digest that only some sites name does not part them.
+        """
         for workload in snapshot.workloads.values():
             if not isinstance(workload, Workload) or not workload.verify:
                 continue
             sites = snapshot.claims.sites.get(workload.name, ())
-            if len({(site.tag, site.digest) for site in sites}) == 1 and self.checks.keys() >= set(
-                workload.verify
-            ):
-                yield workload.name, _Subject(workload, sites[0])
+            if not sites or not self.checks.keys() >= set(workload.verify):
+                continue
+            digests = {site.digest for site in sites} - {None}
+            if len({site.tag for site in sites}) == 1 and len(digests) <= 1:
+                yield workload.name, _Subject(workload, max(sites, key=lambda site: site.digest is not None))
+            else:
+                yield workload.name, tuple(sorted({value_text(site.tag, site.digest) for site in sites}))
 
     def _put(self, name: str, series: Verification) -> None:
         """Keep a series, if it is not what was known."""
@@ -223,13 +263,13 @@ class Verifying:
         self._series[name] = series
         if series is was:
             return
-        self.memory.save_series(self.repo, name, series.version, to_text(series), series.begun)
+        self.memory.save_series(self.branch, name, series.version, to_text(series), series.begun)
         if series.state is not State.RUNNING and (was is None or was.state is State.RUNNING):
             self._news.add(name)
 
     def _kept(self, name: str) -> Iterable[Verification]:
         """Series of a workload, the newest first."""
-        texts = (text for _, _, text in self.memory.series(self.repo, name))
+        texts = (text for _, _, text in self.memory.series(self.branch, name))
         return [series for text in texts if (series := from_text(text)) is not None]
 
     def _plans(self, name: str) -> list[Plan]:
@@ -244,10 +284,10 @@ class Verifying:
             return
         series = asked(self._series[name], self.checks[check].plan, now)
         self._put(name, series)
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(AT_ONCE, f"verify-{self.repo}")
+        if check not in self._pools:
+            self._pools[check] = ThreadPoolExecutor(AT_ONCE, f"verify-{self.repo}-{check}")
         about = self._about(name, series)
-        answer = self._pool.submit(self._asked, name, check, series, about)
+        answer = self._pools[check].submit(self._asked, name, check, series, about)
         self._tries[(name, check)] = answer
         answer.add_done_callback(partial(self._done, name, check))
 
@@ -268,6 +308,7 @@ class Verifying:
     def _asked(self, name: str, check: str, series: Verification, about: Mapping[str, str]) -> None:
         """One try, on a thread of its own."""
         known = self.checks[check]
+        tried = self.clock()
         said = known.check.ask(about, self._stopping)
         with self._lock:
             present = self._series.get(name)
@@ -275,7 +316,7 @@ class Verifying:
                 return
             if (present.version, present.begun) != (series.version, series.begun):
                 return  # the workload is elsewhere by now
-            self._put(name, heard(present, known.plan, said, self.clock()))
+            self._put(name, heard(present, known.plan, said, self.clock(), tried))
             ended = name in self._news
         if ended:
             self.wake()

@@ -1,23 +1,37 @@
-"""Withdrawals: releases that the branch was rewound past, which nobody may put back unasked.
+"""Withdrawals: versions that the branch was rewound past, which nobody may put back unasked.
 
 A branch that somebody force-pushed to an older commit no longer tells in its history what was turned
-away. What we saw is kept locally; losing it releases nothing that history itself forbids.
+away. What its sites held is kept locally, as values: commits that are gone need not be read again, and
+what they claimed does not count. Losing it releases nothing that history itself forbids.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple, Protocol
+from zlib import crc32
 
-from automator.core.record import Member, parse_all
+from automator.core.policy import Workload
+from automator.core.record import Member, ReleaseRecord, parse_all
+from automator.core.site import Site
+from automator.cycle.index import Snapshot
 from automator.edges.checkout import Checkout
 from automator.errors import CheckoutError
 
-LOOKED_BACK = 200
-"""Commits of the lost line of history that are looked at most."""
+PUSHED = 200
+"""Commits of a push of ours that are looked at most, when nobody noted what became of it."""
+SHARDS = 64
+"""Notes that what the workloads hold is spread over: a release writes one of them."""
+TRAIL = 20
+"""Versions that each workload held before, and that it was moved down from, that are remembered."""
+KEPT = 200
+"""Withdrawn versions of one image that are remembered."""
+TIPS = 500
+"""Commits that the branch was at that are remembered."""
 
+_MOVING = ("release", "rollback", "promote")
 
 Held = Callable[[str], frozenset[str]]
 """Image -> tags and digests that its sites hold now."""
@@ -30,33 +44,74 @@ class Notes(Protocol):
     def put(self, kind: str, key: str, value: bytes | None) -> None: ...
 
 
+class Move(NamedTuple):
+    """A workload got a version."""
+
+    workload: str
+    image: str
+    version: str
+    """A tag, or the digest of a followed one."""
+
+
+def moves(record: ReleaseRecord) -> tuple[Move, ...]:
+    """What a commit of ours says that it moved."""
+    members = record.members if record.kind in _MOVING else ()
+    every = (Move(member.workload, member.image, _version(member)) for member in members)
+    return tuple(move for move in every if move.image and move.version)
+
+
+@dataclass
+class _Past:
+    """What a workload held, as far as it was seen."""
+
+    image: str
+    held: list[str]
+    """When it was looked at last."""
+    trail: list[str] = field(default_factory=list)
+    """And before, the newest last."""
+    left: list[str] = field(default_factory=list)
+    """What it was moved down from, and did not pass again."""
+
+
 @dataclass
 class Withdrawals:
-    """The versions, by image, whose releases were on the branch and are no more."""
+    """The versions, by image, that were on the branch and that it was rewound past."""
 
     branch: str
     """Name, URL and branch of the config repo: another branch has another past."""
     checkout: Checkout
     notes: Notes
     _has_begun: bool = False
+    _pushed: tuple[Move, ...] = ()
+    """What landed and is gone again, and that nobody saw on the branch."""
+    _pasts: dict[str, _Past] | None = None
+    _sites: Mapping[str, tuple[Site, ...]] = field(default_factory=dict)
+    """Of the snapshot that was settled last."""
+    _settled: str | None = None
+    _tips: list[str] | None = None
 
     def pushing(self, commit: str | None) -> None:
         """`commit` is about to be pushed, or, with None, the last one certainly did not land. After being
         killed in between, the next process looks whether it did."""
         self.notes.put("pushing", self.branch, None if commit is None else commit.encode())
 
-    def saw(self, commit: str) -> None:
-        """The branch is at `commit`."""
-        self.notes.put("seen", self.branch, commit.encode())
+    def saw(self, commit: str, moved: Sequence[Move] = ()) -> None:
+        """The branch is at `commit`, which is ours and moved this."""
+        if moved:
+            for workload, image, version in moved:
+                past = self._past(workload, image)
+                if version not in past.held:
+                    past.held.append(version)
+            self._save({move.workload for move in moved})
+        self._saw(commit)
         self.pushing(None)
 
-    def lost(self, tip: str) -> tuple[Member, ...] | None:
-        """The releases that were on the branch when we saw it last and that `tip` does not contain;
-        None where `tip` contains all that we saw. Raises CheckoutError."""
-        seen = self._landed_unseen(tip) or self.notes.get("seen", self.branch)
-        if seen is None or seen.decode() == tip or self.checkout.is_ancestor(seen.decode(), tip):
-            return None
-        return tuple(self._releases(seen.decode(), tip))
+    def lost(self, tip: str) -> bool:
+        """Whether `tip` lacks something that was on the branch, as far as we saw it. Raises CheckoutError."""
+        unseen = self._landed_unseen(tip)
+        seen = unseen or self.notes.get("seen", self.branch)
+        self.checkout.line.tips = frozenset(self._known_tips())
+        return seen is not None and seen.decode() != tip and not self.checkout.is_ancestor(seen.decode(), tip)
 
     def _landed_unseen(self, tip: str) -> bytes | None:
         """What was pushed when the process before this one was killed, if it landed and is gone again."""
@@ -68,41 +123,173 @@ class Withdrawals:
             return None
         commit = pushed.decode()
         gone = commit != tip and not self.checkout.is_ancestor(commit, tip) and self.checkout.serves(commit)
-        self.pushing(None)
-        return pushed if gone else None
+        if not gone:
+            self.pushing(None)
+            return None
+        self._pushed = tuple(self._moves_of(commit, tip))  # the note stays until this is settled
+        return pushed
 
-    def settle(self, tip: str, lost: tuple[Member, ...] | None, held: Held) -> None:
-        """The branch is at `tip`, whose sites hold `held`: what was lost and is not there any
-        more was taken back. A release that was merely rebased or amended is still there."""
-        if lost:
-            tags = {image: set(kept) for image, kept in self._kept().items()}
-            for member in lost:
-                version = _version(member)
-                if member.image and version and version not in held(member.image):
-                    tags.setdefault(member.image, set()).add(version)
-            kept = json.dumps({image: sorted(found) for image, found in tags.items()})
-            self.notes.put("withdrawn", self.branch, kept.encode())
-        if self.notes.get("seen", self.branch) != tip.encode():
-            self.saw(tip)
-
-    def tags(self, held: Held) -> Mapping[str, frozenset[str]]:
-        """Image -> tags, or digests of followed tags, that were withdrawn and that nobody has set again."""
-        kept = self._kept()
-        return {image: tags - held(image) for image, tags in kept.items()}
-
-    def _releases(self, last: str, tip: str) -> Iterator[Member]:
+    def _moves_of(self, pushed: str, tip: str) -> Iterator[Move]:
+        """What our own commits moved that were pushed and are gone."""
         try:
-            for entry in self.checkout.log(last, limit=LOOKED_BACK):
-                if self.checkout.is_ancestor(entry.commit, tip):
-                    return
+            for entry in self.checkout.commits(pushed, beside=tip, changes=False, limit=PUSHED):
                 for record in parse_all(entry.message):
-                    yield from record.members if record.kind == "release" else ()
+                    yield from moves(record)
         except CheckoutError:  # the clone was made anew and does not tell any more
             return
 
-    def _kept(self) -> dict[str, frozenset[str]]:
-        kept = self.notes.get("withdrawn", self.branch)
-        return {} if kept is None else {image: frozenset(tags) for image, tags in json.loads(kept).items()}
+    def settle(self, snapshot: Snapshot, *, lost: bool) -> None:
+        """The branch is at this snapshot. After a rewind (`lost`), what was held higher before and is not
+        held anywhere any more was taken back. A release that was merely rebased or amended is still there."""
+        if lost or self._pushed:
+            self._withdraw(snapshot)
+        self._note_held(snapshot, begin_again=lost)
+        if lost:
+            self._tips = []
+        if self.notes.get("seen", self.branch) != snapshot.commit.encode():
+            self.saw(snapshot.commit)
+        elif self._pushed:
+            self.pushing(None)
+        self._pushed = ()
+
+    def tags(self, held: Held) -> Mapping[str, frozenset[str]]:
+        """Image -> tags, or digests of followed tags, that were withdrawn and that nobody has set again."""
+        return {image: frozenset(tags) - held(image) for image, tags in self._withdrawn().items()}
+
+    # -- what was held -----------------------------------------------------------------------------
+
+    def _withdraw(self, snapshot: Snapshot) -> None:
+        """Write down what was held and what is no more."""
+        gone = self._withdrawn()
+        before = {image: tuple(tags) for image, tags in gone.items()}
+        held: dict[str, set[str]] = {}
+        for site in (site for sites in snapshot.claims.sites.values() for site in sites):
+            texts = held.setdefault(str(site.repository), set())
+            texts.update(text for text in (site.tag, site.digest) if text is not None)
+        then = [Move(name, p.image, v) for name, p in self._all().items() for v in (*p.held, *p.left)]
+        for workload, image, version in (*then, *self._pushed):
+            now = _versions(snapshot, workload, image)
+            if version not in held.get(image, ()) and _is_above(snapshot, workload, version, now):
+                tags = gone.setdefault(image, [])
+                if version in tags:
+                    tags.remove(version)
+                tags.append(version)
+                del tags[:-KEPT]
+        if before != {image: tuple(tags) for image, tags in gone.items()}:
+            self.notes.put("withdrawn", self.branch, json.dumps(gone).encode())
+
+    def _note_held(self, snapshot: Snapshot, *, begin_again: bool) -> None:
+        """Keep what is held now; only what changed is looked at, and written."""
+        if self._settled == snapshot.commit and not begin_again:
+            return
+        sites = snapshot.claims.sites
+        changed = set()
+        for name, found in sites.items():
+            is_same = self._sites.get(name) is found and not begin_again
+            if not is_same and self._go_on(snapshot, name, begin_again=begin_again):
+                changed.add(name)
+        # What left the branch with its policy is kept as it was: the policy may come back by a rewind.
+        if begin_again:
+            for name in self._all().keys() - sites.keys():
+                del self._all()[name]
+                changed.add(name)
+        self._save(changed)
+        self._sites, self._settled = sites, snapshot.commit
+
+    def _go_on(self, snapshot: Snapshot, name: str, *, begin_again: bool) -> bool:
+        """Take in what a workload holds now; whether that is news."""
+        sites = snapshot.claims.sites[name]
+        image = next((str(site.repository) for site in sites if site.repository is not None), None)
+        if image is None:
+            return False
+        now = _versions(snapshot, name, image)
+        old = self._all().get(name)
+        if old is None or old.image != image or begin_again:
+            self._all()[name] = new = _Past(image, now)
+            return old != new
+        if old.held == now:
+            return False
+        came_back = any(version in old.trail for version in now)
+        left = [*old.left, *(v for v in old.held if v not in now)]
+        past = _Past(image, now, [v for v in (*old.trail, *old.held) if v not in now][-TRAIL:])
+        for version in dict.fromkeys(left):
+            ranks = _ranks(snapshot, name, (version, *now))
+            down = version in old.left or came_back if None in ranks else ranks[0] > min(ranks[1:])
+            if down and version not in now:
+                past.left.append(version)
+        past.left = past.left[-TRAIL:]
+        self._all()[name] = past
+        return True
+
+    def _past(self, workload: str, image: str) -> _Past:
+        past = self._all().get(workload)
+        if past is None or past.image != image:
+            past = self._all()[workload] = _Past(image, [])
+        return past
+
+    # -- notes -------------------------------------------------------------------------------------
+
+    def _all(self) -> dict[str, _Past]:
+        if self._pasts is None:
+            self._pasts = {}
+            for shard in range(SHARDS):
+                for name, kept in self._read("held", f"{self.branch} {shard}").items():
+                    self._pasts[name] = _Past(**kept)
+        return self._pasts
+
+    def _save(self, names: Iterable[str]) -> None:
+        shards = {_shard(name) for name in names}
+        spread: dict[int, dict[str, Any]] = {shard: {} for shard in shards}
+        for name, past in self._all().items() if shards else ():
+            if (shard := _shard(name)) in shards:
+                spread[shard][name] = asdict(past)
+        for shard, found in spread.items():
+            self.notes.put("held", f"{self.branch} {shard}", json.dumps(found).encode())
+
+    def _withdrawn(self) -> dict[str, list[str]]:
+        return self._read("withdrawn", self.branch)
+
+    def _read(self, kind: str, key: str) -> dict[str, Any]:
+        kept = self.notes.get(kind, key)
+        return {} if kept is None else dict(json.loads(kept))
+
+    def _saw(self, commit: str) -> None:
+        self.notes.put("seen", self.branch, commit.encode())
+        tips = [*(tip for tip in self._known_tips() if tip != commit), commit][-TIPS:]
+        self._tips = tips
+        self.notes.put("tips", self.branch, "\n".join(tips).encode())
+
+    def _known_tips(self) -> list[str]:
+        if self._tips is None:
+            self._tips = (self.notes.get("tips", self.branch) or b"").decode().split()
+        return self._tips
+
+
+def _shard(name: str) -> int:
+    return crc32(name.encode("utf-8", "surrogatepass")) % SHARDS
+
+
+def _versions(snapshot: Snapshot, workload: str, image: str) -> list[str]:
+    """What a workload's sites of an image hold, each once: tags, or digests where it follows a tag."""
+    entry = snapshot.workloads.get(workload)
+    follows = isinstance(entry, Workload) and entry.rule.followed is not None
+    sites = (s for s in snapshot.claims.sites.get(workload, ()) if str(s.repository) == image)
+    texts = ((s.digest if follows else None) or s.tag or s.digest for s in sites)
+    return list(dict.fromkeys(text for text in texts if text))
+
+
+def _is_above(snapshot: Snapshot, workload: str, version: str, now: Sequence[str]) -> bool:
+    """Whether a version is above one that the workload holds now, or cannot be told not to be."""
+    ranks = _ranks(snapshot, workload, (version, *now))
+    return None in ranks or len(ranks) == 1 or bool(ranks[0] > min(ranks[1:]))
+
+
+def _ranks(snapshot: Snapshot, workload: str, versions: Sequence[str]) -> list[Any]:
+    """Of versions in the policy's present order; None where that takes more than their names."""
+    entry = snapshot.workloads.get(workload)
+    if not isinstance(entry, Workload) or entry.rule.order == "newest" or entry.rule.followed is not None:
+        return [None] * len(versions)
+    return [entry.rule.rank(version) for version in versions]
 
 
 def _version(member: Member) -> str:

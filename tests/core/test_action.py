@@ -27,6 +27,7 @@ from automator.errors import ActionError, ManifestError
 
 FILE = "policies/shop.yaml"
 UNTIL = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+NOW = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
 
 INDENTS = st.sampled_from([1, 2, 3, 4, 8])
 ENDS = st.sampled_from(["\n", "\r\n"])
@@ -61,7 +62,8 @@ def asked(
 
 
 def done(request: Request, texts: dict[str, str]) -> Change | Nothing:
-    return edit_policies(request, texts, {w.name: w for w in parse_policies(texts).workloads}, "policies")
+    entries = {w.name: w for w in parse_policies(texts).workloads}
+    return edit_policies(request, texts, entries, "policies", NOW)
 
 
 def after(change: Change | Nothing) -> str:

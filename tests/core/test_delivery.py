@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from types import FrameType
 
 import pytest
 
@@ -110,6 +112,88 @@ def test_the_revert_of_a_revert_is_a_deployment_again() -> None:
     ]
     first, again = fates((c, Seen()) for c in all_three)
     assert (first.failure, again.failure) == (Failure.REVERTED, None)
+
+
+def test_a_rollback_to_what_another_course_had_takes_back_the_last_one() -> None:
+    """1.1 was left before 1.3 came: going there from 1.3 is a rollback all the same."""
+    found = told(
+        change("1.1", "1.0"),
+        change("1.0", "1.1", hours=1, kind="rollback", actor="bob"),
+        change("1.3", "1.0", hours=2),
+        change("1.1", "1.3", hours=3, kind="rollback", actor="bob"),
+    )
+    assert {after: fate.failure for after, fate in found.items()} == {
+        "1.1": Failure.ROLLED_BACK,
+        "1.3": Failure.ROLLED_BACK,
+    }
+
+
+def test_going_back_past_a_squash_goes_to_what_was_on_the_branch() -> None:
+    """The record of the squash's last release begins at a version that the branch never was at."""
+    found = told(
+        change("1.0", "0.9"),
+        change("1.2", "1.1", hours=1),
+        change("1.0", "1.2", hours=2, kind="manual"),
+    )
+    assert (found["1.0"].failure, found["1.2"].failure) == (None, Failure.TURNED_AWAY)
+
+
+def test_a_commit_called_revert_that_goes_forward_takes_nothing_back() -> None:
+    found = told(change("1.1", "1.0"), change("1.2", "1.1", hours=1, kind="revert"))
+    assert {after: fate.failure for after, fate in found.items()} == {"1.1": None, "1.2": None}
+
+
+def test_a_rollback_of_sites_at_two_versions_is_one() -> None:
+    found = told(
+        change("1.1", "1.0"),
+        change("1.2", "1.1", hours=1),
+        change("1.1", "1.2", hours=2, kind="rollback", commit="back"),
+        change("1.1", "1.0", hours=2, kind="rollback", commit="back"),
+    )
+    assert (found["1.1"].failure, found["1.2"].failure) == (None, Failure.ROLLED_BACK)
+
+
+def test_a_group_that_is_rolled_back_counts_once() -> None:
+    names = ("web", "api", "db")
+    out = [change("2.0", "1.0", commit="all", workload=name) for name in names]
+    back = [change("1.0", "2.0", hours=2, commit="back", kind="rollback", workload=name) for name in names]
+    found = figures(fates((c, Seen()) for c in (*out, *back)), MONTH)
+    assert (found.failures, found.restore.n, found.restore.median) == (
+        ((Failure.ROLLED_BACK, 1),),
+        1,
+        2 * HOUR,
+    )
+
+
+def test_a_group_is_restored_when_the_last_of_it_is() -> None:
+    out = [change("2.0", "1.0", commit="all", workload=name) for name in ("web", "api")]
+    back = [
+        change("1.0", "2.0", hours=hours, kind="rollback", workload=name)
+        for name, hours in (("web", 1), ("api", 5))
+    ]
+    found = figures(fates((c, Seen()) for c in (*out, *back)), MONTH)
+    assert (found.restore.n, found.restore.median, found.unrestored) == (1, 5 * HOUR, 0)
+
+
+def test_years_of_releases_are_counted_in_one_go() -> None:
+    """Each asks only for what it needs: comparisons do not grow with the square of the releases."""
+    count = 4_000
+    every = [
+        change(f"latest@sha256:{i + 1:064}", f"latest@sha256:{i:064}", hours=i / 10, commit=f"{i:x}")
+        for i in range(count)
+    ]
+    calls = 0
+
+    def counted(frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(counted)
+    try:
+        grouped(fates((c, Seen()) for c in every), Period(NOON - 20_000 * DAY, NOON + 400 * DAY), "week")
+    finally:
+        sys.setprofile(None)
+    assert calls < 200 * count
 
 
 def test_a_person_going_forward_deploys() -> None:
@@ -337,6 +421,12 @@ def test_reverts_as_git_writes_them() -> None:
     message = f'Revert "Release web 1.4.3"\n\nThis reverts commit {"ab" * 20}.\n'
     assert (is_revert(message), reverted(message)) == (True, "ab" * 20)
     assert not is_revert("Set versions\n\nNot because This reverts commit nothing")
+
+
+def test_words_about_reverts_are_no_revert() -> None:
+    assert reverted("Upgrade\n\nThis reverts commit abcdef1 of the pipeline and moves on.\n") is None
+    merged = f'Revert "Merge"\n\nThis reverts commit {"ab" * 20}, reversing\nchanges made to {"cd" * 20}.\n'
+    assert reverted(merged) == "ab" * 20
 
 
 def test_the_rule_is_what_the_message_says_between_subject_and_trailers() -> None:

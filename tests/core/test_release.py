@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import FrameType
 
 import pytest
 
@@ -381,3 +383,52 @@ def test_a_long_hostile_message_is_read_in_no_time() -> None:
 def test_a_kind_that_nobody_could_read_back_is_refused() -> None:
     with pytest.raises(ValueError, match="sail"):
         trailers(ReleaseRecord("sail"))
+
+
+# -- messages made to be slow ----------------------------------------------------------------------------
+
+
+def characters_handled(message: str) -> int:
+    """Characters of text that are handed to functions while a message is read."""
+    handled = 0
+
+    def look(frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal handled
+        if event == "call":
+            handled += sum(len(value) for value in frame.f_locals.values() if isinstance(value, str))
+
+    sys.setprofile(look)
+    try:
+        parse_all(message)
+    finally:
+        sys.setprofile(None)
+    return handled
+
+
+@pytest.mark.parametrize("begin", ['"', "x", '"never closed" by this', '"\\'])
+@pytest.mark.parametrize("line", ["aaaaaaaa", 'a"', '\\"', '\\\\"'])
+def test_a_line_costs_the_same_however_many_came_before_it(begin: str, line: str) -> None:
+    short, long = (
+        characters_handled(f"Release-Format: 1\nRelease-Reason: {begin}\n" + f"{line}\n" * count)
+        for count in (300, 3_000)
+    )
+    assert long < 12 * short
+
+
+def test_a_value_is_read_up_to_a_bound_and_the_rest_of_the_record_all_the_same() -> None:
+    record = ReleaseRecord(
+        "release", (Member("web", "ghcr.io/acme/web", "1", "2"),), reason="why " * 5_000 + "not"
+    )
+    found = parse(trailers(record))
+    assert found is not None
+    assert found.members == record.members
+    assert found.reason == (record.reason or "")[: len(found.reason or "")]
+    assert 4_000 < len(found.reason or "") < 5_000
+
+
+def test_the_largest_group_reads_back_whole() -> None:
+    members = tuple(
+        Member(f"workload-{i}", f"registry.example/team/workload-{i}", "1.0.0", f"1.0.1@sha256:{i:064}")
+        for i in range(1_000)
+    )
+    assert parse(trailers(ReleaseRecord("release", members))) == ReleaseRecord("release", members)

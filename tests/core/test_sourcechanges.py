@@ -67,6 +67,32 @@ def test_a_robot_is_read_for_its_first_line() -> None:
     assert names_in(commits, HUB) == ("acme/web#45", "acme/web#44")
 
 
+@pytest.mark.parametrize(
+    ("message", "names"),
+    [
+        ('Revert "Log in (#12)" (#15)\n\nThis reverts commit abc.', ("acme/web#15",)),
+        ("Revert 'Log in (#12)'\n\nThis reverts pull request #12", ()),
+        ('Say "Revert (#12)" there', ("acme/web#12",)),
+    ],
+)
+def test_what_a_revert_takes_back_is_not_in_the_release(message: str, names: tuple[str, ...]) -> None:
+    assert names_in([SourceCommit("a", message, "ann")], HUB) == names
+
+
+def test_a_name_of_any_length_is_none() -> None:
+    long = f"{'a' * 9000}/{'b' * 9000}#1, https://jira.example.com/browse/AB-{'1' * 900}, #2"
+    assert names_in([SourceCommit("a", long, "ann")], HUB) == ("acme/web#2",)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["acme/../other/web", "acme/..", "acme/%2e%2e/web", "acme/web/../../x", "acme/web%3Fx", "acme/a/b"],
+)
+def test_a_label_that_is_no_project_leads_nowhere(path: str) -> None:
+    assert place_of(f"https://github.com/{path}/tree/{'a' * 40}", {"github.com": "github"}) is None
+    assert place_of("https://git.example.com/a/b/c", {"git.example.com": "gitlab"}) is not None
+
+
 def test_many_names_are_cut_and_counted() -> None:
     found = bounded(f"acme/web#{n % 51 + 1}" for n in range(200))
     assert (len(found.refs), found.total) == (LIMIT, 51)
@@ -125,14 +151,15 @@ def notice(**changes: str) -> Notice:
 
 
 def test_one_comment_has_a_line_for_each_environment() -> None:
-    first = comment_of(notice())
+    first = comment_of([notice()])
     assert first == f"{MARKER}\n\n- `web` `1.4.3` is in `staging`: https://git.example.com/c/1\n"
-    both = comment_of(notice(environment="production"), first)
+    both = comment_of([notice(environment="production")], first)
     assert [line for line in both.splitlines() if line.startswith("-")] == [
         "- `web` `1.4.3` is in `staging`: https://git.example.com/c/1",
         "- `web` `1.4.3` is in `production`: https://git.example.com/c/1",
     ]
-    back = comment_of(notice(environment="production", kind="rollback", before="1.4.3", after="1.4.2"), both)
+    rolled = notice(environment="production", kind="rollback", before="1.4.3", after="1.4.2")
+    back = comment_of([rolled], both)
     assert back.splitlines()[-1] == (
         "- `web` was rolled back from `1.4.3` in `production`: https://git.example.com/c/1"
     )
@@ -143,11 +170,57 @@ def test_one_comment_has_a_line_for_each_environment() -> None:
 
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_no_name_gets_out_of_its_line(workload: str, environment: str) -> None:
-    text = comment_of(notice(workload=workload, environment=environment))
-    again = comment_of(notice(workload=workload, environment=environment, after="1.4.4"), text)
+    text = comment_of([notice(workload=workload, environment=environment)])
+    newer = notice(workload=workload, environment=environment, after="1.4.4")
+    again = comment_of([newer], text)
+    assert is_ours(text)
     assert len(text.splitlines()) == len(again.splitlines()) == 3
     assert "@" not in again.partition("\n")[2]
     assert "#" not in again.partition("\n")[2]
+
+
+def told_by(text: str, *owners: str) -> list[Notice]:
+    kinds = {"github.com": "github"}
+    return list(notices(text, "https://git.example.com/c/1", lambda _: "production", kinds, owners))
+
+
+@pytest.mark.parametrize(
+    ("owners", "is_told"),
+    [
+        ((), False),
+        (("github.com/acme",), False),
+        (("github.com/red",), False),
+        (("elsewhere.example.com/redis",), False),
+        (("github.com/redis",), True),
+        (("github.com/acme", "GitHub.com/Redis/redis"), True),
+        (("github.com/redis/other",), False),
+    ],
+)
+def test_the_sources_of_strangers_are_not_told(owners: tuple[str, ...], is_told: bool) -> None:
+    source = "https://github.com/redis/redis/tree/" + "b" * 40
+    member = Member("cache", "docker.io/library/redis", "7.2", "7.4", source=source)
+    text = compose(ReleaseRecord("release", (member,), refs=("redis/redis#12",)), why="because")
+    assert bool(told_by(text, *owners)) is is_told
+
+
+def test_config_repos_with_the_same_names_have_lines_of_their_own() -> None:
+    eu, us = (notice(commit=f"https://github.com/acme/shop-{where}/commit/1") for where in ("eu", "us"))
+    text = comment_of([us], comment_of([eu]))
+    assert eu.line in text.splitlines()
+    assert us.line in text.splitlines()
+
+
+def test_one_comment_takes_several_lines_at_once() -> None:
+    text = comment_of([notice(), notice(workload="api")], comment_of([notice(workload="worker")]))
+    assert [line.split("`")[1] for line in text.splitlines() if "`" in line] == ["worker", "web", "api"]
+
+
+@pytest.mark.parametrize(
+    "words", ["hello", "- `web` is fine", "- `a` @everyone in `b`: https://x.example/y/z"]
+)
+def test_what_a_person_wrote_below_our_first_line_is_theirs(words: str) -> None:
+    assert not is_ours(f"{comment_of([notice()])}\n{words}\n")
+    assert words not in comment_of([notice()], f"{MARKER}\n\n{words}\n")
 
 
 def test_only_what_the_commit_says_of_the_source_itself_is_told() -> None:
@@ -161,7 +234,7 @@ def test_only_what_the_commit_says_of_the_source_itself_is_told() -> None:
         refs=("acme/web#12", "other/thing#13", "ABC-1"),
     )  # fmt: skip
     text = compose(record, why="because")
-    (told,) = notices(text, "https://git.example.com/c/1", lambda _: "production", {"github.com": "github"})
+    (told,) = told_by(text, "github.com/acme")
     assert (told.refs, told.workload, told.environment) == (("acme/web#12",), "web", "production")
     assert (told.revision, told.before, told.after) == ("b" * 40, "1.4.2", "1.4.3")
-    assert not list(notices("By hand\n", "x", lambda _: "p", {"github.com": "github"}))
+    assert told_by("By hand\n", "github.com/acme") == []

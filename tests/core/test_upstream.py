@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parts.deciding import NOW, Wrote, digest, past, sites, workload
 
-from automator.core.facts import Facts, site_key
+from automator.core.facts import Declined, Facts, site_key
 from automator.core.history import HeldValue, SiteHistory
 from automator.core.upstream import (
     NEVER,
@@ -139,6 +139,19 @@ def test_what_people_turned_away_there_and_what_they_accept_again() -> None:
     assert turned_away_there(accepting, (site,), facts, tags) == {("1.0.3", None)}
     gone = replace(facts, histories={}, withdrawn=frozenset({"1.0.2"}))
     assert turned_away_there(ALONE, (site,), gone, tags) == {("1.0.1", None), ("1.0.2", None)}
+
+
+def test_what_was_refused_there_by_closing_its_pull_request() -> None:
+    """Nothing else was turned away there."""
+    closed = Declined("ghcr.io/acme/web", "1.0.4", NEW, None, 1, "https://git.example.com/1", NOW)
+    (site,) = sites("1.0.2")
+    facts = Facts(histories={site_key(site): past(site, "1.0.2")}, declined=(closed,))
+    assert ("1.0.4", None) in turned_away_there(ALONE, (site,), facts, ("1.0.4", "1.0.5"))
+    assert ("1.0.5", None) not in turned_away_there(ALONE, (site,), facts, ("1.0.4", "1.0.5"))
+    followed = workload("follow: stable")
+    assert turned_away_there(followed, (site,), facts, ("stable",)) == {("", NEW)}
+    accepting = replace(followed, accept=(NEW,))
+    assert turned_away_there(accepting, (site,), facts, ("stable",)) == frozenset()
 
 
 _TIMES = st.integers(0, 30).map(lambda hours: NOW - timedelta(hours=hours))

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from parts.deciding import NOW, Wrote, digest, past, sites, workload
 
-from automator.core.decide import Facts, Need, Release, Stay, decide, site_key
+from automator.core.decide import Facts, Need, Release, Stay, Unavailable, decide, site_key
+from automator.core.facts import Declined, Signature
 from automator.core.history import SiteHistory
+from automator.core.policy import Workload
 from automator.core.reference import Image, TagList
 from automator.core.together import Member
 from automator.core.verification import (
@@ -27,7 +30,6 @@ from automator.core.verification import (
     begin,
     decided_by,
     due,
-    expired,
     from_text,
     heard,
     judged,
@@ -36,7 +38,7 @@ from automator.core.verification import (
     to_text,
 )
 from automator.core.wayback import decide_all
-from automator.reasons import Status
+from automator.reasons import Status, reason
 
 MINUTE = timedelta(minutes=1)
 PLAN = Plan("healthy", MINUTE, 10 * MINUTE, 3)
@@ -62,7 +64,7 @@ def told(*answers: Said, plan: Plan = PLAN) -> Verification:
         ((NO, SILENT, NO, SILENT, NO), State.FAILED),
         ((SILENT,) * 9, State.RUNNING),
         ((SILENT,) * 11, State.FAILED),
-        ((SILENT,) * 10 + (YES,), State.FAILED),
+        ((SILENT,) * 10 + (YES,), State.PASSED),
         ((YES, NO, NO, NO), State.PASSED),
     ],
 )
@@ -70,20 +72,43 @@ def test_the_state_of_a_check(answers: tuple[Said, ...], state: State) -> None:
     assert told(*answers).state is state
 
 
-def test_what_has_not_passed_in_time_has_failed_though_nobody_asked() -> None:
-    series = told(NO)
-    assert expired(series, (PLAN,), NOW + 10 * MINUTE - timedelta(seconds=1)).state is State.RUNNING
-    failed = expired(series, (PLAN,), NOW + 10 * MINUTE)
+def test_time_alone_fails_nothing_and_a_late_yes_is_a_yes() -> None:
+    """Who was not running has not asked: a healthy release must not be undone for that."""
+    series = begin("1.4.3", "c" * 40, (PLAN,), NOW)
+    late = NOW + 100 * MINUTE
+    assert due(series, late) == ("healthy",)
+    assert heard(series, PLAN, YES, late).state is State.PASSED
+
+
+def test_a_try_after_its_time_fails_it_but_only_after_as_many_as_noes_would() -> None:
+    late = NOW + 100 * MINUTE
+    series = told(SILENT, NO)
+    assert series.state is State.RUNNING
+    failed = heard(series, PLAN, SILENT, late)
     assert failed.failure is not None
-    assert failed.failure.words == "not passed within 10m: 503"
-    assert failed.ended == NOW + 10 * MINUTE
+    assert failed.failure.words == "not passed within 10m: nobody"
+    assert failed.ended == late
+    one = heard(begin("1.4.3", "c" * 40, (PLAN,), NOW), PLAN, SILENT, late)
+    assert one.state is State.RUNNING, "one try that nobody answered says nothing of a release"
+
+
+def test_a_try_that_began_in_time_does_not_fail_it_by_ending_late() -> None:
+    series, end = told(SILENT, SILENT), NOW + 10 * MINUTE
+    assert heard(series, PLAN, SILENT, end + MINUTE, end - MINUTE).state is State.RUNNING
+    assert heard(series, PLAN, SILENT, end + MINUTE, end).state is State.FAILED
+
+
+def test_the_last_try_is_asked_at_the_end_of_its_time() -> None:
+    series = asked(begin("1.4.3", "c" * 40, (PLAN,), NOW), replace(PLAN, interval=8 * MINUTE), NOW)
+    series = asked(series, replace(PLAN, interval=8 * MINUTE), NOW + 8 * MINUTE)
+    assert looks_at(series) == NOW + 10 * MINUTE
 
 
 def test_a_check_is_asked_after_its_delay_and_then_at_its_interval() -> None:
     late = replace(PLAN, delay=2 * MINUTE)
     series = begin("1.4.3", "c" * 40, (late,), NOW)
     assert due(series, NOW + MINUTE) == ()
-    assert looks_at(series, (late,)) == NOW + 2 * MINUTE
+    assert looks_at(series) == NOW + 2 * MINUTE
     series = asked(series, late, NOW + 2 * MINUTE)
     assert due(series, NOW + 2 * MINUTE) == ()
     assert due(series, NOW + 3 * MINUTE) == ("healthy",)
@@ -251,3 +276,95 @@ def test_without_a_word_of_the_policy_nothing_goes_back() -> None:
     )
     assert isinstance(found, Stay)
     assert (found.status, found.reason.code) == (Status.HELD, "verify/failed")
+
+
+# -- where it does not go -----------------------------------------------------------------------------
+
+
+def back(member: Member) -> Release | Stay | Need:
+    return decide_all(None, (member,), {}, NOW)["web"]
+
+
+def failing(*held: Wrote | str, policy: Workload = POLICY, **known: Any) -> Member:
+    """A workload whose present version failed its check."""
+    values = [value if isinstance(value, Wrote) else Wrote(value) for value in held]
+    (site,) = sites(values[0].value)
+    facts = Facts(
+        images={tag: Image(digest(tag), platforms=("linux/amd64",)) for tag in TAGS},
+        histories={site_key(site): past(site, *values)},
+        verification=series_of(values[0].value, good=False),
+        **{"verified": {values[0].value: False}, **known},
+    )
+    return Member(policy, (site,), TagList(policy.repository, TAGS, NOW, ""), facts)
+
+
+def test_it_does_not_go_back_to_what_an_urgent_release_left_once_nobody_knows_whether_that_failed() -> None:
+    """1.0.1 failed, 1.0.2 was released as urgent, and the state folder is lost."""
+    urgent = Wrote("1.0.2", ours=True, reason="urgent: mends it")
+    held = (urgent, Wrote("1.0.1", ours=True), Wrote("1.0.0"))
+    found = back(failing(*held))
+    assert isinstance(found, Release)
+    assert found.tag == "1.0.0"
+    known = back(failing(*held, verified={"1.0.1": True, "1.0.2": False}))
+    assert isinstance(known, Release)
+    assert known.tag == "1.0.1"
+
+
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [
+        ('exclude: ["1.0.1"]', {}),
+        ('reject: ["1.0.1"]', {}),
+        ("pin: tag", {"withdrawn": frozenset({"1.0.1"})}),
+    ],
+)
+def test_it_does_not_go_back_to_what_the_policy_leaves_out(key: str, known: dict[str, Any]) -> None:
+    policy = workload('semver: ">=1.0 <2"', "verify: healthy", "on_failure: rollback", key)
+    held = (Wrote("1.0.2", ours=True), Wrote("1.0.1", ours=True), Wrote("1.0.0"))
+    found = back(failing(*held, policy=policy, **known))
+    assert isinstance(found, Release)
+    assert found.tag == "1.0.0"
+
+
+def test_it_does_not_go_back_to_what_lacks_a_platform_or_a_signature() -> None:
+    held = (Wrote("1.0.2", ours=True), Wrote("1.0.1"))
+    keys = ('semver: ">=1.0 <2"', "verify: healthy", "on_failure: rollback")
+    armed = back(failing(*held, policy=workload(*keys, "platforms: [linux/arm64]")))
+    assert isinstance(armed, Stay)
+    assert armed.reason.code == "verify/stuck"
+    assert "linux/arm64" in armed.reason.sentence
+    signed = workload(*keys, "signed_by: [release]")
+    asked_for = back(failing(*held, policy=signed))
+    assert isinstance(asked_for, Need)
+    (question,) = asked_for.signatures
+    lacking = Signature(NOW, False, ("release",))
+    unsigned = back(failing(*held, policy=signed, signatures={question: lacking}))
+    assert isinstance(unsigned, Stay)
+    assert unsigned.reason.code == "verify/stuck"
+
+
+def test_it_does_not_open_a_pull_request_again_that_a_person_closed() -> None:
+    closed = Declined("ghcr.io/acme/web", "1.0.1", None, None, 7, "https://git.example.com/7", NOW)
+    held = (Wrote("1.0.2", ours=True), Wrote("1.0.1"))
+    found = back(failing(*held, declined=(closed,)))
+    assert isinstance(found, Stay)
+    assert found.reason.code == "verify/stuck"
+    assert "https://git.example.com/7 was closed on 2026-11-21" in found.reason.sentence
+
+
+def test_the_digest_that_was_held_is_asked_for_where_the_tag_was_pushed_again() -> None:
+    pinned = workload('semver: ">=1.0 <2"', "verify: healthy", "on_failure: rollback", "pin: digest")
+    old = digest("old")
+    held = (Wrote(f"1.0.2@{digest('1.0.2')}", ours=True), Wrote(f"1.0.1@{old}"))
+    member = failing(*held, policy=pinned)
+    need = back(member)
+    assert isinstance(need, Need)
+    assert need.images == (old,)
+    gone = Unavailable(reason("registry/not-found", answer="404", repository="ghcr.io/acme/web", what=old))
+    stuck = back(member._replace(facts=replace(member.facts, images={**member.facts.images, old: gone})))
+    assert isinstance(stuck, Stay)
+    assert stuck.reason.code == "verify/stuck"
+    there = {**member.facts.images, old: Image(old)}
+    found = back(member._replace(facts=replace(member.facts, images=there)))
+    assert isinstance(found, Release)
+    assert found.image.digest == old

@@ -191,6 +191,76 @@ def test_a_followed_tag_goes_back_to_its_last_digest_and_stays_there(stage: Stag
     assert stage.image_of("web") == second
 
 
+def test_a_rollback_passes_over_what_a_person_rejected(stage: Stage) -> None:
+    released(stage, "1.4.1", "1.4.2")
+    ask(stage, "reject", version="v1.4.2")
+    stage.push("acme/web", "1.4.3")
+    stage.run()
+    assert refused(stage, "rollback", version="1.4.2").code == "action/rejected"
+    ask(stage, "rollback")
+    assert stage.image_of("web") == "web:1.4.1"
+    assert refused(stage, "rollback", version="1.4.2", force=True).code == "action/newer"
+
+
+def test_a_followed_tag_does_not_go_back_to_a_rejected_digest(stage: Stage) -> None:
+    stage.push("acme/web", "7")
+    stage.commit(stage.workload("web", "7", keys='follow: "7"'))
+    stage.run()
+    first = stage.image_of("web")
+    stage.push("acme/web", "7", age=timedelta(hours=5))
+    stage.run()
+    rejected = stage.image_of("web").partition("@")[2]
+    ask(stage, "reject", version=rejected)
+    stage.push("acme/web", "7", age=timedelta(hours=3))
+    stage.run()
+    ask(stage, "rollback")
+    assert stage.image_of("web") == first
+
+
+def test_nothing_goes_forward_by_a_rollback(stage: Stage) -> None:
+    released(stage, "1.4.1", "1.4.2")
+    stage.push("acme/web", "nightly")
+    assert refused(stage, "rollback", version="nightly").code == "action/not-before"
+    ask(stage, "rollback", version="nightly", force=True)
+    assert stage.image_of("web") == "web:nightly"
+    assert refused(stage, "rollback", version="1.3.0").code == "action/never-there"
+    why = refused(stage, "rollback", version="1.4.2")  # turned away by the rollback before
+    assert why.code == "action/not-before"
+    ask(stage, "rollback", version="1.4.1")  # held before, whatever the order makes of nightly
+    assert stage.image_of("web") == "web:1.4.1"
+
+
+def test_a_digest_that_is_named_is_the_one_that_is_meant(stage: Stage) -> None:
+    released(stage, "1.4.1", "1.4.2", "1.4.3", keys='semver: "1.x"\npin: digest')
+    held = record(stage).members[0].before
+    other = f"1.4.2@sha256:{'0' * 64}"
+    assert refused(stage, "rollback", version=other).code == "action/not-its-digest"
+    ask(stage, "rollback", version=held)
+    assert stage.image_of("web") == f"web:{held}"
+
+
+def test_two_people_who_see_the_same_failure_go_back_once(stage: Stage) -> None:
+    released(stage, "1.4.1", "1.4.2", "1.4.3")
+    ask(stage, "rollback")
+    again = replace(ROLLBACK, actor="Bob")
+    tip = stage.repo.tip()
+    for request, code in (
+        (again, "action/back-already"),
+        (replace(again, at="1.4.3"), "action/moved-on"),
+    ):
+        with pytest.raises(ActionError) as raised:
+            act(stage.cycle, request, Terms())
+        assert raised.value.reason.code == code
+        assert "Ann" in raised.value.reason.sentence
+    same = act(stage.cycle, replace(again, at="1.4.3", version="1.4.2"), Terms())
+    assert same.nothing is not None
+    assert stage.repo.tip() == tip
+    done = act(stage.cycle, replace(again, at="1.4.2"), Terms())
+    assert done.change is not None
+    assert [note.code for note in done.change.notes] == ["action/further-back"]
+    assert stage.image_of("web") == "web:1.4.1"
+
+
 def grouped(stage: Stage, match: str) -> None:
     """web and api in one group, moved together from 1.0.0 to 1.1.0."""
     keys = f'semver: "1.x"\ngroup: {{name: shop, match: {match}}}'
@@ -225,7 +295,47 @@ def test_a_group_does_not_go_where_one_member_has_nothing(stage: Stage) -> None:
     assert "api" in why.sentence
 
 
+def test_a_member_of_a_group_does_not_go_back_to_what_was_rejected_for_it(stage: Stage) -> None:
+    grouped(stage, "any")
+    ask(stage, "reject", "api", "1.1.0")
+    stage.push("acme/web", "1.2.0")
+    stage.push("acme/api", "1.2.0")
+    stage.run()
+    ask(stage, "rollback")
+    assert (stage.image_of("web"), stage.image_of("api")) == ("web:1.1.0", "api:1.0.0")
+
+
 # -- stops --------------------------------------------------------------------------------------------
+
+
+def test_a_stop_that_lasts_longer_is_not_replaced_and_one_that_ended_is(stage: Stage) -> None:
+    released(stage, "1.4.2")
+    ask(stage, "hold", why="migration")
+    why = refused(stage, "hold", why="a quick look", until=stage.now + timedelta(minutes=5))
+    assert (why.code, "migration" in why.sentence) == ("action/held", True)
+    ask(stage, "resume")
+    for file in (None, "policies/web.yaml"):
+        end = stage.now + timedelta(hours=2)
+        ask(stage, "freeze", "", file=file, until=end)
+        ask(stage, "freeze", "", file=file, until=end + timedelta(hours=2))
+        shorter = refused(stage, "freeze", "", file=file, until=end)
+        assert shorter.code == "action/frozen"
+        stage.now = end + timedelta(hours=3)
+        ask(stage, "freeze", "", file=file, why="incident")
+        stage.push("acme/web", "1.4.3")
+        assert "incident" in stage.outcomes()["web"].reason.sentence
+        ask(stage, "thaw", "", file=file)
+
+
+def test_who_takes_a_stop_away_hears_of_those_beside_it(stage: Stage) -> None:
+    released(stage, "1.4.2")
+    ask(stage, "freeze", "", why="Black Friday")
+    ask(stage, "hold")
+    done = ask(stage, "resume")
+    assert done.change is not None
+    (note,) = done.change.notes
+    assert (note.code, "Black Friday" in note.sentence) == ("action/still-stopped", True)
+    assert "releases go on" not in done.message
 
 
 def test_hold_and_resume_leave_the_file_as_it_was(stage: Stage) -> None:
@@ -384,6 +494,35 @@ def test_a_group_is_released_together(stage: Stage) -> None:
     assert (stage.image_of("web"), stage.image_of("api")) == ("web:1.3.0", "api:1.3.0")
 
 
+def test_release_moves_one_member_of_a_loose_group(stage: Stage) -> None:
+    grouped(stage, "any")
+    stage.push("acme/web", "1.2.0")
+    stage.push("acme/api", "1.2.0")
+    ask(stage, "release", version="1.2.0")
+    assert (stage.image_of("web"), stage.image_of("api")) == ("web:1.2.0", "api:1.1.0")
+
+
+def test_a_site_that_lags_behind_is_told_and_brought_along_by_force(stage: Stage) -> None:
+    released(stage, "1.4.1", "1.4.2")
+    stage.commit({"apps/web2.yaml": stage.repo.read("apps/web.yaml").replace("1.4.2", "1.4.1") + "\n"})
+    why = refused(stage, "release", version="1.4.2")
+    assert (why.code, "apps/web2.yaml" in why.sentence) == ("action/lagging", True)
+    ask(stage, "release", version="1.4.2", force=True)
+    assert ":1.4.2" in stage.repo.read("apps/web2.yaml")
+
+
+def test_force_writes_down_all_that_it_goes_past(stage: Stage) -> None:
+    stage.push("acme/web", "1.4.1")
+    stage.push("acme/web", "2.0.0", age=timedelta(minutes=5))
+    keys = 'semver: "1.x"\nmin_age: 3d\nplatforms: [linux/s390x]\nhold: {reason: audit}'
+    stage.commit(stage.workload("web", "1.4.1", keys=keys))
+    ask(stage, "release", version="2.0.0", force=True, why="hotfix")
+    past, _, why = (record(stage).reason or "").partition(": ")
+    assert why == "hotfix"
+    codes = set(past.removeprefix("forced past ").split(", "))
+    assert codes == {"tag/range", "guard/hold", "guard/platforms", "guard/min-age"}
+
+
 def test_promote_is_for_workloads_that_come_after_another(stage: Stage) -> None:
     released(stage, "1.4.2")
     assert refused(stage, "promote").code == "action/no-upstream"
@@ -401,6 +540,57 @@ def test_who_loses_the_race_computes_anew_on_the_new_tip(stage: Stage, kind: str
     lose_once(stage, commit)
     done = ask(stage, kind)
     assert git(stage.repo.path, "rev-parse", "main", "main~1").split() == [done.commit, commit]
+
+
+def behind(stage: Stage, commit: str | None, base: str | None) -> None:
+    """The branch is at `base`, and `commit` lands there before the next push does."""
+    assert base is not None
+    assert commit is not None
+    stage.repo.set_tip(base)
+    lose_once(stage, commit)
+
+
+def test_who_loses_the_race_to_the_same_rollback_has_nothing_to_do(stage: Stage) -> None:
+    released(stage, "1.4.1", "1.4.2", "1.4.3")
+    base = stage.repo.tip()
+    first = act(stage.cycle, replace(ROLLBACK, actor="Bob"), Terms()).commit
+    behind(stage, first, base)
+    again = ask(stage, "rollback")
+    assert again.nothing is not None
+    assert again.nothing.code == "action/at-it"
+    assert (stage.image_of("web"), stage.repo.tip()) == ("web:1.4.2", first)
+
+
+def test_who_loses_the_race_to_a_release_does_not_take_that_one_back(stage: Stage) -> None:
+    released(stage, "1.4.1", "1.4.2", "1.4.3")
+    base = stage.repo.tip()
+    stage.push("acme/web", "1.4.4")
+    stage.run()
+    newer = stage.repo.tip()
+    stage.lose_state()
+    behind(stage, newer, base)
+    with pytest.raises(ActionError) as raised:
+        ask(stage, "rollback")
+    assert raised.value.reason.code == "action/moved-on"
+    assert "1.4.4" in raised.value.reason.sentence
+    assert stage.repo.tip() == newer
+
+
+@pytest.mark.parametrize("kind", ["hold", "resume"])
+def test_a_stop_that_somebody_declared_meanwhile_is_neither_replaced_nor_removed(
+    stage: Stage, kind: str
+) -> None:
+    released(stage, "1.4.2")
+    if kind == "resume":
+        ask(stage, "hold", why="mine")
+    base = stage.repo.tip()
+    theirs = ask(stage, "hold", why="data loss").commit
+    behind(stage, theirs, base)
+    with pytest.raises(ActionError) as raised:
+        ask(stage, kind, why="another")
+    assert raised.value.reason.code == "action/stopped-meanwhile"
+    assert "data loss" in raised.value.reason.sentence
+    assert stage.repo.tip() == theirs
 
 
 def lose_once(stage: Stage, commit: str) -> None:
@@ -450,6 +640,10 @@ def test_a_pull_request_that_is_demanded_is_not_pushed_around(stage: Stage) -> N
     assert refused(stage, "hold", push=True).code == "action/pull-request-only"
     assert refused(stage, "hold", by_pull_request=True).code == "action/no-forge"
     assert refused(stage, "hold").code == "action/no-forge"
+    assert refused(stage, "freeze", "", file="policies/web.yaml").code == "action/no-forge"
+    stage.commit({"policies/web.yaml": stage.repo.read("policies/web.yaml") + "\n    semvr: x\n"})
+    assert refused(stage, "hold").code == "action/no-forge"
+    assert ask(stage, "freeze", "").commit is not None
 
 
 def test_a_workload_of_a_broken_policy_is_not_moved(stage: Stage) -> None:

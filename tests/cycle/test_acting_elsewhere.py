@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -146,3 +147,39 @@ def test_a_tag_that_was_pushed_again_is_not_what_was_tried(stage: Stage) -> None
     chain(stage)
     stage.push("acme/web", "1.4.3", age=timedelta(days=9))
     assert refused(stage, "promote").code == "action/other-digest"
+
+
+def test_a_version_that_upstream_never_held_is_not_promoted(stage: Stage) -> None:
+    chain(stage)
+    stage.push("acme/web", "1.9.0")
+    before = stage.repo.tip()
+    why = refused(stage, "promote", "1.9.0")
+    assert (why.code, "never held 1.9.0" in why.sentence) == ("action/upstream-unclear", True)
+    assert stage.repo.tip() == before
+
+
+@pytest.mark.parametrize("turned_away", [False, True], ids=["never there", "rejected"])
+def test_a_group_is_not_promoted_past_the_upstream_of_another_member(stage: Stage, turned_away: bool) -> None:
+    lines, files = "version: 1\nworkloads:\n", {}
+    for name in ("web", "api"):
+        image = f"{stage.host}/acme/{name}"
+        stage.push(f"acme/{name}", "1.0.0", "1.1.0")
+        hold = "    hold: {reason: not there yet}\n" if name == "api" and not turned_away else ""
+        lines += (
+            f"  {name}-staging:\n    image: {image}\n    semver: '1.x'\n    pin: digest\n{hold}"
+            f"    where: {{paths: ['staging/**']}}\n"
+            f"  {name}:\n    image: {image}\n    semver: '1.x'\n    where: {{paths: ['prod/**']}}\n"
+            f"    group: shop\n    after: {{workload: {name}-staging, soak: 24h}}\n"
+        )
+        for folder in ("staging", "prod"):
+            files[f"{folder}/{name}.yaml"] = DEPLOYMENT.format(name=name, image=f"{image}:1.0.0")
+    stage.commit({"policies/p.yaml": lines, **files})
+    stage.run()
+    if turned_away:
+        text = re.sub(r":1\.1\.0\S*", ":1.0.0", stage.repo.read("staging/api.yaml"))
+        stage.commit({"staging/api.yaml": text + "\n"})
+        stage.run()
+    why = refused(stage, "promote")
+    assert why.code == "action/member"
+    assert ("was rejected in api-staging" if turned_away else "api-staging never held") in why.sentence
+    assert ":1.0.0" in stage.repo.read("prod/web.yaml")

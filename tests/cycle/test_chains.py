@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from parts.forgestage import forge_stage
 from parts.gitserver import BareRepo, git
 from parts.registry import push_many
 from parts.stage import COMMAND, DEPLOYMENT, NOW
@@ -34,6 +36,8 @@ class Fleet:
         self.folder, self.stack = folder, stack
         self.registry = stack.enter_context(EmbeddedRegistry(folder / "images"))
         self.now = NOW
+        self.checks: dict[str, Any] = {}
+        self.state = folder / "state"
         self.repos = {
             name: BareRepo.create(folder / f"{name}.git", {"README.md": "x\n"})
             for name in ("staging", "prod")
@@ -68,8 +72,9 @@ class Fleet:
     def app(self) -> App:
         if self._app is None:
             config = Config(
-                state=self.folder / "state",
+                state=self.state,
                 repos=self.settings,
+                checks=self.checks,
                 registries={self.registry.host: {"insecure": True}},
             )
             self._app = App.open(config, exclusive=True, repos=self.only, clock=lambda: self.now)
@@ -320,3 +325,97 @@ def test_a_group_without_the_image_is_told(fleet: Fleet) -> None:
     fleet.repos["prod"].commit({"policies/web.yaml": text, "web.yaml": manifest}, "Another image")
     fleet.run("staging")
     assert said(fleet.run("prod")) == (Status.HELD, "guard/after-other-image")
+
+
+# -- found by review ---------------------------------------------------------------------------------------
+
+
+def test_an_upstream_that_is_slower_than_we_are_patient_is_heard_in_the_next_cycle(fleet: Fleet) -> None:
+    fleet.adopt(prod="after: {workload: staging/web}")
+    fleet.run("staging")
+    upstreams = fleet.app.cycles["prod"].facts.upstreams
+    assert upstreams is not None
+    upstreams.patience = 0.0
+    answered = threading.Event()
+    fleet.app.board.wake = lambda _repo: answered.set()
+    assert said(fleet.run("prod")) == (Status.WAITING, "guard/after-late")
+    assert answered.wait(30), "its answer wakes who asked"
+    assert fleet.run("prod").status is Status.RELEASED
+
+
+def test_an_answer_that_news_made_old_is_asked_for_again(fleet: Fleet) -> None:
+    fleet.adopt(prod="after: {workload: staging/web}")
+    release = fleet.run("staging").commit
+    assert release is not None
+    upstreams = fleet.app.cycles["prod"].facts.upstreams
+    assert upstreams is not None
+    upstreams.patience = 0.0
+    answered = threading.Event()
+    fleet.app.board.wake = lambda _repo: answered.set()
+    fleet.run("prod")
+    assert answered.wait(30)
+    fleet.revert("staging", release)
+    fleet.run("staging")
+    upstreams.patience = 20.0
+    assert said(fleet.run("prod")) == (Status.HELD, "guard/after-rejected")
+
+
+def test_a_rewind_that_an_earlier_process_saw_begins_the_soak_anew(fleet: Fleet) -> None:
+    fleet.adopt()
+    release = fleet.run("staging").commit
+    assert release is not None
+    fleet.stop()
+    fleet.only = ("prod",)
+    fleet.run("prod")
+    fleet.stop()
+    staging = fleet.repos["staging"]
+    fleet.now = NOW + HOUR
+    staging.set_tip(git(staging.path, "rev-parse", f"{release}^"))
+    assert said(fleet.run("prod")) == (Status.HELD, "guard/after-not-there")
+    fleet.stop()
+    staging.set_tip(release)
+    fleet.now = NOW + 2.5 * HOUR
+    waiting = fleet.run("prod")
+    assert said(waiting) == (Status.WAITING, "guard/soak")
+    assert waiting.reason.changes_at == NOW + 4.5 * HOUR
+
+
+def test_checks_that_another_automator_asks_are_told_from_checks_that_did_not_pass(fleet: Fleet) -> None:
+    fleet.checks = {"fine": {"command": ["/bin/true"]}}
+    fleet.adopt(staging="pin: digest\nverify: fine", prod="after: {workload: staging/web}")
+    for _ in range(4):
+        fleet.run("staging")
+    assert fleet.version("staging").startswith("web:1.4.3")
+    fleet.stop()
+    fleet.only, fleet.state = ("prod",), fleet.folder / "elsewhere"
+    held = fleet.run("prod")
+    assert said(held) == (Status.HELD, "guard/after-unasked")
+    assert held.reason.next_step is not None
+    assert "one automator" in held.reason.next_step
+
+
+def test_what_a_closed_pull_request_refused_is_refused_downstream(tmp_path: Path) -> None:
+    """Also where the other upstream has held it long enough, and the refusal is heard of in that cycle."""
+    with forge_stage(tmp_path, "github") as stage:
+        stage.push("acme/web", "1.4.2", "1.4.3")
+        keys = f'image: {stage.host}/acme/web\n    semver: "1.x"\n    '
+        policy = (
+            "version: 1\nworkloads:\n"
+            f"  a:\n    {keys}deliver: pull-request\n    where: {{paths: [a/*]}}\n"
+            f"  b:\n    {keys}pin: digest\n    where: {{paths: [b/*]}}\n"
+            f"  web:\n    {keys}where: {{paths: [apps/*]}}\n"
+            "    after: {workload: [a, b], need: any, soak: 1h}\n"
+        )
+        manifest = stage.workload("web", "1.4.2")["apps/web.yaml"]
+        files = {f"{folder}/web.yaml": manifest for folder in ("a", "b", "apps")}
+        stage.commit({**files, "policies/web.yaml": policy})
+        stage.outcomes()
+        assert stage.outcomes()["web"].reason.code == "guard/soak"
+        stage.forge.close(stage.pull.number)
+        stage.now += timedelta(hours=1)
+        for _ in range(3):
+            outcomes = stage.outcomes()
+            assert said(outcomes["a"]) == (Status.HELD, "proposal/closed")
+            assert said(outcomes["web"]) == (Status.HELD, "guard/after-rejected")
+            stage.now += timedelta(hours=1)
+        assert stage.image_of("web") == "web:1.4.2"

@@ -12,7 +12,8 @@ from parts.forgestage import PR
 from parts.sourcestage import SOURCE, SourceStage
 
 from automator.core.action import Request
-from automator.core.feedback import MARKER
+from automator.core.feedback import MARKER, Notice
+from automator.core.sourcechanges import Place
 from automator.cycle.acting import Terms, act
 
 KINDS = ["github", "gitlab", "gitea", "forgejo", "bitbucket"]
@@ -100,14 +101,6 @@ def test_who_finds_the_release_on_the_branch_tells_nobody(stage: FeedbackStage) 
     assert stage.forge.calls == []
 
 
-def test_a_config_repo_on_no_forge_tells_the_commit(stage: FeedbackStage) -> None:
-    stage.settings = {"feedback": True}
-    stage.at("1.4.2")
-    stage.release("1.4.3", stage.login)
-    stage.settle()
-    assert stage.lines() == [f"- `web` `1.4.3` is in `shop`: {stage.repo.tip()}"]
-
-
 def test_nobody_is_told_unless_it_is_wanted(stage: FeedbackStage) -> None:
     stage.settings["feedback"] = False
     stage.at("1.4.2")
@@ -191,6 +184,24 @@ def test_other_projects_are_never_written_to(stage: FeedbackStage) -> None:
     assert stage.forge.count("/acme/other/") == 0
 
 
+def test_strangers_whose_images_we_run_are_told_nothing_unless_they_are_named(stage: FeedbackStage) -> None:
+    stage.forge.project("bob/lib", {"README.md": "not ours\n"})
+    stage.build("1.4.2", project="bob/lib")
+    stage.commit(stage.workload("web", "1.4.2"))
+    stage.run()
+    stage.build("1.4.3", project="bob/lib")
+    assert stage.outcomes()["web"].reason.code == "released/pushed"
+    stage.settle()
+    written = [call for call in stage.forge.calls if call.method != "GET" and "/bob/lib/" in call.path]
+    assert written == []
+    stage.settings["feedback_to"] = [f"{stage.forge.host}/bob"]
+    stage.stop()
+    stage.build("1.4.4", project="bob/lib")
+    assert stage.outcomes()["web"].reason.code == "released/pushed"
+    stage.settle()
+    assert any(c.path.endswith("/bob/lib/deployments") for c in stage.forge.calls if c.method == "POST")
+
+
 def test_a_number_that_is_not_there_costs_nothing_but_itself(stage: FeedbackStage) -> None:
     stage.at("1.4.2")
     stage.release("1.4.3", "Log in (#1), not #4711")
@@ -248,12 +259,99 @@ def test_a_cycle_waits_for_no_comment(stage: FeedbackStage) -> None:
     stage.forge.mend()
 
 
-def test_a_comment_with_our_first_line_that_we_may_not_edit_is_left_alone(stage: FeedbackStage) -> None:
-    stage.forge.say(1, f"{MARKER}\n\nhello", by="bob", project=SOURCE)
+def test_a_comment_like_ours_that_we_may_not_edit_is_left_alone(stage: FeedbackStage) -> None:
+    line = "- `web` `1.4.1` is in `shop`: https://github.com/bob/shop/commit/1"
+    stage.forge.say(1, f"{MARKER}\n\n{line}", by="bob", project=SOURCE)
     stage.at("1.4.2")
     stage.forge.fail(403, on="PATCH", times=1, body='{"message": "Forbidden"}')
     stage.release("1.4.3", stage.login)
     stage.settle()
     bobs, ours = stage.comments(1)
-    assert "hello" in bobs.body
+    assert "1.4.1" in bobs.body
     assert "`1.4.3` is in `shop`" in ours.body
+
+
+def test_what_a_person_wrote_is_never_written_over(any_stage: FeedbackStage) -> None:
+    stage = any_stage
+    words = f"{MARKER}\n\nDear all, this is what I think"
+    stage.forge.say(1, words, by="bob", project=SOURCE)
+    stage.at("1.4.2")
+    stage.release("1.4.3", stage.login)
+    stage.settle()
+    bobs, ours = stage.comments(1)
+    assert bobs.body == words
+    assert "`1.4.3` is in `shop`" in ours.body
+
+
+def test_a_merge_that_the_forge_could_not_be_asked_of_is_told_after_a_restart(stage: FeedbackStage) -> None:
+    stage.at("1.4.2", keys=PR)
+    stage.build("1.4.3", stage.login)
+    stage.run()
+    tip = stage.forge.merge(stage.pull.number, "squash", delete_branch=True)
+    stage.forge.fail(503, on="/pulls/", times=999)
+    stage.run()
+    stage.settle()
+    stage.stop()
+    stage.forge.mend()
+    stage.now += timedelta(minutes=30)
+    assert stage.app.feedback.settle(20)
+    assert stage.lines() == [f"- `web` `1.4.3` is in `shop`: {stage.link(tip)}"]
+
+
+def test_several_workloads_of_one_source_are_one_comment_and_one_call(stage: FeedbackStage) -> None:
+    stage.at("1.4.2")
+    stage.commit(stage.second("1.4.2"))
+    stage.forge.limit(120, on="/comments", times=9)
+    stage.build("1.4.3", stage.login)
+    stage.run()
+    stage.settle()
+    stage.forge.mend()
+    stage.forge.forget()
+    stage.now += timedelta(minutes=10)
+    stage.settle()
+    assert len(stage.lines()) == 2
+    written = [call for call in stage.asked_of_source("POST") if call.path.endswith("/issues/1/comments")]
+    assert len(written) == 1
+    assert stage.asked_of_source("PATCH") == []
+
+
+def test_a_project_that_we_may_not_write_to_is_not_asked_again_for_each(stage: FeedbackStage) -> None:
+    for number in range(100, 115):
+        stage.forge.issue(number, project=SOURCE)
+    stage.at("1.4.2")
+    stage.forge.fail(403, on="POST", times=10_000, body='{"message": "Forbidden"}')
+    stage.release("1.4.3", "Much\n\n" + " ".join(f"#{n}" for n in range(100, 115)))
+    stage.settle()
+    assert len(stage.asked_of_source("POST")) <= 2  # of 15 comments and a deployment
+
+
+def test_whoever_is_dropped_is_said(stage: FeedbackStage) -> None:
+    told: list[str] = []
+    feedback = stage.app.feedback
+    feedback.warn = lambda why: told.append(why.sentence)
+    stage.forge.fail(silent=True, times=999)
+    notice = Notice(
+        Place(stage.forge.kind, stage.forge.host, SOURCE),
+        "",
+        tuple(f"{SOURCE}#{n}" for n in range(1, 600)),
+        "web", "shop", "release", "1.4.2", "1.4.3", stage.link(),
+    )  # fmt: skip
+    feedback.tell([notice])
+    feedback.tell([notice._replace(workload="api")])
+    assert f"{SOURCE}#1 is not told of web 1.4.3 in shop: more than 1000 wait" in told
+    stage.forge.over.set()
+    stage.forge.mend()
+
+
+@pytest.mark.parametrize(
+    "kept", [b"junk", b"[]", b"{}", b"[[1]]", b'[[["a", "h", "p"], ["", []], "", "", "", 0]]']
+)
+def test_an_outbox_of_another_version_is_begun_anew(stage: FeedbackStage, kept: bytes) -> None:
+    for key in ("outbox", "proposed"):
+        stage.app.store.put("feedback", key, kept)
+    stage.app.store.put("source-changes", "answers", kept)
+    stage.stop()
+    stage.at("1.4.2")
+    stage.release("1.4.3", stage.login)
+    stage.settle()
+    assert len(stage.lines()) == 1

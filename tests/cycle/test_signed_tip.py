@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from parts.gitserver import git
 from parts.signedcommits import allowed, by_ssh, sign_tip, ssh_key, verified
@@ -184,21 +186,23 @@ def test_a_signing_key_that_is_gone_fails_the_releases_and_nothing_goes_out_unsi
     assert stage.outcomes()["web"].status is Status.RELEASED
 
 
-@pytest.mark.parametrize("signing", [None, "stranger"])
-def test_a_release_that_would_stop_us_is_not_pushed(
-    stage: Stage, guarded: Guarded, signing: str | None
-) -> None:
-    """Without a key, or with one that is not allowed, our first release would be an unsigned tip."""
-    if signing is None:
-        del stage.settings["signing"]
-    else:
-        stage.settings["signing"] = {"ssh_key_file": str(ssh_key(stage.folder, signing))}
+def test_a_release_that_would_stop_us_is_not_pushed(stage: Stage, guarded: Guarded) -> None:
+    """With a key that is not allowed, our first release would be an unsigned tip."""
+    stage.settings["signing"] = {"ssh_key_file": str(ssh_key(stage.folder, "stranger"))}
     stage.push("acme/web", "1.0.0", "1.1.0")
     tip = guarded.commit(stage.workload("web", "1.0.0"), signed=True)
     report = stage.run()
     (outcome,) = report.outcomes
-    assert (outcome.status, outcome.reason.code) == (Status.FAILED, "git/unsigned-tip")
-    assert "by automator" in outcome.reason.sentence
+    assert (outcome.status, outcome.reason.code) == (Status.FAILED, "push/unsigned")
+    assert "1.1.0 was not pushed" in outcome.reason.sentence
+    assert report.error is None, "the branch is as good as it was"
     assert stage.repo.tip() == tip
+    stage.now += timedelta(minutes=10)
+    before = stage.cycle.checkout.processes
+    assert stage.outcomes()["web"].reason.code == "push/unsigned"
+    assert stage.cycle.checkout.processes <= before + 1, "it is not made again in each cycle"
+    stage.now += timedelta(hours=1)
+    guarded.signers.write_text(guarded.signers.read_text() + allowed(stage.folder / "stranger"))
+    assert stage.outcomes()["web"].status is Status.RELEASED
     guarded.signers.write_text(guarded.signers.read_text())
     assert stage.run(push=False).error is None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,7 +15,14 @@ from parts.forgestage import PR
 from parts.sourcestage import SOURCE, SourceStage
 
 from automator.core.action import Request
+from automator.core.forge import SourceCommit
+from automator.core.record import Member
+from automator.core.reference import Image, Repository
+from automator.core.sourcechanges import NOTHING
 from automator.cycle.acting import Terms, act
+from automator.cycle.sourcechanges import SourceChanges, Step
+from automator.errors import ForgeError
+from automator.reasons import reason
 
 KINDS = ["github", "gitlab", "gitea", "forgejo", "bitbucket"]
 LOGIN = "Merge pull request #12 from acme/login\n\nSHOP-7: log in with passkeys, UTF-8 names"
@@ -60,7 +71,8 @@ def test_the_forge_is_asked_once_for_all_workloads_and_after_lost_races(stage: S
     hook.unlink()
     assert {o.reason.code for o in outcomes.values()} == {"released/pushed"}
     assert (stage.repo.path / "raced").exists()
-    assert stage.record.refs == (f"{SOURCE}#12", "SHOP-7")
+    for commit in ("main", "main^"):
+        assert stage.record_of(commit).refs == (f"{SOURCE}#12", "SHOP-7")
     assert len(stage.asked_of_source()) == 1
 
 
@@ -68,7 +80,7 @@ def test_quiet_cycles_and_plans_ask_nobody(stage: SourceStage) -> None:
     stage.at("1.4.2")
     stage.build("1.4.3", LOGIN)
     stage.run(push=False)
-    assert stage.forge.calls == []
+    assert stage.asked_of_source() == []
     stage.outcomes()
     stage.forge.forget()
     for _ in range(3):
@@ -112,7 +124,8 @@ def test_many_are_cut_and_said_to_be(stage: SourceStage) -> None:
 def test_a_forge_that_fails_costs_the_names_and_nothing_else(any_stage: SourceStage) -> None:
     stage = any_stage
     stage.at("1.4.2")
-    stage.forge.fail(503, times=99)
+    for name in (f"/{SOURCE}/", f"/{SOURCE.replace('/', '%2F')}/"):
+        stage.forge.fail(503, on=name, times=99)
     assert stage.release("1.4.3", LOGIN).refs == ()
     stage.forge.mend()
 
@@ -120,7 +133,7 @@ def test_a_forge_that_fails_costs_the_names_and_nothing_else(any_stage: SourceSt
 def test_a_forge_that_is_silent_is_waited_for_once(stage: SourceStage) -> None:
     stage.at("1.4.2")
     assert stage.app.cycles
-    stage.forge.fail(silent=True, times=99)
+    stage.forge.fail(silent=True, on=f"/{SOURCE}/", times=99)
     sources = stage.cycle.publisher.sources
     assert sources is not None
     sources.patience = 0.3
@@ -145,3 +158,100 @@ def test_without_both_ends_nobody_is_asked(stage: SourceStage, what: str) -> Non
     if what != "unknown":
         assert stage.record.refs == ()
         assert stage.asked_of_source() == []
+
+
+# -- several forges ------------------------------------------------------------------------------------
+
+
+class Labels:
+    """Registry and memory: an image `HOST/…` has its source on that host."""
+
+    def image(self, repository: Repository, tag: str) -> Image:
+        host, _, name = str(repository).partition("/")
+        return Image(f"sha256:{'0' * 64}", source=f"https://{host}/acme/{name}", revision="a" * 40)
+
+    def image_by_digest(self, digest: str) -> Image | None:
+        return None
+
+    def get(self, kind: str, key: str) -> bytes | None:
+        return None
+
+    def put(self, kind: str, key: str, value: bytes | None) -> None:
+        return None
+
+
+class Told:
+    """A forge as a source: it answers, says that there is no such project, or waits to be let go."""
+
+    kind = "github"
+
+    def __init__(self, way: str = "answers") -> None:
+        self.way, self.over = way, threading.Event()
+
+    def commits_between(
+        self, project: str, base: str, head: str, *, limit: int = 250
+    ) -> tuple[Sequence[SourceCommit], bool]:
+        if self.way == "silent":
+            self.over.wait(60)
+        if self.way == "unknown" or project == "acme/gone":
+            raise ForgeError(reason("forge/not-found", host="forge", what="compare", answer="Not Found"))
+        return [SourceCommit("c", "Log in (#5)", "ann")], True
+
+
+def step(host: str, number: int, project: str = "acme/web") -> Step:
+    link = f"https://{host}/{project}/tree/{number:040x}"
+    image = f"{host}/{project.rpartition('/')[2]}"
+    return Step((Member("web", image, "1.0", f"1.1@sha256:{number:064x}", source=link),))
+
+
+def test_a_silent_forge_costs_the_names_of_its_own_sources_only() -> None:
+    silent = Told("silent")
+    sources = SourceChanges({"a.example": silent, "b.example": Told()}, Labels(), Labels(), patience=2.0)
+    try:
+        told = sources.named([*(step("a.example", n) for n in range(9)), step("b.example", 1)])
+        assert told[:9] == (NOTHING,) * 9
+        assert told[9].refs == ("acme/web#5",)
+        assert sources.named([step("b.example", 2)])[0].refs == ("acme/web#5",)
+    finally:
+        silent.over.set()
+        sources.close()
+
+
+def test_one_project_that_is_gone_costs_no_other_its_names() -> None:
+    sources = SourceChanges({"a.example": Told()}, Labels(), Labels(), patience=20.0)
+    for number in range(20):
+        sources.named([step("a.example", number, "acme/gone")])
+        assert sources.named([step("a.example", number)])[0].refs == ("acme/web#5",)
+    sources.close()
+
+
+def test_answers_that_fail_while_others_are_asked_for_stop_no_cycle() -> None:
+    sources = SourceChanges({"a.example": Told("unknown")}, Labels(), Labels(), patience=0.0)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    end = time.monotonic() + 3
+    try:
+        for number in range(10_000):
+            told = sources.named([step("a.example", 100 * number + n) for n in range(60)])
+            assert set(told) == {NOTHING}
+            if time.monotonic() > end:
+                break
+    finally:
+        sys.setswitchinterval(interval)
+        sources.close()
+
+
+def test_the_end_of_the_program_waits_for_no_forge() -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import importlib.util as u\n"
+        "spec = u.spec_from_file_location('here', sys.argv[2]); here = u.module_from_spec(spec)\n"
+        "spec.loader.exec_module(here)\n"
+        "forges = {'a.example': here.Told('silent')}\n"
+        "sources = here.SourceChanges(forges, here.Labels(), here.Labels(), patience=0.1)\n"
+        "print(sources.named([here.step('a.example', 1)])); sources.close()\n"
+    )
+    here = Path(__file__)
+    words = [sys.executable, "-c", program, str(here.parents[1]), str(here)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=50, check=True)
+    assert "refs=()" in done.stdout

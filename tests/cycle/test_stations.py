@@ -14,6 +14,7 @@ from automator.app import App
 from automator.cli.reporting import summary_of
 from automator.config import Config
 from automator.core.delivery.change import Wanted
+from automator.core.delivery.fate import Failure
 from automator.core.delivery.stations import Journey
 from automator.core.delivery.summary import Summary
 from automator.core.reference import TagList, parse_repository
@@ -66,10 +67,35 @@ def test_checks_that_failed_fail_the_release(released: Stage) -> None:
     series = begin(version, before.fate.change.commit, [plan], released.now)
     for _ in range(plan.failures):
         series = heard(series, plan, Said(Answer.NO, "down"), released.now + MINUTE)
-    released.app.store.save_series("shop", "web", version, to_text(series), series.begun)
+    released.app.store.save_series(
+        released.cycle.withdrawals.branch, "web", version, to_text(series), series.begun
+    )
     found = summary(released)
     assert found.overall.failed == 1
     assert "merged → verified" in legs(found.journeys[0])
+
+
+def test_checks_of_a_later_release_say_nothing_of_an_earlier_one(tmp_path: Path) -> None:
+    """1.1.0 was rolled back, and released again a week later: only then it was checked."""
+    story = Story(BareRepo.create(tmp_path / "shop.git"))
+    story.adopt("09-01 10:00", web="1.0.0")
+    story.release("09-02 10:00", web="1.1.0")
+    story.release("09-02 11:00", kind="rollback", web="1.0.0")
+    story.release("09-10 10:00", web="1.1.0")
+    config = Config(state=tmp_path / "state", repos={"shop": {"url": str(story.repo.path)}})
+    plan = Plan("smoke", within=HOUR, failures=1)
+    series = begin("1.1.0", "some commit", [plan], at("09-10 10:01"))
+    series = heard(series, plan, Said(Answer.NO, "down"), at("09-10 10:05"))
+    with App.open(config, exclusive=True) as app:
+        branch = app.cycles["shop"].withdrawals.branch
+        app.store.save_series(branch, "web", "1.1.0", to_text(series), series.begun)
+        books = {"shop": app.cycles["shop"].logbook()}
+        found = summary_of(books, {"shop": Wanted()}, app.store, by="repo", now=at("09-30 00:00"))
+    failures = {one.fate.change.landed: one.fate.failure for one in found.journeys}
+    assert failures == {
+        at("09-02 10:00"): Failure.ROLLED_BACK,
+        at("09-10 10:00"): Failure.VERIFICATION,
+    }
 
 
 def test_soak_counts_from_when_upstream_had_the_version(tmp_path: Path) -> None:

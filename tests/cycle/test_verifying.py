@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import requests
 from parts.forgestage import forge_stage
-from parts.gitserver import git
-from parts.stage import COMMAND, NOW, Stage
+from parts.gitserver import BareRepo, git
+from parts.stage import COMMAND, DEPLOYMENT, NOW, Stage
 
 from automator.app import App
 from automator.core.record import parse
@@ -450,3 +450,154 @@ def test_where_releases_are_proposed_the_way_back_is_proposed(tmp_path: Path, pa
         turns(stage, 2)
         assert stage.image_of("web") == "web:1.4.2"
         assert said(turns(stage, 2))[0] is Status.HELD
+
+
+# -- found by review ---------------------------------------------------------------------------------------
+
+
+def test_a_healthy_release_is_not_undone_since_nobody_was_there_to_ask(shop: Stage, page: Page) -> None:
+    adopt(shop, BACK)
+    web(shop)
+    shop.stop()
+    shop.checks["healthy"]["delay"] = "2m"
+    assert web(shop).status is Status.RELEASED
+    shop.stop()
+    shop.now += 20 * MINUTE
+    assert turns(shop, 3).status is Status.CURRENT
+    assert shop.image_of("web") == "web:1.4.3"
+    assert page.asked[-1][0] == "/healthz?v=1.4.3"
+
+
+def test_sites_of_which_only_one_names_the_digest_are_verified_together(shop: Stage, page: Page) -> None:
+    image = f"{shop.host}/acme/web"
+    known = requests.head(f"http://{shop.host}/v2/acme/web/manifests/1.4.2", timeout=20)
+    files = shop.workload("web", "1.4.2", keys=VERIFY)
+    pinned = f"{image}:1.4.2@{known.headers['Docker-Content-Digest']}"
+    files["apps/web2.yaml"] = DEPLOYMENT.format(name="web2", image=pinned)
+    shop.commit(files)
+    page.bad = {"1.4.2"}
+    assert said(web(shop)) == (Status.WAITING, "verify/running")
+    assert said(turns(shop, 3)) == (Status.HELD, "verify/failed")
+
+
+def test_nothing_newer_is_released_while_sites_differ(shop: Stage, page: Page) -> None:
+    """A person put one of two sites back: what failed is still at the other."""
+    files = shop.workload("web", "1.4.2", keys=VERIFY)
+    files["apps/web2.yaml"] = DEPLOYMENT.format(name="web2", image=f"{shop.host}/acme/web:1.4.2")
+    shop.commit(files)
+    web(shop)
+    assert web(shop).status is Status.RELEASED
+    web(shop)
+    text = shop.repo.read("apps/web2.yaml")
+    shop.commit({"apps/web2.yaml": text.replace("web:1.4.3", "web:1.4.2")}, author="Bob")
+    shop.push("acme/web", "1.4.4")
+    found = turns(shop, 2)
+    assert said(found) == (Status.HELD, "verify/apart")
+    assert "1.4.2, 1.4.3" in found.reason.sentence
+    assert shop.image_of("web") == "web:1.4.3"
+
+
+def test_a_group_of_which_one_was_changed_since_stays_as_it_is(shop: Stage, page: Page) -> None:
+    shop.push("acme/api", "1.4.2", "1.4.3")
+    shop.checks["healthy"]["delay"] = "3m"
+    api = shop.workload("api", "1.4.2", keys='group: shop\nsemver: "1.x"')
+    shop.commit({**api, **shop.workload("web", "1.4.2", keys=f"group: shop\n{BACK}")})
+    page.bad = {"healthz?v=1.4.3"}
+    while shop.image_of("web") != "web:1.4.3":
+        web(shop)
+    text = shop.repo.read("apps/api.yaml")
+    shop.commit({"apps/api.yaml": text.replace("api:1.4.3", "api:1.4.9")}, author="Bob")
+    found = turns(shop, 6)
+    assert said(found) == (Status.HELD, "verify/stuck")
+    assert "api came with it and was changed since, by Bob" in found.reason.sentence
+    assert (shop.image_of("web"), shop.image_of("api")) == ("web:1.4.3", "api:1.4.9")
+
+
+def test_it_does_not_go_back_to_a_digest_that_the_registry_lost(shop: Stage, page: Page) -> None:
+    adopt(shop, f"{BACK}\npin: digest")
+    turns(shop, 4)
+    held = shop.image_of("web")
+    digest = held.partition("@")[2]
+    page.bad = {"1.4.4"}
+    shop.push("acme/web", "1.4.4")
+    turns(shop, 2)
+    answer = requests.delete(f"http://{shop.host}/v2/acme/web/manifests/{digest}", timeout=20)
+    assert answer.status_code == 202
+    shop.push("acme/web", "1.4.3", age=timedelta(hours=2))
+    found = turns(shop, 3)
+    assert said(found) == (Status.HELD, "verify/stuck")
+    assert f"the registry has 1.4.3@{digest} no longer" in found.reason.sentence
+    assert shop.image_of("web").startswith("web:1.4.4")
+
+
+def test_a_rollback_that_a_person_closed_is_not_proposed_again(tmp_path: Path, page: Page) -> None:
+    with forge_stage(tmp_path, "github") as stage:
+        stage.checks = {"healthy": {"url": page.url, "failures": 1, "interval": "1m"}}
+        page.bad = {"1.4.3"}
+        stage.push("acme/web", "1.4.2", "1.4.3")
+        stage.commit(stage.workload("web", "1.4.2", keys=f"{BACK}\ndeliver: pull-request"))
+        turns(stage, 2)
+        stage.forge.merge(stage.pull.number, "squash")
+        turns(stage, 3)
+        assert stage.pull.title == "Roll back web to 1.4.2"
+        stage.forge.close(stage.pull.number)
+        for _ in range(3):
+            stage.now += 56 * MINUTE
+            found = web(stage)
+        assert said(found) == (Status.HELD, "verify/stuck")
+        assert "pull/2 was closed on" in found.reason.sentence
+        stage.lose_state()
+        turns(stage, 4)
+        assert len(stage.forge.pulls) == 2
+
+
+def test_the_tip_tells_where_the_status_of_the_release_stayed_pending(tmp_path: Path) -> None:
+    with forge_stage(tmp_path, "github") as stage:
+        stage.checks = {"deployed": {"commit_status": "kustomization/shop", "failures": 1, "within": "10m"}}
+        stage.push("acme/web", "1.4.3")
+        released = stage.commit(stage.workload("web", "1.4.3", keys='semver: "1.x"\nverify: deployed'))
+        stage.forge.set_status(released, "kustomization/shop", "pending")
+        web(stage)
+        stage.commit({"README.md": "the next commit\n"})
+        stage.forge.set_status(stage.repo.tip(), "kustomization/shop", "success")
+        turns(stage, 2)
+        stage.push("acme/web", "1.4.4")
+        assert turns(stage, 2).current == "1.4.4"
+
+
+def test_checks_that_hang_keep_back_no_other_check(shop: Stage, page: Page) -> None:
+    page.hold = threading.Event()
+    shop.checks |= {"other": {"command": ["/bin/true"], "interval": "1m", "within": "3m"}}
+    files: dict[str, str] = {}
+    for name in ("a", "b", "c", "d", "e"):
+        shop.push(f"acme/{name}", "1.4.3")
+        files |= shop.workload(name, "1.4.3", keys=VERIFY)
+    shop.commit(files)
+    shop.run(trigger=PLANNED)
+    adopt(shop, 'semver: "1.x"\nverify: other')
+    verifying = shop.cycle.facts.verifying
+    assert verifying is not None
+    ended = threading.Event()
+    verifying.wake = ended.set
+    shop.run(trigger=PLANNED)
+    assert ended.wait(20), "the hanging ones took every thread"
+    shop.run(trigger=PLANNED)
+    assert shop.image_of("web") == "web:1.4.3"
+
+
+def test_another_repository_under_the_same_name_is_verified_anew(shop: Stage, page: Page) -> None:
+    adopt(shop, version="1.4.3")
+    turns(shop, 3)
+    shop.stop()
+    shop.repo = BareRepo.create(shop.folder / "other.git", {"README.md": "x"})
+    page.bad = {"1.4.3"}
+    adopt(shop, version="1.4.3")
+    shop.push("acme/web", "1.4.4")
+    assert said(turns(shop, 3)) == (Status.HELD, "verify/failed")
+
+
+def test_nothing_that_is_filled_in_leads_to_another_place(shop: Stage, page: Page) -> None:
+    shop.checks["healthy"]["url"] = page.url.replace("healthz?v={version}", "apps/{environment}/{workload}")
+    adopt(shop, f'{VERIFY}\nenvironment: ".."', version="1.4.3")
+    turns(shop, 2)
+    assert page.asked == []

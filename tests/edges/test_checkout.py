@@ -604,3 +604,28 @@ def test_git_processes_leave_no_file_descriptors_behind(repo: BareRepo, checkout
         checkout.fetch(tip)
         list(checkout.blobs([entry.oid for entry in checkout.tree(tip).values()]))
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_tens_of_thousands_of_files_are_asked_for_at_once(repo: BareRepo, checkout: Checkout) -> None:
+    """Also where a pull turned the branch's line round."""
+    paths = [f"clusters/production/region-{i:05}/namespace/shop/deployment.yaml" for i in range(40_000)]
+    first = repo.tip() or ""
+    work = git(repo.path, "commit-tree", "-p", first, "-m", "Work", f"{first}^{{tree}}")
+    tip = repo.commit({"run.sh": "echo ho\n", paths[7]: "image: web:1\n"}, "Meanwhile")
+    words = "Merge branch 'main' of /elsewhere/server/config"
+    turned = git(repo.path, "commit-tree", "-p", work, "-p", tip, "-m", words, f"{tip}^{{tree}}")
+    repo.set_tip(turned)
+    fetched(checkout)
+    checkout.unshallow()
+    log = checkout.file_log(turned, [*paths, "apps/web.yaml"])
+    assert next((change.commit, change.path) for change in log.changes) == (tip, paths[7])
+    assert {change.path for change in log.changes} == {paths[7], "apps/web.yaml"}
+    assert [c.commit for c in checkout.commits(turned, paths=[*paths])] == [turned]
+
+
+def test_arguments_that_are_too_long_are_called_that(repo: BareRepo, checkout: Checkout) -> None:
+    fetched(checkout)
+    with pytest.raises(CheckoutError) as caught:
+        list(checkout.log(repo.tip() or "", grep="x" * 1_000_000))
+    assert code(caught) == "git/failed"
+    assert "too long" in caught.value.reason.sentence

@@ -256,6 +256,9 @@ def test_a_forge_that_gives_no_token_is_told_in_its_own_words(
     assert str(error) == "the App cannot be written: it is suspended"
     assert not error.retry
     assert http.requests == []
+    with pytest.raises(CheckoutError, match="https URLs only") as caught:
+        opened(tmp_path, Remote("http://git.example.com/acme/shop.git", login=login))
+    assert caught.value.reason.code == "git/bad-url"
     odd = refused(tmp_path, Remote(http.url(repo), login=lambda: ("bot", "two\nlines")))
     assert odd.reason.code == "git/denied"
     assert "two" not in f"{odd} {odd.reason!r}"

@@ -17,8 +17,11 @@ from parts.canaries import told
 from parts.forge_field import NOON, SHOP, Field, code, make_field, refusal
 from parts.forge_github import App, GitHubDialect
 from parts.gitserver import git
+from parts.registry import HostileServer, Received, Reply, json_reply
 
+from automator.edges.checkout import Checkout, Remote
 from automator.edges.forge import Forge
+from automator.errors import CheckoutError
 
 TOKENS = "POST /api/v3/app/installations"
 
@@ -74,6 +77,27 @@ def test_git_gets_a_token_that_lets_it_in(field: Field, client: Forge) -> None:
         field.forge.url(SHOP),
     )  # fmt: skip
     assert field.repo.tip() in listed
+
+
+def test_git_is_let_in_again_at_once_where_its_token_was_taken_back(
+    field: Field, app: App, client: Forge, tmp_path: Path
+) -> None:
+    remote = Remote(field.forge.url(SHOP), login=client.login, refused=client.login_refused)
+    with Checkout(tmp_path / "clone", remote, deadline=20) as checkout:
+        tip = checkout.ask_tip()
+        field.wait(600)
+        app.revoke()
+        assert checkout.ask_tip() == tip
+        assert len(app.given) == 2
+
+        field.wait(60)
+        app.revoke()
+        with pytest.raises(CheckoutError) as caught:
+            checkout.ask_tip()
+        assert caught.value.reason.code == "git/denied"
+        assert len(app.given) == 2, "who was given a token just now asks for no other each time"
+        field.wait(240)
+        assert checkout.ask_tip() == tip
 
 
 def test_threads_that_need_a_token_at_once_share_one(field: Field, client: Forge) -> None:
@@ -162,6 +186,34 @@ def test_an_answer_without_a_token_is_told_and_quotes_nothing(field: Field, clie
     assert error.retry
     field.wait(31)
     assert client.pull_requests(SHOP) == ()
+
+
+def test_a_limit_of_the_installation_keeps_no_token_from_git(field: Field, app: App, client: Forge) -> None:
+    client.login()
+    field.forge.limit(7000, on="/pulls")
+    assert code(lambda: client.pull_requests(SHOP)) == "forge/limited"
+    field.wait(58 * 60)
+    assert client.login()[1] == app.given[-1]
+    assert len(app.given) == 2
+    assert code(lambda: client.pull_requests(SHOP)) == "forge/limited"
+
+
+def test_a_forge_that_echoes_the_apps_proof_tells_nothing_of_it(
+    field: Field, app: App, tmp_path: Path
+) -> None:
+    shown: list[str] = []
+
+    def echo(request: Received) -> Reply:
+        shown.append(request.headers["authorization"].removeprefix("Bearer "))
+        return json_reply({"message": f"Bad credentials: {shown[-1]}"}, 401)
+
+    with HostileServer(echo) as server:
+        client = app_client(field, app, api=f"http://{server.host}/api/v3")
+        error = refusal(client.login)
+        assert error.reason.code == "forge/app"
+        assert shown
+        assert shown[-1][:20] not in f"{error} {error.reason!r}"
+        client.close()
 
 
 def test_a_limit_while_the_token_is_asked_for_is_a_limit(field: Field, client: Forge) -> None:

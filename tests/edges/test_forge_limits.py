@@ -131,6 +131,63 @@ def test_a_limit_in_the_midst_of_opening_leaves_the_pull_request_open_and_says_w
     opened = field.client.open_pull_request(SHOP, draft)
     assert field.forge.pulls[opened.number].state == "open"
     assert sorted(one.code for one in opened.warnings) == ["forge/label", "forge/reviewer"]
+    assert opened.lacks_extras
+
+
+def test_what_a_limit_kept_from_a_pull_request_is_set_later_and_nothing_is_asked_twice(field: Field) -> None:
+    field.branch("automator/web")
+    reviewers = ("ann",)
+    labels = () if field.forge.kind == "bitbucket" else ("release",)
+    draft = PullDraft("automator/web", "main", "T", "B", labels=labels, reviewers=reviewers)
+    path = {"bitbucket": "PUT", "gitlab": "PUT"}.get(field.forge.kind, "labels")
+    field.forge.limit(30, on=path)
+    number = field.client.open_pull_request(SHOP, draft).number
+    pull = field.forge.pulls[number]
+    assert (list(pull.labels), list(pull.reviewers)) == ([], [])
+    assert code(lambda: field.client.complete_pull_request(SHOP, number, draft)) == "forge/limited"
+    field.wait(31)
+    assert field.client.complete_pull_request(SHOP, number, draft) == ()
+    assert (tuple(pull.labels), tuple(pull.reviewers)) == (labels, reviewers)
+    assert (pull.title, pull.body) == ("T", "B")
+    field.forge.forget()
+    assert field.client.complete_pull_request(SHOP, number, draft) == ()
+    assert field.forge.count("POST") + field.forge.count("PUT") == 0
+
+
+def test_what_a_person_gave_a_pull_request_stays_when_ours_is_added(field: Field) -> None:
+    is_bitbucket = field.forge.kind == "bitbucket"
+    number = field.open(reviewers=("ann",), labels=() if is_bitbucket else ("theirs",))
+    labels = () if is_bitbucket else ("ours",)
+    draft = PullDraft("automator/web", "main", "T", "B", labels=labels, reviewers=("bob",))
+    assert field.client.complete_pull_request(SHOP, number, draft) == ()
+    pull = field.forge.pulls[number]
+    assert sorted(pull.reviewers) == ["ann", "bob"]
+    assert sorted(pull.labels) == ([] if is_bitbucket else ["ours", "theirs"])
+
+
+def test_what_the_forge_refuses_for_good_is_told_when_it_is_completed(field: Field) -> None:
+    number = field.open()
+    draft = PullDraft("automator/web", "main", "T", "B", reviewers=("nobody-here",))
+    (told,) = field.client.complete_pull_request(SHOP, number, draft)
+    assert told.code == "forge/reviewer"
+
+
+@only("github")
+def test_pacing_opens_a_pull_request_with_all_that_belongs_to_it_or_not_at_all(field: Field) -> None:
+    for i in range(12):
+        field.branch(f"automator/w{i}")
+
+    def open_it(i: int) -> str:
+        draft = PullDraft(f"automator/w{i}", "main", "T", "B", labels=("release",), reviewers=("ann",))
+        try:
+            return "whole" if not field.client.open_pull_request(SHOP, draft).warnings else "half"
+        except ForgeError as error:
+            return error.reason.code
+
+    with ThreadPoolExecutor(6) as threads:
+        ended = list(threads.map(open_it, range(12)))
+    assert set(ended) == {"whole", "forge/limited"}
+    assert len(field.forge.pulls) == ended.count("whole") >= 3
 
 
 @only("github")

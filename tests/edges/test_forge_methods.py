@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 from parts.forge_field import KINDS, NOON, SHOP, Field, code, make_field, refusal
 from parts.gitserver import git
+from parts.registry import HostileServer, always, json_reply
 
 from automator.core.forge import CommitStatus, Deployment, PullDraft
+from automator.edges.forge import ForgeSettings, open_forge
+from automator.edges.http import Outside
 
 NOWHERE = "0" * 40
 WITH_LABELS = [kind for kind in KINDS if kind != "bitbucket"]
@@ -203,6 +206,26 @@ def test_a_strangers_fork_with_a_branch_of_our_name_is_never_taken_for_ours(fiel
     (stranger,) = field.client.pull_requests(SHOP)
     assert stranger.head.endswith(":automator/web")
     assert field.client.pull_request(SHOP, 1).head == stranger.head
+
+
+def test_a_strangers_fork_that_is_gone_costs_only_itself(tmp_path: Path) -> None:
+    def pull(number: int, **source: object) -> dict[str, object]:
+        branch = {"name": "automator/web"}
+        base = {"repository": {"full_name": SHOP}, "branch": {"name": "main"}}
+        told = {"branch": branch, **source}
+        return {"id": number, "title": "T", "state": "OPEN", "source": told, "destination": base}
+
+    ours = {"repository": {"full_name": SHOP}, "commit": {"hash": "a" * 40}}
+    listed = [pull(9, repository=None, commit=None), pull(8, **ours)]
+    with HostileServer(always(json_reply({"values": listed}))) as server:
+        (tmp_path / "token").write_text("token-of-ours")
+        settings = ForgeSettings(
+            server.host, "bitbucket", f"http://{server.host}/2.0", token_file=str(tmp_path / "token")
+        )
+        client = open_forge(settings, outside=Outside(), clock=lambda: NOON)
+        (found,) = client.pull_requests(SHOP, head="automator/web")
+        assert (found.number, found.head_commit) == (8, "a" * 40)
+        client.close()
 
 
 def test_what_was_merged_is_found_by_its_branch_after_the_branch_is_deleted(field: Field) -> None:
@@ -481,6 +504,37 @@ def test_of_a_long_comparison_the_newest_commits_are_read_from_its_end(field: Fi
     assert [one.message for one in commits] == [f"Commit {i}" for i in reversed(range(110, 230))]
     assert not complete
     assert field.forge.count("/compare/") <= 6
+
+
+@only("gitea")
+def test_closed_ones_of_a_branch_are_found_among_many_and_by_their_changes_alone(field: Field) -> None:
+    field.forge.longest_page = 5
+    first = field.open()
+    field.forge.close(first)
+    for i in range(30):
+        field.branch(f"people/{i}")
+        field.forge.close(field.forge.open(f"people/{i}").number)
+    field.wait(60)
+
+    def states() -> list[tuple[int, str]]:
+        found = field.client.pull_requests(SHOP, head="automator/web", state="all")
+        return [(pull.number, pull.state) for pull in found]
+
+    assert states() == [(first, "closed")]
+    field.forge.forget()
+    assert states() == [(first, "closed")]
+    field.forge.reopen(first)
+    field.wait(60)
+    assert states() == [(first, "open")]
+    field.forge.merge(first)
+    field.wait(60)
+    assert states() == [(first, "merged")]
+    second = field.open()
+    assert states() == [(second, "open"), (first, "merged")]
+    field.forge.close(second)
+    field.wait(60)
+    assert states() == [(second, "closed"), (first, "merged")]
+    assert field.client.pull_requests(SHOP, head="automator/web", state="closed", limit=1)[0].number == second
 
 
 # -- projects in groups -------------------------------------------------------------------------------------

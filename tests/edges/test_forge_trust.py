@@ -299,8 +299,45 @@ def test_pages_without_end_end(hostile: tuple[HostileServer, Forge]) -> None:
         return Reply(200, reply.body, {**reply.headers, "Link": f'<{url}>; rel="next"'})
 
     server.behave = endless
-    assert client.pull_requests(SHOP) == ()
+    error = refusal(lambda: client.pull_requests(SHOP))
+    assert error.reason.code == "forge/answer", "a part never passes for the whole"
     assert len(server.received) <= 40
+
+
+def test_a_comparison_without_end_ends(tmp_path: Path) -> None:
+    commit = {"sha": "c" * 40, "commit": {"message": "m"}}
+    for listed in ([], [commit]):
+        reply = json_reply({"total_commits": 10**9, "commits": listed})
+        with HostileServer(always(reply)) as server:
+            client = client_of("github", server.host, tmp_path)
+            found, complete = client.commits_between(SHOP, "1" * 40, "2" * 40)
+            assert set(found) == {one for one in found if one.commit == "c" * 40}
+            assert not complete
+            assert len(server.received) <= 40
+            client.close()
+
+
+def test_a_date_without_a_zone_is_a_date(tmp_path: Path) -> None:
+    told = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1795269600"}
+    told["Retry-After"] = told["Date"] = "Sat, 21 Nov 2026 12:00:00 -0000"
+    with HostileServer(always(Reply(403, b"{}", told))) as server:
+        client = client_of("github", server.host, tmp_path)
+        assert code(lambda: client.pull_request(SHOP, 1)) == "forge/limited"
+        client.close()
+
+
+def test_an_error_in_a_good_answer_tells_no_secret(tmp_path: Path) -> None:
+    def echo(request: Received) -> Reply:
+        if request.path.endswith("/graphql"):
+            return json_reply({"errors": [{"message": f"bad: {request.headers['authorization']}"}]})
+        return json_reply({"node_id": "x", "allow_merge_commit": True})
+
+    with HostileServer(echo) as server:
+        client = client_of("github", server.host, tmp_path)
+        error = refusal(lambda: client.merge_when_ready(SHOP, 1, "c" * 40))
+        assert "bad: " in error.reason.sentence
+        assert told(f"{error.reason.sentence} {error.reason!r}".encode()) is None
+        client.close()
 
 
 # -- answers ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -10,10 +11,20 @@ from pathlib import Path
 import pytest
 from parts.gitserver import BareRepo, git
 from parts.gitsteps import BOT, NOON, fetched, release
-from parts.signedcommits import GpgHome, allowed, by_gpg, by_ssh, gpg_home, sign_tip, ssh_key, verified
+from parts.signedcommits import (
+    GpgHome,
+    allowed,
+    by_gpg,
+    by_ssh,
+    certify,
+    gpg_home,
+    sign_tip,
+    ssh_key,
+    verified,
+)
 
 from automator.core.release import Draft
-from automator.edges.checkout import Checkout, Landed, Remote, Seal, Signers, SshKey
+from automator.edges.checkout import NOT_COUNTED, Checkout, Landed, Refused, Remote, Seal, Signers, SshKey
 from automator.errors import CheckoutError
 
 pytestmark = pytest.mark.needs("openssh-client")
@@ -158,6 +169,22 @@ def test_a_signature_of_another_kind_is_not_looked_at(
     problem(repo, tmp_path, signers)
 
 
+def test_no_program_of_the_machine_is_asked_about_certificates(
+    repo: BareRepo, tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_tip(repo, by_ssh(key))
+    made = rewritten(repo, "SSH SIGNATURE", "SIGNED MESSAGE")
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "gpgsm"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with Checkout(tmp_path / "state" / "config", Remote(str(repo.path)), deadline=60) as checkout:
+        fetched(checkout)
+        assert checkout.signatures([made])[made].state != "good"
+    assert not (tmp_path / "ran").exists()
+
+
 def test_an_allowed_key_whose_time_is_over_signs_nothing_more_nor_backdates(
     repo: BareRepo, tmp_path: Path, key: Path, signers: Signers
 ) -> None:
@@ -175,6 +202,66 @@ def test_an_allowed_key_whose_time_is_over_signs_nothing_more_nor_backdates(
             assert accepted(repo, tmp_path, signers)
         else:
             problem(repo, tmp_path, signers)
+
+
+def test_a_certificate_that_has_ended_signs_nothing_more_nor_backdates(
+    repo: BareRepo, tmp_path: Path, key: Path, signers: Signers
+) -> None:
+    authority = ssh_key(tmp_path, "authority")
+    assert signers.ssh_file is not None
+    signers.ssh_file.write_text(allowed(authority, options='cert-authority,namespaces="git"'))
+    then = "1577880000 +0000"  # 2020-01-01
+    dates = {"GIT_AUTHOR_DATE": then, "GIT_COMMITTER_DATE": then}
+    for lasts, counts in (("20191201:20200201", False), ("20191201:20990101", True)):
+        certify(authority, key, lasts)
+        tip = sign_tip(repo, by_ssh(key.with_name("key-cert.pub")), **dates)
+        settings = {"gpg.ssh.allowedSignersFile": str(signers.ssh_file)}
+        assert verified(repo.path, tip, settings), "git itself believes the date of the commit"
+        if counts:
+            assert accepted(repo, tmp_path, signers)
+        else:
+            assert "not a good one of an allowed key" in problem(repo, tmp_path, signers)
+
+
+@pytest.mark.parametrize("until", ["20200230", "20200101235960", "20200101240000", "2020", "0x5e0be100", ""])
+def test_a_date_that_is_none_is_over(
+    repo: BareRepo, tmp_path: Path, key: Path, signers: Signers, until: str
+) -> None:
+    then = "1567880000 +0000"
+    sign_tip(repo, by_ssh(key), GIT_AUTHOR_DATE=then, GIT_COMMITTER_DATE=then)
+    assert signers.ssh_file is not None
+    signers.ssh_file.write_text(allowed(key, options=f'namespaces="git",valid-before="{until}"'))
+    problem(repo, tmp_path, signers)
+
+
+def test_a_program_that_could_not_do_its_work_gives_no_verdict(
+    repo: BareRepo, tmp_path: Path, key: Path, signers: Signers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tip = sign_tip(repo, by_ssh(key))
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "ssh-keygen"
+    program.write_text("#!/bin/sh\necho 'fork: Cannot allocate memory' >&2; exit 1\n")
+    program.chmod(0o755)
+    with opened(repo, tmp_path, signers) as checkout:
+        with monkeypatch.context() as patch:
+            patch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+            with pytest.raises(CheckoutError, match="could not be checked") as caught:
+                fetched(checkout)
+        assert caught.value.retry
+        checkout.prove(tip)
+
+
+def test_a_folder_for_the_keys_that_cannot_be_made_is_told(
+    repo: BareRepo, tmp_path: Path, key: Path, signers: Signers
+) -> None:
+    tip = sign_tip(repo, by_ssh(key))
+    with opened(repo, tmp_path, signers) as checkout:
+        (tmp_path / "state" / ".config.signers").write_text("a file")
+        with pytest.raises(CheckoutError, match=r"\.config\.signers"):
+            fetched(checkout)
+        (tmp_path / "state" / ".config.signers").unlink()
+        assert checkout.ask_tip() == tip
+        checkout.prove(tip)
 
 
 def test_the_files_are_read_at_each_look_and_verdicts_remembered(
@@ -308,8 +395,9 @@ def test_what_we_would_refuse_ourselves_is_never_pushed(
     for seal in (Seal(), Seal(key=SshKey(stranger))):
         with opened(repo, tmp_path, signers, seal) as checkout:
             assert fetched(checkout) == tip
-            with pytest.raises(CheckoutError, match="by automator"):
-                checkout.push(release(checkout, tip, "1.1.0"), expected=tip)
+            answer = checkout.push(release(checkout, tip, "1.1.0"), expected=tip)
+            assert isinstance(answer, Refused)
+            assert answer.words.startswith(NOT_COUNTED)
         assert repo.tip() == tip
     with opened(repo, tmp_path, signers, Seal(key=SshKey(key))) as checkout:
         fetched(checkout)
@@ -338,8 +426,8 @@ def test_what_is_not_acted_upon_may_be_fetched_unproven(
         checkout.fetch(tip, proven=False)
         assert [entry.commit for entry in checkout.log(tip)] == [tip]
         made = checkout.commit(tip, [Draft("x\n", (("x", b"x"),))], when=NOON, author=BOT)
-        with pytest.raises(CheckoutError, match="does not count"):
-            checkout.push(made[0], expected=tip)
+        assert isinstance(checkout.push(made[0], expected=tip), Refused)
+    assert repo.tip() == tip
 
 
 def test_a_keyring_that_somebody_left_in_the_state_folder_is_not_used(

@@ -119,6 +119,19 @@ def test_a_new_key_counts_from_the_next_commit_on(repo: BareRepo, tmp_path: Path
 
 
 @pytest.mark.needs("openssh-client")
+def test_a_full_disk_is_told_as_one(repo: BareRepo, tmp_path: Path) -> None:
+    tip = repo.tip()
+    with opened(repo, tmp_path, Seal(key=SshKey(ssh_key(tmp_path)))) as checkout:
+        assert fetched(checkout) == tip
+        (folder,) = (file.parent for file in tmp_path.glob("state/*/HEAD"))
+        (folder / "automator_commit").symlink_to("/dev/full")
+        with pytest.raises(CheckoutError, match="No space left") as caught:
+            release(checkout, fetched(checkout), "1.1.0")
+        assert caught.value.reason.code == "git/disk"
+        assert caught.value.retry
+        release(checkout, fetched(checkout), "1.1.0")
+
+
 def test_commits_of_a_sha256_repo_are_signed(tmp_path: Path) -> None:
     path = tmp_path / "server" / "config.git"
     path.mkdir(parents=True)

@@ -83,6 +83,8 @@ class Wrote:
     kind: str = "release"
     actor: str | None = None
     """Who asked for it, where it is ours."""
+    reason: str | None = None
+    """Why, where it is ours and its trailers say so."""
 
 
 def past(site: Site, *values: Wrote | str) -> SiteHistory:
@@ -96,7 +98,9 @@ def past(site: Site, *values: Wrote | str) -> SiteHistory:
         message = "by hand"
         if step.ours:
             block = Block(name, f"ghcr.io/acme/{name}", steps[i + 1].value, step.value, (site.label,))
-            message = compose(ReleaseRecord(step.kind, (block,), actor=step.actor), why="a test")
+            message = compose(
+                ReleaseRecord(step.kind, (block,), actor=step.actor, reason=step.reason), why="a test"
+            )
         change = FileChange(
             commit=f"{i:040x}",
             author="automator" if step.ours else step.who,

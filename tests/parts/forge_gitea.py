@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from parts.forge_description import Description, description
@@ -33,6 +34,7 @@ class GiteaDialect(Dialect):
     def __init__(self, server: ForgeServer) -> None:
         super().__init__(server)
         of = OF_PROJECT
+        self._seen: dict[str, tuple[str, datetime]] = {}
         self.extra = {"reviews": self._reviews}
         self.handlers = {
             f"GET {of}": lambda q, p: Reply(200, self._project(self._home(q, p))),
@@ -42,6 +44,7 @@ class GiteaDialect(Dialect):
             f"GET {of}/pulls/{{base}}/{{head}}": self._by_branches,
             f"PATCH {of}/pulls/{{index}}": self._update,
             f"POST {of}/pulls/{{index}}/merge": self._merge,
+            f"DELETE {of}/pulls/{{index}}/merge": self._cancel_merge,
             f"POST {of}/pulls/{{index}}/requested_reviewers": self._review,
             f"GET {of}/pulls/{{index}}/commits": self._pull_commits,
             f"GET {of}/labels": self._labels,
@@ -149,7 +152,7 @@ class GiteaDialect(Dialect):
             "merge_commit_sha": pull.merge_commit if merged else None,
             "closed_at": stamp(pull.closed_at),
             "created_at": stamp(pull.created_at),
-            "updated_at": stamp(self.server.clock()),
+            "updated_at": stamp(self._updated(project, pull)),
             "requested_reviewers": [self._user(one) for one in pull.reviewers],
         }
 
@@ -179,7 +182,17 @@ class GiteaDialect(Dialect):
             and (not base or pull.base == base)
             and (not head or pull.head == head)
         ]
+        if request.asked("sort") == "recentupdate":
+            found.sort(key=lambda one: (one["updated_at"], one["number"]), reverse=True)
         return self.listed(request, found)
+
+    def _updated(self, project: Project, pull: Pull) -> datetime:
+        """When a pull request changed last, as far as anybody has looked at it."""
+        now = repr(pull)
+        key = f"{project.path} {pull.number}"
+        if key not in self._seen or self._seen[key][0] != now:
+            self._seen[key] = now, self.server.clock()
+        return self._seen[key][1]
 
     def _create(self, request: Request, p: Parameters) -> Reply:
         project, told = self._home(request, p), request.body
@@ -226,6 +239,13 @@ class GiteaDialect(Dialect):
         how = {"merge": "merge", "squash": "squash", "rebase": "rebase"}[told["Do"]]
         project.merge(pull.number, how=how, by=self.asker(request), sha=told.get("head_commit_id"))  # type: ignore[arg-type]
         return Reply(200)
+
+    def _cancel_merge(self, request: Request, p: Parameters) -> Reply:
+        _, pull = self._found(request, p)
+        if not pull.merge_when_ready:
+            return self.error(404, "not found")
+        pull.merge_when_ready = False
+        return Reply(204)
 
     def _review(self, request: Request, p: Parameters) -> Reply:
         project, pull = self._found(request, p)

@@ -478,16 +478,19 @@ class GitHubDialect(Dialect):
         return self.signed(self.listed(request, reviews))
 
     def _graphql(self, request: Request) -> Reply | None:
-        """The one mutation that a bot calls: enablePullRequestAutoMerge."""
+        """The mutations that a bot calls: enablePullRequestAutoMerge, disablePullRequestAutoMerge."""
         if request.path != "/api/graphql" or request.method != "POST":
             return None
-        if "enablePullRequestAutoMerge" not in str(request.body.get("query")):
+        query = str(request.body.get("query"))
+        is_off = "disablePullRequestAutoMerge" in query
+        if not is_off and "enablePullRequestAutoMerge" not in query:
             return self.signed(Reply(200, {"errors": [{"message": "what is that?"}]}))
         told = request.body["variables"]
         for project in self.server.projects.values():
             for pull in project.current():
                 if f"PR_{project.id}_{pull.number}" == told["id"]:
-                    return self.signed(self._automerge(pull, told))
+                    act = self._no_automerge if is_off else self._automerge
+                    return self.signed(act(pull, told))
         return self.signed(self._wrong(f"Could not resolve to a node with the global id of '{told['id']}'"))
 
     def _automerge(self, pull: Pull, told: dict[str, Any]) -> Reply:
@@ -497,6 +500,12 @@ class GitHubDialect(Dialect):
             return self._wrong("Head branch was modified. Review and try the merge again.")
         pull.merge_when_ready = True
         return Reply(200, {"data": {"enablePullRequestAutoMerge": {"pullRequest": {"number": pull.number}}}})
+
+    def _no_automerge(self, pull: Pull, told: dict[str, Any]) -> Reply:
+        if not pull.merge_when_ready:
+            return self._wrong("Can't disable auto-merge for this pull request.")
+        pull.merge_when_ready = False
+        return Reply(200, {"data": {"disablePullRequestAutoMerge": {"pullRequest": {"number": pull.number}}}})
 
     @staticmethod
     def _wrong(words: str) -> Reply:

@@ -39,6 +39,7 @@ class GitLabDialect(Dialect):
             f"GET {MR}": lambda q, p: Reply(200, self.pull(*self._found(q, p))),
             f"PUT {MR}": self._update,
             f"PUT {MR}/merge": self._merge,
+            f"POST {MR}/cancel_merge_when_pipeline_succeeds": self._cancel_merge,
             f"GET {MR}/approvals": self._approvals,
             f"GET {MR}/commits": self._pull_commits,
             f"GET {MR}/notes": self._comments,
@@ -231,6 +232,13 @@ class GitLabDialect(Dialect):
             how = "squash" if told.get("squash") else "merge"
             project.merge(pull.number, how=how, by=self.asker(request), sha=told.get("sha"))  # type: ignore[arg-type]
         return Reply(200, self.pull(project, pull))
+
+    def _cancel_merge(self, request: Request, p: Parameters) -> Reply:
+        project, pull = self._found(request, p)
+        if not pull.merge_when_ready:
+            return self.error(406, "406 Not Acceptable")
+        pull.merge_when_ready = False
+        return Reply(201, self.pull(project, pull))
 
     def _approvals(self, request: Request, p: Parameters) -> Reply:
         _, pull = self._found(request, p)

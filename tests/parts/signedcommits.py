@@ -30,6 +30,12 @@ def allowed(*keys: Path, options: str = "", who: str = "ann@example.org") -> str
     return "".join(f"{who} {options} {key.with_suffix('.pub').read_text().strip()}\n" for key in keys)
 
 
+def certify(authority: Path, key: Path, lasts: str, who: str = "ann@example.org") -> None:
+    """A certificate beside a key, which lasts `from:to`."""
+    arguments = ("-s", str(authority), "-I", who, "-n", who, "-V", lasts, f"{key}.pub")
+    subprocess.run(["ssh-keygen", "-q", *arguments], check=True)
+
+
 @dataclass(frozen=True)
 class GpgHome:
     """A GPG keyring with keys of different fates."""

@@ -23,6 +23,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+FILES = "--allow-file-access-from-files"
+
+
 def browser(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Open the page in a browser without a window, and with a profile of its own."""
     program = shutil.which("chromium")
@@ -55,6 +58,20 @@ def test_it_is_drawn_and_nothing_of_it_is_refused(page: Path, width: int, scheme
     done = browser(page, f"--screenshot={shot}", f"--window-size={width},2000", *dark)
     assert "Content Security Policy" not in done.stderr, "its own policy lets all of its style through"
     assert shot.stat().st_size > 20_000, "there is something to see"
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_it_is_no_wider_than_a_phone(page: Path, width: int) -> None:
+    """Plots and tables that are wider scroll by themselves."""
+    frame = page.with_name(f"frame-{width}.html")
+    frame.write_text(
+        f'<iframe id=f src="{page.name}" width={width} height=800></iframe><p id=o></p><script>'
+        "f.onload=()=>{const d=f.contentDocument.documentElement;"
+        "o.textContent=`${d.scrollWidth} of ${d.clientWidth}`}</script>"
+    )
+    found = re.search(r'<p id="o">(\d+) of (\d+)</p>', browser(frame, FILES, "--dump-dom").stdout)
+    assert found is not None
+    assert int(found[1]) <= int(found[2])
 
 
 def test_the_browser_reads_it_as_it_was_written(page: Path) -> None:

@@ -19,7 +19,11 @@ MOVING_KINDS = frozenset({"release", "rollback", "promote", *OTHER_KINDS})
 """Kinds that move a workload to another version; the others change what policies say."""
 
 _WHY_LIMIT = 400
-_REVERTS = re.compile(r"^This reverts commit ([0-9a-f]{7,64})\b", re.MULTILINE)
+_REVERTS = re.compile(r"^This reverts commit ([0-9a-f]{7,64})(?:\.?[ \t]*$|, reversing\b)", re.MULTILINE)
+_TABLE_ROW = re.compile(
+    r"[\s>]*\|(?: (?:`(?P<head>[^`]+)` \| \||rule \| `(?P<rule>[^`]+)`)|-+\|| [a-z]+ \|)", re.ASCII
+)
+"""A line of the tables that `core.pullrequest.body_of` writes: the head, the rule, or any other."""
 _PULL_REQUEST = (
     re.compile(r"\AMerge pull request #(\d{1,9})\b"),  # GitHub's merge
     re.compile(r"\AMerge pull request .*\(#(\d{1,9})\) from "),  # Gitea's and Forgejo's
@@ -157,13 +161,26 @@ def is_revert(message: str) -> bool:
     return message.startswith('Revert "') or reverted(message) is not None
 
 
-def why_of(message: str) -> str:
+def why_of(message: str, workload: str = "") -> str:
     """The sentence of a release's message that tells the rule: what stands between the subject and the
-    trailers, without the lines that only say from what to what."""
-    told = []
+    trailers, without the lines that only say from what to what. Where a forge put the text of our pull
+    request there, the rule in the workload's table, or else in the first one."""
+    told, rules, head = [], dict[str, str](), ""
     for line in message.splitlines()[1:]:
         if TRAILER_LINE.match(line):
             break
-        if line.strip() and " -> " not in line:
+        row = _TABLE_ROW.match(line)
+        if row is not None:
+            head = _plain(row["head"]) if row["head"] else head
+            if row["rule"]:
+                rules.setdefault(head, _plain(row["rule"]))
+        elif line.strip() and " -> " not in line:
             told.append(line.strip())
+    if rules:
+        return one_line(rules.get(workload) or next(iter(rules.values())), _WHY_LIMIT)
     return one_line(" ".join(told), _WHY_LIMIT)
+
+
+def _plain(code: str) -> str:
+    """What a code span of a table's cell shows (`core.pullrequest.code`)."""
+    return code.replace("\\|", "|")

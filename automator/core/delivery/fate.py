@@ -1,8 +1,8 @@
 """Fates: which changes were deployments, which of them failed, and when that was mended.
 
-A change is a *restore* where it goes back: `rollback`, `revert`, or a move by a person to a version that
-the workload held before a deployment which is still in force. Every deployment that it goes back past has
-failed, and is restored by it. Any other proven move is a deployment. docs/metrics.md has the words.
+A change is a *restore* where it goes back: a `rollback`, or a `revert` or a move by a person to a version
+that the workload held before a deployment which is still in force. Every deployment that it goes back past
+has failed, and is restored by it. Any other proven move is a deployment. docs/metrics.md has the words.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from automator.core.delivery.change import MANUAL, REVERT, Change
 from automator.core.delivery.moves import agree
@@ -63,76 +64,150 @@ class Fate:
         return (self.change.repo, self.change.commit)
 
 
+class _Places:
+    """At which places of a stack versions stand, found as `moves.agree` compares them, however many."""
+
+    def __init__(self) -> None:
+        self._exactly: dict[str, list[int]] = {}
+        self._by_tag: dict[str, list[int]] = {}
+
+    def put(self, version: str, place: int) -> None:
+        self._exactly.setdefault(version, []).append(place)
+        self._by_tag.setdefault(version.partition("@")[0], []).append(place)
+
+    def take_off(self, version: str) -> None:
+        """Forget the last place of a version that was put here."""
+        self._exactly[version].pop()
+        self._by_tag[version.partition("@")[0]].pop()
+
+    def last(self, version: str) -> int | None:
+        """The last place at which the version stands."""
+        tag, _, digest = version.partition("@")
+        if not version:
+            return None
+        if not digest:
+            return next(iter(self._by_tag.get(tag, ())[-1:]), None)
+        found = [*self._exactly.get(version, ())[-1:], *(self._exactly.get(tag, ())[-1:] if tag else ())]
+        return max(found, default=None)
+
+
+class _Step(NamedTuple):
+    """A deployment in force: its index, and the versions that the workload held before it."""
+
+    index: int
+    held: list[str]
+
+
 class _Course:
     """The deployments of one workload, oldest first."""
 
     def __init__(self) -> None:
         self.done: list[Fate] = []
-        self.in_force: list[int] = []
-        """Indexes of those that nothing went back past."""
+        self._in_force: list[_Step] = []
+        """Those that nothing went back past."""
+        self._held = _Places()
+        """What was held before each of them."""
+        self._running = _Places()
+        """What each one in force brought."""
+        self._broken: list[int] = []
+        """Indexes of those that failed and that nothing has followed yet."""
+        self._present = ""
+        self._commits: dict[str, bool] = {}
+        """Commits that moved the workload -> whether they went back."""
 
     def take(self, change: Change, seen: Seen) -> None:
         if not change.moves:
             if change.kind == "reject":
                 self._reject(change)
             return
-        if self._is_told(change):
+        went_back = self._commits.get(change.commit)
+        if went_back is not None and agree(self._present, change.member.after):
+            # One more block of the same commit: sites that came from another version.
+            if not went_back:
+                self._hold_before(change.member.before)
             return
         back = self._goes_back(change)
         self._end_broken(change)
+        self._commits[change.commit] = back is not None
         if back is None:
-            failure = Failure.VERIFICATION if seen.passed is False else None
-            self.in_force.append(len(self.done))
-            self.done.append(Fate(change, failure, seen=seen))
-            return
-        for index in self.in_force[back:]:
-            fate = self.done[index]
-            self.done[index] = replace(
+            self._deploy(change, seen)
+        else:
+            self._restore(change, back)
+        self._present = change.member.after
+
+    def _deploy(self, change: Change, seen: Seen) -> None:
+        failure = Failure.VERIFICATION if seen.passed is False else None
+        index = len(self.done)
+        if failure is not None:
+            self._broken.append(index)
+        for version in _spellings(change.member.after):
+            self._running.put(version, len(self._in_force))
+        self._in_force.append(_Step(index, []))
+        self.done.append(Fate(change, failure, seen=seen))
+        for version in dict.fromkeys((self._present, change.member.before)):
+            self._hold_before(version)
+
+    def _hold_before(self, version: str) -> None:
+        """The last deployment's workload held this before it."""
+        if version and self._in_force:
+            self._held.put(version, len(self._in_force) - 1)
+            self._in_force[-1].held.append(version)
+
+    def _restore(self, change: Change, back: int) -> None:
+        """Go back past all from the place `back` on."""
+        while len(self._in_force) > back:
+            step = self._in_force.pop()
+            fate = self.done[step.index]
+            for version in step.held:
+                self._held.take_off(version)
+            for version in _spellings(fate.change.member.after):
+                self._running.take_off(version)
+            self.done[step.index] = replace(
                 fate,
                 failure=fate.failure or _how(change),
                 restored=fate.restored or change.landed,
                 restored_by=fate.restored_by or change.commit,
             )
-        del self.in_force[back:]
-
-    def _is_told(self, change: Change) -> bool:
-        """Whether it is one more block of the last deployment: sites that came from another version."""
-        last = self.done[-1].change if self.done else None
-        return (
-            last is not None
-            and last.commit == change.commit
-            and agree(last.member.after, change.member.after)
-        )
 
     def _goes_back(self, change: Change) -> int | None:
-        """From which deployment in force on a change goes back; None where it does not."""
-        after = change.member.after
-        for place in range(len(self.in_force) - 1, -1, -1):
-            if agree(self.done[self.in_force[place]].change.member.before, after):
-                by_person = change.kind == MANUAL or change.actor is not None
-                return place if by_person or change.kind in ("rollback", REVERT) else None
-        if change.kind not in ("rollback", REVERT):
+        """From which place of those in force on a change goes back; None where it does not."""
+        by_person = change.kind == MANUAL or change.actor is not None
+        if not (by_person or change.kind in ("rollback", REVERT)):
             return None
-        if any(agree(fate.change.member.after, after) for fate in self.done):
-            return None  # the revert of a revert: what was taken back is deployed once more
-        return max(len(self.in_force) - 1, 0)  # to a version older than what is told here
+        place = self._held.last(change.member.after)
+        if place is not None:
+            return place
+        last = max(len(self._in_force) - 1, 0)
+        if change.kind == "rollback":
+            return last  # to what was held on a course that was left, or before what is told here
+        if change.kind != REVERT or change.reverts is None:
+            return None
+        # The revert of a revert deploys once more what was taken back; the words alone take nothing back.
+        return last if self._commits.get(change.reverts) is False else None
 
     def _reject(self, change: Change) -> None:
         """A person said of a version that it is not to be had."""
-        said = change.member.after
-        for index in self.in_force:
-            fate = self.done[index]
-            after = fate.change.member.after
-            same = after.endswith(said) if said.startswith("@") else agree(after, said)
-            if fate.failure is None and same:
-                self.done[index] = replace(fate, failure=Failure.REJECTED)
+        place = self._running.last(change.member.after)
+        if place is None:
+            return
+        index = self._in_force[place].index
+        if self.done[index].failure is None:
+            self.done[index] = replace(self.done[index], failure=Failure.REJECTED)
+            self._broken.append(index)
 
     def _end_broken(self, change: Change) -> None:
         """Whatever moves the workload on ends what had failed already."""
-        for index in self.in_force:
+        for index in self._broken:
             fate = self.done[index]
-            if fate.failure is not None and fate.restored is None:
+            if fate.restored is None:
                 self.done[index] = replace(fate, restored=change.landed, restored_by=change.commit)
+        self._broken.clear()
+
+
+def _spellings(version: str) -> tuple[str, ...]:
+    """How a version may be named: as it is, and by its digest alone."""
+    _, at, digest = version.partition("@")
+    return tuple(dict.fromkeys((version, at + digest))) if digest else (version,)
 
 
 def _how(change: Change) -> Failure:

@@ -81,11 +81,11 @@ class Figures:
     failure_rate: float | None = None
     """Share of the deployments, 0 to 1."""
     failures: tuple[tuple[Failure, int], ...] = ()
-    """Workloads' failed changes, by how that is known."""
+    """Failed deployments, by how that is known; one may be known in several ways."""
     restore: Spread = Spread()
-    """From a failed change to what mended it."""
+    """From a failed deployment to what mended the last of its workloads."""
     unrestored: int = 0
-    """Failed changes that the branch is still at."""
+    """Failed deployments that the branch is still at, in a workload at least."""
 
     @property
     def frequency_level(self) -> Level | None:
@@ -129,10 +129,10 @@ def figures(fates: Iterable[Fate], period: Period) -> Figures:
     failed = [fate for fate in counted if fate.failure is not None]
     bad = {fate.id for fate in failed}
     leads = [lead for fate in counted if (lead := lead_time(fate)) is not None]
-    restores = [fate.restored - fate.change.landed for fate in failed if fate.restored is not None]
+    restores = _restores(failed)
     good_leads, good_restores = _forward(leads), _forward(restores)
     from_source = sum(f.seen.source is not None for f in counted if _is_forward(lead_time(f)))
-    ways = [fate.failure for fate in failed]
+    ways = [way for _, way in {(fate.id, fate.failure) for fate in failed}]
     return Figures(
         days=period.days,
         deployments=len(deployments),
@@ -146,8 +146,17 @@ def figures(fates: Iterable[Fate], period: Period) -> Figures:
         failure_rate=len(bad) / len(deployments),
         failures=tuple((way, ways.count(way)) for way in Failure if way in ways),
         restore=spread(good_restores),
-        unrestored=len(failed) - len(restores),
+        unrestored=len(bad) - len(restores),
     )
+
+
+def _restores(failed: Iterable[Fate]) -> list[timedelta]:
+    """How long each deployment took to be mended, in all of its workloads that failed."""
+    ends: dict[tuple[str, str], tuple[datetime, datetime | None]] = {}
+    for fate in failed:
+        landed, end = ends.get(fate.id, (fate.change.landed, fate.restored))
+        ends[fate.id] = landed, None if end is None or fate.restored is None else max(end, fate.restored)
+    return [end - landed for landed, end in ends.values() if end is not None]
 
 
 def lead_time(fate: Fate) -> timedelta | None:

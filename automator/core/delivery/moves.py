@@ -43,39 +43,34 @@ def _value(site: Site) -> str:
 class Owners:
     """Whose a site is: by its label and image, else by its image where only one workload has that."""
 
-    by_label: Mapping[tuple[str, str], str]
+    by_label: Mapping[tuple[str, str], tuple[str, ...]]
+    """Names of those that claim the site: more than one only where policies contradict each other."""
     by_image: Mapping[str, frozenset[str]]
     """Image repository -> names of workloads."""
+    names: frozenset[str] = frozenset()
+    """All workloads of today."""
 
-    def of(self, move: Move) -> str | None:
-        """Name of the workload, or None where none owns it, or more than one may."""
+    def of(self, move: Move) -> tuple[str, ...]:
+        """Names of the workloads; none where nobody owns it, or by the image more than one may."""
         image = str(move.repository)
         known = self.by_label.get((move.site, image))
         if known is not None:
             return known
         names = self.by_image.get(image, frozenset())
-        return next(iter(names)) if len(names) == 1 else None
+        return tuple(names) if len(names) == 1 else ()
 
 
-def moved_members(found: Iterable[Move], owners: Owners, told: Iterable[Member]) -> tuple[Member, ...]:
-    """What a commit did to workloads beside what its trailers tell: one member for each workload and
-    version. A move to the version that a trailer names for that workload, or that image, is told."""
-    told = tuple(told)
+def moved_members(found: Iterable[Move], owners: Owners) -> tuple[Member, ...]:
+    """What moves did to workloads: one member for each workload, image and step."""
     sites: dict[tuple[str, str, str, str], list[str]] = {}
     for move in found:
-        name = owners.of(move)
-        if name is not None and not any(_tells(member, name, move) for member in told):
+        for name in owners.of(move):
             image = "" if move.repository is None else str(move.repository)
             sites.setdefault((name, image, move.before, move.after), []).append(move.site)
     return tuple(
         Member(name, image, before, after, tuple(labels))
         for (name, image, before, after), labels in sites.items()
     )
-
-
-def _tells(member: Member, name: str, move: Move) -> bool:
-    same = member.workload == name or (move.repository is not None and member.image == str(move.repository))
-    return same and agree(member.after, move.after)
 
 
 def agree(one: str, other: str) -> bool:

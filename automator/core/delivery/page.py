@@ -47,7 +47,7 @@ font-weight:600}
 .basis{font-size:.85rem;color:var(--soft);margin:.4rem 0 0}
 .pair{display:grid;gap:1rem 1.5rem;grid-template-columns:minmax(0,3fr) minmax(0,2fr);align-items:start}
 @media(max-width:52rem){.pair{grid-template-columns:minmax(0,1fr)}}
-.stack{display:grid;gap:1rem}.stack figure{max-width:45rem}
+.stack{display:grid;gap:1rem;grid-template-columns:minmax(0,1fr)}.stack figure{max-width:45rem}
 .scroll{overflow:auto;max-height:26rem;border:1px solid var(--line);border-radius:.5rem}
 .scroll:focus-visible{outline:2px solid var(--blue)}
 table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums}
@@ -56,7 +56,7 @@ th,td{text-align:left;padding:.35rem .75rem;border-top:1px solid var(--line);ver
 thead th{border-top:0;position:sticky;top:0;background:var(--card);white-space:nowrap}
 tbody th{font-weight:500;overflow-wrap:anywhere;min-width:8rem}td.n{text-align:right;
 white-space:nowrap}th.n{text-align:right}
-figure{margin:0}.plot{overflow-x:auto}svg{display:block;width:100%;min-width:32rem;height:auto}
+figure{margin:0;min-width:0}.plot{overflow-x:auto}svg{display:block;width:100%;min-width:32rem;height:auto}
 svg text{fill:var(--soft);font-size:12px}.grid{stroke:var(--line);stroke-width:1}
 .good{fill:var(--good)}.bad{fill:var(--bad)}.cross{stroke:var(--bad);stroke-width:2.5;fill:none}
 .whisker{stroke:var(--grey);stroke-width:2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -74,11 +75,22 @@ def grouped(fates: Iterable[Fate], period: Period, by: str) -> tuple[Group, ...]
     """The figures of each group. Weeks and months are told even where nothing was released in them."""
     fates = tuple(fates)
     if by in ("week", "month"):
-        return tuple(Group(name, figures(fates, part)) for name, part in split(period, weekly=by == "week"))
+        return _in_turn(fates, split(period, weekly=by == "week"))
     members: dict[str, list[Fate]] = {}
     for fate in fates:
         members.setdefault(_NAMES[by](fate), []).append(fate)
     return tuple(Group(name, figures(members[name], period)) for name in sorted(members))
+
+
+def _in_turn(fates: tuple[Fate, ...], parts: tuple[tuple[str, Period], ...]) -> tuple[Group, ...]:
+    """The figures of each part of a period, which follow one another."""
+    begins = [part.since for _, part in parts]
+    inside: list[list[Fate]] = [[] for _ in parts]
+    for fate in fates:
+        place = bisect_right(begins, fate.change.landed) - 1
+        if place >= 0:
+            inside[place].append(fate)
+    return tuple(Group(name, figures(mine, part)) for (name, part), mine in zip(parts, inside, strict=True))
 
 
 _NAMES: Mapping[str, Callable[[Fate], str]] = {

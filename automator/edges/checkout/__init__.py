@@ -9,10 +9,11 @@ from automator.edges.checkout.releaselog import LoggedCommit, Signature
 from automator.edges.checkout.remote import Remote
 from automator.edges.checkout.signers import Signers
 from automator.edges.checkout.signing import GpgKey, SshKey
-from automator.edges.checkout.words import Landed, Lost, Refused
+from automator.edges.checkout.words import NOT_COUNTED, Landed, Lost, Refused
 
 __all__ = [
     "BLOB_LIMIT",
+    "NOT_COUNTED",
     "SUBMODULE",
     "SYMLINK",
     "BranchFile",

@@ -6,6 +6,8 @@ clone was made to avoid, and a limit on its depth would cut off what is there.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +17,10 @@ from automator.edges.checkout.git import Answer, Git
 from automator.edges.checkout.reading import Failed, TreeChange, read_blobs, read_changes
 from automator.edges.checkout.releaselog import LoggedCommit, stream_log
 
-DEPTH = 3
-"""The newest commit, the one below it where that merges the base, and that one's parent."""
+MERGES = 8
+"""Merges of the base that are looked through, the newest."""
+DEPTH = MERGES + 2
+"""Those, the commit below them, and that one's parent."""
 TEXT_LIMIT = 1 << 20
 _STEP = "looking at a branch"
 
@@ -36,12 +40,19 @@ class BranchFile:
 
 @dataclass(frozen=True, slots=True)
 class BranchLook:
-    """The newest commit of a branch that is no merge of the base, and whether it is all there is."""
+    """The newest commit of a branch that is no merge, and what was merged into the branch after it."""
 
     commit: LoggedCommit
+    committer: tuple[str, str]
+    """Name and mail of who committed it."""
     files: tuple[BranchFile, ...]
+    """What it changed."""
     is_alone: bool
-    """Whether the branch changes the base by what this commit does and nothing else, as far as is seen."""
+    """Whether nothing but merges is above it, of one commit each, and it is no merge itself."""
+    merged: tuple[str, ...] = ()
+    """The commits that were merged into the branch, the newest first."""
+    brought: tuple[BranchFile, ...] = ()
+    """What the branch changes of the newest of those; as `files` where nothing was merged."""
 
 
 def look_at(
@@ -64,6 +75,9 @@ def look_at(
         alternates = git.folder / "objects" / "info" / "alternates"
         alternates.parent.mkdir(parents=True, exist_ok=True)
         alternates.write_text(f"{clone / 'objects'}\n", "utf-8", "surrogateescape")
+        # Where the clone's history ends, git must not look for more.
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(clone / "shallow", git.folder / "shallow")
         options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules")
         answer = speak(
             _STEP,
@@ -80,23 +94,28 @@ def look_at(
 
 
 def _read(git: Git, tip: str) -> BranchLook | None:
-    line = list(stream_log(git, "refs/heads/seen", limit=2))
+    line = list(stream_log(git, "refs/heads/seen", limit=MERGES + 1))
     if not line or line[0].commit != tip:
         return None
-    commit, is_alone = line[0], len(line[0].parents) == 1
-    if len(commit.parents) == 2 and len(line) == 2 and len(line[1].parents) == 1:
-        # Somebody brought the base in: alone, where the result differs from the base as our commit did.
-        against_base = read_changes(git, commit.parents[1], commit.commit)
-        commit = line[1]
-        is_alone = _ends(against_base) == _ends(tuple(commit.changes()))
-    changes = tuple(commit.changes())
-    oids = [e.oid for c in changes for e in (c.before, c.after) if e is not None and e.is_file]
-    blobs = dict(read_blobs(git, dict.fromkeys(oids), TEXT_LIMIT)) if len(oids) <= 1000 else {}
-    return BranchLook(commit, tuple(_file(change, blobs) for change in changes), is_alone)
+    merges = tuple(itertools.takewhile(lambda commit: len(commit.parents) == 2, line))
+    commit = line[min(len(merges), len(line) - 1)]
+    merged = tuple(merge.parents[1] for merge in merges)
+    own = tuple(commit.changes())
+    # What was merged is no news on the branch: the rest is, in whichever commit it came.
+    changes = read_changes(git, merged[0], tip) if merged else own
+    oids = [e.oid for c in (*own, *changes) for e in (c.before, c.after) if e is not None and e.is_file]
+    blobs = dict(read_blobs(git, dict.fromkeys(oids), TEXT_LIMIT)) if len(oids) <= 2000 else {}
+    files, brought = (tuple(_file(change, blobs) for change in of) for of in (own, changes))
+    return BranchLook(
+        commit, _committer(git, commit.commit), files, len(commit.parents) == 1, merged, brought
+    )
 
 
-def _ends(changes: tuple[TreeChange, ...]) -> dict[str, object]:
-    return {change.path: change.after for change in changes}
+def _committer(git: Git, commit: str) -> tuple[str, str]:
+    answer = git.run(_STEP, "log", "-1", "--no-mailmap", "--encoding=UTF-8", "--format=%cn%x00%ce", commit)
+    _must(answer)
+    name, _, mail = answer.out.decode("utf-8", "replace").strip("\n").partition("\0")
+    return name, mail
 
 
 def _file(change: TreeChange, blobs: dict[str, bytes | None]) -> BranchFile:

@@ -45,6 +45,7 @@ from automator.edges.checkout.signers import NOBODY, Proof, Signers
 from automator.edges.checkout.signing import clear_away
 from automator.edges.checkout.upkeep import is_ragged, sweep, take_lock, write_trust
 from automator.edges.checkout.words import (
+    NOT_COUNTED,
     Landed,
     Lost,
     Refused,
@@ -114,7 +115,7 @@ class Checkout:
         """Their tips, by name, as `ask_tip` or a push of ours saw them last."""
         self.known_tip: str | None = None
         """The newest tip that we know of: what the server said last, or what we push; for any thread."""
-        self._line = Lines(self._git, self._door.branch, self._made_upon, self.is_ancestor)
+        self.line = Lines(self._git, self._door.branch, self._door.url, self._made_upon, self.is_ancestor)
         self._fetches_to_tidy = 0
         self._seal = seal
         self._proof = None if signers is None else Proof(signers, self._folder, deadline=deadline)
@@ -135,6 +136,10 @@ class Checkout:
         """Let another process open the clone."""
         self._close()
 
+    def hands(self, author: Identity) -> tuple[Identity, Identity]:
+        """Author and committer of the commits that are made here for `author`."""
+        return author, self._seal.committer or author
+
     @property
     def processes(self) -> int:
         """Git processes started so far (git's own children not counted)."""
@@ -153,7 +158,8 @@ class Checkout:
         if tip := refs.get(self._door.ref):
             self.known_tip = tip
             begin = f"{_HEADS}{self.prefix}"
-            self.branches = {r.removeprefix(_HEADS): t for r, t in refs.items() if r.startswith(begin)}
+            ours = ((r, t) for r, t in refs.items() if r.startswith(begin) and r != self._door.ref)
+            self.branches = {r.removeprefix(_HEADS): t for r, t in ours}
             return tip
         code = "git/no-branch" if self._ask_refs() else "git/empty"
         raise CheckoutError(reason(code, url=self._door.url, branch=self._door.branch), retry=False)
@@ -228,11 +234,16 @@ class Checkout:
         """Move the branch from `expected` to `commit`, which descends from it, or leave it untouched.
 
         Raises CheckoutError when there was no verdict (also `git/timeout`): the push may have
-        landed or not, so ask for the tip again. Raises the errors of `prove` before anything is sent.
+        landed or not, so ask for the tip again. What `prove` would not have is refused unsent (NOT_COUNTED).
         """
         if not self._descends(commit, expected):
             raise CheckoutError(reason("git/rewound", old=expected, new=commit), retry=False)
-        self.prove(commit)  # what we would not act upon ourselves stops us, and everybody like us
+        try:
+            self.prove(commit)  # what we would not act upon ourselves stops us, and everybody like us
+        except CheckoutError as error:
+            if error.retry or error.reason.code != "git/unsigned-tip":
+                raise
+            return Refused(f"{NOT_COUNTED}{dict(error.reason.params)['problem']}")
         ref = self._door.ref
         step = f"pushing to {self._door.branch}"
         self.known_tip = commit  # before anybody can tell us of it
@@ -270,11 +281,18 @@ class Checkout:
         return result
 
     def look_at_branch(self, branch: str, tip: str) -> BranchLook | None:
-        """What another branch holds; None where it is not at `tip` any more."""
+        """What another branch holds; None where it is not at `tip` any more.
+
+        What goes wrong in the clone that is made for it says nothing about this one: `git/failed`.
+        """
         beside = Git(self._beside("glimpse"), deadline=self._git.deadline, kept_fd=self._lock)
         ref, url = f"{_HEADS}{branch}", self._door.url
         try:
-            return self._read(lambda: look_at(beside, self._folder, tip, self._speak, url=url, ref=ref))
+            return look_at(beside, self._folder, tip, self._speak, url=url, ref=ref)
+        except Failed as failed:
+            if tells_full_disk(failed.words):
+                self._judge(failed)
+            raise failure(failed.step, failed.words) from failed
         finally:
             self._git.processes += beside.processes
 
@@ -322,7 +340,7 @@ class Checkout:
         shallow = self.shallow_ends()
 
         def read() -> FileLog:
-            line = self._line.up_to(commit, since, shallow)
+            line = self.line.up_to(commit, since, shallow)
             return read_file_log(
                 self._git, commit, paths, since=since, limit=limit, shallow=shallow, line=line
             )
@@ -370,8 +388,10 @@ class Checkout:
         """What git says of the signatures of commits, by the keys that `prove` asks for where it does; it
         starts a program for each signed one."""
         asked = tuple(commits)
-        trusted = NOBODY if self._proof is None else self._proof.trusted()
-        return self._read(lambda: read_signatures(self._git, asked, trusted))
+        proof = self._proof
+        return self._read(
+            lambda: read_signatures(self._git, asked, NOBODY if proof is None else proof.trusted())
+        )
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether `new` is `old` or descends from it, as far as this clone knows."""
@@ -438,7 +458,8 @@ class Checkout:
         meanwhile: Callable[[], None] = lambda: None,
     ) -> Answer:
         """Run a command that speaks with the server."""
-        with self._door.opened() as (more, inherit):
+
+        def run(more: dict[str, str], inherit: tuple[int, ...]) -> Answer:
             try:
                 return self._git.run(
                     step,
@@ -452,6 +473,8 @@ class Checkout:
             except CheckoutError:
                 sweep(self._folder)
                 raise
+
+        return self._door.speak(run)
 
     def _ask_refs(self, *patterns: str, meanwhile: Callable[[], None] = lambda: None) -> dict[str, str]:
         step = f"asking for the tip of {self._door.branch}"

@@ -7,6 +7,7 @@ read as it runs, so the waiting, the feeding and the ending are done here.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import select
@@ -158,6 +159,9 @@ class Git:
                 pass_fds=(self._kept_fd, *inherit),
             )
         except (GitCommandNotFound, OSError) as error:
+            if errno.E2BIG in (getattr(error, "errno", None), getattr(error.__cause__, "errno", None)):
+                why = reason("git/failed", step=step, words="its arguments are too long for this machine")
+                raise CheckoutError(why) from error
             raise CheckoutError(reason("git/not-installed", problem=error)) from error
         self.processes += 1
         assert started.proc is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,16 +10,18 @@ from automator.core.history import FileChange
 from automator.edges.checkout.git import Git
 from automator.edges.checkout.line import Line
 from automator.edges.checkout.reading import Failed, decode_path, encode_path, raw_entries
-from automator.edges.checkout.releaselog import read_commits
+from automator.edges.checkout.sides import read_graph
 
 DEFAULT_LIMIT = 10_000
 """Commits that one question looks through at most."""
 
 _FIELDS = "%H%x00%P%x00%ct%x00%an%x00%B"
+_ARGUMENTS = 100_000
+"""Characters of paths that a command is started with."""
 _RAW = ("--raw", "-z", "--no-renames", "--no-abbrev", "--encoding=UTF-8", f"--format=tformat:{_FIELDS}")
 _STEP = "reading history"
-_MERGED_LOOKED_AT = 3
-"""Commits on a merged branch whose messages are read at most."""
+_MERGED_READ = 50
+"""Commits on a merged branch, the newest ones that claim to be ours, whose messages are read at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ def read_file_log(
     else:
         command = ["diff-tree", "-r", "--root", "--stdin"]
         feed = [f"{tip.commit} {tip.before or ''}".strip().encode("ascii") for tip in line]
-        after = ["--", *plain]
+        # git takes these paths as arguments alone, of which there is room for a few thousand.
+        after = ["--", *plain] if sum(map(len, plain)) < _ARGUMENTS else []
     answer = git.run(
         _STEP,
         *("--literal-pathspecs", *command, *_RAW, *after),
@@ -86,15 +89,14 @@ def read_file_log(
     if answer.status:
         raise Failed(_STEP, answer.words)
     found = list(_entries(answer.out))
-    tips = {tip.commit: tip.merged for tip in line or ()}
-    for entry, _ in found[:limit]:
-        tips.setdefault(entry.commit, entry.parents[1] if len(entry.parents) > 1 else None)
-    merged = _merged(git, {entry.commit: tips[entry.commit] for entry, _ in found[:limit]})
+    asked_for = frozenset(plain)
+    merged = _merged(git, [entry for entry, _ in found[:limit]], since, line)
     changes = tuple(
         change
         for entry, raw in found[:limit]
         if entry.commit not in shallow
         for change in _changes(entry, raw, merged.get(entry.commit, ""))
+        if change.path in asked_for  # git takes a path for a folder, too, where it is one
     )
     cut = len(found) > limit
     short = cut or any(entry.commit in shallow for entry, _ in found)
@@ -119,21 +121,26 @@ def read_commit_changes(git: Git, commits: Sequence[str], shallow: frozenset[str
     return tuple(change for entry, raw in _entries(answer.out) for change in _changes(entry, raw, ""))
 
 
-def _merged(git: Git, merges: Mapping[str, str | None]) -> dict[str, str]:
-    """Merge -> messages of the newest commits that it merged: where those are merges themselves (the forge
-    brought a branch up to date), also of the commit before."""
-    waiting = {commit: tip for commit, tip in merges.items() if tip is not None}
-    messages: dict[str, str] = {}
-    for _ in range(_MERGED_LOOKED_AT):
-        if not waiting:
-            break
-        tips = {tip.commit: tip for tip in read_commits(git, tuple(dict.fromkeys(waiting.values())))}
-        for merge, tip in waiting.items():
-            if tip in tips:
-                messages[merge] = f"{messages.get(merge, '')}\n{tips[tip].message}"
-        waiting = {
-            m: tips[t].parents[0] for m, t in waiting.items() if t in tips and len(tips[t].parents) > 1
-        }
+def _merged(git: Git, entries: Sequence[LogEntry], since: str | None, line: Line | None) -> dict[str, str]:
+    """Merge -> messages of the commits that it merged and that claim to be ours, the oldest first: what the
+    branch had already, brought up to date there, is none of them."""
+    ways = {tip.commit: (tip.before, tip.merged) for tip in line or ()}
+    merges: dict[str, tuple[str, str]] = {}
+    for entry in entries:
+        first, second = ways.get(entry.commit, (*entry.parents, None, None)[:2])
+        if first is not None and second is not None:
+            merges[entry.commit] = first, second
+    if not merges:
+        return {}
+    # Everything that a later merge brought is beyond what the branch was at before the first one.
+    begin = since if line is not None else list(merges.values())[-1][0]
+    sides = {tip for both in merges.values() for tip in both}
+    graph = read_graph(git, [*((f"^{begin}",) if begin else ()), *sorted(sides)])
+    messages = {}
+    for merge, (before, tip) in merges.items():
+        brought = graph.sides(before, tip)[1]
+        claims = [graph.claims[c] for c in graph.newest_first(brought) if c in graph.claims][:_MERGED_READ]
+        messages[merge] = "\n\n".join(reversed(claims))
     return messages
 
 

@@ -2,7 +2,8 @@
 
 Usually that is a commit's first parent. Who runs `git pull` with work of their own and pushes the merge
 turns it round: the branch was at the second one, and the first parents lead past whatever others had
-pushed meanwhile, a revert for example. Git writes such a merge a message that names the branch.
+pushed meanwhile, a revert for example. What a merge says of itself anybody can write, so it is asked last:
+first counts which side has a commit that the branch was seen at, then which one has releases of ours.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from automator.edges.checkout.git import Git
-from automator.edges.checkout.reading import Failed
-
-_STEP = "reading history"
+from automator.edges.checkout.sides import Graph, read_fields, read_graph
 
 
 class Tip(NamedTuple):
@@ -39,9 +38,13 @@ class Lines:
 
     git: Git
     branch: str
+    url: str
+    """Of the config repo: a pull from elsewhere is none of the branch."""
     made_upon: Callable[[str, str], bool]
     """Whether all that came after a commit, up to another one, is our own."""
     is_ancestor: Callable[[str, str], bool]
+    tips: frozenset[str] = frozenset()
+    """Commits that the branch was at for sure."""
     _straight: tuple[str | None, frozenset[str]] = (None, frozenset())
     """Up to which commit, and where the clone ended then."""
 
@@ -55,40 +58,62 @@ class Lines:
         if since is not None and self.made_upon(commit, since):
             line = None
         elif since is None and known is not None and self.is_ancestor(known, commit):
-            line = read_line(self.git, [f"^{known}", commit], self.branch)
+            line = self._read(commit, known)
             if line is not None:
-                return read_line(self.git, [commit], self.branch)
+                return self._read(commit, None)
             since = known
         else:
-            line = read_line(self.git, [f"^{since}", commit] if since else [commit], self.branch)
+            line = self._read(commit, since)
         if line is None and since in (None, known):
             self._straight = commit, shallow
         return line
 
+    def _read(self, commit: str, since: str | None) -> Line | None:
+        tips = self.tips if since is None else self.tips | {since}
+        return read_line(self.git, commit, since, Branch(self.branch, self.url, tips))
 
-def read_line(git: Git, asked: Sequence[str], branch: str) -> Line | None:
-    """The branch's line where pulls turned it round; None where it is the first parents' alone.
 
-    `asked` are revisions, as git-rev-list reads them. What the first parents tell beside the line (work
-    that somebody did before they pulled) is in it too, right behind the merge that brought it: whoever
-    writes a pull's message by hand must not hide anything by it.
+class Branch(NamedTuple):
+    """What is known of a branch."""
+
+    name: str
+    url: str
+    tips: frozenset[str]
+    """Commits that it was at."""
+
+
+class _Merge(NamedTuple):
+    commit: str
+    first: str
+    second: str
+    subject: str
+
+
+def read_line(git: Git, commit: str, since: str | None, branch: Branch) -> Line | None:
+    """The branch's line up to a commit, after `since`, where pulls turned it round; None where it is the
+    first parents' alone.
+
+    What the first parents tell beside the line (work that somebody did before they pulled) is in it too,
+    right behind the merge that brought it: whoever pulls must not hide anything by it.
     """
-    pulls = _pulls(git, asked, branch)
+    asked = [f"^{since}", commit] if since else [commit]
+    merges = _merges(git, asked)
+    turned = {m.commit for m in merges if m.second in branch.tips and m.first not in branch.tips}
+    unclear = [m for m in merges if (m.first in branch.tips) == (m.second in branch.tips)]
+    if not turned and not unclear:
+        return None
+    graph = read_graph(git, asked)
+    pulls = frozenset(turned | _turned(unclear, graph, branch, to_the_end=since is not None))
     if not pulls:
         return None
-    answer = git.run(_STEP, "rev-list", "--parents", "--stdin", feed=_lines(asked))
-    if answer.status:
-        raise Failed(_STEP, answer.words)
-    parents = {ids[0]: ids[1:] for ids in map(str.split, answer.out.decode("ascii").splitlines())}
-    (head,) = (revision for revision in asked if not revision.startswith("^"))
-    line = list(_walk(head, parents, pulls, frozenset()))
+    line = list(_walk(commit, graph.parents, pulls, frozenset()))
     on_it = frozenset(line)
     found: dict[str, None] = {}
-    for commit in line:
-        found[commit] = None
-        if commit in pulls:
-            found.update(dict.fromkeys(_walk(parents[commit][0], parents, pulls, on_it)))
-    return tuple(_tip(commit, parents, pulls) for commit in found)
+    for tip in line:
+        found[tip] = None
+        if tip in pulls:
+            found.update(dict.fromkeys(_walk(graph.parents[tip][0], graph.parents, pulls, on_it)))
+    return tuple(_tip(tip, graph.parents, pulls) for tip in found)
 
 
 def _walk(
@@ -111,31 +136,52 @@ def _tip(commit: str, parents: Mapping[str, list[str]], pulls: frozenset[str]) -
     return Tip(commit, before, next(merged, None))
 
 
-def _pulls(git: Git, asked: Sequence[str], branch: str) -> frozenset[str]:
-    """Merges whose message says that they merged the branch itself into somebody's work.
+# -- which parent it was ---------------------------------------------------------------------------
 
-    Where a forge merges a branch of the same name (from a fork), it writes the target in quotes:
-    `Merge branch 'main' into 'main'`; that one is the other way round.
-    """
-    answer = git.run(
-        _STEP,
-        *("log", "--merges", "--max-parents=2", "--no-patch", "-z", "--encoding=UTF-8"),
-        *("--format=tformat:%H%x00%s", "--stdin"),
-        feed=_lines(asked),
-    )
-    if answer.status:
-        raise Failed(_STEP, answer.words)
-    name = re.escape(branch)
+_FORGE = re.compile(
+    r"Merge pull request |Merged in |Merged PR |Merge branch '.*' into '.*'|Merge '.*' into '.*'",
+    re.IGNORECASE,
+)
+"""What forges write when they merge into the branch; in quotes, unlike git, where to."""
+
+
+def _turned(merges: Sequence[_Merge], graph: Graph, branch: Branch, *, to_the_end: bool) -> set[str]:
+    """The merges of which the second parent was the branch."""
+    name = re.escape(branch.name)
     pull = re.compile(
-        rf"Merge (?:branch '{name}'|remote-tracking branch '[^'/]+/{name}')(?: of \S+)?(?: into [^'].*)?"
+        rf"Merge (?:branch '{name}'|remote-tracking branch '[^'/]+/{name}')(?: of (\S+))?(?: into [^'].*)?"
     )
-    tokens = answer.out.decode("utf-8", "replace").split("\0")
-    return frozenset(
-        commit.strip()
-        for commit, subject in zip(tokens[::2], tokens[1::2], strict=False)
-        if pull.fullmatch(subject)
-    )
+    found = set()
+    for merge in merges:
+        first, second = graph.sides(merge.first, merge.second, to_the_end=to_the_end)
+        seen = bool(second & branch.tips) - bool(first & branch.tips)
+        if not seen and not _FORGE.match(merge.subject):
+            # A branch that was merged ends with its release; after one on the branch, more was pushed.
+            ours = not graph.claims.keys().isdisjoint(first)
+            theirs = not graph.claims.keys().isdisjoint(second - {merge.second})
+            seen = theirs - ours
+            said = pull.fullmatch(merge.subject)
+            if not seen and said is not None and (said[1] is None or _place(said[1]) == _place(branch.url)):
+                seen = 1
+        if seen > 0:
+            found.add(merge.commit)
+    return found
 
 
-def _lines(revisions: Sequence[str]) -> bytes:
-    return "".join(f"{revision}\n" for revision in revisions).encode()
+def _place(url: str) -> tuple[str, ...]:
+    """Owner and name of a repository, however it is reached; git leaves `.git` out in messages."""
+    path = re.sub(r"^(?:[a-z+]+://[^/]*|[^/:]+:)", "", url.rstrip("/"), flags=re.IGNORECASE)
+    return tuple(path.removesuffix(".git").casefold().strip("/").split("/")[-2:])
+
+
+# -- asking git ------------------------------------------------------------------------------------
+
+
+def _merges(git: Git, asked: Sequence[str]) -> list[_Merge]:
+    tokens = read_fields(git, asked, "--merges", "--max-parents=2", "--format=tformat:%H%x00%P%x00%s")
+    found = []
+    for commit, parents, subject in zip(tokens[::3], tokens[1::3], tokens[2::3], strict=False):
+        first, second = parents.decode("ascii").split()
+        name = commit.decode("ascii").strip()
+        found.append(_Merge(name, first, second, subject.decode("utf-8", "replace")))
+    return found

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from automator.core.release import Draft
 from automator.edges.checkout.git import Git, Running
@@ -112,7 +113,7 @@ def _write_signed(
     try:
         with git.start(_STEP, "hash-object", "-t", "commit", "-w", "--stdin-paths", fed=True) as running:
             for tree, draft in chain:
-                file.write_bytes(_signed_text(tree, made[-1], hands, draft, sign))
+                _write(file, _signed_text(tree, made[-1], hands, draft, sign))
                 running.send(b"%s\n" % str(file).encode("utf-8", "surrogateescape"))
                 made.append(running.line().decode("ascii"))
                 if not made[-1]:
@@ -128,6 +129,14 @@ def _write_signed(
     if answer.status:
         raise Failed(_STEP, answer.words)
     return tuple(made[1:])
+
+
+def _write(file: Path, text: bytes) -> None:
+    try:
+        file.write_bytes(text)
+    except OSError as error:
+        # As git would say it, so that a full disk is told as one.
+        raise Failed(_STEP, f"{file}: {error.strerror}") from None
 
 
 def _signed_text(tree: str, parent: str, hands: _Hands, draft: Draft, sign: Sign) -> bytes:

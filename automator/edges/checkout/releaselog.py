@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from automator.edges.checkout.git import Git
-from automator.edges.checkout.reading import Failed, TreeChange, decode_path, raw_entries
+from automator.edges.checkout.reading import Failed, TreeChange, decode_path, encode_path, raw_entries
 from automator.edges.checkout.signers import Trusted
 
 _FIELDS = "%H%x00%P%x00%ct%x00%an%x00%ae%x00%B"
@@ -78,11 +78,15 @@ def stream_log(
     if limit is not None:
         options.append(f"--max-count={limit}")
     flags = [part for part in line if part.startswith("--")]
+    asked = [part.encode("ascii") for part in line if not part.startswith("--")]
+    feed = [*asked, b"--", *(encode_path(path) for path in paths if "\n" not in path)]
     with git.start(
         _STEP,
-        *("--literal-pathspecs", "log", *_PLAIN, *options, *flags, f"--format=tformat:{_FIELDS}"),
-        *("--end-of-options", *(part for part in line if not part.startswith("--")), "--", *paths),
+        *("--literal-pathspecs", "log", *_PLAIN, *options, *flags, f"--format=tformat:{_FIELDS}", "--stdin"),
+        fed=True,
     ) as running:
+        running.send(b"".join(words + b"\n" for words in feed))
+        running.end_input()
         yield from _commits(running.chunks())
         if running.status():
             raise Failed(_STEP, running.words)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from automator.edges.checkout.git import Answer
+from automator.edges.checkout.words import tells_denied
 from automator.errors import AutomatorError, CheckoutError
 from automator.reasons import reason
 
@@ -60,13 +62,19 @@ class Remote:
     login: Callable[[], tuple[str, str]] | None = None
     """User and password for https, asked for at each use, instead of a file: a forge's token. Raises
     AutomatorError."""
+    refused: Callable[[tuple[str, str]], bool] = lambda _login: False
+    """Told that the server refused what `login` gave; says whether that now gives another. Raises
+    AutomatorError."""
 
 
 class Login:
     """A login of the moment, shown to git through a pipe and to nobody else."""
 
-    def __init__(self, ask: Callable[[], tuple[str, str]]) -> None:
+    def __init__(
+        self, ask: Callable[[], tuple[str, str]], refused: Callable[[tuple[str, str]], bool]
+    ) -> None:
         self._ask = ask
+        self._refused = refused
         self._last: tuple[str, str] | None = None
 
     @contextmanager
@@ -92,6 +100,13 @@ class Login:
             yield reader
         finally:
             os.close(reader)
+
+    def is_outdated(self) -> bool:
+        """What was shown last was refused: whether there is another one to show."""
+        try:
+            return self._last is not None and self._refused(self._last)
+        except AutomatorError:
+            return False  # the refusal says more
 
     def hidden(self) -> tuple[str, ...]:
         """What was shown last, in each spelling."""
@@ -153,6 +168,18 @@ class Door:
         with self.login.shown(self.url) as descriptor:
             yield {"AUTOMATOR_GIT_LOGIN_FD": str(descriptor)}, (descriptor,)
 
+    def speak(self, run: Callable[[dict[str, str], tuple[int, ...]], Answer]) -> Answer:
+        """What `run` comes to with what `opened` gives; run again where its login was refused, and there is
+        a newer one. Raises CheckoutError."""
+        with self.opened() as given:
+            answer = run(*given)
+        if answer.status == 0 or self.login is None or not tells_denied(answer.words):
+            return answer
+        if not self.login.is_outdated():
+            return answer
+        with self.opened() as given:
+            return run(*given)
+
 
 def _spellings(username: str, password: str) -> tuple[str, ...]:
     pair = base64.b64encode(f"{username}:{password}".encode()).decode()
@@ -192,6 +219,8 @@ def _http(remote: Remote, deadline: float) -> Door:
         raise _bad("", "it names no host")
     if parts.password is not None:
         raise _bad(parts.hostname, "it carries a password, which belongs in a password file")
+    if remote.login is not None and parts.scheme == "http" and not _is_here(parts.hostname):
+        raise _bad(parts.hostname, "a forge's token opens https URLs only")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     base = f"{parts.scheme}://{host}{f':{port}' if port else ''}"
     username = remote.username or unquote(parts.username or "") or DEFAULT_USERNAME
@@ -216,8 +245,13 @@ def _http(remote: Remote, deadline: float) -> Door:
         files=tuple(f for f in (remote.password_file, remote.ca_file) if f),
         username=username,
         password_file=remote.password_file,
-        login=None if remote.login is None else Login(remote.login),
+        login=None if remote.login is None else Login(remote.login, remote.refused),
     )
+
+
+def _is_here(host: str) -> bool:
+    """Whether what is sent to a host stays on this machine."""
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host, re.ASCII) is not None
 
 
 def _ssh(remote: Remote, deadline: float) -> Door:

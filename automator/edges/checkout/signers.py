@@ -1,5 +1,8 @@
 """Whose commits count: a commit proven by `git verify-commit` against keys of the operator, and no others.
 
+Git asks whether an SSH key was good when the commit says that it was made, which whoever has got an old key
+or certificate may say as he likes: so ssh-keygen is asked again whether it is good now.
+
 The files are read at each look, and what git is given are copies of what was read. A GPG keyring of our
 own is made of them; nobody's keyring and no agent is asked.
 """
@@ -18,14 +21,14 @@ from pathlib import Path
 from automator.edges.checkout.git import Git
 from automator.edges.checkout.reading import Failed
 from automator.edges.checkout.signing import call
-from automator.edges.checkout.words import said
+from automator.edges.checkout.words import said, tells_full_disk
 from automator.errors import CheckoutError
 from automator.reasons import Reason, reason
 
 LASTS = 3600.0
 """Seconds for which a verdict on a commit stands while the files stay as they are: GPG keys expire."""
 REMEMBERED = 16
-"""Verdicts that are kept: tips, and commits of ours."""
+"""Verdicts that are kept: tips, and commits of ours. Troubles of our own machine are none."""
 FILE_LIMIT = 4 << 20
 """Bytes of a file of keys, at most."""
 
@@ -40,9 +43,17 @@ _GPG_SAYS = (
     ("NO_PUBKEY", "its key is not allowed"),
 )
 """doc/DETAILS of GnuPG, "Format of the --status-fd output"."""
-_VALID_BEFORE = re.compile(r'valid-before="?(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(Z)?', re.ASCII | re.I)
+_SSH_SAYS = re.compile(
+    "no principal|no valid principal|could not verify|verification failed|incorrect signature|invalid|expired"
+    "|unexpected|parse|unsupported|not supported",
+    re.IGNORECASE,
+)
+"""Words of a verdict, rather than of a program that could not do its work."""
+_VALID_BEFORE = re.compile(r'valid-before="?([^\s",]*)', re.IGNORECASE)
+_DATE = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(Z|UTC)?", re.ASCII | re.IGNORECASE)
+_PGP, _SSH = b"-----BEGIN PGP ", b"-----BEGIN SSH SIGNATURE"
 _AUTHOR = re.compile(rb"^author ([^\n]*?) \d+ [-+]\d+$", re.MULTILINE)
-_SIGNATURE = re.compile(rb"^gpgsig(?:-sha256)? ", re.MULTILINE)
+_SIGNATURE = re.compile(rb"^gpgsig(?:-sha256)? [^\n]*(?:\n [^\n]*)*", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,17 @@ class Trusted:
     environment: dict[str, str]
 
 
-NOBODY = Trusted((("gpg.ssh.allowedSignersFile", os.devnull),), {})
+_ALONE = ("gpg.x509.program", "false")
+"""No program of the machine is asked about certificates of X.509."""
+NOBODY = Trusted((("gpg.ssh.allowedSignersFile", os.devnull), _ALONE), {})
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    why: Reason | None
+    """Why a commit does not count; None where it does."""
+    is_final: bool = True
+    """Not where our own machine may have been what failed."""
 
 
 class Proof:
@@ -88,7 +109,10 @@ class Proof:
         found = self._verdicts.get(commit)
         if found is None or now > found[0] + LASTS:
             self._verdicts.pop(commit, None)
-            found = self._verdicts[commit] = now, _verdict(git, commit, branch, trusted)
+            verdict = self._judge(git, commit, branch, trusted)
+            if not verdict.is_final and verdict.why is not None:
+                raise CheckoutError(verdict.why)
+            found = self._verdicts[commit] = now, verdict.why
             while len(self._verdicts) > REMEMBERED:
                 del self._verdicts[next(iter(self._verdicts))]
         if found[1] is not None:
@@ -102,18 +126,23 @@ class Proof:
         if digest != self._digest or not self._folder.is_dir():
             self._digest = b""
             self._verdicts.clear()
-            self._make(ssh, gpg)
+            try:
+                self._make(ssh, gpg)
+            except OSError as error:
+                # As git would say it, so that a full disk is told as one.
+                raise Failed(_STEP, f"{self._folder}: {error.strerror}") from None
             self._digest = digest
-        settings = (
-            ("gpg.ssh.allowedSignersFile", str(self._folder / "allowed_signers")),
-            ("gpg.x509.program", "false"),
-        )
+        settings = (("gpg.ssh.allowedSignersFile", str(self._allowed)), _ALONE)
         return Trusted(settings, {"GNUPGHOME": str(self._folder), "TMPDIR": str(self._folder)})
+
+    @property
+    def _allowed(self) -> Path:
+        return self._folder / "allowed_signers"
 
     def _make(self, ssh: bytes, gpg: bytes) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(mode=0o700)
-        (self._folder / "allowed_signers").write_bytes(ssh)
+        self._allowed.write_bytes(ssh)
         (self._folder / "gpg.conf").write_text(_GPG_CONF, "ascii")
         if self._signers.gpg_file is None:
             return
@@ -125,24 +154,50 @@ class Proof:
         if status:
             raise _unusable(self._signers.gpg_file, f"gpg says: {said(words)}")
 
+    def _judge(self, git: Git, commit: str, branch: str, trusted: Trusted) -> _Verdict:
+        """Whether an allowed key signed a commit, and is good now."""
+        told = git.run(_STEP, "cat-file", "commit", commit)
+        if told.status:
+            raise Failed(_STEP, told.words)
+        head = told.out.partition(b"\n\n")[0]
+        answer = git.run(
+            _STEP, "verify-commit", "--raw", commit, extra=trusted.environment, settings=trusted.settings
+        )
+        signature = _signature(head)
+        words, is_good = answer.words, answer.status == 0
+        if is_good and not (signature.startswith(_PGP) and "[GNUPG:] GOODSIG " in words):
+            words, is_good = self._good_now(signature)
+        if is_good:
+            return _Verdict(None)
+        is_known = signature.startswith((_PGP, _SSH))
+        is_final = not is_known or "[GNUPG:] " in words or _SSH_SAYS.search(words) is not None
+        if not is_final and tells_full_disk(words):
+            raise Failed(_STEP, words)
+        problem = "it has no signature"
+        if signature:
+            problem = f"its signature is not a good one of an allowed key ({_told(words)})"
+        if not is_final:
+            problem = f"its signature could not be checked ({_told(words)})"
+        author = _AUTHOR.search(head)
+        name = author[1].decode("utf-8", "replace") if author else "nobody"
+        why = reason("git/unsigned-tip", branch=branch, commit=commit[:12], author=name, problem=problem)
+        return _Verdict(why, is_final)
 
-def _verdict(git: Git, commit: str, branch: str, trusted: Trusted) -> Reason | None:
-    """Why a commit does not count; None where an allowed key signed it."""
-    answer = git.run(
-        _STEP, "verify-commit", "--raw", commit, extra=trusted.environment, settings=trusted.settings
-    )
-    if answer.status == 0:
-        return None
-    told = git.run(_STEP, "cat-file", "commit", commit)
-    if told.status:
-        raise Failed(_STEP, told.words)
-    head = told.out.partition(b"\n\n")[0]
-    author = _AUTHOR.search(head)
-    problem = "it has no signature"
-    if _SIGNATURE.search(head):
-        problem = f"its signature is not a good one of an allowed key ({_told(answer.words)})"
-    name = author[1].decode("utf-8", "replace") if author else "nobody"
-    return reason("git/unsigned-tip", branch=branch, commit=commit[:12], author=name, problem=problem)
+    def _good_now(self, signature: bytes) -> tuple[str, bool]:
+        """Whether an SSH key, or the certificate with it, is one of an allowed signer at this moment; and
+        what ssh-keygen says. That the signature fits the commit, git has found."""
+        arguments = ("ssh-keygen", "-Y", "find-principals", "-s", "/dev/stdin", "-f", str(self._allowed))
+        try:
+            status, _, words = call(arguments, signature, step=_STEP, deadline=self._deadline)
+        except OSError as error:
+            raise Failed(_STEP, f"ssh-keygen cannot be started: {error.strerror}") from None
+        return words, status == 0
+
+
+def _signature(head: bytes) -> bytes:
+    """The signature of a commit (gitformat-signature), as git takes it out of its head."""
+    found = (match[0].partition(b" ")[2] for match in _SIGNATURE.finditer(head))
+    return b"".join(text.replace(b"\n ", b"\n") + b"\n" for text in found)
 
 
 def _told(words: str) -> str:
@@ -165,23 +220,28 @@ def _read(file: Path | None) -> bytes:
 
 
 def _in_force(allowed: bytes, now: datetime) -> bytes:
-    """The allowed signers whose time is not over. Git asks whether it was when the commit says that it was
-    made, which whoever has got an old key may say as he likes."""
+    """The allowed signers whose time is not over, beyond doubt."""
     lines = allowed.decode("utf-8", "surrogateescape").splitlines(keepends=True)
     return "".join(line for line in lines if not _is_over(line, now)).encode("utf-8", "surrogateescape")
 
 
 def _is_over(line: str, now: datetime) -> bool:
-    found = _VALID_BEFORE.search(line)
+    return any(_is_past(found[1], now) for found in _VALID_BEFORE.finditer(line))
+
+
+def _is_past(date: str, now: datetime) -> bool:
+    """Whether a date of ssh-keygen's is over. One that is none, like 30 February, is: ssh-keygen would take
+    it for another."""
+    found = _DATE.fullmatch(date)
     if found is None:
-        return False
+        return True
     *parts, utc = found.groups()
     year, month, day, hour, minute, second = (int(part or 0) for part in parts)
     try:
         until = datetime(year, month, day, hour, minute, second, tzinfo=UTC if utc else None)
         return until.astimezone(UTC) <= now  # without Z it is this machine's time
     except (ValueError, OverflowError):
-        return False  # ssh-keygen takes no such line either
+        return True
 
 
 def _unusable(file: Path, problem: str) -> CheckoutError:

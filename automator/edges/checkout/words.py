@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from automator.errors import CheckoutError
 from automator.reasons import one_line, reason
 
+NOT_COUNTED = "as the tip it would not count: "
+"""What the words of a refusal begin with that is ours, not the server's."""
 SAID_LIMIT = 300
 """Characters of a server's words that are kept."""
 
@@ -118,6 +120,11 @@ def tells_damage(words: str) -> bool:
 
 def tells_full_disk(words: str) -> bool:
     return bool(_SIGNS[0][2].search(words))
+
+
+def tells_denied(words: str) -> bool:
+    """Whether the server refused who asked."""
+    return bool(_SIGNS[2][2].search(words))
 
 
 def push_result(

@@ -110,7 +110,8 @@ class _Unusable(Exception):
 
 
 def address(url: str, about: Mapping[str, str]) -> str:
-    """The address with all that is filled in quoted; in the host, only what is one part of a name.
+    """The address with all that is filled in quoted; in the host, only what is one part of a name. A part
+    of the path that is `.` or `..`, which would ask about another place, makes it unusable.
 
     Raises _Unusable.
     """
@@ -120,4 +121,7 @@ def address(url: str, about: Mapping[str, str]) -> str:
         if not _HOST.fullmatch(about.get(name, "")):
             raise _Unusable(f"its {name} is no part of a host name")
     quoted = {name: quote(value, safe="") for name, value in about.items()}
-    return f"{scheme}://{filled(host, about)}{filled(rest[len(host) :], quoted)}"
+    where = filled(rest[len(host) :], quoted)
+    if not {".", ".."}.isdisjoint(re.split(r"[?#]", where, maxsplit=1)[0].split("/")):
+        raise _Unusable("what is filled in makes a part of its path . or ..")
+    return f"{scheme}://{filled(host, about)}{where}"

@@ -13,6 +13,7 @@ from automator.core.forge import (
     PullRequest,
     SourceCommit,
 )
+from automator.reasons import Reason
 
 
 class Forge(Protocol):
@@ -39,6 +40,9 @@ class Forge(Protocol):
     def login(self) -> tuple[str, str]:
         """User and password for git over https: a fresh token where there is an App."""
 
+    def login_refused(self, login: tuple[str, str]) -> bool:
+        """Git's server refused what `login` gave: whether `login` gives another one now."""
+
     # -- pull requests --
 
     def pull_requests(
@@ -56,7 +60,16 @@ class Forge(Protocol):
 
     def open_pull_request(self, project: str, draft: PullDraft) -> PullRequest:
         """Open it, then label it and ask its reviewers; a label or reviewer that the forge refuses costs
-        only itself and is in its `warnings`. Raises `forge/conflict` where one is open already."""
+        only itself and is in its `warnings`. Where the forge had no answer for them, it is open all the
+        same, and `lacks_extras`. Raises `forge/conflict` where one is open already."""
+
+    def complete_pull_request(self, project: str, number: int, draft: PullDraft) -> tuple[Reason, ...]:
+        """Give a pull request the labels and reviewers of `draft` that it lacks; nothing else of the draft
+        counts, and nothing that it has is taken away. May be called again: what is there costs one question.
+
+        Those that the forge refuses, for good, are in the answer, as in `PullRequest.warnings`. Raises the
+        error where it had no answer: ask again later.
+        """
 
     def update_pull_request(
         self,
@@ -70,6 +83,10 @@ class Forge(Protocol):
     def close_pull_request(self, project: str, number: int) -> None: ...
     def merge_when_ready(self, project: str, number: int, head_commit: str) -> None:
         """Let the forge merge it once its checks pass. Raises `forge/unsupported`."""
+
+    def cancel_merge(self, project: str, number: int) -> None:
+        """Take `merge_when_ready` back. Raises `forge/conflict` or `forge/not-found` where it was not said,
+        `forge/unsupported`."""
 
     def approvals(self, project: str, number: int) -> tuple[str, ...]:
         """Logins of those who approved it. Raises `forge/unsupported`."""

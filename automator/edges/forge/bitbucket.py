@@ -32,11 +32,12 @@ from automator.edges.forge.client import (
     Listed,
     On,
     cut,
+    head_commit,
     head_name,
     newest_of_each,
     segment,
-    warning,
 )
+from automator.edges.forge.extras import Extras
 from automator.edges.forge.settings import ForgeSettings
 from automator.errors import ForgeError
 from automator.reasons import Reason, one_line
@@ -124,14 +125,29 @@ class Bitbucket(Client):
         told = self._caller.send("POST", f"{_of(project)}/pullrequests", body, what=what)
         with self._reads(what):
             pull = self._pull(project, told.value)
-        warnings = [warning("label", label, "Bitbucket has no labels") for label in draft.labels]
-        warnings += self._ask_reviewers(project, pull, draft.reviewers)
-        return replace(pull, warnings=tuple(warnings))
+        extras = Extras()
+        extras.lack("label", draft.labels, "Bitbucket has no labels")
+        self._ask_reviewers(project, pull, draft.reviewers, [], extras)
+        return extras.upon(pull)
 
-    def _ask_reviewers(self, project: str, pull: PullRequest, reviewers: Sequence[str]) -> list[Reason]:
-        """Reviewers are named by an id; of nicknames only those of the default reviewers can be found."""
+    def complete_pull_request(self, project: str, number: int, draft: PullDraft) -> tuple[Reason, ...]:
+        pull, told = self._read(project, number)
+        listed = _list(told, "reviewers")
+        had = [uuid for uuid in (reading.maybe(one, "uuid") for one in listed) if uuid is not None]
+        known = {*had, *map(_name, listed)}
+        extras = Extras()
+        extras.lack("label", draft.labels, "Bitbucket has no labels")
+        missing = [name for name in draft.reviewers if name not in known]
+        self._ask_reviewers(project, pull, missing, had, extras)
+        return extras.told()
+
+    def _ask_reviewers(
+        self, project: str, pull: PullRequest, reviewers: Sequence[str], had: Sequence[str], extras: Extras
+    ) -> None:
+        """Reviewers are named by an id, beside those that it has already; of nicknames only those of the
+        default reviewers can be found."""
         if not reviewers:
-            return []
+            return
         what = f"ask for reviews in {project}"
         try:
             known = {one: one for one in reviewers if one.startswith("{")}
@@ -139,19 +155,21 @@ class Bitbucket(Client):
                 path = f"{_of(project)}/effective-default-reviewers"
                 found = self._items(path, {"pagelen": PER_PAGE}, _reviewer, what=what, inside="values")
                 known |= {name: uuid for name, uuid in found if name in reviewers}
-            warnings = [warning("reviewer", one, "it is neither an id in braces nor a default reviewer")
-                        for one in reviewers if one not in known]  # fmt: skip
-            asked: list[dict[str, str]] = []
-
-            def ask(name: str) -> None:
-                wanted = [*asked, {"type": "user", "uuid": known[name]}]
-                body = {"type": "pullrequest", "title": pull.title, "reviewers": wanted}
-                self._caller.send("PUT", f"{_of(project)}/pullrequests/{pull.number}", body, what=what)
-                asked[:] = wanted
-
-            return warnings + self._one_by_one(known, ask, "reviewer")
         except ForgeError as error:
-            return [warning("reviewer", one, error.reason.sentence) for one in reviewers]
+            extras.fail("reviewer", reviewers, error)
+            return
+        unknown = [one for one in reviewers if one not in known]
+        extras.lack("reviewer", unknown, "it is neither an id in braces nor a default reviewer")
+        asked = [{"type": "user", "uuid": uuid} for uuid in had]
+
+        def ask(name: str) -> None:
+            wanted = [*asked, {"type": "user", "uuid": known[name]}]
+            # What is left out, it takes for taken away.
+            body = {"type": "pullrequest", "title": pull.title, "description": pull.body, "reviewers": wanted}
+            self._caller.send("PUT", f"{_of(project)}/pullrequests/{pull.number}", body, what=what)
+            asked[:] = wanted
+
+        extras.one_by_one("reviewer", known, ask)
 
     def update_pull_request(
         self,
@@ -187,6 +205,10 @@ class Bitbucket(Client):
         what = f"merge pull request {number} of {project} once its checks pass"
         raise self._cannot(what, "its API has no such thing")
 
+    def cancel_merge(self, project: str, number: int) -> None:
+        what = f"have pull request {number} of {project} not merged by itself any more"
+        raise self._cannot(what, "its API has no such thing")
+
     def approvals(self, project: str, number: int) -> tuple[str, ...]:
         _, told = self._read(project, number)
         found = _list(told, "participants")
@@ -212,14 +234,15 @@ class Bitbucket(Client):
         told = reading.text(value, "state")
         state: PullState = "open" if told == "OPEN" else "merged" if told == "MERGED" else "closed"
         over = None if state == "open" else reading.time(value, "updated_on")
+        head = _head(value)
         pull = PullRequest(
             number=number,
             url=f"{self.page(project)}/pull-requests/{number}",
             title=reading.text(value, "title"),
             body=reading.maybe(value, "summary", "raw") or reading.maybe(value, "description") or "",
             state=state,
-            head=_head(value),
-            head_commit=reading.text(value, "source", "commit", "hash"),
+            head=head,
+            head_commit=head_commit(head, reading.maybe(value, "source", "commit", "hash")),
             base=reading.text(value, "destination", "branch", "name"),
             draft=reading.flag(value, "draft"),
             author=_name(reading.at(value, "author")),
@@ -232,7 +255,8 @@ class Bitbucket(Client):
 
     def _completed(self, project: str, pull: PullRequest) -> PullRequest:
         """A pull request with whole commit ids, and with the time of its merge's commit: it tells none."""
-        head = self._commit(project, pull.head_commit)
+        # A stranger's commit is in another repository, which may be gone.
+        head = None if ":" in pull.head else self._commit(project, pull.head_commit)
         pull = replace(pull, head_commit=pull.head_commit if head is None else head.commit)
         if pull.merge_commit is None:
             return pull
@@ -342,7 +366,11 @@ def _of(project: str) -> str:
 def _head(value: Any) -> str:
     repo, base = (reading.maybe(value, end, "repository", "full_name") for end in ("source", "destination"))
     owner = (repo or "").partition("/")[0]
-    return head_name(reading.text(value, "source", "branch", "name"), owner, is_ours=repo == base)
+    is_ours = repo is not None and repo == base
+    branch = reading.maybe(value, "source", "branch", "name")
+    if branch is None and is_ours:
+        raise reading.WrongShape("source.branch.name is missing")
+    return head_name(branch or "gone", owner or None, is_ours=is_ours)
 
 
 def _quoted(text: str) -> str:

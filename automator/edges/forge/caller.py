@@ -12,7 +12,8 @@ import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
@@ -34,6 +35,8 @@ CONNECT_SECONDS = 10.0
 CONNECTIONS = 8
 PAGES = 30
 """Pages of one listing that are read at the most."""
+LEAST_SECRET = 8
+"""Characters from which on what we sent is masked in all that comes back."""
 LONGEST_KEPT = 4 * 1024 * 1024
 KEPT_BYTES = 8 * 1024 * 1024
 """Of answers that are kept by their ETag, packed, all together."""
@@ -71,6 +74,7 @@ class Caller:
         settings: ForgeSettings,
         login: Login,
         limits: Limits,
+        token_limits: Limits,
         *,
         outside: http.Outside,
         headers: Mapping[str, str],
@@ -80,6 +84,8 @@ class Caller:
         self.address = settings.address
         self.login = login
         self._limits = limits
+        # Those of the App itself: it may ask for a token while its installation is to wait, and the reverse.
+        self._token_limits = token_limits
         self._headers = headers
         self._has_etags = has_etags
         self._line = Line(settings, outside)
@@ -117,11 +123,19 @@ class Caller:
         content = None if body is None else json.dumps(body).encode()
         return self._read(self._asked(method, url, {}, content, what), what)
 
-    def pages(self, path: str, query: Query, *, what: str, limit: int) -> Iterator[Any]:
-        """What `get` gives, page after page, as long as somebody asks. Raises ForgeError."""
+    def together(self, changes: int) -> AbstractContextManager[None]:
+        """For changes of this thread that belong together: our own pacing lets all of them pass, or none.
+
+        Raises ForgeError (`forge/limited`) before the first.
+        """
+        return self._limits.together(changes)
+
+    def pages(self, path: str, query: Query, *, what: str, most: int = PAGES) -> Iterator[Told]:
+        """What `get` gives, page after page, as long as somebody asks. Raises ForgeError, also where there
+        are more pages than are read: a part must never pass for the whole."""
         asked: Query = query
         seen = set()
-        for _ in range(min(limit, PAGES)):
+        for _ in range(most):
             told = self.get(path, asked, what=what)
             yield told
             following = _next_query(told, asked)
@@ -131,6 +145,7 @@ class Caller:
                 raise failures.senseless(self.host, what, "its pages lead in a circle")
             seen.add(following)
             asked = following
+        raise failures.senseless(self.host, what, f"it has over {most} pages")
 
     def wrong(self, what: str, problem: WrongShape) -> ForgeError:
         return failures.senseless(self.host, what, str(problem))
@@ -157,15 +172,25 @@ class Caller:
         )  # fmt: skip
 
     def _exchange(
-        self, method: str, url: str, extra: Mapping[str, str], content: bytes | None, shown: Shown, what: str
+        self,
+        method: str,
+        url: str,
+        extra: Mapping[str, str],
+        content: bytes | None,
+        shown: Shown,
+        what: str,
+        *,
+        limits: Limits | None = None,
     ) -> Answer:
-        """Any answer but a refusal for limits' sake. A question is asked anew where the connection broke."""
+        """Any answer but a refusal for limits' sake, without the secrets that we sent. A question is asked
+        anew where the connection broke."""
+        limits = self._limits if limits is None else limits
         headers = {**self._headers, **shown.headers, **extra}
         if content is not None:
             headers["Content-Type"] = "application/json"
         is_change = method != "GET"
         for is_last in (False, True):
-            self._limits.admit(is_change=is_change)
+            limits.admit(is_change=is_change)
             try:
                 answer = self._line.send(method, url, headers, content)
             except http.TrustError as e:
@@ -175,10 +200,10 @@ class Caller:
                     raise failures.unanswered(self.host, what, e) from e
                 continue
             break
-        error = self._limits.heard(answer)
+        error = limits.heard(answer)
         if error is not None:
             raise error
-        return answer
+        return _masked(answer, shown)
 
     def _followed(
         self, method: str, url: str, answer: Answer, extra: Mapping[str, str], shown: Shown, what: str
@@ -199,8 +224,8 @@ class Caller:
     def ask_for_token(self, path: str, headers: dict[str, str]) -> Answer:
         """The forge's answer to an App. Raises ForgeError."""
         what = "give the App a token"
-        shown = Shown(headers, tuple(headers.values()))
-        return self._exchange("POST", self._url(path, ""), {}, None, shown, what)
+        shown = Shown(headers, tuple(text.rpartition(" ")[2] for text in headers.values()))
+        return self._exchange("POST", self._url(path, ""), {}, None, shown, what, limits=self._token_limits)
 
     def _url(self, path: str, query: Query) -> str:
         asked = query if isinstance(query, str) else urlencode(query)
@@ -261,6 +286,15 @@ class Line:
             if self._session is not None:
                 self._session.close()
                 self._session = None
+
+
+def _masked(answer: Answer, shown: Shown) -> Answer:
+    """An answer that quotes nothing of what was shown."""
+    body = answer.body
+    for secret in shown.secrets:
+        if len(secret) >= LEAST_SECRET:
+            body = body.replace(secret.encode(), b"***")
+    return answer if body is answer.body else replace(answer, body=body)
 
 
 def _next_query(told: Told, asked: Query) -> str | None:

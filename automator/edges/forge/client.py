@@ -12,7 +12,7 @@ from automator.edges.forge import failures, reading
 from automator.edges.forge.caller import PAGES, Caller, Query, Told
 from automator.edges.forge.settings import ForgeSettings
 from automator.errors import ForgeError
-from automator.reasons import Reason, reason
+from automator.reasons import reason
 
 T = TypeVar("T")
 Listed = Literal["open", "closed", "all"]
@@ -48,6 +48,9 @@ class Client:
     def login(self) -> tuple[str, str]:
         return self._caller.login.for_git()
 
+    def login_refused(self, login: tuple[str, str]) -> bool:
+        return self._caller.login.refused_for_git(login)
+
     # -- for subclasses -----------------------------------------------------------------------------------
 
     @contextmanager
@@ -72,11 +75,11 @@ class Client:
         *,
         what: str,
         inside: str | None = None,
-        pages: int = PAGES,
+        most: int = PAGES,
     ) -> Iterator[T]:
         """What a listing lists, over its pages, by `read`; `inside`: the key under which a page has it."""
         with self._reads(what):
-            for told in self._caller.pages(path, query, what=what, limit=pages):
+            for told in self._caller.pages(path, query, what=what, most=most):
                 yield from map(read, reading.listing(_inside(told, inside)))
 
     def _matching(
@@ -99,46 +102,25 @@ class Client:
                     break
         return tuple(sorted(kept, key=lambda pull: -pull.number))
 
-    def _one_by_one(
-        self, names: Iterable[str], ask: Callable[[str], object], code: Literal["label", "reviewer"]
-    ) -> list[Reason]:
-        """Ask for each. What the forge refuses costs only itself; once it does not answer, nothing more is
-        asked: the pull request is open, and that is what counts."""
-        warnings: list[Reason] = []
-        silence: ForgeError | None = None
-        for name in names:
-            try:
-                if silence is None:
-                    ask(name)
-                    continue
-                problem = silence
-            except ForgeError as error:
-                problem = error
-                silence = None if is_refusal(error) else error
-            warnings.append(warning(code, name, problem.reason.sentence))
-        return warnings
-
 
 def _is_meant(branch: str, head: str) -> bool:
     return branch.startswith(head) if head.endswith("/") else branch == head
+
+
+def head_commit(head: str, commit: str | None) -> str:
+    """The commit of a head, which only that of a stranger may lack: forks go away.
+
+    Raises WrongShape.
+    """
+    if commit is None and ":" not in head:
+        raise reading.WrongShape("the head's commit is missing")
+    return commit or ""
 
 
 def head_name(branch: str, owner: str | None, *, is_ours: bool) -> str:
     """The head of a pull request. That of a fork is told with its owner, `mallory:automator/web`: it must
     never be taken for ours, and no branch has a colon in its name."""
     return branch if is_ours else f"{owner or 'unknown'}:{branch}"
-
-
-def is_refusal(error: ForgeError) -> bool:
-    """Whether the forge said no to this one thing, rather than to us or to nobody."""
-    return error.reason.code in ("forge/refused", "forge/conflict", "forge/not-found", "forge/denied")
-
-
-def warning(code: Literal["label", "reviewer"], name: str, problem: str) -> Reason:
-    """Why a label or reviewer is missing from a pull request that is open."""
-    if code == "label":
-        return reason("forge/label", label=name, problem=problem)
-    return reason("forge/reviewer", reviewer=name, problem=problem)
 
 
 def newest_of_each(statuses: Iterable[CommitStatus]) -> tuple[CommitStatus, ...]:

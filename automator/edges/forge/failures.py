@@ -10,7 +10,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -122,7 +122,7 @@ def told_wait(answer: Answer, now: datetime) -> float | None:
     if text.isascii() and text.isdigit():
         return min(max(float(text[:9]), LEAST_WAIT), LONGEST_WAIT)
     with contextlib.suppress(TypeError, ValueError, OverflowError):
-        return _bounded(parsedate_to_datetime(text), answer, now)
+        return _bounded(_date(text), answer, now)
     reset = answer.headers.get("x-ratelimit-reset") or answer.headers.get("RateLimit-Reset") or ""
     # A proxy in front of a forge may count with the same names; only these two mean epoch seconds.
     if _remaining(answer) in ("0", "") and reset.isascii() and reset.isdigit() and len(reset) in (10, 11):
@@ -135,10 +135,16 @@ def _remaining(answer: Answer) -> str:
     return told.strip()
 
 
+def _date(text: str) -> datetime:
+    """A date of HTTP. Raises TypeError, ValueError, OverflowError."""
+    found = parsedate_to_datetime(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)  # RFC 5322: -0000
+
+
 def _bounded(until: datetime, answer: Answer, now: datetime) -> float:
     """Seconds to `until`, by the forge's own clock where it tells: ours may be wrong."""
     with contextlib.suppress(TypeError, ValueError, OverflowError):
-        now = parsedate_to_datetime(answer.headers.get("Date", ""))
+        now = _date(answer.headers.get("Date", ""))
     return min(max((until - now).total_seconds(), LEAST_WAIT), LONGEST_WAIT)
 
 

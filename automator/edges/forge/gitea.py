@@ -5,8 +5,8 @@ Source: the description that each instance serves at `/api/swagger`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,22 +20,28 @@ from automator.core.forge import (
     StatusState,
 )
 from automator.edges.forge import reading
+from automator.edges.forge.caller import Caller
 from automator.edges.forge.client import (
     LONGEST_TITLE,
     Client,
     Listed,
     On,
     cut,
+    head_commit,
     head_name,
     newest_of_each,
     present,
     segment,
-    warning,
 )
+from automator.edges.forge.extras import Extras
+from automator.edges.forge.past import Changed, Past
+from automator.edges.forge.settings import ForgeSettings
 from automator.errors import ForgeError
 from automator.reasons import Reason, one_line
 
 HEADERS = {"Accept": "application/json"}
+MOST_PAGES = 200
+"""Of all pull requests of a project, when they are read for the first time."""
 LIMIT = 50
 """Entries of a page; what an instance gives at the most unless it was told otherwise."""
 DRAFT = "WIP: "
@@ -49,6 +55,11 @@ STATES: dict[str, StatusState] = {
 
 class Gitea(Client):
     """A client of Gitea and Forgejo."""
+
+    def __init__(self, settings: ForgeSettings, caller: Caller) -> None:
+        super().__init__(settings, caller)
+        self._pasts: dict[tuple[str, str], Past] = {}
+        self._knowing = threading.Lock()
 
     # -- pull requests ------------------------------------------------------------------------------------
 
@@ -69,8 +80,38 @@ class Gitea(Client):
             query = present(state=state, base=base, head=head if exact else None, limit=LIMIT)
         else:
             query = present(state=state, base_branch=base, limit=LIMIT)
-        found = self._items(f"/repos/{project}/pulls", query, partial(self._pull, project), what=what)
+        if self.kind == "gitea" and state != "open" and head is not None and not head.endswith("/"):
+            # The open ones are asked for first: one that is closed meanwhile is then found by its change.
+            is_open = self.pull_requests(project, head=head, limit=limit)
+            past = self._past(project, head).of(head)
+            is_past = {pull.number for pull in past if pull.state != "open"}
+            known = {pull.number for pull in is_open}
+            found: Iterable[PullRequest] = (
+                *(pull for pull in is_open if pull.number not in is_past),
+                *(pull for pull in past if pull.number in is_past or pull.number not in known),
+            )
+            found = sorted(found, key=lambda pull: -pull.number)
+        else:
+            found = self._items(f"/repos/{project}/pulls", query, partial(self._pull, project), what=what)
         return self._matching(found, head=head, base=base, state=state, limit=limit)
+
+    def _past(self, project: str, head: str) -> Past:
+        """All pull requests of branches that begin as `head` does: no instance filters by branch."""
+        prefix = head[: head.find("/") + 1]
+        with self._knowing:
+            found = self._pasts.get((project, prefix))
+            if found is None:
+                found = self._pasts[project, prefix] = Past(prefix, partial(self._changed, project))
+            return found
+
+    def _changed(self, project: str) -> Iterator[Changed]:
+        what = f"list the pull requests of {project}"
+        query: dict[str, str | int] = {"state": "all", "sort": "recentupdate", "limit": LIMIT}
+
+        def read(value: Any) -> Changed:
+            return Changed(self._pull(project, value), reading.time(value, "updated_at"))
+
+        return self._items(f"/repos/{project}/pulls", query, read, what=what, most=MOST_PAGES)
 
     def pull_request(self, project: str, number: int) -> PullRequest:
         what = f"read pull request {number} of {project}"
@@ -87,31 +128,48 @@ class Gitea(Client):
         told = self._caller.send("POST", f"/repos/{project}/pulls", body, what=what)
         with self._reads(what):
             pull = self._pull(project, told.value)
-        labels, warnings = self._label(project, pull.number, draft.labels)
-        warnings += self._ask_reviewers(project, pull.number, draft.reviewers)
-        return replace(pull, labels=labels, warnings=tuple(warnings))
+        extras = Extras()
+        self._label(project, pull.number, draft.labels, extras)
+        self._ask_reviewers(project, pull.number, draft.reviewers, extras)
+        return extras.upon(pull, draft.labels)
 
-    def _label(
-        self, project: str, number: int, labels: Sequence[str]
-    ) -> tuple[tuple[str, ...], list[Reason]]:
-        """Label it by the labels' numbers, and make those that do not exist. Those that it then has."""
+    def complete_pull_request(self, project: str, number: int, draft: PullDraft) -> tuple[Reason, ...]:
+        what = f"read pull request {number} of {project}"
+        told = self._caller.get(f"/repos/{project}/pulls/{number}", what=what).value
+        with self._reads(what):
+            pull = self._pull(project, told)
+        people, teams = (_list(told, f"requested_reviewers{key}") for key in ("", "_teams"))
+        asked = {reading.maybe(one, "login") for one in people} | {
+            reading.maybe(one, "name") for one in teams
+        }
+        reviewers = [name for name in draft.reviewers if name.rpartition("/")[2] not in asked]
+        if reviewers:  # who has given a review is not among those who are asked for one
+            heard = self._reviews(project, number)
+            reviewers = [name for name in reviewers if name not in heard]
+        extras = Extras()
+        self._label(project, number, [one for one in draft.labels if one not in pull.labels], extras)
+        self._ask_reviewers(project, number, reviewers, extras)
+        return extras.told()
+
+    def _label(self, project: str, number: int, labels: Sequence[str], extras: Extras) -> None:
+        """Label it by the labels' numbers, and make those that do not exist."""
         if not labels:
-            return (), []
+            return
         what = f"label pull request {number} of {project}"
+        wanted = list(labels)
         try:
             known = dict(self._items(f"/repos/{project}/labels", {"limit": LIMIT}, _label, what=what))
-            warnings = self._one_by_one(
+            extras.one_by_one(
+                "label",
                 [label for label in labels if label not in known],
                 lambda label: known.update([self._make_label(project, label)]),
-                "label",
             )
             wanted = [label for label in labels if label in known]
             if wanted:
                 body = {"labels": [known[label] for label in wanted]}
                 self._caller.send("POST", f"/repos/{project}/issues/{number}/labels", body, what=what)
         except ForgeError as error:
-            return (), [warning("label", label, error.reason.sentence) for label in labels]
-        return tuple(wanted), warnings
+            extras.fail("label", wanted, error)
 
     def _make_label(self, project: str, label: str) -> tuple[str, int]:
         what = f"make the label {label} in {project}"
@@ -120,14 +178,14 @@ class Gitea(Client):
         with self._reads(what):
             return _label(told.value)
 
-    def _ask_reviewers(self, project: str, number: int, reviewers: Sequence[str]) -> list[Reason]:
+    def _ask_reviewers(self, project: str, number: int, reviewers: Sequence[str], extras: Extras) -> None:
         path, what = f"/repos/{project}/pulls/{number}/requested_reviewers", f"ask for reviews in {project}"
 
         def ask(name: str) -> None:
             key = "team_reviewers" if "/" in name else "reviewers"
             self._caller.send("POST", path, {key: [name.rpartition("/")[2]]}, what=what)
 
-        return self._one_by_one(reviewers, ask, "reviewer")
+        extras.one_by_one("reviewer", reviewers, ask)
 
     def update_pull_request(
         self,
@@ -161,7 +219,16 @@ class Gitea(Client):
         body = {"Do": style, "merge_when_checks_succeed": True, "head_commit_id": head_commit}
         self._caller.send("POST", f"/repos/{project}/pulls/{number}/merge", body, what=what)
 
+    def cancel_merge(self, project: str, number: int) -> None:
+        what = f"have pull request {number} of {project} not merged by itself any more"
+        self._caller.send("DELETE", f"/repos/{project}/pulls/{number}/merge", None, what=what)
+
     def approvals(self, project: str, number: int) -> tuple[str, ...]:
+        last = self._reviews(project, number)
+        return tuple(login for login, approves in last.items() if approves)
+
+    def _reviews(self, project: str, number: int) -> dict[str, bool]:
+        """Whether each reviewer approves, by login."""
         what = f"read the reviews of pull request {number} of {project}"
         path = f"/repos/{project}/pulls/{number}/reviews"
         last: dict[str, bool] = {}
@@ -169,7 +236,7 @@ class Gitea(Client):
             login, state = reading.maybe(review, "user", "login"), reading.maybe(review, "state")
             if login and state in ("APPROVED", "REQUEST_CHANGES"):
                 last[login] = state == "APPROVED" and not reading.flag(review, "dismissed")
-        return tuple(login for login, approves in last.items() if approves)
+        return last
 
     def pull_requests_of(self, project: str, commit: str) -> tuple[PullRequest, ...]:
         """The one that the commit merged; none where the commit came otherwise."""
@@ -196,8 +263,8 @@ class Gitea(Client):
             title=plain,
             body=reading.maybe(value, "body") or "",
             state="merged" if merged else "open" if is_open else "closed",
-            head=_head(value),
-            head_commit=reading.text(value, "head", "sha"),
+            head=(head := _head(value)),
+            head_commit=head_commit(head, reading.maybe(value, "head", "sha")),
             base=reading.text(value, "base", "ref"),
             draft=plain != title or reading.flag(value, "draft"),
             labels=tuple(filter(None, (reading.maybe(one, "name") for one in _list(value, "labels")))),
@@ -264,7 +331,7 @@ def _head(value: Any) -> str:
         ref = reading.maybe(value, "head", "label") or ref
     ids = [reading.at(value, end, "repo_id") for end in ("head", "base")]
     owner = reading.maybe(value, "head", "repo", "owner", "login")
-    return head_name(ref.rpartition(":")[2], owner, is_ours=ids[0] == ids[1])
+    return head_name(ref.rpartition(":")[2], owner, is_ours=ids[0] is not None and ids[0] == ids[1])
 
 
 def _without_mark(title: str) -> str:

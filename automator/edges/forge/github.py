@@ -5,10 +5,9 @@ Source: the OpenAPI description of api.github.com, and docs.github.com/rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from automator.core.forge import (
     Comment,
@@ -20,19 +19,20 @@ from automator.core.forge import (
     StatusState,
 )
 from automator.edges.forge import failures, reading
+from automator.edges.forge.caller import PAGES
 from automator.edges.forge.client import (
     LONGEST_TITLE,
     Client,
     Listed,
     On,
     cut,
+    head_commit,
     head_name,
-    is_refusal,
     newest_of_each,
     present,
     segment,
-    warning,
 )
+from automator.edges.forge.extras import Extras, is_refusal
 from automator.errors import ForgeError
 from automator.reasons import Reason, one_line, reason
 
@@ -45,6 +45,12 @@ STATES: dict[str, StatusState] = {
 AUTO_MERGE = """\
 mutation ($id: ID!, $head: GitObjectID!, $method: PullRequestMergeMethod!) {
   enablePullRequestAutoMerge(input: {pullRequestId: $id, expectedHeadOid: $head, mergeMethod: $method}) {
+    pullRequest { number }
+  }
+}"""
+NO_AUTO_MERGE = """\
+mutation ($id: ID!) {
+  disablePullRequestAutoMerge(input: {pullRequestId: $id}) {
     pullRequest { number }
   }
 }"""
@@ -86,56 +92,79 @@ class GitHub(Client):
         what = f"open a pull request in {project}"
         body = {"title": cut(draft.title, LONGEST_TITLE), "head": draft.head, "base": draft.base,
                 "body": draft.body}  # fmt: skip
-        warnings: list[Reason] = []
         path = f"/repos/{project}/pulls"
-        try:
-            told = self._caller.send("POST", path, {**body, "draft": draft.draft}, what=what)
-        except ForgeError as error:
-            if not draft.draft or "draft" not in error.reason.sentence.lower() or not is_refusal(error):
-                raise
-            warnings.append(reason("forge/draft", problem=error.reason.sentence))
-            told = self._caller.send("POST", path, body, what=what)
-        with self._reads(what):
-            pull = self._pull(project, told.value)
-        warnings += self._label(project, pull.number, draft.labels)
-        warnings += self._ask_reviewers(project, pull.number, draft.reviewers)
-        refused = {dict(one.params).get("label") for one in warnings}
-        labels = tuple(one for one in draft.labels if one not in refused)
-        return replace(pull, labels=labels, warnings=tuple(warnings))
+        extras = Extras()
+        with self._caller.together(1 + bool(draft.labels) + bool(draft.reviewers)):
+            try:
+                told = self._caller.send("POST", path, {**body, "draft": draft.draft}, what=what)
+            except ForgeError as error:
+                if not draft.draft or "draft" not in error.reason.sentence.lower() or not is_refusal(error):
+                    raise
+                extras.warnings.append(reason("forge/draft", problem=error.reason.sentence))
+                told = self._caller.send("POST", path, body, what=what)
+            with self._reads(what):
+                pull = self._pull(project, told.value)
+            self._label(project, pull.number, draft.labels, extras)
+            self._ask_reviewers(project, pull.number, draft.reviewers, extras)
+        return extras.upon(pull, draft.labels)
 
-    def _label(self, project: str, number: int, labels: Sequence[str]) -> list[Reason]:
+    def complete_pull_request(self, project: str, number: int, draft: PullDraft) -> tuple[Reason, ...]:
+        what = f"read pull request {number} of {project}"
+        told = self._caller.get(f"/repos/{project}/pulls/{number}", what=what).value
+        with self._reads(what):
+            pull = self._pull(project, told)
+        people, teams = (reading.at(told, f"requested_{key}") or () for key in ("reviewers", "teams"))
+        asked = {reading.maybe(one, "login") for one in people} | {
+            reading.maybe(one, "slug") for one in teams
+        }
+        labels = [label for label in draft.labels if label not in pull.labels]
+        reviewers = [name for name in draft.reviewers if name.rpartition("/")[2] not in asked]
+        if reviewers:  # who has given a review is not among those who are asked for one
+            heard = self._reviews(project, number)
+            reviewers = [name for name in reviewers if name not in heard]
+        extras = Extras()
+        with self._caller.together(bool(labels) + bool(reviewers)):
+            self._label(project, number, labels, extras)
+            self._ask_reviewers(project, number, reviewers, extras)
+        return extras.told()
+
+    def _label(self, project: str, number: int, labels: Sequence[str], extras: Extras) -> None:
         """Label it; labels that do not exist are made by that."""
         path, what = f"/repos/{project}/issues/{number}/labels", f"label pull request {number} of {project}"
-        if not labels:
-            return []
-        try:
-            self._caller.send("POST", path, {"labels": list(labels)}, what=what)
-        except ForgeError as error:
-            if not _is_about_one(error) or len(labels) == 1:
-                return [warning("label", label, error.reason.sentence) for label in labels]
-            return self._one_by_one(
-                labels, lambda label: self._caller.send("POST", path, {"labels": [label]}, what=what), "label"
-            )
-        return []
 
-    def _ask_reviewers(self, project: str, number: int, reviewers: Sequence[str]) -> list[Reason]:
+        def label(names: Sequence[str]) -> None:
+            self._caller.send("POST", path, {"labels": list(names)}, what=what)
+
+        self._all_or_each("label", labels, label, extras)
+
+    def _ask_reviewers(self, project: str, number: int, reviewers: Sequence[str], extras: Extras) -> None:
         path, what = f"/repos/{project}/pulls/{number}/requested_reviewers", f"ask for reviews in {project}"
-        if not reviewers:
-            return []
 
         def ask(names: Sequence[str]) -> None:
             teams = [name.rpartition("/")[2] for name in names if "/" in name]
             body = {"reviewers": [name for name in names if "/" not in name], "team_reviewers": teams}
             self._caller.send("POST", path, {key: told for key, told in body.items() if told}, what=what)
 
+        self._all_or_each("reviewer", reviewers, ask, extras)
+
+    def _all_or_each(
+        self,
+        kind: Literal["label", "reviewer"],
+        names: Sequence[str],
+        ask: Callable[[Sequence[str]], None],
+        extras: Extras,
+    ) -> None:
+        """Ask for all at once; one name that is wrong has all of them refused, and then each is asked for."""
+        if not names or extras.silence is not None:
+            extras.one_by_one(kind, names, lambda _name: None)
+            return
         try:
-            ask(reviewers)
+            ask(names)
         except ForgeError as error:
-            if not _is_about_one(error) or len(reviewers) == 1:
-                return [warning("reviewer", name, error.reason.sentence) for name in reviewers]
-            # One name that is wrong has all of them refused.
-            return self._one_by_one(reviewers, lambda name: ask([name]), "reviewer")
-        return []
+            if not _is_about_one(error) or len(names) == 1:
+                extras.fail(kind, names, error)
+            else:
+                extras.one_by_one(kind, names, lambda name: ask([name]))
 
     def update_pull_request(
         self,
@@ -183,6 +212,18 @@ class GitHub(Client):
         else:
             raise failures.disagreed(self.host, what, words)
 
+    def cancel_merge(self, project: str, number: int) -> None:
+        what = f"have pull request {number} of {project} not merged by itself any more"
+        told = self._caller.get(f"/repos/{project}/pulls/{number}", what=what)
+        with self._reads(what):
+            node = reading.text(told.value, "node_id")
+        body = {"query": NO_AUTO_MERGE, "variables": {"id": node}}
+        answer = self._caller.send("POST", self._graphql(), body, what=what).value
+        errors = reading.at(answer, "errors")
+        if errors:
+            words = one_line(reading.maybe(errors[0], "message") if isinstance(errors, list) else "")
+            raise failures.disagreed(self.host, what, words)
+
     def _merge_method(self, project: str, what: str) -> str:
         """The way of merging that the project allows; the first of GitHub's own order."""
         told = self._caller.get(f"/repos/{project}", what=what).value
@@ -196,6 +237,11 @@ class GitHub(Client):
         return f"{address.removesuffix('/v3') if address.endswith('/api/v3') else address}/graphql"
 
     def approvals(self, project: str, number: int) -> tuple[str, ...]:
+        last = self._reviews(project, number)
+        return tuple(login for login, state in last.items() if state == "APPROVED")
+
+    def _reviews(self, project: str, number: int) -> dict[str, str]:
+        """The newest verdict of each reviewer, by login."""
         what = f"read the reviews of pull request {number} of {project}"
         path = f"/repos/{project}/pulls/{number}/reviews"
         last: dict[str, str] = {}
@@ -203,7 +249,7 @@ class GitHub(Client):
             login, state = reading.maybe(review, "user", "login"), reading.maybe(review, "state")
             if login and state in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED"):
                 last[login] = state
-        return tuple(login for login, state in last.items() if state == "APPROVED")
+        return last
 
     def pull_requests_of(self, project: str, commit: str) -> tuple[PullRequest, ...]:
         what = f"find the pull requests of commit {commit[:12]} in {project}"
@@ -221,8 +267,8 @@ class GitHub(Client):
             title=reading.text(value, "title"),
             body=reading.maybe(value, "body") or "",
             state="open" if is_open else "closed" if merged_at is None else "merged",
-            head=_head(value),
-            head_commit=reading.text(value, "head", "sha"),
+            head=(head := _head(value)),
+            head_commit=head_commit(head, reading.maybe(value, "head", "sha")),
             base=reading.text(value, "base", "ref"),
             draft=reading.flag(value, "draft"),
             labels=tuple(filter(None, map(_label_name, reading.at(value, "labels") or ()))),
@@ -280,13 +326,15 @@ class GitHub(Client):
             first = self._caller.get(path, {"per_page": per_page}, what=what).value
             total = reading.number(first, "total_commits")
             last = max(1, -(-total // per_page))
+            lowest = max(0, last - PAGES)
             # Its pages begin with the oldest commit: the newest ones are read from the last page backwards.
-            for page in range(last, 0, -1):
+            for page in range(last, lowest, -1):
                 told = first
                 if page > 1:
                     told = self._caller.get(path, {"per_page": per_page, "page": page}, what=what).value
-                found += map(_commit, reversed(reading.listing(reading.at(told, "commits"))))
-                if len(found) >= limit:
+                listed = reading.listing(reading.at(told, "commits"))
+                found += map(_commit, reversed(listed))
+                if len(found) >= limit or not listed:
                     break
         return found[:limit], len(found) >= total and total <= limit
 

@@ -7,7 +7,6 @@ number the `iid`. Projects go into addresses as a whole, their slashes encoded.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -30,12 +29,13 @@ from automator.edges.forge.client import (
     Listed,
     On,
     cut,
+    head_commit,
     head_name,
     newest_of_each,
     present,
     segment,
-    warning,
 )
+from automator.edges.forge.extras import Extras
 from automator.errors import ForgeError
 from automator.reasons import Reason, one_line
 
@@ -108,42 +108,59 @@ class GitLab(Client):
         told = self._caller.send("POST", f"{_of(project)}/merge_requests", body, what=what)
         with self._reads(what):
             pull = self._pull(project, told.value)
-        warnings = self._label(project, pull.number, draft.labels)
-        labels = () if warnings else draft.labels
-        warnings += self._ask_reviewers(project, pull.number, draft.reviewers)
-        return replace(pull, labels=labels, warnings=tuple(warnings))
+        extras = Extras()
+        self._label(project, pull.number, draft.labels, extras)
+        self._ask_reviewers(project, pull.number, draft.reviewers, {}, extras)
+        return extras.upon(pull, draft.labels)
 
-    def _label(self, project: str, number: int, labels: Sequence[str]) -> list[Reason]:
+    def complete_pull_request(self, project: str, number: int, draft: PullDraft) -> tuple[Reason, ...]:
+        what = f"read merge request {number} of {project}"
+        told = self._caller.get(f"{_of(project)}/merge_requests/{number}", what=what).value
+        with self._reads(what):
+            pull = self._pull(project, told)
+            listed = _list(told, "reviewers")
+            had = {reading.text(one, "username"): reading.number(one, "id") for one in listed}
+        extras = Extras()
+        self._label(project, number, [one for one in draft.labels if one not in pull.labels], extras)
+        self._ask_reviewers(project, number, [one for one in draft.reviewers if one not in had], had, extras)
+        return extras.told()
+
+    def _label(self, project: str, number: int, labels: Sequence[str], extras: Extras) -> None:
         """Label it; labels that do not exist are made by that."""
         if not labels:
-            return []
+            return
         try:
             self._put(project, number, f"label merge request {number} of {project}",
                       {"add_labels": list(labels)})  # fmt: skip
         except ForgeError as error:
-            return [warning("label", label, error.reason.sentence) for label in labels]
-        return []
+            extras.fail("label", labels, error)
 
-    def _ask_reviewers(self, project: str, number: int, reviewers: Sequence[str]) -> list[Reason]:
-        """Reviewers are named by number, and whoever may not see the project is left out silently."""
+    def _ask_reviewers(
+        self, project: str, number: int, reviewers: Sequence[str], had: dict[str, int], extras: Extras
+    ) -> None:
+        """Reviewers are named by number, beside those that it has already, and whoever may not see the
+        project is left out silently."""
         known: dict[str, int] = {}
-        teams = [name for name in reviewers if "/" in name]
-        warnings = [warning("reviewer", name, "GitLab has no teams to ask") for name in teams]
         people = [name for name in reviewers if "/" not in name]
-        warnings += self._one_by_one(people, lambda name: known.update(self._user(name)), "reviewer")
-        unknown = {dict(one.params)["reviewer"] for one in warnings}
-        warnings += [warning("reviewer", name, "there is no such user") for name in people
-                     if name not in known and name not in unknown]  # fmt: skip
+        extras.lack("reviewer", [name for name in reviewers if "/" in name], "GitLab has no teams to ask")
+        extras.one_by_one("reviewer", people, lambda name: known.update(self._user(name)))
+        failed = extras.missing("reviewer")
+        unknown = [name for name in people if name not in known and name not in failed]
+        extras.lack("reviewer", unknown, "there is no such user")
         if not known:
-            return warnings
+            return
+        if extras.silence is not None:
+            extras.fail("reviewer", known, extras.silence)
+            return
         what = f"ask for reviews in {project}"
         try:
-            value = self._put(project, number, what, {"reviewer_ids": list(known.values())})
+            value = self._put(project, number, what, {"reviewer_ids": [*had.values(), *known.values()]})
         except ForgeError as error:
-            return warnings + [warning("reviewer", name, error.reason.sentence) for name in known]
+            extras.fail("reviewer", known, error)
+            return
         asked = {reading.maybe(one, "username") for one in _list(value, "reviewers")}
         silent = "GitLab left it out without a word: no access to the project, or one reviewer too many"
-        return warnings + [warning("reviewer", name, silent) for name in known if name not in asked]
+        extras.lack("reviewer", [name for name in known if name not in asked], silent)
 
     def _user(self, login: str) -> dict[str, int]:
         """The number of a login, by the login; empty where there is no such user."""
@@ -186,6 +203,11 @@ class GitLab(Client):
         what = f"have merge request {number} of {project} merged once its pipeline passes"
         self._caller.send("PUT", path, body, what=what)
 
+    def cancel_merge(self, project: str, number: int) -> None:
+        path = f"{_of(project)}/merge_requests/{number}/cancel_merge_when_pipeline_succeeds"
+        what = f"have merge request {number} of {project} not merged by itself any more"
+        self._caller.send("POST", path, None, what=what)
+
     def approvals(self, project: str, number: int) -> tuple[str, ...]:
         what = f"read the approvals of merge request {number} of {project}"
         told = self._caller.get(f"{_of(project)}/merge_requests/{number}/approvals", what=what).value
@@ -207,7 +229,8 @@ class GitLab(Client):
         number = reading.number(value, "iid")
         told = reading.text(value, "state")
         state: PullState = "open" if told in OPEN_STATES else "merged" if told == "merged" else "closed"
-        head_commit = reading.text(value, "sha")
+        head = _head(value)
+        commit = head_commit(head, reading.maybe(value, "sha"))
         merged = state == "merged"
         # A fast-forward has no commit of its own: the squashed one, or the head, is on the base.
         on_base = reading.maybe(value, "merge_commit_sha") or reading.maybe(value, "squash_commit_sha")
@@ -217,8 +240,8 @@ class GitLab(Client):
             title=plain,
             body=reading.maybe(value, "description") or "",
             state=state,
-            head=_head(value),
-            head_commit=head_commit,
+            head=head,
+            head_commit=commit,
             base=reading.text(value, "target_branch"),
             draft=plain != title or reading.flag(value, "draft"),
             labels=tuple(filter(None, map(_label_name, _list(value, "labels")))),
@@ -226,7 +249,7 @@ class GitLab(Client):
             merged_at=reading.time(value, "merged_at") if merged else None,
             merged_by=(reading.maybe(value, "merge_user", "username")
                        or reading.maybe(value, "merged_by", "username")) if merged else None,
-            merge_commit=(on_base or head_commit) if merged else None,
+            merge_commit=(on_base or commit or None) if merged else None,
             closed_at=reading.time(value, "closed_at"),
         )  # fmt: skip
 
@@ -307,7 +330,9 @@ def _notes(project: str, number: int, on: On) -> str:
 def _head(value: Any) -> str:
     source, target = (reading.at(value, f"{end}_project_id") for end in ("source", "target"))
     owner = None if source is None else f"project {source}"
-    return head_name(reading.text(value, "source_branch"), owner, is_ours=source == target)
+    return head_name(
+        reading.text(value, "source_branch"), owner, is_ours=source is not None and source == target
+    )
 
 
 def _without_mark(title: str) -> str:

@@ -12,7 +12,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from automator.edges.forge import reading
@@ -26,6 +26,8 @@ CLOCKS_APART = timedelta(seconds=60)
 JWT_LIFE = timedelta(minutes=9)
 """From now; GitHub takes ten minutes at the most."""
 RENEWED_BEFORE = timedelta(minutes=5)
+TAKEN_BACK_AFTER = timedelta(minutes=5)
+"""A token that is younger is believed to be a good one although git is refused with it."""
 FAILURE_KEPT = timedelta(seconds=30)
 
 
@@ -46,6 +48,9 @@ class Login(Protocol):
 
     def refused(self, shown: Shown) -> bool:
         """The forge does not know what was shown: whether there is another one to show."""
+
+    def refused_for_git(self, login: tuple[str, str]) -> bool:
+        """As `refused`, for what `for_git` gave. Its server may also mean that nobody may do this."""
 
     def describe(self) -> str: ...
 
@@ -81,6 +86,9 @@ class TokenLogin:
         """Whether the file has another token by now."""
         return self.show().secrets != shown.secrets
 
+    def refused_for_git(self, login: tuple[str, str]) -> bool:
+        return self.for_git() != login
+
     def describe(self) -> str:
         return f"the token in {self._path}"
 
@@ -111,6 +119,7 @@ class AppLogin:
         self._asking = threading.Lock()
         self._token = ""
         self._good_until: datetime | None = None
+        self._asked_at = datetime.min.replace(tzinfo=UTC)
         self._failure: tuple[datetime, ForgeError] | None = None
 
     def show(self) -> Shown:
@@ -124,6 +133,15 @@ class AppLogin:
         """Whether a new token may help: the one that was shown is dropped."""
         with self._asking:
             if (self._token,) == shown.secrets:
+                self._good_until = None
+        return True
+
+    def refused_for_git(self, login: tuple[str, str]) -> bool:
+        """A token that was given just now was not taken back: then git may not do what it tried."""
+        with self._asking:
+            if self._token == login[1]:
+                if self._clock() < self._asked_at + TAKEN_BACK_AFTER:
+                    return False
                 self._good_until = None
         return True
 
@@ -158,7 +176,7 @@ class AppLogin:
             token, ends = "", None  # not chained: it may quote the token
         if not token or not token.isascii() or not token.isprintable() or ends is None:
             raise self._no("its answer holds no token", retry=True)
-        self._token, self._good_until = token, ends - RENEWED_BEFORE
+        self._token, self._good_until, self._asked_at = token, ends - RENEWED_BEFORE, now
 
     def _signed(self, now: datetime) -> str:
         import jwt  # with cryptography behind it: every other command starts without

@@ -38,7 +38,10 @@ def open_forge(
     `clock` tells the time in UTC, `monotonic` the seconds by which a forge is left alone.
     """
     kind = settings.kind
-    limits = Limits(settings.host, clock=clock, monotonic=monotonic, paced=kind in PACED)
+    limits, token_limits = (
+        Limits(settings.host, clock=clock, monotonic=monotonic, paced=is_paced)
+        for is_paced in (kind in PACED, False)
+    )
 
     def ask_for_token(path: str, headers: dict[str, str]) -> Answer:
         return caller.ask_for_token(path, headers)
@@ -47,6 +50,7 @@ def open_forge(
         settings,
         _login(settings, clock, ask_for_token),
         limits,
+        token_limits,
         outside=outside,
         headers=HEADERS[kind],
         has_etags=kind in WITH_ETAGS,

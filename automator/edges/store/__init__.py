@@ -7,8 +7,8 @@ times are UTC.
 """
 
 from automator.edges.store.memory import Refusal, Store
-from automator.edges.store.opening import DATABASE, LOCK
+from automator.edges.store.opening import DATABASE, LOCK, locked
 from automator.edges.store.plaintext import PlainText
 from automator.edges.store.sitetable import KeptSites
 
-__all__ = ["DATABASE", "LOCK", "KeptSites", "PlainText", "Refusal", "Store"]
+__all__ = ["DATABASE", "LOCK", "KeptSites", "PlainText", "Refusal", "Store", "locked"]

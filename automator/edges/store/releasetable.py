@@ -12,7 +12,7 @@ COMMITS_KEPT = 20_000
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS series (     -- what checks said of a version: made again whenever it is missing
-    repo TEXT NOT NULL,
+    repo TEXT NOT NULL,     -- name, URL and branch of the config repo
     workload TEXT NOT NULL,
     version TEXT NOT NULL,
     at INTEGER NOT NULL,
