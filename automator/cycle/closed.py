@@ -1,8 +1,9 @@
 """Closed: what people refused by closing pull requests of ours, as the forge tells it.
 
-It is asked before a release is made, pushed or proposed, and no release is made without an answer that
+It is asked before a release is made, pushed or proposed, and no release is proposed without an answer that
 still holds: a pull request can only be closed that was open, and one that is open has a branch, whose tip is
-seen in each cycle.
+seen in each cycle. A release that is pushed goes on without an answer where nothing tells that its workload
+was ever proposed: a forge that is down stops no push.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from automator.core.facts import Declined
 from automator.core.forge import PullRequest
 from automator.core.pullrequest import declined_by, goal_in, was_closed_by_us
 from automator.cycle.forgedesk import LOOK_AGAIN, Desk, is_refusal
-from automator.cycle.proposalbook import Book
+from automator.cycle.proposalbook import UNKNOWN, Book
 from automator.cycle.proposed import goal_text
 from automator.edges.checkout import Checkout
 from automator.errors import ForgeError
@@ -108,6 +109,8 @@ class Closed:
                 try:
                     self._ask(head, now)
                 except ForgeError as error:
+                    if holds and not self._was_proposed(head):
+                        continue
                     failed[name] = error
                     self._keep(head, now)
         after = self.declined(now)
@@ -119,6 +122,12 @@ class Closed:
         if told is None or told.is_open or told.tip != self.checkout.branches.get(head):
             return False
         return told.at <= now < told.at + CLOSED_AGAIN
+
+    def _was_proposed(self, head: str) -> bool:
+        """Whether anything tells that there was a pull request on the branch."""
+        if head in self._told or head in self.checkout.branches or self.book.get(head) is not None:
+            return True
+        return self.book.clear.get(head, "") != ""
 
     def _is_clear(self, head: str) -> bool:
         """Whether nothing was open nor refused when it was asked last, and the branch did not move since."""
@@ -144,7 +153,7 @@ class Closed:
         told = tuple((n, d) for n, d in refused if goal_text(n, d) not in wanted)
         self._told[head] = _Told(now, tip, bool(still), told)
         if still or told:
-            self.book.clear.pop(head, None)
+            self.book.clear[head] = UNKNOWN
         else:
             self.book.clear[head] = tip or ""
 

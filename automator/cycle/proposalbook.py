@@ -66,7 +66,7 @@ class Book:
     notes: Notes
     clear: dict[str, str] = field(default_factory=dict)
     """Branches of which no pull request was open, nor any version refused, when it was asked last -> their
-    tip then; empty for none."""
+    tip then, empty for none; `UNKNOWN` for the others that were asked about."""
     _kept: dict[str, Kept] = field(default_factory=dict)
     _written: bytes | None = None
     _clear_written: bytes | None = None

@@ -401,8 +401,6 @@ def test_a_forge_that_is_down_stops_no_push(stage: ForgeStage) -> None:
     stage.push("acme/web", "1.4.2", "1.4.3")
     stage.push("acme/api", "1.0.0", "1.0.1")
     stage.commit(stage.workload("api", "1.0.0"))
-    assert stage.outcomes()["api"].reason.code == "released/pushed"  # nobody closed a pull request of it
-    stage.push("acme/api", "1.0.2")
     stage.commit(stage.workload("web", "1.4.2", keys=PR))
     stage.forge.fail(503, times=1000)
     found = stage.outcomes()
