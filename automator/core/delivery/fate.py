@@ -92,9 +92,9 @@ class _Places:
 
 
 class _Step(NamedTuple):
-    """A deployment in force: its index, and the versions that the workload held before it."""
+    """A deployment in force: its place, and the versions that the workload held before it."""
 
-    index: int
+    place: int
     held: list[str]
 
 
@@ -157,12 +157,12 @@ class _Course:
         """Go back past all from the place `back` on."""
         while len(self._in_force) > back:
             step = self._in_force.pop()
-            fate = self.done[step.index]
+            fate = self.done[step.place]
             for version in step.held:
                 self._held.take_off(version)
             for version in _spellings(fate.change.member.after):
                 self._running.take_off(version)
-            self.done[step.index] = replace(
+            self.done[step.place] = replace(
                 fate,
                 failure=fate.failure or _how(change),
                 restored=fate.restored or change.landed,
@@ -190,7 +190,7 @@ class _Course:
         place = self._running.last(change.member.after)
         if place is None:
             return
-        index = self._in_force[place].index
+        index = self._in_force[place].place
         if self.done[index].failure is None:
             self.done[index] = replace(self.done[index], failure=Failure.REJECTED)
             self._broken.append(index)
