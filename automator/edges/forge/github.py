@@ -109,6 +109,7 @@ class GitHub(Client):
         return extras.upon(pull, draft.labels)
 
     def complete_pull_request(self, project: str, number: int, draft: PullDraft) -> tuple[Reason, ...]:
+        """Set the labels and ask the reviewers that it lacks; gives what was refused for good."""
         what = f"read pull request {number} of {project}"
         told = self._caller.get(f"/repos/{project}/pulls/{number}", what=what).value
         with self._reads(what):
@@ -213,6 +214,7 @@ class GitHub(Client):
             raise failures.disagreed(self.host, what, words)
 
     def cancel_merge(self, project: str, number: int) -> None:
+        """Take the order to merge back. Over GraphQL: REST knows none."""
         what = f"have pull request {number} of {project} not merged by itself any more"
         told = self._caller.get(f"/repos/{project}/pulls/{number}", what=what)
         with self._reads(what):

@@ -114,6 +114,7 @@ class GitLab(Client):
         return extras.upon(pull, draft.labels)
 
     def complete_pull_request(self, project: str, number: int, draft: PullDraft) -> tuple[Reason, ...]:
+        """Set the labels and ask the reviewers that it lacks; gives what was refused for good."""
         what = f"read merge request {number} of {project}"
         told = self._caller.get(f"{_of(project)}/merge_requests/{number}", what=what).value
         with self._reads(what):
