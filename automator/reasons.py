@@ -2640,7 +2640,8 @@ CODES: dict[str, Code] = _table(
         "set {tag} by hand if it is wanted after all, or wait for a version newer than {held}",
         "Somebody force-pushed the branch to an older commit. The versions that went with it, and those in "
         "between, are not released again by themselves, since the branch no longer tells why they were taken "
-        "back.",
+        "back. A push that was under way when automator was killed counts too, where the server has the "
+        "commit and the branch does not: nobody can tell that from one that was taken back.",
     ),
     Code(
         "registry/bug",

@@ -150,6 +150,15 @@ def test_killed_when_the_push_is_sent_and_not_answered(
     until(lambda: not processes(mentioning=str(world.state)), "the end of what was left behind")
     assert (world.version("web") == "1.1.0") == (lands or name == "post-receive")
     installed.unlink()
+    if name == "update" and not lands:
+        # The server has the commit, but not on the branch: just as if a person had taken it back.
+        world.run("once").fine()
+        assert world.repo.log() == ["Adopt"]
+        assert "history/rewound" in world.run("status", "--output", "json").out
+        world.run("accept", "web", "1.1.0").fine()
+        world.run("once").fine()
+        assert world.version("web") == "1.1.0"
+        return
     started_again(world, ["1.1.0"])
 
 
