@@ -18,17 +18,6 @@ from automator.reasons import Status
 FILE = "apps/web.yaml"
 
 
-@pytest.fixture
-def hand(stage: Stage) -> Hand:
-    """Ann's clone, after web 1.4.2 -> 1.4.3 was released."""
-    stage.push("acme/web", "1.4.2", "1.4.3")
-    stage.commit(stage.workload("web", "1.4.2"))
-    assert web(stage).status is Status.RELEASED
-    found = Hand(stage.repo, stage.folder / "ann")
-    found.pull()
-    return found
-
-
 def web(stage: Stage) -> Outcome:
     return stage.outcomes()["web"]
 

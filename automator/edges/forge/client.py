@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
-from automator.core.forge import CommitStatus, PullRequest
+from automator.core.forge import Comment, CommitStatus, PullRequest
 from automator.edges.forge import failures, reading
 from automator.edges.forge.caller import PAGES, Caller, Query, Told
 from automator.edges.forge.settings import ForgeSettings
@@ -121,6 +121,16 @@ def head_name(branch: str, owner: str | None, *, is_ours: bool) -> str:
     """The head of a pull request. That of a fork is told with its owner, `mallory:automator/web`: it must
     never be taken for ours, and no branch has a colon in its name."""
     return branch if is_ours else f"{owner or 'unknown'}:{branch}"
+
+
+def comment_of(value: Any, author: tuple[str, ...] = ("user", "login")) -> Comment:
+    """A comment of an answer; `author` leads to the login of who wrote it, who may be gone.
+
+    Raises WrongShape.
+    """
+    return Comment(
+        str(reading.number(value, "id")), reading.maybe(value, *author), reading.maybe(value, "body") or ""
+    )
 
 
 def newest_of_each(statuses: Iterable[CommitStatus]) -> tuple[CommitStatus, ...]:

@@ -151,11 +151,6 @@ def _bounded(until: datetime, answer: Answer, now: datetime) -> float:
 # -- words ------------------------------------------------------------------------------------------------
 
 
-def words_of(answer: Answer, secrets: Iterable[str]) -> str:
-    """What the forge says itself, as one line; empty where it says nothing."""
-    return _clean(_words(answer), secrets)
-
-
 def place_of(url: str) -> str:
     """Where a redirect leads: host and path, no query."""
     try:

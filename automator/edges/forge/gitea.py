@@ -26,6 +26,7 @@ from automator.edges.forge.client import (
     Client,
     Listed,
     On,
+    comment_of,
     cut,
     head_commit,
     head_name,
@@ -280,14 +281,14 @@ class Gitea(Client):
 
     def comments(self, project: str, number: int, *, on: On = "pull") -> tuple[Comment, ...]:
         what = f"read the comments under {number} of {project}"
-        return tuple(self._items(f"/repos/{project}/issues/{number}/comments", {}, _comment, what=what))
+        return tuple(self._items(f"/repos/{project}/issues/{number}/comments", {}, comment_of, what=what))
 
     def comment(self, project: str, number: int, body: str, *, on: On) -> Comment:
         what = f"comment on {number} of {project}"
         path = f"/repos/{project}/issues/{number}/comments"
         told = self._caller.send("POST", path, {"body": body}, what=what)
         with self._reads(what):
-            return _comment(told.value)
+            return comment_of(told.value)
 
     def edit_comment(self, project: str, number: int, comment_id: str, body: str, *, on: On) -> None:
         path = f"/repos/{project}/issues/comments/{segment(comment_id)}"
@@ -350,14 +351,6 @@ def _list(value: Any, key: str) -> list[Any]:
 
 def _label(value: Any) -> tuple[str, int]:
     return reading.text(value, "name"), reading.number(value, "id")
-
-
-def _comment(value: Any) -> Comment:
-    return Comment(
-        str(reading.number(value, "id")),
-        reading.maybe(value, "user", "login"),
-        reading.maybe(value, "body") or "",
-    )
 
 
 def _status(value: Any) -> CommitStatus:

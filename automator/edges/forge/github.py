@@ -25,6 +25,7 @@ from automator.edges.forge.client import (
     Client,
     Listed,
     On,
+    comment_of,
     cut,
     head_commit,
     head_name,
@@ -287,14 +288,14 @@ class GitHub(Client):
     def comments(self, project: str, number: int, *, on: On = "pull") -> tuple[Comment, ...]:
         what = f"read the comments under {number} of {project}"
         path = f"/repos/{project}/issues/{number}/comments"
-        return tuple(self._items(path, {"per_page": PER_PAGE}, _comment, what=what))
+        return tuple(self._items(path, {"per_page": PER_PAGE}, comment_of, what=what))
 
     def comment(self, project: str, number: int, body: str, *, on: On) -> Comment:
         what = f"comment on {number} of {project}"
         path = f"/repos/{project}/issues/{number}/comments"
         told = self._caller.send("POST", path, {"body": body}, what=what)
         with self._reads(what):
-            return _comment(told.value)
+            return comment_of(told.value)
 
     def edit_comment(self, project: str, number: int, comment_id: str, body: str, *, on: On) -> None:
         path = f"/repos/{project}/issues/comments/{segment(comment_id)}"
@@ -372,14 +373,6 @@ def _is_about_one(error: ForgeError) -> bool:
 
 def _label_name(label: Any) -> str | None:
     return reading.maybe(label, "name")
-
-
-def _comment(value: Any) -> Comment:
-    return Comment(
-        str(reading.number(value, "id")),
-        reading.maybe(value, "user", "login"),
-        reading.maybe(value, "body") or "",
-    )
 
 
 def _status(value: Any) -> CommitStatus:

@@ -28,6 +28,7 @@ from automator.edges.forge.client import (
     Client,
     Listed,
     On,
+    comment_of,
     cut,
     head_commit,
     head_name,
@@ -43,6 +44,7 @@ HEADERS = {"Accept": "application/json"}
 PER_PAGE = 100
 LONGEST_DESCRIPTION = 255
 DRAFT = "Draft: "
+AUTHOR = ("author", "username")
 _DRAFTS = ("draft:", "[draft]", "(draft)")
 """What a title begins with that makes it a draft."""
 OPEN_STATES = frozenset({"opened", "locked"})  # locked: it is being merged this moment
@@ -262,13 +264,13 @@ class GitLab(Client):
         notes = self._items(_notes(project, number, on), query, reading.record, what=what)
         # What GitLab notes down itself ("changed the description") nobody has said.
         with self._reads(what):
-            return tuple(_comment(note) for note in notes if not reading.flag(note, "system"))
+            return tuple(comment_of(note, AUTHOR) for note in notes if not reading.flag(note, "system"))
 
     def comment(self, project: str, number: int, body: str, *, on: On) -> Comment:
         what = f"comment on {number} of {project}"
         told = self._caller.send("POST", _notes(project, number, on), {"body": body}, what=what)
         with self._reads(what):
-            return _comment(told.value)
+            return comment_of(told.value, AUTHOR)
 
     def edit_comment(self, project: str, number: int, comment_id: str, body: str, *, on: On) -> None:
         path = f"{_notes(project, number, on)}/{segment(comment_id)}"
@@ -351,14 +353,6 @@ def _list(value: Any, key: str) -> list[Any]:
 
 def _label_name(label: Any) -> str | None:
     return label if isinstance(label, str) else reading.maybe(label, "name")
-
-
-def _comment(value: Any) -> Comment:
-    return Comment(
-        str(reading.number(value, "id")),
-        reading.maybe(value, "author", "username"),
-        reading.maybe(value, "body") or "",
-    )
 
 
 def _status(value: Any) -> CommitStatus:

@@ -72,8 +72,3 @@ def at(value: Any, *path: str) -> Any:
             return None
         value = value.get(name)
     return value
-
-
-def name_of(value: Any, key: str = "login") -> str | None:
-    """The login of an account, which may be gone."""
-    return maybe(value, key)
