@@ -197,6 +197,42 @@ CODES: dict[str, Code] = _table(
         "nothing to do: a push is either done or not; raise daemon.stop_timeout to wait longer",
         "The daemon was told to stop and a running cycle took longer than daemon.stop_timeout.",
     ),
+    Code(
+        "daemon/stuck",
+        "the cycle of {repo} has been running for {time}: the git processes at work for it are ended",
+        "read the stack in the log; if the next cycle is stuck too, report it",
+        "A cycle outlasted daemon.stuck_after, although everything it waits for has a time limit of its own.",
+    ),
+    Code(
+        "daemon/gave-up",
+        "the cycle of {repo} did not end for {time} after its processes were ended: automator exits with code 4",
+        "have the supervisor start it again; report it with the stack in the log",
+        "A cycle that is stuck in automator itself is ended only by ending the process (daemon.give_up_after).",
+    ),
+    Code(
+        "reload/done",
+        "the new config is used; changed: {changed}",
+        "nothing to do",
+        "The config was read again, because its file changed or SIGHUP came, and what it changes was built anew.",
+    ),
+    Code(
+        "reload/refused",
+        "the new config is not used, the old one stays: {problem}",
+        "mend the config; it is read again when the file changes, and at SIGHUP",
+        "The config was read again, and found broken. automator goes on with the one that it has.",
+    ),
+    Code(
+        "reload/fixed",
+        "{key} cannot change while automator runs",
+        "start automator again, or take the change back",
+        "Some settings hold for the life of a process, as the folder that it has locked.",
+    ),
+    Code(
+        "reload/busy",
+        "the cycle of {repo} did not end within {limit}",
+        "nothing to do: it is tried again",
+        "What a changed config builds anew must not be at work meanwhile.",
+    ),
     # -- outcomes of the decision -----------------------------------------------------------
     Code(
         "current/newest",
@@ -209,6 +245,12 @@ CODES: dict[str, Code] = _table(
         "{before} -> {after} in {commit}",
         "nothing to do",
         "The release was committed and the push landed on the branch.",
+    ),
+    Code(
+        "released/rolled-back",
+        "{before} -> {after} in {commit}, since {why}",
+        "see what was wrong; a newer version is released as usual",
+        "A check failed after a release, and `on_failure: rollback` has the version before put back.",
     ),
     Code(
         "waiting/planned",
@@ -832,6 +874,13 @@ CODES: dict[str, Code] = _table(
         "closed where there is nothing to propose any more.",
     ),
     Code(
+        "proposal/asked",
+        "{after} waits: {url} brings {asked}, which {actor} asked for",
+        "merge it, or close it: then {after} is proposed",
+        "What a person asked for by a command, of a workload whose releases go through pull requests, is on "
+        "the one branch of the workload. It rolls on to nothing else until it is merged or closed.",
+    ),
+    Code(
         "proposal/planned",
         "{before} -> {after} would be proposed in a pull request",
         'run `automator once` to propose it, or set `mode` to "write"',
@@ -856,9 +905,17 @@ CODES: dict[str, Code] = _table(
     Code(
         "proposal/foreign-commit",
         "{branch} has commit {commit} of {author}, which automator leaves alone",
-        "merge the pull request as it is, close it, or remove that commit: automator then goes on",
+        "merge the pull request as it is, remove that commit, or close it and delete its branch: automator "
+        "then goes on",
         "The branch of a pull request of ours holds a commit whose author is not the one of the config, or "
         "that changes more than the versions it names. It is neither overwritten nor deleted.",
+    ),
+    Code(
+        "proposal/armed",
+        "{after} waits: {url} is still to be merged by the forge, which did not take that back",
+        "nothing: it is tried again; or switch the automatic merge of {url} off",
+        "The policy says `automerge` no longer. Until the forge has taken back what it was told, nothing "
+        "else is brought to the branch, since it would be merged unasked.",
     ),
     Code(
         "proposal/other-base",
@@ -918,6 +975,13 @@ CODES: dict[str, Code] = _table(
         "A person has the last word: when somebody goes back to an older version, the versions they turned "
         "away do not come back by themselves. A newer version is released as usual, and a person who "
         "writes a version by hand takes everything up to it again.",
+    ),
+    Code(
+        "history/accepted-before",
+        "{tag} was accepted, and after that {author} set {version} in {commit}",
+        "take {tag} out of `accept` and list it again in a later commit, or set the image to {tag} by hand",
+        "`accept` takes back what people had turned away until then. Who goes back once more, after the "
+        "version was listed, has the last word again.",
     ),
     Code(
         "history/contested",
@@ -1065,6 +1129,12 @@ CODES: dict[str, Code] = _table(
         "`check --status` writes its verdict as a status of one commit on the forge. Without `--commit` it "
         "is "
         "the one that GitHub, Gitea, Forgejo, GitLab or Bitbucket names to the job.",
+    ),
+    Code(
+        "usage/no-version",
+        "{command}: the version that is named is empty",
+        "name one, or leave the option out; a variable of a script may not have been set",
+        "An empty version is not taken for none: what was meant could be anything.",
     ),
     Code(
         "usage/no-policy-file",
@@ -1588,6 +1658,231 @@ CODES: dict[str, Code] = _table(
         "Pub/Sub proves itself by a token that Google signs. Its keys are public, and fetched when they are "
         "needed. Events are refused with 503 meanwhile, and Pub/Sub sends them again.",
     ),
+    # -- the web: API and dashboard ------------------------------------------------------------------------
+    Code(
+        "web/not-found",
+        "there is nothing at {path}",
+        "look at /api/v1/openapi.json, which tells what there is",
+        "The daemon answers at the paths of its API and its pages only, spelled exactly.",
+    ),
+    Code(
+        "web/no-repo",
+        "there is no config repo {repo}; {known}",
+        "name one that [repos] of the config has",
+        "The request is about a config repo that this daemon does not serve.",
+    ),
+    Code(
+        "web/no-workload",
+        "there is no workload {name} in {repo}",
+        "look at /api/v1/workloads for the names that there are",
+        "No policy file of the config repo names it, as of the last cycle.",
+    ),
+    Code(
+        "web/no-code",
+        "there is no reason code {name}",
+        "spell it as an outcome or an error tells it, such as guard/min-age",
+        "What was asked for is no code of this version.",
+    ),
+    Code(
+        "web/wrong-method",
+        "{method} is not possible at {path}",
+        "use one of the methods that the header Allow names",
+        "Reading is GET, and what has an effect is POST; nothing else is known.",
+    ),
+    Code(
+        "web/not-acceptable",
+        "{path} answers {kind}, which the request does not accept",
+        "accept {kind}, or leave the header Accept away",
+        "An address has one kind of answer. Accept in the request excludes it.",
+    ),
+    Code(
+        "web/media-type",
+        "the body is {found}, and {wanted} is understood here",
+        "send {wanted} with a fitting Content-Type",
+        "A body is read only where the request says that it is of the expected kind: forms of strange pages "
+        "cannot say so of JSON.",
+    ),
+    Code(
+        "web/oversize",
+        "the body has more than {limit} bytes",
+        "send what openapi.json describes, which is far shorter",
+        "Reading stops at the limit.",
+    ),
+    Code(
+        "web/slow-body",
+        "the body did not arrive within {seconds} seconds",
+        "look at the network in between, and try again",
+        "Who sends slowly, or pretends to, must not take the place of others.",
+    ),
+    Code(
+        "web/long-address",
+        "the address has more than {limit} characters",
+        "ask for fewer things at a time",
+        "No request that openapi.json describes needs so long an address.",
+    ),
+    Code(
+        "web/long-head",
+        "the head of the request is too long",
+        "send fewer or shorter headers",
+        "A request's first line and headers have to fit into some kilobytes.",
+    ),
+    Code(
+        "web/malformed",
+        "what came is no HTTP request",
+        "speak http:// with this address, or put what ends TLS before it",
+        "The connection brought something that is no HTTP/1.1, as TLS is none.",
+    ),
+    Code(
+        "web/parameter",
+        "parameter {name}: expected {expected}, found {found}",
+        "mend it; openapi.json describes every parameter",
+        "A parameter of the address has a value that cannot be used.",
+    ),
+    Code(
+        "web/unknown-parameter",
+        "{name} is no parameter of {path}; {known}",
+        "correct or remove it",
+        "Unknown parameters are errors, because a misspelt filter would silently show everything.",
+    ),
+    Code(
+        "web/body",
+        "the body cannot be used: {problem}",
+        "send what openapi.json describes",
+        "The body of the request is not what this address takes.",
+    ),
+    Code(
+        "web/empty-period",
+        "the period from {since} to {until} is empty",
+        "let `since` be before `until`, and both before now",
+        "Nothing can have happened in the period that was asked for.",
+    ),
+    Code(
+        "web/no-token",
+        "a token is needed here",
+        "send the header Authorization: Bearer with a token of daemon.token_file, or sign in on the page",
+        "API and dashboard are for those who know the token that daemon.token_file holds. Probes and metrics "
+        "need none.",
+    ),
+    Code(
+        "web/bad-token",
+        "this is not the token",
+        "send what daemon.token_file holds now; it is read at each request",
+        "The token that came is none of those in the file. It may have been changed there. Failed attempts "
+        "are counted, and limited for each client.",
+    ),
+    Code(
+        "web/session-over",
+        "the session is over",
+        "sign in again",
+        "A session lasts some hours, and ends before that when the token in daemon.token_file changes.",
+    ),
+    Code(
+        "web/token-file",
+        "nobody can be let in: daemon.token_file {problem}",
+        "put a token of 16 characters or more into that file, readable for automator; no restart is needed",
+        "The file is read at each request, so that a new token needs no restart. Without a usable token "
+        "nobody can prove who asks, so API and dashboard are refused to all. Probes and metrics go on.",
+    ),
+    Code(
+        "web/loopback-only",
+        "without daemon.token_file only this machine is answered here, and {why}",
+        "set daemon.token_file in the config, and bring its token; or ask on the machine itself",
+        "Whoever reaches the port could read everything. So, without a token, a request must come from a "
+        "loopback address, to a loopback name, and by no proxy: one that stands on the same machine hides "
+        "who asks, and a strange page can give its own name to a loopback address (DNS rebinding).",
+    ),
+    Code(
+        "web/strange-origin",
+        "this was sent by a page of another site",
+        "open the dashboard itself, and try again there; behind a proxy set daemon.public_url",
+        "A browser sends along who you are to whatever asks it to. So what has an effect must come from a "
+        "page of the dashboard, or with the token.",
+    ),
+    Code(
+        "web/too-many",
+        "too many {what} in a short time",
+        "wait for as long as the header Retry-After says",
+        "Failed attempts to sign in, and requests to look now, are limited for each client.",
+    ),
+    Code(
+        "web/reading-history",
+        "the history of the config repos is being read",
+        "ask again in a moment",
+        "History is read when somebody asks for it, beside the cycles. It takes a while the first time.",
+    ),
+    Code(
+        "web/not-yet",
+        "{repo}/{name} was not decided yet since the start of the process",
+        "ask again after the first cycle of {repo}; /readyz tells when that was",
+        "What became of each tag is known from the cycle that decided it, and not kept over a restart.",
+    ),
+    Code(
+        "web/busy",
+        "too many others are asking",
+        "try again in a moment",
+        "Only so many connections are served at a time, and half as many of one client.",
+    ),
+    Code(
+        "web/bug",
+        "the answer met a bug",
+        "report it with the lines of the log at that time",
+        "A bug of automator; nothing was changed by the request. Details are in the log only.",
+    ),
+    # -- notifications -------------------------------------------------------------------------------------
+    Code(
+        "notify/template",
+        "the template of notifications cannot be used: {problem}",
+        "mend `title` or `text` of the receiver; docs/notifications.md names what they see",
+        "A Jinja template of the config does not parse, or uses what there is not.",
+    ),
+    Code(
+        "notify/no-extra",
+        "the receiver {name} has a url_file, and the package apprise is not installed",
+        "pip install automator[notify]",
+        "Chats and mail are reached through apprise, which comes with an extra of automator.",
+    ),
+    Code(
+        "notify/file",
+        "the receiver {name}: {file} cannot be used: {problem}",
+        "put the address or the secret there, readable for the user that runs automator",
+        "Addresses of receivers hold secrets, so they stand in files, which are read at each use.",
+    ),
+    Code(
+        "notify/failed",
+        "the receiver {name} could not be told: {problem}",
+        "wait, it is tried again; if it stays so, try `automator notify test`",
+        "What a receiver did not take is kept in the state folder and sent again, later and later.",
+    ),
+    Code(
+        "notify/reached",
+        "the receiver {name} takes messages again",
+        "nothing to do",
+        "A receiver that could not be told for a while has taken what was kept for it.",
+    ),
+    Code(
+        "notify/refused",
+        "the receiver {name} refused a message for good, and it is dropped: {problem}",
+        "mend the receiver or its settings, and try `automator notify test`",
+        "Another try would not change that answer: a wrong address, a secret that does not count, a redirect.",
+    ),
+    Code(
+        "notify/dropped",
+        "messages to {name} were dropped: {problem}",
+        "mend the receiver; what is dropped stands in the log and in `automator status`",
+        "What waits for a receiver is bounded in number and age; the oldest messages go first.",
+    ),
+    Code(
+        "notify/not-kept",
+        "messages cannot be written down: {problem}",
+        "make room in the state folder; they are kept in memory until then",
+        "What is to be told is written to the state folder first, so that a restart does not lose it.",
+    ),
+    Code(
+        "usage/no-receiver",
+        "the config has no receiver named {name}; it has {known}",
+        "use one of these names, or add a table [notify.NAME]",
+        "`automator notify test` tells the receivers of the config.",
+    ),
     # -- forges ---------------------------------------------------------------------------------
     Code(
         "forge/unreachable",
@@ -2073,6 +2368,34 @@ CODES: dict[str, Code] = _table(
         "workloads downstream does not know it, and takes nothing on trust.",
     ),
     Code(
+        "guard/after-no-order",
+        "{upstream} says no order of versions that could be taken over",
+        "add `semver`, or `order`, to this workload",
+        "A workload that has only `after` orders versions as the one upstream does. Here nobody of those "
+        "that it comes after says an order.",
+    ),
+    Code(
+        "guard/after-orders",
+        "{first} and {other} choose versions by different rules, and this workload says none",
+        "add `semver`, or `order`, to this workload",
+        "A workload that has only `after` takes over the rule of upstream, which must be one and the same "
+        "where it comes after several.",
+    ),
+    Code(
+        "guard/after-circle",
+        "`after` goes in a circle: {circle}",
+        "remove one `after` of the circle",
+        "Each workload of the circle waits for what another one of it held before. All of them are held; "
+        "other workloads are not.",
+    ),
+    Code(
+        "guard/after-refusals",
+        "whether somebody refused a version in {upstream} is not known: {problem}",
+        "see whether the forge of {upstream} answers, and lets us in",
+        "A version whose pull request a person closed upstream is not taken downstream either. Before a "
+        "release that hangs on it the forge is asked; without an answer the release waits.",
+    ),
+    Code(
         "guard/after-unknown",
         "whether {upstream} has held {version}, and kept it, is not known",
         "see whether {upstream} has a policy, and whether its history can be read",
@@ -2457,6 +2780,14 @@ CODES: dict[str, Code] = _table(
         "too far.",
     ),
     Code(
+        "action/still-accepted",
+        "{place} still lists {version} under `accept`: that does not bring it back, nor would accepting it "
+        "again",
+        "take it out there by hand before you accept it once more",
+        "A rollback takes the versions that it leaves out of `accept`, where that can be edited exactly and "
+        "stands in the workload itself.",
+    ),
+    Code(
         "action/further-back",
         "{workload} was taken back to {current} by {by} already: this goes further back",
         "`automator release {workload} --to {current}` undoes it, if that was not meant",
@@ -2564,6 +2895,13 @@ CODES: dict[str, Code] = _table(
         "{repo} takes changes by pull request, and no forge is configured for it",
         "add [forges] to the config",
         "The config or the policy demands a pull request, which only a forge can open.",
+    ),
+    Code(
+        "action/replaces",
+        "{url} brought {before} until now, and brings what you asked for from now on",
+        "if that is not meant, close it, or run the other command again",
+        "There is one pull request for a workload, and one for each kind of change of it. It was open "
+        "already.",
     ),
     Code(
         "action/pull-request-only",

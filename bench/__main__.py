@@ -102,6 +102,8 @@ TARGETS = (
 )
 OTHERS = (
     Wanted("100 releases / git push of 100", "release", MIXED, http=True, count=100),
+    Wanted("git alone: 100 commits and a push / one", "by_git", MIXED, http=False, count=100),
+    Wanted("git alone: 100 commits and a push / one", "by_git", MIXED, http=True, count=100),
     Wanted("nothing new / git ls-remote", "quiet", SMALL),
     Wanted("nothing new / git ls-remote", "quiet", EVERY_SMALL),
     Wanted("nothing new / git ls-remote", "quiet", EVERY, memory=MEMORY),

@@ -275,6 +275,27 @@ def together(told: Told) -> Found:
         return Found(pair, peak_memory(), gits, first, cycle.checkout.processes - before)
 
 
+def by_git(told: Told) -> Found:
+    """The same by git alone: as many texts that are ready, committed one by one and pushed."""
+    with tempfile.TemporaryDirectory(prefix="automator-bench-") as folder:
+        ready = Path(folder, "ready")
+        git(Path(folder), "clone", "--quiet", "--bare", "--depth=1", told.twin_url, str(ready))
+        files = _files_with_images(ready, told.count)
+        words = ("-C", str(ready), "push", "--quiet", told.twin_url, "main:refs/heads/main")
+
+        def released(count: int, run: int) -> None:
+            _ready_commits(ready, dict(list(files.items())[:count]), run)
+            _git(*words)()
+
+        many, one = (
+            (lambda run: timed(lambda: released(told.count, 2 * run))),
+            (lambda run: timed(lambda: released(1, 2 * run + 1))),
+        )
+        pair = alternate(told.runs, many, one)
+        gits = _gits_of(lambda: many(told.runs + 1))
+        return Found(pair, peak_memory(), gits)
+
+
 def foreign(told: Told) -> Found:
     """Fetch and index a commit of somebody else that changes one file, beside `git fetch` of such a one."""
     with tempfile.TemporaryDirectory(prefix="automator-bench-") as folder:
@@ -374,7 +395,8 @@ def _ready_commits(clone: Path, files: dict[str, str], run: int) -> None:
 
 # -- between the processes --------------------------------------------------------------------------
 
-CASES = {case.__name__: case for case in (quiet, growth, foreign, cold_index, restart, release, together)}
+_CASES = (quiet, growth, foreign, cold_index, restart, release, together, by_git)
+CASES = {case.__name__: case for case in _CASES}
 
 
 def measure(case: Callable[[Told], Found], told: Told) -> Found:

@@ -7,18 +7,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from automator import set_image
 from automator.app.build import App
 from automator.config import load
-from automator.core.delivery.change import Wanted
+from automator.core.delivery.change import Change, Wanted
+from automator.core.history import HeldValue
 from automator.core.record import Member, ReleaseRecord
 from automator.core.release import compose
+from automator.core.site import Site
 from automator.cycle.logbook import MENTION
 from automator.cycle.run import Cycle, Trigger
 from bench.cases import MemoryRegistry
 from bench.inputs import ConfigRepo, Shape, git, make_config_repo
-from bench.measure import Cost, Pair, alternate, median, peak_memory, timed
+from bench.measure import Cost, Pair, alternate, peak_memory, timed
 from bench.rows import Row, beside, main
 
 SHAPE = Shape("past", files=1_000, images=200, workloads=200)
@@ -125,37 +128,71 @@ def history(runs: int, folder: Path) -> Iterator[Row]:
     """The log of all releases, and the mark rule's history of one workload, cold and going on."""
     repo = make_config_repo(folder, SHAPE, "registry.example.com")
     grow(repo)
+    clone = folder / "state" / "repos" / "bench"
     with reader(folder, repo) as cycle:
         fetched = timed(cycle.logbook)
-        clone = folder / "state" / "repos" / "bench"
+        tip = cycle.checkout.ask_tip()
         note = f"{COMMITS:,} commits, {RELEASES:,} releases; fetching all of them took {fetched.wall:.1f} s"
-        yield from _logs(min(runs, 5), cycle, clone, note)
+        yield from _claims(min(runs, 5), cycle, clone, note)
+    yield from _proven(min(runs, 5), folder, repo, Printed.of(clone, tip))
+    with reader(folder, repo) as cycle:
         yield from _marks(runs, cycle, clone, repo)
+        yield from _news(runs, cycle, repo, folder)
 
 
-def _logs(runs: int, cycle: Cycle, clone: Path, note: str) -> Iterator[Row]:
+class Printed(NamedTuple):
+    """git printing the branch's log, in ever more detail."""
+
+    releases: Callable[[], object]
+    """The messages of the releases alone: git reads all of them to find these."""
+    messages: Callable[[], object]
+    """All messages."""
+    changes: Callable[[], object]
+    """All messages, and what each commit changed."""
+
+    @classmethod
+    def of(cls, clone: Path, tip: str) -> Printed:
+        told = ("--first-parent", "--format=%H%n%B")
+        return cls(
+            _printed(clone, *told, f"--grep={MENTION}", "--fixed-strings", tip),
+            _printed(clone, *told, tip),
+            _printed(clone, *told, "--raw", "--no-abbrev", tip),
+        )
+
+
+def _claims(runs: int, cycle: Cycle, clone: Path, note: str) -> Iterator[Row]:
     """Every release, as git prints its message."""
-    tip = cycle.checkout.ask_tip()
-    messages = _printed(
-        clone, "--first-parent", f"--grep={MENTION}", "--fixed-strings", "--format=%H%n%B", tip
-    )
-    whole = _printed(clone, "--first-parent", "--raw", "--no-abbrev", "--format=%H%n%B", tip)
 
     def claims(_: int) -> Cost:
         book = cycle.logbook()
         return timed(lambda: _all(sum(1 for _ in book.claims(Wanted()))))
 
-    def proven(_: int) -> Cost:
-        book = cycle.logbook()
-        return timed(lambda: _all(sum(bool(change.proven) for change in book.changes(Wanted()))))
+    limit = Printed.of(clone, cycle.checkout.ask_tip()).releases
+    pair = alternate(runs, claims, lambda _: timed(limit))
+    yield beside("what messages claim (`log --claims`), cold", GREP, pair, 2.0, note)
 
-    grep = "git log --grep, the same messages"
-    pair = alternate(runs, claims, lambda _: timed(messages))
-    yield beside("what messages claim (`log --claims`), cold", grep, pair, 2.0, note)
-    pair = alternate(runs, proven, lambda _: timed(whole))
-    messages_only = timed(messages).wall
-    note = f"{median(pair.ours).wall / messages_only:.1f} times printing the messages; {peak_memory():.0f} MB"
-    yield beside("the log, each release proven, cold", "git log --raw of every commit", pair, 2.0, note)
+
+def _proven(runs: int, folder: Path, repo: ConfigRepo, printed: Printed) -> Iterator[Row]:
+    """Every release, put to the proof: by a program that has the clone and nothing else, and by one that
+    knows the files of the past that a log had to parse before."""
+    for known in (False, True):
+        costs: list[tuple[Cost, ...]] = []
+        for _ in range(1 + runs):
+            if not known:
+                for file in (folder / "state").glob("automator.sqlite*"):
+                    file.unlink()
+            with reader(folder, repo) as cycle:
+                book = cycle.logbook()
+                ours = timed(lambda book=book: _all(sum(bool(c.proven) for c in book.changes(Wanted()))))  # type: ignore[misc]
+            costs.append((ours, *map(timed, printed)))
+        mine, *limits = zip(*costs[1:], strict=True)
+        name = "the log, each release proven, " + ("once more, by another process" if known else "cold")
+        yield beside(name, "git log of all messages", Pair(mine, limits[1]), 2.0, f"{peak_memory():.0f} MB")
+        yield beside("the same", GREP, Pair(mine, limits[0]), None)
+        yield beside("the same", "git log --raw of every commit", Pair(mine, limits[2]), None)
+
+
+GREP = "git log --grep, the messages of releases"
 
 
 def _all(count: int) -> None:
@@ -176,48 +213,103 @@ def _marks(runs: int, cycle: Cycle, clone: Path, repo: ConfigRepo) -> Iterator[R
     assert snapshot is not None
     name, sites = sorted(snapshot.claims.sites.items())[0]
     (site,) = sites
+    stays = RELEASES // SHAPE.workloads + 1
 
     def cold(_: int) -> Cost:
         cycle.facts.forget()
         cost = timed(lambda: cycle.facts.read_histories(sites))
         (found,) = cycle.facts.whole_histories(sites).values()
-        assert len(getattr(found, "held", ())) == RELEASES // SHAPE.workloads + 1, found
+        assert len(getattr(found, "held", ())) == stays, found
         return cost
 
     limit = _printed(clone, "--first-parent", "--format=%H%n%B", snapshot.commit, "--", site.file)
     pair = alternate(min(runs, 5), cold, lambda _: timed(limit))
     yield beside(f"history of one workload ({name}), cold", "git log -- FILE", pair, 2.0)
 
-    last = [snapshot.commit]
-    text = git_text(repo, site.file)
-
     def following(run: int) -> Cost:
-        _by_hand(repo, site.file, f"{text.rstrip()}\n# by hand {run}\n", run)
-        tip = cycle.checkout.ask_tip()
-        last.append(tip)
-        cycle.checkout.fetch(tip)
-        cycle.index.move_to(tip)
-        return timed(cycle.facts.catch_up)
+        _by_hand(repo, site, f"0.9.{run}", run)
+        cost = timed(lambda: _take_in(cycle))
+        (found,) = cycle.facts.whole_histories([_site_of(cycle, name)]).values()
+        held: tuple[HeldValue, ...] = getattr(found, "held", ())
+        assert len(held) == stays + run + 1, held
+        assert held[0].tag == f"0.9.{run}", held[0]
+        return cost
 
-    def asking(_: int) -> Cost:
-        since = f"{last[-2]}..{last[-1]}"
-        return timed(_printed(clone, "--first-parent", "--format=%H%n%B", since, "--", site.file))
-
-    pair = alternate(max(NEXT, runs), following, asking)
-    name = "the same, one more commit"
-    yield beside(name, "git log OLD..NEW -- FILE", pair, None, f"{_ms(pair)} ms")
-    snapshot = cycle.index.snapshot
-    (site,) = snapshot.claims.sites[sorted(snapshot.claims.sites)[0]]
-    quiet = Pair(*(tuple(timed(lambda: cycle.facts.read_histories([site])) for _ in range(9)),) * 2)
+    pair = alternate(max(NEXT, runs), following, _plain_reader(clone.with_name("plain"), repo, site.file))
+    fetching = "git fetch, git log OLD..NEW -- FILE"
+    yield beside("the same, one more commit: fetched, located, read", fetching, pair, None, f"{_ms(pair)} ms")
+    site = _site_of(cycle, name)
+    again = tuple(timed(lambda: cycle.facts.read_histories([site])) for _ in range(9))
+    quiet = Pair(again, again)
     yield beside("the same, nothing new", "itself", quiet, None, f"{_ms(quiet)} ms")
+
+
+def _site_of(cycle: Cycle, name: str) -> Site:
+    """The one site of a workload, as the index has it now."""
+    snapshot = cycle.index.snapshot
+    assert snapshot is not None
+    (site,) = snapshot.claims.sites[name]
+    return site
+
+
+def _take_in(cycle: Cycle) -> None:
+    """All that a commit of somebody else costs the history that is known."""
+    tip = cycle.checkout.ask_tip()
+    cycle.checkout.fetch(tip)
+    cycle.index.move_to(tip)
+    cycle.facts.catch_up()
+
+
+def _plain_reader(clone: Path, repo: ConfigRepo, name: str) -> Callable[[int], Cost]:
+    """Git alone doing that in a clone of its own, which is made here."""
+    git(clone.parent, "clone", "--quiet", "--bare", str(repo.bare), str(clone))
+    branch = "+refs/heads/main:refs/heads/main"
+
+    def read(_: int) -> Cost:
+        old = git(clone, "rev-parse", "main").strip()
+        log = _printed(clone, "--first-parent", "--format=%H%n%B", f"{old}..main", "--", name)
+
+        def both() -> None:
+            git(clone, "fetch", "--quiet", "--no-tags", str(repo.bare), branch)
+            log()
+
+        return timed(both)
+
+    return read
+
+
+def _news(runs: int, cycle: Cycle, repo: ConfigRepo, folder: Path) -> Iterator[Row]:
+    """The log of what came since somebody looked last: one more commit."""
+    snapshot = cycle.index.snapshot
+    assert snapshot is not None
+    name, (site,) = sorted(snapshot.claims.sites.items())[0]
+
+    def ours(run: int) -> Cost:
+        run += COMMITS // 10
+        _by_hand(repo, site, f"0.8.{run}", run)
+        wanted = Wanted(since=_moment(run))
+        found: list[Change] = []
+        cost = timed(lambda: found.extend(cycle.logbook().changes(wanted)))
+        assert [(c.workload, c.member.after) for c in found] == [(name, f"0.8.{run}")], found
+        return cost
+
+    pair = alternate(max(NEXT, runs), ours, _plain_reader(folder / "plain", repo, site.file))
+    fetching = "git fetch, git log OLD..NEW -- FILE"
+    yield beside("the log since one more commit: fetched, proven", fetching, pair, None, f"{_ms(pair)} ms")
 
 
 def _ms(pair: Pair) -> str:
     return f"{1000 * sorted(cost.wall for cost in pair.ours)[len(pair.ours) // 2]:.1f}"
 
 
-def _by_hand(repo: ConfigRepo, name: str, text: str, run: int) -> None:
-    feed = _commit(COMMITS + run, "Ann", f"By hand {run}\n", name, text, follows=True)
+def _moment(run: int) -> datetime:
+    """The time of a commit by hand."""
+    return BEGAN + (COMMITS + run) * PACE
+
+
+def _by_hand(repo: ConfigRepo, site: Site, version: str, run: int) -> None:
+    setting = set_image(git_text(repo, site.file), image=str(site.repository), to=version, path=site.file)
+    feed = _commit(COMMITS + run, "Ann", f"By hand {run}\n", site.file, setting.text, follows=True)
     git(repo.bare, "fast-import", "--quiet", feed=feed)
 
 

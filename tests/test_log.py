@@ -8,11 +8,13 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from parts.forgestage import ForgeStage, forge_stage
 from parts.gitserver import BareRepo, git
 from parts.signedcommits import allowed, by_ssh, sign_tip, ssh_key
@@ -20,12 +22,15 @@ from parts.story import HOST, POLICY, Story, at, image, september
 from parts.world import PROGRAM, World, deployment
 
 from automator.app import App
+from automator.cli.entry import automator
+from automator.cli.logbook import print_as_csv
 from automator.config import Config
 from automator.core.delivery.change import Change, Wanted
 from automator.core.record import Member, ReleaseRecord
 from automator.core.release import compose
 from automator.cycle.approvals import Approvals
 from automator.cycle.logbook import Logbook
+from automator.cycle.touching import folders_of
 from automator.edges.forge import Forge
 
 
@@ -184,6 +189,59 @@ def test_a_file_that_moved_away_is_followed_by_its_releases(story: Story, tmp_pa
     old = story.repo.read(story.file("web"))
     story.repo.commit({story.file("web"): None, "clusters/web.yaml": old}, "Move")
     assert lines(log(tmp_path, story.repo)) == ["release web 1.1.0 1.2.0", "manual web 1.0.0 1.1.0"]
+
+
+def test_a_file_that_wandered_through_many_folders_tells_all_that_happened_there(
+    story: Story, tmp_path: Path
+) -> None:
+    """More folders than git is asked for at once, each of which is known of only when the walk gets there,
+    and more often than the walk begins anew."""
+    told, file = [], story.file("web")
+    for number in range(1, 13):
+        story.versions["web"] = f"1.{number}.0"
+        text = story.manifest("web")
+        story.commit(f"09-{number + 1:02} 10:00", {file: text, "notes.md": f"{number}\n"}, "By hand")
+        story.repo.commit({"notes.md": f"again {number}\n"}, "A note")
+        now = f"stage{number}/deep/er/web.yaml"
+        story.repo.commit({file: None, now: text}, "Move")
+        told.append(f"manual web 1.{number - 1}.0 1.{number}.0")
+        file = now
+    story.repo.commit({"apps/other.yaml": "a: 1\n"}, "Another file")
+    assert lines(log(tmp_path, story.repo)) == told[::-1]
+
+
+def test_a_merge_elsewhere_than_anything_of_today_is_told_with_what_it_changed(
+    story: Story, tmp_path: Path
+) -> None:
+    """Nobody owns `gone` any more, so that its folder is watched only for what the merged message names."""
+    story.versions["gone"] = "3.0.0"
+    story.commit("09-02 08:00", {"old/gone.yaml": story.manifest("gone")}, "One more")
+    base, side = side_of(story)
+    member = Member(
+        "gone", image("gone"), "3.0.0", "3.1.0", ("old/gone.yaml#spec.template.spec.containers[app].image",)
+    )
+    story.versions["gone"] = "3.1.0"
+    message = compose(ReleaseRecord("release", (member,)), why="newest")
+    tip = side.commit({"old/gone.yaml": story.manifest("gone")}, message, author="automator")
+    merge_of(story, "09-03 10:00", tip, base, "Merge pull request #7 from acme/x")
+    story.repo.commit({"old/gone.yaml": None}, "Gone")
+    (found,) = log(tmp_path, story.repo)
+    assert (found.workload, found.proven, found.pull_request) == ("gone", True, 7)
+
+
+@pytest.mark.parametrize(
+    ("paths", "folders"),
+    [
+        ((), ()),
+        (("apps/web.yaml", "apps/api.yaml", "policies"), ("apps/api.yaml", "apps/web.yaml", "policies")),
+        ([f"apps/{n}/web.yaml" for n in range(9)], ("apps",)),
+        ([f"a/b/{n}/web.yaml" for n in range(9)] + ["c/d.yaml"], ("a/b", "c/d.yaml")),
+        ([f"{n}/web.yaml" for n in range(9)], ()),
+        (["a/line\nend/web.yaml", "a/web.yaml"], ("a",)),
+    ],
+)
+def test_a_few_folders_hold_all_that_is_watched(paths: list[str], folders: tuple[str, ...]) -> None:
+    assert folders_of(path.encode() for path in paths) == tuple(folder.encode() for folder in folders)
 
 
 def test_notes_of_people_are_no_changes_of_workloads(story: Story, tmp_path: Path) -> None:
@@ -402,6 +460,104 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> World:
     world = World(tmp_path_factory.mktemp("told"), HOST)
     september(world.repo)
     return world
+
+
+def said(world: World, *arguments: str) -> str:
+    """What `log` itself prints, without a process for it."""
+    words = ["--config", str(world.config), "log", *arguments]
+    done = CliRunner().invoke(automator, words, standalone_mode=False)
+    assert done.exception is None, done.exception
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("chosen", "versions"),
+    [
+        (("--workload", "api"), "2.0.0 2.2.0 2.2.0 2.0.0 2.1.0"),
+        (("-w", "shop/api", "--kind", "manual", "--kind", "rollback"), "2.0.0 2.2.0 2.0.0"),
+        (("--image", image("api"), "--until", "2026-09-06"), "2.0.0 2.1.0"),
+        (("--image", image("web"), "--since", "2026-10-01"), "1.5.0"),
+        (("--image", image("nobodys")), ""),
+        (("--author", "ANN@", "--author", "carol"), "2.0.0 2.2.0 2.2.0 1.1.0"),
+        (("--author", "bob"), "2.0.0"),
+        (("--owner", "team-web", "--until", "2026-09-02T14:00:00+02:00"), "1.1.0"),
+        (("--environment", "production", "-n", "2"), "1.5.0 9.9.9"),
+        (("--environment", "staging"), ""),
+        (("--since", "2026-09-10T09:30:00Z", "--until", "2026-09-10T20:00:00Z"), "2.2.0"),
+        (("--repo", "shop", "--kind", "reject"), "2.2.0"),
+        (("--claims", "--kind", "rollback"), "2.0.0"),
+    ],
+)
+def test_each_filter_as_people_type_it(told: World, chosen: tuple[str, ...], versions: str) -> None:
+    rows = json.loads(said(told, *chosen, "-o", "json"))
+    assert " ".join(row["to"] for row in rows) == versions
+
+
+@pytest.mark.needs("openssh-client")
+def test_what_an_auditor_asks_for_of_a_pull_request(tmp_path: Path) -> None:
+    """Who approved, who merged, who changed the policy, who signed: from a real merge on a forge."""
+    with forge_stage(tmp_path, "github") as stage:
+        pull = stage.proposed("1.4.3")
+        stage.forge.approve(pull.number, by="bob")
+        stage.forge.merge(pull.number, "merge", by="rita")
+        key = ssh_key(tmp_path)
+        pull.merge_commit = sign_tip(stage.repo, by_ssh(key))  # as a forge signs what it merges
+        stage.stop()
+        (tmp_path / "allowed").write_text(allowed(key))
+        world = World(tmp_path / "world", HOST)
+        world.configure(
+            url=str(stage.repo.path),
+            repo=f'forge = "{stage.forge.host}"\nproject = "acme/shop"\nmode = "observe"\n'
+            f'require_signed.allowed_signers_file = "{tmp_path / "allowed"}"',
+            more=f'[forges."{stage.forge.host}"]\nkind = "github"\napi = "{stage.forge.api}"\n'
+            f'token_file = "{stage.forge.token_file}"',
+        )
+        asked = ("--forge", "--kind", "release")
+        (row,) = json.loads(said(world, *asked, "-o", "json"))
+        (line,) = csv.DictReader(io.StringIO(said(world, *asked, "-o", "csv")))
+        details = said(world, *asked, "--details")
+    assert row["commit"] == pull.merge_commit
+    assert (row["approved_by"], row["merged_by"], row["signature"]) == (["bob"], "Ann Author", "good")
+    assert (row["pull_request"], row["proven"]) == (pull.number, True)
+    assert row["policy_changed"]["author"] == "Ann Author"
+    assert row["why"] == 'newest in semver ">=1.0 <2" of 2 tags'
+    assert (line["approved_by"], line["signature"], line["policy_changed_by"]) == (
+        "bob",
+        "good",
+        "Ann Author",
+    )
+    for told in ("approved by   bob", "policy by     Ann Author", "signature     good", f"#{pull.number}"):
+        assert told in details
+
+
+def test_very_long_words_are_cut_for_people_and_whole_for_programs(tmp_path: Path) -> None:
+    world = World(tmp_path, HOST)
+    story = Story(world.repo)
+    story.adopt("09-01 10:00", web="1.0.0")
+    who, words = "-" + "A" * 3_000, "@" + 'é, "x" ' * 400 + "!"
+    story.release("09-02 10:00", kind="rollback", actor=who, reason=words, web="0.9.0")
+    (row,) = json.loads(said(world, "-o", "json"))
+    assert (row["actor"], row["reason"]) == (who, words)
+    (cells,) = csv.DictReader(io.StringIO(said(world, "-o", "csv")))
+    assert (cells["actor"], cells["reason"]) == (f"'{who}", f"'{words}")
+    assert max(map(len, said(world).splitlines())) < 300
+    assert max(map(len, said(world, "--details").splitlines())) < 430
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t=", "\r=", " =", "\u00a0=", "\u3000@"])
+def test_no_cell_begins_a_formula(begin: str) -> None:
+    change = Change(
+        *("shop", "c", at("09-01 10:00"), f"{begin}1+1", f"{begin}x@y", "manual", Member(f"{begin}w")),
+        proven=True,
+        refs=(f"{begin}SUM(A1)", "x"),
+        signer=f"{begin}k",
+    )
+    out = io.StringIO()
+    with redirect_stdout(out):
+        print_as_csv(iter([change]))
+    (row,) = csv.DictReader(io.StringIO(out.getvalue()))
+    for name in ("author", "email", "workload", "refs", "signer"):
+        assert row[name].startswith("'"), name
 
 
 def test_the_table_has_a_line_for_each(told: World) -> None:

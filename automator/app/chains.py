@@ -14,10 +14,14 @@ from automator.app.checkouts import open_checkout
 from automator.config import CheckConfig, Config, RepoConfig
 from automator.core.facts import Declined
 from automator.core.verification import Plan, Wanted
+from automator.cycle.closed import Closed
+from automator.cycle.closings import Unwritten, UpstreamClosings
 from automator.cycle.earlier import Earlier
 from automator.cycle.facts import FactFinder
+from automator.cycle.forgedesk import Desk
 from automator.cycle.index import Index
 from automator.cycle.observe import Observer
+from automator.cycle.proposalbook import Book
 from automator.cycle.reach import Reach
 from automator.cycle.remote import RemoteRepo
 from automator.cycle.run import Cycle
@@ -36,6 +40,10 @@ from automator.edges.store import Store
 
 UPSTREAMS = ".upstreams"
 """Folder beside the clones, for those that are only read: no config repo is called so."""
+
+SEEN_SELDOM = timedelta(minutes=1)
+"""How long a reader believes that nothing was refused: it looks at the branches of pull requests only when it
+is asked."""
 
 
 @dataclass
@@ -56,12 +64,16 @@ class Chains:
         """Let the cycles ask what came before, and have their releases verified."""
         readers: dict[str, Reader] = {}
         if len(self.config.repos) > 1:
-            readers = {name: Reader(name, partial(self._open, name, cycles)) for name in self.config.repos}
+            readers = {
+                name: Reader(name, partial(self._open, name, cycles), partial(self.board.come_after, name))
+                for name in self.config.repos
+            }
             for reader in readers.values():
                 stack.callback(reader.close)
         for name, cycle in cycles.items():
             sightings = self._sightings(name, cycle.checkout)
-            reading = Reading(name, self._branch(name), cycle.facts, sightings, self.store)
+            closings = self._own_closings(name, cycle)
+            reading = Reading(name, self._branch(name), cycle.facts, sightings, self.store, closings)
             others = {other: reader for other, reader in readers.items() if other != name}
             cycle.facts.upstreams = Upstreams(name, reading, others, self.board)
             if self.config.checks:
@@ -89,14 +101,58 @@ class Chains:
             index = Index(checkout, self.scope(repo), Earlier(checkout, reach))
             signatures = Signatures(SignatureSource(self.registry), {}, commands)
             facts = FactFinder(checkout, index, observer, reach, signatures)
-            reading = Reading(name, self._branch(name), facts, self._sightings(name, checkout), self.store)
+            closed = self._closed(name, checkout)
+
+            def declined(now: datetime) -> Mapping[str, tuple[Declined, ...]]:
+                asked = {} if closed is None else closed.declined(now)
+                own = cycles[name].facts.declined if name in cycles else {}
+                every = asked.keys() | own.keys()
+                return {each: (*asked.get(each, ()), *own.get(each, ())) for each in every}
+
+            def learnt(now: datetime) -> None:
+                facts.declined = declined(now)
+
+            def begin(now: datetime) -> Mapping[str, tuple[Declined, ...]]:
+                if closed is not None:
+                    closed.begin(now)
+                return declined(now)
+
+            closings = None if closed is None else self._closings(name, closed, learnt)
+            sightings = self._sightings(name, checkout)
+            reading = Reading(name, self._branch(name), facts, sightings, self.store, closings)
             withdrawals = Withdrawals(self._branch(name), checkout, self.store)
             seen = Withdrawals(f"{self._branch(name)} (read)", checkout, self.store)
+            return RemoteRepo(checkout, index, facts, withdrawals, seen, reading, begin, closing.pop_all())
 
-            def declined() -> Mapping[str, tuple[Declined, ...]]:
-                return cycles[name].facts.declined if name in cycles else {}
+    # -- closed pull requests ------------------------------------------------------------------------
 
-            return RemoteRepo(checkout, index, facts, withdrawals, seen, reading, declined, closing.pop_all())
+    def _own_closings(self, name: str, cycle: Cycle) -> UpstreamClosings | None:
+        """What its own cycle asks the forge, of a config repo on one that we know."""
+        if cycle.proposals is None:
+            return None
+        closed = cycle.proposals.closed
+
+        def learnt(now: datetime) -> None:
+            cycle.facts.declined = closed.declined(now)
+
+        return self._closings(name, closed, learnt)
+
+    def _closed(self, name: str, checkout: Checkout) -> Closed | None:
+        """What a reader asks the forge of a config repo; None where it is on none that we know."""
+        place = self.config.forge_of(name)
+        if place is None:
+            return None
+        host, project = place
+        repo = self.config.repos[name]
+        checkout.prefix = repo.pull_request.branch_prefix
+        book = Book(self._branch(name), Unwritten())
+        others = self.config.branches_beside(name)
+        return Closed(Desk(project, self.forges[host]), repo.branch, checkout, book, SEEN_SELDOM, others)
+
+    def _closings(self, name: str, closed: Closed, learnt: Callable[[datetime], None]) -> UpstreamClosings:
+        repo = self.config.repos[name]
+        always = repo.deliver == "pull-request" or any(r.deliver for r in self.config.rails_of(name))
+        return UpstreamClosings(closed, repo.pull_request.branch_prefix, always, learnt)
 
     # -- checks ------------------------------------------------------------------------------------
 

@@ -188,7 +188,7 @@ def _carry_out(told: Globals, kind: str, workload: str, options: dict[str, Any])
         cycle = _cycle(app, choice)
         terms = Terms(config.repos[cycle.repo].deliver == "pull-request", options["push"], options["dry_run"])
         acted = act(cycle, _with_path(request, cycle), terms)
-        _say(told, cycle.repo, request, acted)
+        _say(told, cycle.repo, request, acted, is_dry=terms.dry_run)
     return 0
 
 
@@ -300,15 +300,16 @@ def _with_path(request: Request, cycle: Cycle) -> Request:
     return replace(request, file=f"{folder}/{request.file}")
 
 
-def _say(told: Globals, repo: str, request: Request, acted: Acted) -> None:
+def _say(told: Globals, repo: str, request: Request, acted: Acted, *, is_dry: bool) -> None:
     """Print what became of it."""
-    from automator.cli.render import print_json, reason_json
+    from automator.cli.render import print_json
+    from automator.core.shown import shown_reason
 
     change = acted.change
     diff = "" if change is None else "".join(edit.diff for edit in change.edits)
     notes = () if change is None else change.notes
     if told.json:
-        nothing = None if acted.nothing is None else reason_json(acted.nothing)
+        nothing = None if acted.nothing is None else shown_reason(acted.nothing)
         print_json(
             {
                 "repo": repo,
@@ -318,10 +319,11 @@ def _say(told: Globals, repo: str, request: Request, acted: Acted) -> None:
                 "commit": acted.commit,
                 "url": acted.url,
                 "pull_request": acted.demanding,
+                "branch": acted.branch,
                 "message": acted.message or None,
                 "diff": diff,
                 "nothing": nothing,
-                "notes": [reason_json(note) for note in notes],
+                "notes": [shown_reason(note) for note in notes],
             }
         )
         return
@@ -332,13 +334,14 @@ def _say(told: Globals, repo: str, request: Request, acted: Acted) -> None:
         click.echo(acted.nothing.sentence)
     elif acted.commit is not None:
         click.echo(f"{subject}: pushed to {repo} as {acted.commit[:12]}")
-    elif acted.url is not None:
+    elif acted.url is not None and not is_dry:
         click.echo(f"{subject}: takes effect on merge: {acted.url}")
     else:
         click.echo(acted.message)
         _print_diff(diff)
         if acted.demanding is not None:
-            click.echo(f"goes by pull request, as {acted.demanding} says")
+            there = "" if acted.url is None else f", where {acted.url} is open"
+            click.echo(f"goes by pull request on {acted.branch}{there}, as {acted.demanding} says")
 
 
 def _print_diff(diff: str) -> None:

@@ -7,7 +7,7 @@ workload moves to is decided elsewhere: here it is given.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -134,7 +134,7 @@ def edit_policies(
     """
     if request.kind in ("freeze", "thaw"):
         thaws = request.kind == "thaw"
-        edits = _thaw(request, texts, folder) if thaws else _freeze(request, texts, folder, now)
+        edits = (_thaw if thaws else _freeze)(request, texts, folder, now)
         named: tuple[Workload | InvalidWorkload, ...] = ()
     else:
         named = _named(request, entries)
@@ -314,7 +314,7 @@ def _reject(text: str, entry: Workload | InvalidWorkload, request: Request, _now
 
 def _accept(text: str, entry: Workload | InvalidWorkload, request: Request, _now: datetime) -> str:
     workload, version = _version_of(entry, request)
-    if DIGEST.fullmatch(version) and workload.rule.followed is None:
+    if DIGEST.fullmatch(version) and workload.rule.order not in ("follow", "upstream"):
         raise ActionError(reason("action/no-version", workload=workload.name, version=version, what="a tag"))
     after = _with(text, workload, "accept", workload.accept, version)
     after = _without(after, workload, "reject", workload.rule.reject, version)
@@ -354,6 +354,16 @@ def _without(text: str, workload: Workload, key: str, listed: Sequence[str], ver
     """The text without the items of a list that name a version, however they spell it."""
     for item in _naming(workload, listed, version):
         text = remove_item(text, (*_path(workload), key), item, workload.place.file)
+    return text
+
+
+def unlist(text: str, workload: Workload, versions: Collection[str]) -> str:
+    """The text of a workload's policy file without these versions under its `accept`. Raises ManifestError,
+    and leaves what stands in the defaults of the file."""
+    found = {item for version in versions for item in _naming(workload, workload.accept, version)}
+    if found and _is_own(text, workload, "accept"):
+        for item in sorted(found):
+            text = remove_item(text, (*_path(workload), "accept"), item, workload.place.file)
     return text
 
 
@@ -424,15 +434,28 @@ def _has_ended(freeze: HoldKeys | None, now: datetime) -> bool:
     return end is not None and end <= now
 
 
-def _thaw(request: Request, texts: Mapping[str, str], folder: str) -> tuple[FileEdit, ...] | Nothing:
+def _thaw(
+    request: Request, texts: Mapping[str, str], folder: str, now: datetime
+) -> tuple[FileEdit, ...] | Nothing:
     if request.file is None:
-        gone = tuple(FileEdit(file, texts[file], None) for file in _freeze_files(texts))
-        return gone or Nothing(reason("action/not-frozen", place=f"{folder}/{FREEZE_FILE}"))
+        files = _freeze_files(texts)
+        edits = tuple(FileEdit(file, texts[file], _thawed(file, texts[file], now)) for file in files)
+        edits = tuple(edit for edit in edits if edit.after != edit.before)
+        return edits or Nothing(reason("action/not-frozen", place=f"{folder}/{FREEZE_FILE}"))
     before = texts[request.file]
     after = delete_key(before, ("freeze",), request.file)
     if after == before:
         return Nothing(reason("action/not-frozen", place=request.file))
     return (FileEdit(request.file, before, after),)
+
+
+def _thawed(file: str, text: str, now: datetime) -> str | None:
+    """A freeze's own file, thawed: None where it goes. One in which a person wrote comments stays, with a
+    freeze that has ended."""
+    there = _freeze_in(file, text)
+    if there is None or text.count("#") == there.reason.count("#"):
+        return None
+    return text if _has_ended(there, now) else set_key(text, ("freeze", "until"), _moment(now), file)
 
 
 def _freeze_files(texts: Mapping[str, str]) -> tuple[str, ...]:

@@ -5,9 +5,10 @@ which a policy tells us to (`accept`, `downgrade`), or in which another automato
 would not: then both sides follow their rules for ever, and every round restarts the workload.
 
 A field is contested where its last four moves go back and forth between two versions (A, B, A, B, A) and
-both moves of one side are an automator's own: nobody asked for them. So one revert, and one more after
-`accept`, are no contest; neither is what people do among themselves. Versions count with their digests,
-and how long it took does not, since commit times are anybody's claim.
+both moves of one side are an automator's own: nobody asked for them. What people do among themselves is no
+contest, nor is what they ask for or revert, as often as they do it: the mark rule gives them the last word,
+and takes newer versions as usual. Versions count with their digests, and how long it took does not, since
+commit times are anybody's claim.
 
 It ends when a person writes the field, by hand or with a command (then the last four moves are no longer
 these), or lists a version under `accept` that is neither of the two. A newer version alone does not end
@@ -16,6 +17,7 @@ it: it would be the next one to be fought over.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,13 +63,18 @@ def contested(history: SiteHistory) -> Contest | None:
         return None
     if not all(is_same_version(value, (now, before)[i % 2]) for i, value in enumerate(held)):
         return None
-    if not (_is_automatic(held[:MOVES:2]) or _is_automatic(held[1:MOVES:2])):
+    sides = held[:MOVES:2], held[1:MOVES:2]
+    if (
+        not any(map(_is_automatic, sides))
+        or _is_asked_for(now)
+        or any(all(map(_is_asked_for, s)) for s in sides)
+    ):
         return None
     return Contest(
         values=(now.tag or str(now), before.tag or str(before))
         if now.tag != before.tag
         else (str(now), str(before)),
-        writers=(now.author, before.author),
+        writers=(now.asked_by, before.asked_by),
         commits=tuple(value.commit or "" for value in held[:MOVES]),
     )
 
@@ -81,6 +88,17 @@ def stands(contest: Contest | None, workload: Workload, tag: str, digest: str | 
     listed = workload.rule.names(workload.accept, tag, digest)
     fought_over = tag in pair if digest is None else digest in pair
     return None if listed and not fought_over else contest.reason
+
+
+_REVERTS = re.compile(r"^This reverts (?:commit|merge request) ", re.MULTILINE)
+"""What git, and the buttons of forges, write when a person reverts."""
+
+
+def _is_asked_for(value: HeldValue) -> bool:
+    """Whether somebody asked us for it, or reverted something: no bot that follows a rule of its own."""
+    if value.record is not None:
+        return value.record.actor is not None
+    return _REVERTS.search(value.message) is not None
 
 
 def _is_automatic(values: Sequence[HeldValue]) -> bool:

@@ -26,6 +26,7 @@ from automator.core.facts import SiteKey as SiteKey
 from automator.core.facts import Unavailable as Unavailable
 from automator.core.facts import site_key as site_key
 from automator.core.guards import Stop
+from automator.core.heirs import is_heir
 from automator.core.history import (
     Rejection,
     SiteHistory,
@@ -37,9 +38,11 @@ from automator.core.history import (
     undated,
 )
 from automator.core.policy import Candidate, Dropped, Hold, Workload
+from automator.core.promotion import Unknown
 from automator.core.reference import Image, TagList, value_text
 from automator.core.refusal import Ranked as Ranked
 from automator.core.refusal import Refusal as Refusal
+from automator.core.refusal import accepted_digests
 from automator.core.refusal import refusal as refusal
 from automator.core.site import Site
 from automator.core.standing import (
@@ -164,12 +167,24 @@ def prepare(
             return Stay(Status.HELD, site.held, shown)
     if workload.rule.followed is not None:
         return _follow(workload, sites, workload.rule.followed, facts, now)
+    if is_heir(workload):
+        return _ruleless(workload, facts, shown)
     if isinstance(tags, Unavailable):
         return Stay(tags.status, tags.reason, shown)
     differing = None if workload.align else _differ(workload, sites, facts)
     if differing is not None:
         return differing
     return _rank(workload, sites, judged or judge(workload, tags), facts, limits)
+
+
+def _ruleless(workload: Workload, facts: Facts, shown: str | None) -> Stay | Need:
+    """A workload that has no rule of its own, while that of upstream is not known."""
+    if isinstance(facts.lent, Unknown):
+        return Stay(facts.lent.status, facts.lent.reason, shown)
+    if facts.lent:
+        return Need(upstreams=facts.lent, idle=True)
+    names = ", ".join(name.removeprefix(guards.OF_GROUP) for name in guards.upstreams_of(workload))
+    return Stay(Status.HELD, reason("guard/after-unknown", version="any version", upstream=names), shown)
 
 
 def stopped_by_person(workload: Workload, now: datetime) -> Reason | None:
@@ -503,11 +518,12 @@ def _follow(
         if broken is not None:
             return Stay(Status.HELD, broken, shown)
         return Stay(Status.CURRENT, reason("current/followed", current=shown, followed=tag), shown)
-    if isinstance(image, Image) and image.digest in facts.withdrawn - set(workload.accept):
+    accepted = accepted_digests(workload, sites, facts)
+    if isinstance(image, Image) and image.digest in facts.withdrawn - accepted:
         shown_digest = value_text(tag, image.digest)
         why = reason("history/rewound", tag=shown_digest, held=shown_digest)
         return Stay(Status.HELD, why, shown, tag)
-    if isinstance(image, Image) and image.digest not in workload.accept:
+    if isinstance(image, Image) and image.digest not in accepted:
         closed = next((d for d in facts.declined if d.digest == image.digest), None)
         if closed is not None:
             return Stay(Status.HELD, closed.reason, shown, tag)
@@ -525,7 +541,7 @@ def _follow(
         if fought_over is not None:
             return Stay(Status.HELD, fought_over, shown, tag)
         earlier = next((v for v in history.held[1:] if v.digest == answer.digest), None)
-        if earlier is not None and answer.digest not in workload.accept:
+        if earlier is not None and answer.digest not in accepted_digests(workload, sites, facts):
             why = reason("history/digest-left", tag=tag, digest=answer.digest, place=workload.place)
             return Stay(Status.HELD, why, shown, tag)
     return Release(workload, shown, tag, answer, moved, 1)

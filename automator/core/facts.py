@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from automator.core.history import SiteHistory
-from automator.core.promotion import Held
+from automator.core.promotion import Held, Unknown
 from automator.core.reference import Image
 from automator.core.site import Site
 from automator.core.verification import Verification
@@ -98,6 +98,11 @@ class Facts:
     histories: Mapping[SiteKey, SiteHistory | Unavailable] = field(default_factory=dict)
     withdrawn: frozenset[str] = frozenset()
     """Tags, and digests of followed tags, whose releases the branch was rewound past."""
+    unaccepted: frozenset[str] = frozenset()
+    """Those of them that `accept` listed before the rewind already: that does not bring them back."""
+    outdated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Commits that moved a site down, and what `accept` listed before them already and ever since: people
+    turned it away later than they had accepted it."""
     declined: tuple[Declined, ...] = ()
     """Versions of the workload that people refused by closing a pull request, as far as was asked."""
     seen: Mapping[str, Sighting] = field(default_factory=dict)
@@ -111,6 +116,9 @@ class Facts:
     upstreams: Mapping[str, Held] = field(default_factory=dict)
     """By what `after` names: what that workload held, or, of a group, each member that is the same image;
     None where that cannot be known."""
+    lent: tuple[str, ...] | Unknown = ()
+    """For a workload that has no rule of its own and waits for that of upstream: whom to ask, or why there is
+    none."""
     verification: Verification | None = None
     """What checks said so far of the version that the workload is at; None where nobody asked them."""
     decided_by: datetime | None = None
@@ -130,6 +138,8 @@ class Need:
     signatures: tuple[SignatureKey, ...] = ()
     histories: tuple[Site, ...] = ()
     upstreams: tuple[str, ...] = ()
+    closings: tuple[str, ...] = ()
+    """Upstreams of which it hangs on what people refused there by closing pull requests."""
     idle: bool = False
     """Whether the workload stays where it is, whatever the answer."""
 

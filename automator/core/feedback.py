@@ -19,6 +19,8 @@ MARKER = "[//]: # (automator tells here where this is running)"
 LINES = 50
 """Lines of one comment, at most: the oldest go."""
 KINDS = ("release", "rollback", "promote")
+DOWNGRADE = "downgrade: "
+"""Begins the reason of a release to an older version that the policy permits."""
 
 
 class Notice(NamedTuple):
@@ -43,6 +45,8 @@ class Notice(NamedTuple):
         """Its line of a comment: `web 1.4.3 is in production: …`."""
         if self.kind == "rollback":
             step = f"{code(self.workload)} was rolled back from {code(self.before)} in"
+        elif self.kind == "downgrade":
+            step = f"{code(self.workload)} was moved down from {code(self.before)} to {code(self.after)} in"
         else:
             step = f"{code(self.workload)} {code(self.after)} is in"
         return f"- {step} {code(self.environment)}: {self.commit}"
@@ -69,6 +73,7 @@ def notices(
     if record is None or record.kind not in KINDS:
         return
     told: set[tuple[str, Place]] = set()
+    kind = "downgrade" if (record.reason or "").startswith(DOWNGRADE) else record.kind
     for member in record.members:
         found = place_of(member.source, kinds)
         if found is None or (member.workload, found[0]) in told or not is_within(found[0], owners):
@@ -78,7 +83,7 @@ def notices(
         own = tuple(ref for ref in record.refs if own_number(ref, place) is not None)[:LIMIT]
         before, after = _step(member.before, member.after)
         environment = environment_of(member.workload)
-        yield Notice(place, revision, own, member.workload, environment, record.kind, before, after, commit)
+        yield Notice(place, revision, own, member.workload, environment, kind, before, after, commit)
 
 
 def _step(before: str, after: str) -> tuple[str, str]:
@@ -95,7 +100,9 @@ def _short(digest: str) -> str:
 
 _CODE = r"(?:`[^`]+`|\(none\))"
 _LINE = re.compile(
-    rf"- (?P<workload>{_CODE}) (?:{_CODE} is|was rolled back from {_CODE}) in (?P<environment>{_CODE}): "
+    rf"- (?P<workload>{_CODE}) "
+    rf"(?:{_CODE} is|was rolled back from {_CODE}|was moved down from {_CODE} to {_CODE}) "
+    rf"in (?P<environment>{_CODE}): "
     r"(?P<commits>https?://\S+/)\S+"
 )
 
@@ -105,6 +112,11 @@ def is_ours(body: str) -> bool:
     is not written over."""
     first, *lines = body.strip().splitlines() or [""]
     return first == MARKER and all(_key(line) is not None for line in lines if line.strip())
+
+
+def lines_of(body: str) -> frozenset[str]:
+    """The lines of a comment of ours."""
+    return frozenset(line.strip() for line in body.splitlines() if _key(line) is not None)
 
 
 def comment_of(told: Sequence[Notice], body: str = "") -> str:

@@ -286,7 +286,8 @@ def _violations(rail: Rail, workload: Workload) -> Iterator[Reason]:
         yield violation("min_age", found, f"at least {format_duration(rail.min_age)}")
     if rail.step is not None:
         own_step = workload.guards.step
-        if workload.rule.order != "semver":
+        # Of the order of upstream nothing is known here: what it cannot tell, `step` stops later.
+        if workload.rule.order not in ("semver", "upstream"):
             key, found = _stepless(workload)
             yield violation(key, found, f"`semver`, with steps of {rail.step} at most")
         elif "step" in set_keys and own_step is not None and STEPS.index(own_step) > STEPS.index(rail.step):

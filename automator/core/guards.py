@@ -160,7 +160,7 @@ def passes(
     )
     if found is not None:
         return found
-    return closed(workload, tag, now, image.digest) or image
+    return closed(workload, tag, now, image.digest) or _unlearnt(workload, facts) or image
 
 
 def _digest_stop(
@@ -372,6 +372,22 @@ def _promotion(workload: Workload, tag: str, image: Image, facts: Facts, now: da
     if why is None:
         return None
     return Stop(Status.HELD if why.changes_at is None else Status.WAITING, why)
+
+
+def _unlearnt(workload: Workload, facts: Facts) -> Need | None:
+    """Of which upstreams it is yet to be asked whether somebody refused something there by closing a pull
+    request. It is asked last, when nothing else stops a version."""
+    names = []
+    for name in upstreams_of(workload):
+        members = facts.upstreams[name]
+        if isinstance(members, tuple) and not all(member.learnt for member in members):
+            names.append(name)
+    return Need(closings=tuple(names)) if names else None
+
+
+def upstreams_of(workload: Workload) -> tuple[str, ...]:
+    """What a workload comes after; empty where that is nothing."""
+    return () if workload.guards.after is None else upstream_names(workload.guards.after)
 
 
 def upstream_names(after: After) -> tuple[str, ...]:

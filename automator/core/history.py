@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any
 
 from automator.core.record import Member, ReleaseRecord, parse_all
@@ -41,6 +42,8 @@ __all__ = [
     "Undone",
     "Writer",
     "combine",
+    "departure",
+    "departures",
     "earlier_versions",
     "enough",
     "is_ours",
@@ -91,6 +94,8 @@ class HeldValue:
     until: datetime | None = None
     """When another value, or none, took its place: that commit's time; None for the present value, and
     where the commit that did it was not read."""
+    beside: bool = False
+    """Whether only commits held it that the branch never was at."""
 
     @property
     def writer(self) -> Writer:
@@ -102,6 +107,17 @@ class HeldValue:
     def built(self) -> datetime | None:
         """Build time that our release wrote down."""
         return None if self.member is None else self.member.built
+
+    @property
+    def asked_by(self) -> str:
+        """Whose word it is: who asked us for it, else who committed it."""
+        actor = None if self.record is None else self.record.actor
+        return actor or self.author
+
+    @property
+    def is_word(self) -> bool:
+        """Whether it says what somebody wants: no release that automator made by itself."""
+        return self.record is None or self.record.actor is not None or self.record.kind == "rollback"
 
     def __str__(self) -> str:
         return value_text(self.tag, self.digest)
@@ -148,12 +164,15 @@ def site_history(
     if not steps or present not in steps[0].values:
         held.append(HeldValue(*present))
     ended: FileVersion | None = None
+    was_there = False
     for i, step in enumerate(steps):
+        was_there = was_there or step.version is None or not step.version.change.beside
         if i + 1 < len(steps) and steps[i + 1].values == step.values:
             continue  # an older change wrote it
         until = None if ended is None else ended.change.time
-        held.extend(_held(value, step.version, site, until) for value in step.values)
-        ended = step.version
+        found = (_held(value, step.version, site, until) for value in step.values)
+        held.extend(found if was_there else (replace(value, beside=True) for value in found))
+        ended, was_there = step.version, False
     return SiteHistory(tuple(held), traced.complete, traced.changes, traced.lacking, traced.files)
 
 
@@ -225,18 +244,22 @@ def earlier_versions(history: SiteHistory, rank: Rank | None = None) -> tuple[He
     """The other versions that the site held and that nobody turned away since, newest first.
 
     Going back to a version that was held before turns away what came between, a `rollback` what it left;
-    with `rank` also a person's step down to a version that was never there.
+    with `rank`, a step down to a version that was never there all that is above it.
     """
     line: list[HeldValue] = []
     for value in reversed(history.held):
+        if value.beside:
+            continue
         again = next((i for i, old in enumerate(line) if is_same_version(old, value)), None)
         if again is not None:
             del line[again:]
-        elif value.record is not None and value.record.kind == "rollback":
-            del line[-1:]
-        elif rank is not None and value.writer is not Writer.OURS:
-            while line and _is_below(value, line[-1], rank):
-                line.pop()
+        else:
+            is_back = value.record is not None and value.record.kind == "rollback"
+            if is_back:
+                del line[-1:]
+            if rank is not None and (is_back or value.writer is not Writer.OURS):
+                while line and _is_below(value, line[-1], rank):
+                    line.pop()
         line.append(value)
     return tuple(reversed(line[:-1]))
 
@@ -343,6 +366,31 @@ def _turned_away_since(
     return since, floor, down
 
 
+def departure(history: SiteHistory, is_up: Callable[[HeldValue], bool]) -> HeldValue | None:
+    """What the site was set to when it last left those values that `is_up` names, if somebody wanted that;
+    None where it is at one, never was, or where a release of ours by itself left it."""
+    for newer, older in pairwise(history.held):
+        if is_up(newer):
+            return None
+        if is_up(older):
+            return newer if newer.is_word else None
+    return None
+
+
+def departures(history: SiteHistory, rank: Rank, listed: Callable[[HeldValue], bool]) -> tuple[str, ...]:
+    """The commits in which the site may have last left a version above the present one, or one that is
+    `listed`: where `departure` may find something."""
+    found: dict[str, None] = {}
+    highest = _rank(history.held, 0, rank) if history.held else None
+    for i, (newer, older) in enumerate(pairwise(history.held), 1):
+        own = _rank(history.held, i, rank)
+        is_new = own is not None and (highest is None or own > highest)
+        highest = own if is_new else highest
+        if newer.commit is not None and newer.is_word and (is_new or listed(older)):
+            found[newer.commit] = None
+    return tuple(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Undone:
     """A release of ours that went down, and that a person undid."""
@@ -415,13 +463,12 @@ def _rejection(
 ) -> Rejection:
     value = held[at]
     left = next((v for v in reversed(held[:at]) if v.commit != value.commit), held[at - 1])
-    actor = None if left.record is None else left.record.actor
     return Rejection(
         mark_tag=value.tag or "",
         mark_rank=mark,
         current_tag=held[current].tag or "",
         current_rank=floor,
-        by=actor or left.author,
+        by=left.asked_by,
         set_tag=left.tag or str(left),
         commit=left.commit or "",
         time=left.time,

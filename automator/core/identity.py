@@ -30,6 +30,8 @@ class FileChange:
     """Blob id after; None where the commit removed the file."""
     merged: str = ""
     """Message of the commit that this one merged, where it is a merge."""
+    beside: bool = False
+    """Whether the branch never was at this commit: somebody merged the branch into it, and pushed that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,11 +35,16 @@ class Joiner:
         self._awaited: dict[_Key, set[str]] = {}
         """Key -> the files that await it."""
         self._stale: set[str] = set()
+        self._before: dict[str, frozenset[Source]] = {}
+        """What files gave before those changes that are not settled yet."""
+        self.news: int = 0
+        """Counts how often what files give was another than before, as of the last `settle`."""
 
     def put(self, path: str, sites: Sequence[Site], sources: Sequence[Source]) -> None:
         """Say what a file holds and gives now, instead of before; nothing of either where it is gone."""
         old, new = self._sources.get(path, ()), tuple(sources)
         if old != new:
+            self._before.setdefault(path, _said(old))
             for key in {_given_key(path, source) for source in old}:
                 _discard(self._given, key, path)
             for key in {_given_key(path, source) for source in new}:
@@ -66,7 +71,13 @@ class Joiner:
         """Files with awaiting sites that may hold others than when this was last asked -> their sites."""
         settled = {path: self.join(path, self._sites[path]) for path in self._stale if path in self._sites}
         self._stale.clear()
+        self.news += any(said != _said(self.sources(path)) for path, said in self._before.items())
+        self._before.clear()
         return settled
+
+    def awaits(self, path: str) -> bool:
+        """Whether a file has a site that awaits what another one gives."""
+        return path in self._sites
 
     def join(self, path: str, sites: Sequence[Site], *, past: bool = False) -> tuple[Site, ...]:
         """Sites of a file with what the present sources say of them.
@@ -111,6 +122,11 @@ class Joiner:
             for source in self._sources[file]
             if _given_key(file, source) == key
         ]
+
+
+def _said(sources: Iterable[Source]) -> frozenset[Source]:
+    """What sources say, wherever in the file."""
+    return frozenset(source._replace(line=0) for source in sources)
 
 
 def _key(path: str, kind: str, name: str) -> _Key:

@@ -1,13 +1,17 @@
-"""Lint of workloads together: groups that can never agree, and promotions that go in a circle."""
+"""Lint of workloads together: groups that can never agree, promotions that go in a circle, or nowhere."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import islice, product
 from typing import NamedTuple
 
+from automator.core.guards import upstreams_of
+from automator.core.heirs import Lent, Policies, is_heir, lent, local_name, rule_of
 from automator.core.policyvalues import Place
+from automator.core.promotion import Unknown
 from automator.core.reference import Repository
 from automator.core.rule import Candidate
 from automator.core.version import MAX_RANGE, Constraint, semver_rank
@@ -33,6 +37,7 @@ def lint_set(workloads: Sequence[Entry], now: datetime, tags: Tags | None = None
     repositories that were asked."""
     yield from _groups(workloads, now, tags or {})
     yield from _circles(workloads)
+    yield from _heirs(workloads)
 
 
 # -- groups --------------------------------------------------------------------------------------------
@@ -133,6 +138,28 @@ def _circles(workloads: Sequence[Entry]) -> Iterator[SetLint]:
         turned = circle[circle.index(node_of[first.name]) :] + circle[: circle.index(node_of[first.name])]
         names = " after ".join([*turned, turned[0]])
         yield SetLint(first.place_of("after"), reason("lint/after-circle", circle=names))
+
+
+def _heirs(workloads: Sequence[Entry]) -> Iterator[SetLint]:
+    """Workloads that take over the rule of upstream, where it shows here that there is not the one rule."""
+    heirs = [entry for entry in workloads if isinstance(entry, Workload) and is_heir(entry)]
+    if not heirs:
+        return
+    groups: dict[str, list[str]] = {}
+    for entry in workloads:
+        if (name := _group_of(entry)) is not None:
+            groups.setdefault(name, []).append(entry.name)
+    policies = Policies("", {entry.name: entry for entry in workloads}, groups)
+    for heir in heirs:
+        found = rule_of(upstreams_of(heir), partial(_lends, policies, heir))
+        if isinstance(found, Unknown) and found.reason.code != "guard/after-invalid":
+            yield SetLint(heir.place_of("after"), found.reason)
+
+
+def _lends(policies: Policies, heir: Workload, name: str) -> Lent | None:
+    """What a workload lends; of other config repos nothing is known here."""
+    is_here = local_name(name, policies.repo) is not None
+    return lent(policies, (name,), heir.repository) if is_here else None
 
 
 def _node(workload: Workload) -> str:

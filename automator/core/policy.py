@@ -164,7 +164,7 @@ def _agreed(workloads: Sequence[_Found], problems: list[Problem]) -> list[_Found
         for member, says in members[1:]:
             if says != said:
                 quarrels[name] = (first, "`match` differs")
-            elif said.match == "version" and member.rule.order != first.rule.order:
+            elif said.match == "version" and _orders_differ(first, member):
                 quarrels.setdefault(name, (first, "versions are ordered otherwise"))
     result: list[_Found] = []
     for workload in workloads:
@@ -185,6 +185,13 @@ def _agreed(workloads: Sequence[_Found], problems: list[Problem]) -> list[_Found
         else:
             result.append(workload)
     return result
+
+
+def _orders_differ(one: Workload, other: Workload) -> bool:
+    """Whether versions of two are ordered otherwise; of one that takes the order of upstream that is told
+    later."""
+    orders = {one.rule.order, other.rule.order}
+    return len(orders) > 1 and "upstream" not in orders
 
 
 def _upstream_known(workloads: Sequence[_Found], problems: list[Problem]) -> list[_Found]:

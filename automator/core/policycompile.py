@@ -151,6 +151,13 @@ class _Compiler:
             keys=tuple((name, self._entry.place_of(name)) for name in sorted(self._set())),
         )
 
+    @property
+    def _is_heir(self) -> bool:
+        """Whether nothing says which versions are taken but that they were upstream."""
+        keys = self._keys
+        own = (keys.semver, keys.order, keys.glob, keys.regex, keys.follow)
+        return keys.after is not None and own == (None,) * len(own)
+
     def _set(self) -> Iterator[str]:
         """Names of the keys that are set, here or in the defaults."""
         return (name for name in self._keys.model_fields_set if getattr(self._keys, name) is not None)
@@ -237,7 +244,7 @@ class _Compiler:
             self._problem("regex", "policy/conflict", problem="`glob` and `regex` cannot both be given")
             return None
         if keys.semver is None:
-            for key in ("versions", "prereleases", "step"):
+            for key in ("versions", "prereleases", *(() if self._is_heir else ("step",))):
                 if key in self._entry.own and getattr(keys, key) is not None:
                     self._problem(key, "policy/conflict", problem="it has no effect without `semver`")
         if keys.semver is not None:
@@ -248,6 +255,8 @@ class _Compiler:
             return "semver"
         if keys.order is not None:
             return keys.order
+        if self._is_heir:
+            return "upstream"
         if keys.glob is not None or keys.regex is not None:
             expected = "`glob` and `regex` say which tags, `order` or `semver` which of them is the newest"
             self._problem("order", "policy/missing-key", expected=expected)
@@ -317,6 +326,10 @@ class _Compiler:
                 if KEY_NAME.fullmatch(text) is None:
                     hint = f"write the name of a {thing} of the daemon's config"
                     self._bad(f"{key}[{i}]", f'"{text}" is no name', hint)
+        told = keys.environment
+        if told is not None and not (told[:1].isalnum() and told.isprintable()):
+            hint = "begin it with a letter or a digit: commands of checks get it as a word of its own"
+            self._bad("environment", f'"{told}" is no name', hint)
         if keys.urgent is not None:
             self._check_urgent(keys.urgent.version)
         for key in BINDS_DIGEST:
@@ -351,6 +364,8 @@ class _Compiler:
         inherited = "urgent" not in self._entry.own
         if inherited and (is_tag or is_digest):
             return
+        if self._is_heir and (is_tag or is_digest):
+            return  # upstream may follow a tag: then the digest is what is urgent
         if self._keys.follow is None and not is_tag:
             self._bad("urgent.version", f'"{text}" is no tag', "write one tag")
         elif self._keys.follow is not None and is_tag:
@@ -370,7 +385,7 @@ class _Compiler:
             return None
         return Guards(
             min_age or None,
-            keys.step if keys.semver is not None else None,
+            keys.step if keys.semver is not None or self._is_heir else None,
             tuple(dict.fromkeys(keys.platforms or ())),
             (tuple(dict.fromkeys(keys.signed_by)),) if keys.signed_by else (),
             windows,
@@ -462,7 +477,10 @@ def _no_time(place: Place, key: str, text: str) -> Reason:
 def _rule_text(keys: WorkloadKeys, order: str) -> str:
     parts = [] if keys.glob is None else [f'glob "{keys.glob}"']
     parts += [] if keys.regex is None else [f'regex "{keys.regex}"']
-    parts += [f"order {order}"] if keys.semver is None else [f'semver "{keys.semver}"']
+    if order == "upstream":
+        parts += ["the rule of upstream"]
+    else:
+        parts += [f"order {order}"] if keys.semver is None else [f'semver "{keys.semver}"']
     if keys.semver is not None:
         parts += [] if keys.versions in (None, "strict") else [f"versions {keys.versions}"]
         parts += [] if keys.prereleases in (None, "range") else [f"prereleases {keys.prereleases}"]

@@ -183,7 +183,7 @@ class WorkloadKeys(BaseModel):
     align: bool | None = Field(None, description="the first release may join sites that differ")
     urgent: UrgentKeys | None = Field(None, description="one version that does not wait")
     owner: _Text = Field(None, description="who answers for it")
-    environment: _Text = Field(None, description="where it runs")
+    environment: _Text = Field(None, description="where it runs; begins with a letter or a digit")
     description: _Text = Field(None, description="what it is")
 
 

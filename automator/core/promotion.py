@@ -69,6 +69,8 @@ class Upstream:
     the digest, whatever names it."""
     complete: bool = True
     """Whether its history was read to the beginning."""
+    learnt: bool = True
+    """Whether `rejected` has what people refused there by closing pull requests, as the forge says it now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from typing import NamedTuple
 
 from automator.core.decide import Release
 from automator.core.explain import Verdict
@@ -33,6 +34,16 @@ STATUS_OF_CHECK = "automator/check"
 """Context of the status that `check` writes: another one, or each would undo the other's word."""
 STATUS_LIMIT = 140
 """Characters of a status: GitHub's limit."""
+AUTOMERGES = "The policy says `automerge`: once its checks pass, the forge merges this, where it can."
+"""The line by which it is known, whatever else was lost, that the forge may have been told so by us."""
+MOVES = ("release", "rollback", "promote")
+"""Kinds of records that move workloads to other versions."""
+FORCED = "forced past "
+"""Begins the reason of what a person forced."""
+_STAYS = (
+    "A person asked for this: automator brings nothing else here until it is merged or closed, or until the "
+    "branch has moved on."
+)
 CLOSED = "Closed-By-Automator:"
 """Begins the line that we write before we close a pull request: such a close refuses no version."""
 
@@ -54,9 +65,19 @@ def head_of_group(prefix: str, name: str) -> str:
 
 
 def head_of_change(prefix: str, name: str, message: str, paths: Iterable[str]) -> str:
-    """The branch of a change that a person asked for; the same one when it is asked for again."""
-    content = "\0".join((message, *sorted(paths)))
+    """The branch of a change that a person asked for; the same one when it is asked for again, whoever asks,
+    with whichever words and until whenever."""
+    content = "\0".join((*subject_of(message), *sorted(paths)))
     return f"{prefix}{CHANGE}{_part(name)}-{_digits(content)}"
+
+
+def subject_of(message: str) -> tuple[str, ...]:
+    """What a change is about: what is asked of which workload, and for a list of versions, of which one."""
+    record = parse(message)
+    if record is None:
+        return (message,)
+    of_version = record.kind in ("accept", "reject")
+    return (record.kind, *(f"{m.workload} {m.after}" if of_version else m.workload for m in record.members))
 
 
 def _part(name: str) -> str:
@@ -98,15 +119,55 @@ def goal_in(message: str) -> tuple[str, ...]:
     return tuple(sorted({f"{m.workload} {m.image} {m.after}" for m in members if m.image and m.after}))
 
 
+class Asked(NamedTuple):
+    """That a person asked for what a pull request brings: it rolls on to nothing else."""
+
+    actor: str
+    kind: str
+    is_forced: bool
+    moves: tuple[tuple[str, str], ...]
+    """Workload, and a version that it is moved from."""
+
+    @property
+    def goes_past(self) -> bool:
+        """Whether it waits for no freeze, hold or window."""
+        return self.is_forced or self.kind == "rollback"
+
+    def is_overtaken(self, present: Mapping[str, Collection[str]]) -> bool:
+        """Whether a workload is at none of the versions any more that it was to be moved from. `present` has
+        the versions of workloads, of those that are known."""
+        for name in present.keys() & {name for name, _ in self.moves}:
+            if not {before for of, before in self.moves if of == name} & set(present[name]):
+                return True
+        return False
+
+
+def asked_in(message: str) -> Asked | None:
+    """Who asked for a commit of ours; None where nobody did."""
+    record = parse(message)
+    if record is None or record.actor is None:
+        return None
+    moves = tuple((member.workload, member.before) for member in record.members)
+    return Asked(record.actor, record.kind, (record.reason or "").startswith(FORCED), moves)
+
+
+def versions_in(goal: Iterable[str]) -> str:
+    """The versions of a goal, for people."""
+    return ", ".join(dict.fromkeys(short_text(each.rpartition(" ")[2]) or "" for each in goal))
+
+
 def title_of(message: str) -> str:
     """The subject of a commit as a title."""
     return one_line(message.partition("\n")[0], TITLE_LIMIT)
 
 
-def body_of(told: Sequence[Told], message: str, *, why: str, limit: int = BODY_LIMIT) -> str:
+def body_of(
+    told: Sequence[Told], message: str, *, why: str, limit: int = BODY_LIMIT, automerges: bool = False
+) -> str:
     """The text of a pull request for one workload or group; `message` is that of its commit."""
     trailers = _fitting([line for line in message.split("\n") if TRAILER_LINE.match(line)], limit - 4000)
-    ending = ("", *_advice(told), "", trailers)
+    merging = ("", AUTOMERGES) if automerges else ()
+    ending = ("", *_advice(told), *merging, "", trailers)
     room = limit - sum(len(line) + 1 for line in ending)
     lines: list[str] = []
     for block in _blocks(told, why):
@@ -117,6 +178,22 @@ def body_of(told: Sequence[Told], message: str, *, why: str, limit: int = BODY_L
         lines += block
         room -= size
     return "\n".join((*lines, *ending)).strip("\n") + "\n"
+
+
+def body_of_request(message: str, asked: Asked | None, *, limit: int = BODY_LIMIT) -> str:
+    """The text of a pull request for what a person asked for; `message` is that of its commit."""
+    lines = message.partition("\n")[2].strip("\n").split("\n")
+    trailers = _fitting([line for line in lines if TRAILER_LINE.match(line)], limit - 4000)
+    words = "\n".join(line for line in lines if not TRAILER_LINE.match(line)).strip("\n")
+    rolls = asked is not None and asked.kind in MOVES
+    advice = f"\n\n{_STAYS}" if rolls else ""
+    room = limit - len(trailers) - len(advice) - 10
+    return f"{words[: max(room, 0)]}{advice}\n\n{trailers}\n"
+
+
+def says_automerge(body: str) -> bool:
+    """Whether a text of ours says that the forge is told to merge."""
+    return AUTOMERGES in body.splitlines()
 
 
 _NEEDED = ("release-format:", "release-kind:", "release-workload:", "release-image:", "release-to:")
@@ -275,9 +352,11 @@ def declined_by(pull: PullRequest, message: str = "") -> tuple[tuple[str, Declin
     if pull.state != "closed" or was_closed_by_us(pull):
         return ()
     record = parse(message) or parse(pull.body)
+    if record is None or (record.kind == "rollback" and record.actor is not None):
+        return ()  # who does not want to go back says nothing against the version before
     return tuple(
         (member.workload, _declined(member, pull))
-        for member in (() if record is None else record.members)
+        for member in record.members
         if member.image and member.after
     )
 
@@ -370,6 +449,11 @@ def status_of(status: Status, why: Reason) -> CommitStatus | None:
 def go(words: str, context: str = STATUS) -> CommitStatus:
     """The version may be released."""
     return CommitStatus(context, "success", _short(f"go: {words}"))
+
+
+def unjudged(words: str) -> CommitStatus:
+    """It is not automator's to say."""
+    return CommitStatus(STATUS, "pending", _short(f"no word on it: {words}"))
 
 
 def no_go(words: str, context: str = STATUS) -> CommitStatus:

@@ -21,6 +21,9 @@ TRAILER_LINE = re.compile(r"[\s>*+\-•|]*(Release-[A-Za-z][A-Za-z0-9-]*):(.*)",
 """A line that is read as a trailer: name and value."""
 
 
+FIRST_COMMIT = datetime(2005, 4, 7, tzinfo=UTC)
+"""When Git's own was made. What calls itself older was dated by a reproducible build (1970, 1980), by a clock
+that was never set, or by anybody: its time is not known."""
 MESSAGE_READ = 1 << 20
 """Characters of a message that are read; one of a group of a thousand workloads is shorter."""
 VALUE_READ = 4096
@@ -44,6 +47,8 @@ class Member:
     source: str | None = None
     policy: str | None = None
     """Path of the policy file."""
+    source_time: datetime | None = None
+    """When the commit that `source` names was made, as its forge says; UTC, whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +144,17 @@ def _member_lines(member: Member) -> Iterator[tuple[str, str]]:
     for site in member.sites:
         yield "Site", _site(site)
     if member.built is not None:
-        yield "Built", f"{_utc(member.built).replace(tzinfo=None).isoformat()}Z"
+        yield "Built", _timestamp(member.built)
     if member.source is not None:
         yield "Source", _bound(member.source)
+    if member.source_time is not None:
+        yield "Source-Time", _timestamp(member.source_time)
     if member.policy is not None:
         yield "Policy", _bound(member.policy)
+
+
+def _timestamp(moment: datetime) -> str:
+    return f"{_utc(moment).replace(tzinfo=None).isoformat()}Z"
 
 
 def _fits(text: str) -> bool:
@@ -182,7 +193,9 @@ def _quoted(text: str) -> str:
 _JOINED = re.compile(r"(?<=\s)(?=Release-[A-Za-z][A-Za-z0-9-]*:(?:\s|$))", re.IGNORECASE)
 _OTHER_LINE = re.compile(r"\s*(?:[*(#]|---|[A-Za-z0-9-]+:(?:\s|$))")
 _RECORD_NAMES = frozenset({"Format", "Kind", "Actor", "Reason", "Refs"})
-_MEMBER_NAMES = frozenset({"Workload", "Image", "From", "To", "Site", "Built", "Source", "Policy"})
+_MEMBER_NAMES = frozenset(
+    {"Workload", "Image", "From", "To", "Site", "Built", "Source", "Source-Time", "Policy"}
+)
 _CANONICAL = {name.lower(): name for name in _RECORD_NAMES | _MEMBER_NAMES}
 
 
@@ -312,6 +325,7 @@ def _member(block: list[tuple[str, str]]) -> Member:
         built=_moment(once.get("Built", "")),
         source=once.get("Source"),
         policy=once.get("Policy"),
+        source_time=_moment(once.get("Source-Time", "")),
     )
 
 

@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from jinja2 import StrictUndefined, Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from automator.core.record import TRAILER_LINE, Member, ReleaseRecord, parse, parse_all, trailers
+from automator.core.wording import UnusableTemplate, render
 from automator.errors import ConfigError
 from automator.reasons import Reason, one_line, reason
 
@@ -210,46 +207,11 @@ def _default_subject(kind: str, members: tuple[Mapping[str, Any], ...]) -> str:
 # -- rendering -------------------------------------------------------------------------------------
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-    environment.globals.pop("lipsum")  # random: the same record gives the same message
-    environment.filters.pop("random")
-    return environment
-
-
-_ENVIRONMENT = _environment()
-# What evaluating an operator's expression can raise.
-_TEMPLATE_ERRORS = (
-    TemplateError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-
-
-@lru_cache(maxsize=8)
-def _compiled(template: str) -> Template:
-    return _ENVIRONMENT.from_string(template)
-
-
 def _render(template: str, context: Mapping[str, Any], limit: int) -> str:
-    """The rendered text, cut soon after `limit` characters, lines kept, control characters gone."""
     try:
-        size = 0
-        chunks: list[str] = []
-        for chunk in _compiled(template).generate(context):
-            chunks.append(chunk[: limit + 1])
-            size += len(chunk)
-            if size > limit:
-                break
-    except _TEMPLATE_ERRORS as error:
-        raise ConfigError(_template_reason(str(error) or type(error).__name__)) from error
-    text = "".join(chunks).replace("\r\n", "\n")
-    return "".join(c if c == "\n" or c.isprintable() else " " for c in text)
+        return render(template, context, limit)
+    except UnusableTemplate as error:
+        raise ConfigError(_template_reason(str(error))) from error
 
 
 def _template_reason(problem: str) -> Reason:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from automator.core.duration import format_age
 from automator.core.unidiff import unified_diff
 from automator.reasons import Reason, Status
 
@@ -28,6 +29,23 @@ class Outcome:
     environment: str | None = None
     sites: tuple[str, ...] = ()
     """Labels of its sites."""
+    candidate: str | None = None
+    """The newest version that filters and range let through, where it is newer than the current one."""
+    behind: int = 0
+    """How many such versions there are; 0 with a candidate where the current version has no place in the
+    policy's order (`latest`), so that nobody can tell."""
+    behind_since: datetime | None = None
+    """Since when there has been one of them, as far as that is known: built or first seen."""
+
+    def lag(self, now: datetime) -> str:
+        """How far it is behind, as people say it: `2 versions, 3 days behind`; empty where it is not."""
+        if self.candidate is None:
+            return ""
+        if not self.behind:
+            return "unknown how far behind"
+        versions = "1 version" if self.behind == 1 else f"{self.behind} versions"
+        since = "" if self.behind_since is None else f", {format_age(now - self.behind_since)}"
+        return f"{versions}{since} behind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +82,8 @@ class Report:
     """The changes of the releases made or planned; kept out of what is stored."""
     error: Reason | None = None
     """Why the cycle as a whole could not be done (the config repo could not be read)."""
+    lost_races: int = 0
+    """Pushes that came too late, since somebody else was first."""
     again_at: datetime | None = None
     """When checks are to be asked again, of which no outcome tells."""
 

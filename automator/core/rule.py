@@ -63,7 +63,10 @@ ORDERS = {
     "alphabetical": Order(version.alphabetical_rank, "text", pattern.TEXT),
     "newest": Order(version.alphabetical_rank, "text", pattern.TEXT),
     "follow": Order(version.alphabetical_rank, "text", pattern.TEXT),
+    "upstream": Order(version.alphabetical_rank, "text", pattern.TEXT),
 }
+UNRANKED = ("newest", "follow", "upstream")
+"""Orders under which a tag alone has no rank: the image has one, or nobody knows of one yet."""
 
 _ATTACHED = re.compile(
     r"sha(?:256-[0-9a-f]{64}|512-[0-9a-f]{128})(?:[._-].*)?|.*\.(?:sig|att|sbom)", re.ASCII
@@ -77,7 +80,8 @@ class Rule:
     """Filters, range and order of a workload, compiled."""
 
     order: str
-    """semver, version, numeric, alphabetical, newest or follow."""
+    """semver, version, numeric, alphabetical, newest or follow; `upstream` where the workload says none and
+    that of upstream is not known yet."""
     text: str
     """For people: `semver ">=1.4 <2"`, `glob "main-*-{key}", order numeric`."""
     matcher: Glob | Expression | None = None
@@ -113,16 +117,16 @@ class Rule:
         refused = None if self.constraint is None else self._outside(self.constraint, rank)
         if refused is not None:
             return Dropped(tag, *refused, key)
-        return Candidate(tag, key, None if self.order in ("newest", "follow") else rank)
+        return Candidate(tag, key, None if self.order in UNRANKED else rank)
 
     def rank(self, tag: str) -> Any | None:
         """Rank of a tag for comparing, without asking whether it passes range, `exclude` or
         pre-release rule; None where the order cannot read it (`latest` under semver), and always under
-        `newest`. Used for current versions and for history.
+        those of UNRANKED. Used for current versions and for history.
 
         A tag that the glob or expression does not match is read whole under semver: `1.26.0` is above
         `1.25.5-alpine` whatever `{key}-alpine` says, and nothing may move backwards unseen."""
-        if self.order in ("newest", "follow") or TAG.fullmatch(tag) is None:
+        if self.order in UNRANKED or TAG.fullmatch(tag) is None:
             return None
         key = tag if self.matcher is None else self.matcher.key(tag)
         if key is None and self.order != "semver":

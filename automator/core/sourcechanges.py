@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from automator.core.forge import SourceCommit
+from automator.core.record import FIRST_COMMIT
 
 LIMIT = 20
 """Names that one commit, and one announcement, has at most."""
@@ -39,12 +41,19 @@ class Ends(NamedTuple):
 
 
 class Named(NamedTuple):
-    """What the changes of a release name."""
+    """What the changes of a release name, and when the newest of them were made."""
 
     refs: tuple[str, ...] = ()
     """`acme/web#12`, on GitLab `group/project!12` for a merge request; `ABC-123`. At most LIMIT."""
     total: int = 0
     """How many there are, those beyond the limit too."""
+    made: tuple[tuple[str, datetime], ...] = ()
+    """Revisions, as source links spell them, and when their commits were made: UTC, whole seconds."""
+
+    def made_at(self, source: str | None) -> datetime | None:
+        """When the commit was made that a source link ends with; None where that was not told."""
+        revision = (source or "").rpartition("/")[2]
+        return next((at for known, at in self.made if known == revision), None)
 
 
 NOTHING = Named()
@@ -67,7 +76,15 @@ def joined(parts: Iterable[Named]) -> Named:
     parts = tuple(parts)
     known = bounded(ref for part in parts for ref in part.refs)
     beyond = sum(part.total - len(part.refs) for part in parts)
-    return Named(known.refs, known.total + beyond)
+    return Named(known.refs, known.total + beyond, tuple(made for part in parts for made in part.made))
+
+
+def head_made(commits: Iterable[SourceCommit], head: str) -> tuple[tuple[str, datetime], ...]:
+    """When the commit of a revision, which may be shortened, was made, if it is among commits and tells a
+    time that Git can have: `Named.made` of it."""
+    times = (one.time for one in commits if one.commit.startswith(head))
+    found = next(times, None)
+    return () if found is None or found < FIRST_COMMIT else ((head, found.replace(microsecond=0)),)
 
 
 _ROBOT = re.compile(r"dependabot|renovate", re.IGNORECASE)

@@ -37,6 +37,7 @@ from automator.core.decide import (
     stopped_by_person,
 )
 from automator.core.guards import Stop
+from automator.core.heirs import is_heir
 from automator.core.policy import Candidate, Group, Workload
 from automator.core.reference import Image, TagList
 from automator.core.site import Site
@@ -75,7 +76,34 @@ def decide_group(
         return _none_asked(group, ordered, blocked, now, limits)
     if group.match == "any":
         return _each_its_own(group, ordered, now, limits)
+    apart = _apart(group, ordered)
+    if apart is not None:
+        return {
+            m.workload.name: Stay(Status.HELD, apart, shown_current(m.workload, m.sites, m.facts))
+            for m in ordered
+        }
     return _one_version(group, ordered, now, limits)
+
+
+def _apart(group: Group, members: Sequence[Member]) -> Reason | None:
+    """Why versions of the members cannot be compared, where some take the order of upstream: what policies
+    say themselves was looked at when they were read."""
+    known = [m.workload for m in members if not is_heir(m.workload)]
+    first = next(iter(known), None)
+    other = next((w for w in known if first is not None and w.rule.order != first.rule.order), None)
+    problem = "versions are ordered otherwise"
+    if first is not None and other is None and first.rule.followed is not None:
+        other, problem = first, "a followed tag has no version that a group could agree on"
+    if first is None or other is None:
+        return None
+    return reason(
+        "policy/group-differs",
+        place=first.place_of("group"),
+        group=group.name,
+        problem=problem,
+        other=other.name,
+        other_place=other.place_of("group"),
+    )
 
 
 def _is_stopped_already(member: Member, now: datetime) -> bool:

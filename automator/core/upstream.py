@@ -7,19 +7,20 @@ did; a group held it while all of its members did, each with the digest of its o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
 from automator.core.decide import Ranked, refusal, rejections
-from automator.core.facts import Facts
+from automator.core.facts import Facts, site_key
 from automator.core.history import HeldValue, SiteHistory
 from automator.core.policy import Candidate, Workload
 from automator.core.promotion import Stay, Upstream, stay_begins
 from automator.core.reference import DIGEST
+from automator.core.refusal import accepted_digests
 from automator.core.site import Site
-from automator.core.standing import Current, ranking
+from automator.core.standing import Current, current_of, ranking
 from automator.core.verification import State, Verification
 
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -99,7 +100,7 @@ def _spans(history: SiteHistory, sights: Sights) -> tuple[Span, ...]:
     found: list[Span] = []
     told = [value.commit for value in history.held if value.commit is not None]
     for i, value in enumerate(history.held):
-        if value.tag is None:
+        if value.tag is None or value.beside:
             continue
         begun = stay_begins(value.time or sights.otherwise, seen=sights.of(value.commit))
         until = NEVER if i == 0 else _ended(value, history.held[i - 1], begun, sights)
@@ -134,10 +135,15 @@ def _digest(value: HeldValue) -> str | None:
 
 
 def upstream_of(
-    name: str, held: Held, series: Collection[Verification], rejected: frozenset[tuple[str, str | None]]
+    name: str,
+    held: Held,
+    series: Collection[Verification],
+    rejected: frozenset[tuple[str, str | None]],
+    *,
+    learnt: bool = True,
 ) -> Upstream:
     """A workload as `after` asks about it; `series` is what checks said there, `rejected` what was turned
-    away."""
+    away, `learnt` whether the forge was asked about the latter."""
     stays = tuple(
         Stay(
             span.tag,
@@ -150,7 +156,7 @@ def upstream_of(
         )
         for span in held.spans
     )
-    return Upstream(name, stays, rejected, held.complete)
+    return Upstream(name, stays, rejected, held.complete, learnt)
 
 
 def turned_away_there(
@@ -163,14 +169,22 @@ def turned_away_there(
     """
     rule = workload.rule
     by_name = {("", text) if DIGEST.fullmatch(text) else (text, None) for text in rule.reject}
+    pasts = [past for site in sites if isinstance(past := facts.histories.get(site_key(site)), SiteHistory)]
+    left = {digest for past in pasts for digest in digests_left(past, follows=rule.followed is not None)}
+    accepted = accepted_digests(workload, sites, facts)
+    by_name |= {("", digest) for digest in left - accepted}
     if rule.followed is not None:
         gone = {*facts.withdrawn, *(d.digest for d in facts.declined if d.digest is not None)}
-        return frozenset(by_name | {("", digest) for digest in gone - set(workload.accept)})
+        return frozenset(by_name | {("", digest) for digest in gone - accepted})
     rejected = [found for found in rejections(workload, sites, facts) if found is not None]
     if not (rejected or facts.withdrawn or facts.declined or by_name):
         return frozenset()
     rank_of = ranking(workload, facts)
-    tests = [refusal(workload, sites, Current(None, None), found, facts) for found in (*rejected, None)]
+    nobodys = replace(facts, declined=())
+    tests = [refusal(workload, sites, Current(None, None), found, nobodys) for found in (*rejected, None)]
+    # A closed pull request refuses what lies above the version that is there, not what is there already.
+    current = current_of(workload, sites, facts)
+    closed = refusal(workload, sites, current, None, facts)
     turned_away: set[tuple[str, str | None]] = set()
     for tag in tags:
         rank = rank_of(tag)
@@ -182,9 +196,41 @@ def turned_away_there(
             # Under `newest`: its build time is not known, so it may lie in what was turned away.
             if rejected and rule.order == "newest" and not rule.names(workload.accept, tag):
                 turned_away.add((tag, None))
-        elif any(refused(Ranked(rank, tag, key)) is not None for refused in tests):
+        elif any(refused(Ranked(rank, tag, key)) is not None for refused in tests) or (
+            rank != current.rank
+            and (why := closed(Ranked(rank, tag, key))) is not None
+            and why.code == "proposal/closed"
+        ):
             turned_away.add((tag, None))
     return frozenset(turned_away | by_name)
+
+
+def digests_left(history: SiteHistory, *, follows: bool) -> frozenset[str]:
+    """Digests that were turned away at a site whose tag stayed the same: those that it held after one that it
+    went back to, by whomever, and, where it follows a tag, those that a person wrote another one over.
+
+    What it holds now, or came to again, is not turned away.
+    """
+    line: list[tuple[str | None, str]] = []
+    left: dict[str, None] = {}
+    values = [value for value in reversed(history.held) if value.tag is not None or value.digest is not None]
+    for i, value in enumerate(values):
+        digest = _digest(value)
+        before = None if i == 0 else _digest(values[i - 1])
+        by_hand = value.commit is not None and value.record is None
+        if follows and by_hand and before is not None and before != digest:
+            left[before] = None
+        if digest is None:
+            continue
+        version = (value.tag, digest)
+        if version in line:
+            place = line.index(version) + 1
+            left.update((newer, None) for tag, newer in line[place:] if tag == value.tag)
+            del line[place:]
+        else:
+            line.append(version)
+        left.pop(digest, None)
+    return frozenset(left)
 
 
 def _passed(series: Collection[Verification], span: Span) -> bool:

@@ -127,9 +127,20 @@ def begin(version: str, commit: str, plans: Iterable[Plan], now: datetime) -> Ve
 
 
 def renewed(series: Verification, plans: Iterable[Plan], now: datetime) -> Verification:
-    """The series under the checks that are asked for now: others are dropped, new ones begin."""
-    checks = tuple(series.of(plan.name) or _begun(plan, now) for plan in plans)
-    return series if checks == series.checks else replace(series, checks=checks)
+    """The series under the checks that are asked for now: others are dropped, new ones begin. Nothing of it
+    begins later than now, nor waits longer than it may, since a clock was wrong."""
+    checks = tuple(_as_of(series.of(plan.name), plan, now) for plan in plans)
+    found = replace(series, checks=checks, begun=min(series.begun, now))
+    return series if found == series else found
+
+
+def _as_of(progress: Progress | None, plan: Plan, now: datetime) -> Progress:
+    if progress is None:
+        return _begun(plan, now)
+    if progress.state is not State.RUNNING:
+        return progress
+    latest = now + max(plan.interval, plan.delay)
+    return replace(progress, begun=min(progress.begun, now), next_at=min(progress.next_at, latest))
 
 
 def _begun(plan: Plan, now: datetime) -> Progress:

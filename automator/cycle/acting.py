@@ -18,6 +18,7 @@ from automator.core.release import Draft
 from automator.cycle.index import Snapshot
 from automator.cycle.moving import release
 from automator.cycle.promote import promote
+from automator.cycle.requested import place_of, request_pull
 from automator.cycle.rollback import roll_back
 from automator.cycle.run import TRIES, Cycle
 from automator.cycle.withdrawals import moves
@@ -53,9 +54,11 @@ class Acted:
     commit: str | None = None
     """What was pushed."""
     url: str | None = None
-    """The pull request, on whose merge it takes effect."""
+    """The pull request, on whose merge it takes effect; in a dry run, the one that is open there."""
     demanding: str | None = None
     """Who demands a pull request, if anybody does."""
+    branch: str | None = None
+    """Of the pull request."""
 
 
 def act(cycle: Cycle, request: Request, terms: Terms) -> Acted:
@@ -65,6 +68,8 @@ def act(cycle: Cycle, request: Request, terms: Terms) -> Acted:
     state or a policy forbids it, ManifestError (`edit/…`, `site/…`, `yaml/…`) where it cannot be
     written exactly, CheckoutError and ForgeError where the servers do not answer; nothing was done then.
     """
+    if request.version is not None and not request.version.strip():
+        raise UsageError(reason("usage/no-version", command=request.kind))
     if cycle.mode == "observe" and not terms.dry_run:
         raise ActionError(reason("action/observe-only", repo=cycle.repo))
     for attempt in range(TRIES):
@@ -78,11 +83,12 @@ def act(cycle: Cycle, request: Request, terms: Terms) -> Acted:
         demanding = _demands_pull_request(cycle, snapshot, request, change, terms)
         if demanding is not None:
             _require_forge(cycle, demanding, terms)
-        if terms.dry_run:
-            return Acted(change, draft.message, demanding=demanding)
         if demanding is not None:
-            url = _propose(cycle, snapshot, request, draft)
-            return Acted(change, draft.message, url=url, demanding=demanding)
+            return _propose(
+                cycle, snapshot, request, Acted(change, draft.message, demanding=demanding), draft, terms
+            )
+        if terms.dry_run:
+            return Acted(change, draft.message)
         if attempt == 0:
             request = _as_seen(cycle, snapshot, request, change)
         commit, answer = cycle.publisher.publish_draft(snapshot.commit, draft, now)
@@ -105,6 +111,8 @@ def _as_seen(cycle: Cycle, snapshot: Snapshot, request: Request, change: Change)
     if request.kind == "rollback":
         version = request.version or named_version(lead.after, entry).removeprefix("@")
         return replace(request, version=version, at=request.at or lead.before)
+    if request.kind == "promote":
+        return replace(request, version=request.version or lead.after)
     return replace(request, at=lead.before) if request.force else request
 
 
@@ -199,8 +207,20 @@ def _require_forge(cycle: Cycle, demanding: str, terms: Terms) -> None:
         raise ActionError(reason("action/no-forge", repo=cycle.repo))
 
 
-def _propose(cycle: Cycle, snapshot: Snapshot, request: Request, draft: Draft) -> str:
-    """Open a pull request, or find the one of the same change; its address."""
-    assert cycle.proposals is not None
+def _propose(
+    cycle: Cycle, snapshot: Snapshot, request: Request, acted: Acted, draft: Draft, terms: Terms
+) -> Acted:
+    """Open a pull request, or find the one that is there; or only say which one that would be."""
+    proposals, change = cycle.proposals, acted.change
+    assert proposals is not None
+    assert change is not None
     name = "-".join(filter(None, (request.kind, request.workload)))
-    return cycle.proposals.propose_change(name, snapshot.commit, draft, now=cycle.clock())
+    bound = [cycle.decider.bound(w.name) for w in change.of] if request.kind in MOVES else []
+    moved = [workload for workload in bound if workload is not None]
+    now = cycle.clock()
+    place = place_of(proposals, name, draft, moved if len(moved) == len(bound) else (), now)
+    if terms.dry_run:
+        return replace(acted, branch=place.head, url=None if place.open is None else place.open.url)
+    done = request_pull(proposals, place, snapshot.commit, draft, now=now)
+    told = replace(change, notes=(*change.notes, *done.notes))
+    return replace(acted, change=told, branch=place.head, url=done.url)

@@ -1,9 +1,9 @@
 """Closed: what people refused by closing pull requests of ours, as the forge tells it.
 
-It is asked before a release is made, pushed or proposed, and no release is proposed without an answer that
+It is asked before a release is made, pushed or proposed, and no release is made without an answer that
 still holds: a pull request can only be closed that was open, and one that is open has a branch, whose tip is
-seen in each cycle. A release that is pushed goes on without an answer where nothing tells that its workload
-was ever proposed: a forge that is down stops no push.
+seen in each cycle. A forge that is down stops no push of a workload about which it has answered, as long as
+no branch may have come and gone since.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from automator.core.decide import Release
 from automator.core.facts import Declined
 from automator.core.forge import PullRequest
 from automator.core.pullrequest import declined_by, goal_in, was_closed_by_us
-from automator.cycle.forgedesk import LOOK_AGAIN, Desk, is_refusal
+from automator.cycle.forgedesk import LOOK_AGAIN, PULLS_READ, Desk, is_refusal
 from automator.cycle.proposalbook import UNKNOWN, Book
 from automator.cycle.proposed import goal_text
 from automator.edges.checkout import Checkout
@@ -59,8 +59,14 @@ class Closed:
     base: str
     checkout: Checkout
     book: Book
+    holds_for: timedelta = CLOSED_AGAIN
+    """How long an answer holds while the branch stays; short where its tip is not seen in each cycle."""
+    other_bases: frozenset[str] = frozenset()
+    """Branches of the same repository that are config repos of their own."""
     _told: dict[str, _Told] = field(default_factory=dict)
     """By branch."""
+    _unheard: set[str] = field(default_factory=set)
+    """Workloads of which other versions are refused than before, as was found for one that comes after."""
     _messages: dict[str, str] = field(default_factory=dict)
     """By commit: what it says it brings."""
 
@@ -74,9 +80,17 @@ class Closed:
                         found[name] = (*found.get(name, ()), declined)
         return found
 
+    def begin(self, now: datetime) -> None:
+        """A cycle begins, which knows the tips of our branches."""
+        self.desk.begin(now)
+        if not self.book.watch(now):
+            self.forget(tuple(self._told))
+
     def forget(self, heads: Iterable[str]) -> None:
         """Something happened to these branches: ask anew."""
         for head in heads:
+            if head in self.book.clear:
+                self.book.clear[head] = UNKNOWN
             told = self._told.get(head)
             if told is not None:
                 self._told[head] = replace(told, at=told.at - CLOSED_AGAIN)
@@ -100,37 +114,64 @@ class Closed:
         before = self.declined(now)
         names: set[str] = set()
         failed: dict[str, ForgeError] = {}
+        releases = tuple(releases)
+        try:
+            if releases:
+                self.find_past()
+        except ForgeError as error:
+            return Learned(frozenset(), {release.workload.name: error for release in releases})
         for release in releases:
             name = release.workload.name
             names.add(name)
-            for head, holds in heads_of(release):
-                if self._holds(head, now) or (holds and self._is_clear(head)):
-                    continue
-                try:
-                    self._ask(head, now)
-                except ForgeError as error:
-                    if holds and not self._was_proposed(head):
-                        continue
-                    failed[name] = error
-                    self._keep(head, now)
-        after = self.declined(now)
-        changed = {n for n in before.keys() | after.keys() if set(before.get(n, ())) != set(after.get(n, ()))}
+            trouble = self._ask_about(heads_of(release), now)
+            if trouble is not None:
+                failed[name] = trouble
+        changed = self._changed(before, now) | self._unheard
+        self._unheard.clear()
         return Learned(frozenset(changed & names), failed)
+
+    def _changed(self, before: Mapping[str, tuple[Declined, ...]], now: datetime) -> set[str]:
+        after = self.declined(now)
+        return {n for n in before.keys() | after.keys() if set(before.get(n, ())) != set(after.get(n, ()))}
+
+    def ask_about(self, heads: Iterable[tuple[str, bool]], now: datetime) -> ForgeError | None:
+        """Ask about those branches of which no answer holds, for a release that comes after theirs; the
+        trouble of the last one without."""
+        before = self.declined(now)
+        try:
+            self.find_past()
+        except ForgeError as error:
+            return error
+        trouble = self._ask_about(heads, now)
+        self._unheard |= self._changed(before, now)
+        return trouble
+
+    def _ask_about(self, heads: Iterable[tuple[str, bool]], now: datetime) -> ForgeError | None:
+        trouble: ForgeError | None = None
+        for head, holds in heads:
+            if self.is_known(head, now, holds=holds):
+                continue
+            try:
+                self._ask(head, now)
+            except ForgeError as error:
+                trouble = error
+                self._keep(head, now)
+        return trouble
+
+    def is_known(self, head: str, now: datetime, *, holds: bool) -> bool:
+        """Whether an answer still holds; with `holds` one that nothing is refused does while the branch does
+        not move."""
+        return not self.book.is_new and (self._holds(head, now) or (holds and self._is_clear(head)))
 
     def _holds(self, head: str, now: datetime) -> bool:
         told = self._told.get(head)
         if told is None or told.is_open or told.tip != self.checkout.branches.get(head):
             return False
-        return told.at <= now < told.at + CLOSED_AGAIN
-
-    def _was_proposed(self, head: str) -> bool:
-        """Whether anything tells that there was a pull request on the branch."""
-        if head in self._told or head in self.checkout.branches or self.book.get(head) is not None:
-            return True
-        return self.book.clear.get(head, "") != ""
+        return told.at <= now < told.at + self.holds_for
 
     def _is_clear(self, head: str) -> bool:
-        """Whether nothing was open nor refused when it was asked last, and the branch did not move since."""
+        """Whether nothing was open nor refused when it was asked last, and the branch did not move since, nor
+        came and went."""
         return self.book.clear.get(head) == (self.checkout.branches.get(head) or "")
 
     def _keep(self, head: str, now: datetime) -> None:
@@ -140,10 +181,12 @@ class Closed:
             self._told[head] = replace(told, at=now + LOOK_AGAIN - CLOSED_AGAIN)
 
     def _ask(self, head: str, now: datetime) -> None:
-        mine = [pull for pull in self.desk.pulls(head) if pull.base == self.base]
-        still = [pull for pull in mine if pull.state == "open"]
+        pulls = self.desk.pulls(head)
+        still = [pull for pull in pulls if pull.state == "open" and pull.base == self.base]
         wanted = {goal for pull in still for goal in goal_in(pull.body)}
-        closed = [pull for pull in mine if pull.state == "closed" and not was_closed_by_us(pull)]
+        # Whoever gave one another base before closing it refuses no less.
+        mine = [pull for pull in pulls if pull.state == "closed" and pull.base not in self.other_bases]
+        closed = [pull for pull in mine if not was_closed_by_us(pull)]
         refused = [
             found
             for i, pull in enumerate(closed)
@@ -156,6 +199,26 @@ class Closed:
             self.book.clear[head] = UNKNOWN
         else:
             self.book.clear[head] = tip or ""
+
+    def find_past(self) -> None:
+        """Learn once, where nothing is known yet, on which branches workloads were proposed: they may have
+        others today. Raises ForgeError."""
+        if not self.book.is_new:
+            return
+        desk, prefix = self.desk, self.checkout.prefix
+        try:
+            found = desk.asked(
+                lambda: desk.forge.pull_requests(desk.project, head=prefix, state="closed", limit=PULLS_READ),
+                kind="read",
+            )
+        except ForgeError as error:
+            if error.reason.code != "forge/answer":
+                raise
+            found = ()  # so many that it cannot be listed: the branches of today have to do
+        for pull in sorted(found, key=lambda pull: pull.number):
+            if pull.state == "closed" and not was_closed_by_us(pull):
+                self.book.proposed(pull.head, goal_in(pull.body))
+        self.book.is_new = False
 
     def _message(self, head: str, pull: PullRequest) -> str:
         """What the head of a pull request brings, as its commit says; empty where nobody knows, or it is what

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from automator.core.decide import Judged, Limits, Need, Release, Stay, judge, shown_current
+from automator.core.decide import Decision, Judged, Limits, Need, Release, Stay, judge, shown_current
 from automator.core.explain import Question, Verdict, explain
 from automator.core.guardrails import bind
 from automator.core.guards import LOOK_AGAIN, unknown_check, unknown_key
+from automator.core.heirs import is_heir
 from automator.core.policy import Group, InvalidWorkload, Workload, group_of
 from automator.core.rail import Rail
 from automator.core.reference import Repository, TagList
@@ -24,6 +25,7 @@ from automator.core.together import Answers, Member, unshared
 from automator.core.wayback import decide_all, way_on
 from automator.cycle.facts import FactFinder
 from automator.cycle.index import Snapshot
+from automator.cycle.lags import Lags
 from automator.cycle.observe import Looked, Observer
 from automator.reasons import Reason, Status, reason
 
@@ -64,13 +66,13 @@ def _waits_for_its_time(outcome: Outcome) -> bool:
 
 def _moves(need: Need) -> bool:
     """Whether a move hangs on what is asked for, so that it counts against the limit of a cycle."""
-    asks = need.images or need.signatures or need.histories or need.upstreams
+    asks = need.images or need.signatures or need.histories or need.upstreams or need.closings
     return bool(asks) and not need.idle
 
 
 def _asks_others(need: Need) -> bool:
     """Whether it takes more than the histories of the workload's own sites."""
-    return bool(need.built or need.images or need.signatures or need.upstreams)
+    return bool(need.built or need.images or need.signatures or need.upstreams or need.closings)
 
 
 OF_THE_HEAD = ("push/refused", "waiting/planned")
@@ -95,12 +97,16 @@ class Decider:
     """Counts outcomes recorded, so that a cycle without any can reuse its last report."""
     _judged: dict[str, Judged] = field(default_factory=dict)
     """Of workloads that are being decided: their tags are judged once, however often facts are missing."""
+    _lags: Lags = field(init=False)
     _open: set[str] = field(default_factory=set)
     _timers: dict[str, datetime] = field(default_factory=dict)
     _gone: bool = False
     """An outcome was recorded of a workload whose policy is gone meanwhile: shown once."""
     _snapshot: Snapshot | None = None
     _noticed_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self._lags = Lags(self.observer.memory)
 
     def notice(
         self,
@@ -131,6 +137,7 @@ class Decider:
             for name in self.outcomes.keys() - snapshot.workloads.keys():
                 del self.outcomes[name]
                 self._timers.pop(name, None)
+                self._lags.forget(name)
                 self.news += 1
             self._open &= snapshot.workloads.keys()
 
@@ -151,7 +158,12 @@ class Decider:
         self._judged.clear()
         for unit in self._units(selected):
             for name, why in unit.blocked.items():
-                self._settle(self.snapshot.workloads[name], Stay(Status.HELD, why))
+                entry = self.snapshot.workloads[name]
+                if isinstance(entry, Workload):
+                    self._measure(self._member(entry))
+                else:
+                    self._lags.forget(name)
+                self._settle(entry, Stay(Status.HELD, why))
             if unit.members:
                 undecided.append(unit)
         releases: list[tuple[Release, ...]] = []
@@ -196,9 +208,14 @@ class Decider:
         self._timers[name] = min(at, self._timers.get(name, at))
 
     def bound(self, name: str) -> Workload | None:
-        """A workload under its guard rails; None for one that cannot be decided."""
-        found = self._bound(self.snapshot.workloads[name])
-        return found if isinstance(found, Workload) else None
+        """A workload under its guard rails; None for one that cannot be decided, or is not there."""
+        entry = self.snapshot.workloads.get(name)
+        found = None if entry is None else self._bound(entry)
+        return self.facts.ruled(found) if isinstance(found, Workload) else None
+
+    def knows(self, name: str) -> bool:
+        """Whether there was a workload of that name when the config repo was noticed last."""
+        return self._snapshot is not None and name in self._snapshot.workloads
 
     def verdicts(self, name: str, now: datetime) -> tuple[Verdict, ...]:
         """What became of every tag of a workload that was decided before; empty where its tags
@@ -273,7 +290,7 @@ class Decider:
         """The workload under the guard rails, or why it cannot be decided."""
         if isinstance(entry, InvalidWorkload):
             return entry.reason
-        problem = self.snapshot.claims.problems.get(entry.name)
+        problem = self.snapshot.claims.problems.get(entry.name) or self.facts.circle(entry.name)
         if problem is not None:
             return problem
         rails = (*self.rails, *self.snapshot.policies.rails)
@@ -302,7 +319,7 @@ class Decider:
         """Ask each once; fetch what they need; returns those to be asked again."""
         needs: list[tuple[_Unit, Mapping[str, Need]]] = []
         for unit in undecided:
-            answers = self._answers(unit, now)
+            answers = self._answers(unit, now, measured=True)
             lacking = {name: need for name, need in answers.items() if isinstance(need, Need)}
             if lacking:
                 needs.append((unit, lacking))
@@ -346,19 +363,28 @@ class Decider:
         if moves and why is None and len(releases) < self.max_releases:
             releases.append(moves)
 
-    def _answers(self, unit: _Unit, now: datetime) -> Answers:
-        answers = _decided(unit, self._members(unit), now, self.limits)
+    def _answers(self, unit: _Unit, now: datetime, *, measured: bool = False) -> Answers:
+        members = self._members(unit)
+        answers = _decided(unit, members, now, self.limits)
+        for member in members if measured else ():
+            self._measure(member, answers.get(member.workload.name))
         if not any(isinstance(answer, Need) for answer in answers.values()):
-            for member in unit.members:
-                self._judged.pop(member.name, None)
+            for workload in unit.members:
+                self._judged.pop(workload.name, None)
         return answers
+
+    def _measure(self, member: Member, answer: Decision | Need | None = None) -> None:
+        judged = member.judged if isinstance(member.tags, TagList) else None
+        self._lags.measure(member, judged, answer)
 
     def _members(self, unit: _Unit) -> list[Member]:
         return [self._member(workload) for workload in unit.members]
 
     def _member(self, workload: Workload) -> Member:
         name, sites, tags = workload.name, self._sites(workload.name), self.observer.tags(workload.listed)
-        if isinstance(tags, TagList) and workload.rule.followed is None and name not in self._judged:
+        workload = self.facts.ruled(workload)
+        is_judged = workload.rule.followed is None and not is_heir(workload)
+        if isinstance(tags, TagList) and is_judged and name not in self._judged:
             self._judged[name] = judge(workload, tags)
         return Member(workload, sites, tags, self.facts.known(workload, sites), self._judged.get(name))
 
@@ -420,7 +446,7 @@ class Decider:
         return Stay(Status.WAITING, reason("waiting/limit", after=after, limit=self.max_releases), current)
 
     def _shown(self, workload: Workload) -> str | None:
-        sites = self._sites(workload.name)
+        workload, sites = self.facts.ruled(workload), self._sites(workload.name)
         return shown_current(workload, sites, self.facts.known(workload, sites))
 
     def _settle(self, entry: Workload | InvalidWorkload, stay: Stay) -> None:
@@ -462,6 +488,7 @@ class Decider:
     ) -> Outcome:
         sites = self._sites(entry.name)
         about = (entry.owner, entry.environment) if isinstance(entry, Workload) else (None, None)
+        lag = self._lags.of(entry.name, released=status is Status.RELEASED)
         return Outcome(
             workload=entry.name,
             status=status,
@@ -473,4 +500,7 @@ class Decider:
             owner=about[0],
             environment=about[1],
             sites=tuple(site.label for site in sites),
+            candidate=lag.candidate,
+            behind=lag.behind,
+            behind_since=lag.since,
         )

@@ -19,6 +19,7 @@ from automator.core.facts import (
     site_key,
 )
 from automator.core.guards import LOOK_AGAIN, upstream_names
+from automator.core.heirs import Lender, inherit, is_heir
 from automator.core.history import (
     ENOUGH_CHANGES,
     Elsewhere,
@@ -30,16 +31,18 @@ from automator.core.history import (
     site_history,
 )
 from automator.core.policy import Workload
-from automator.core.promotion import Held
+from automator.core.promotion import Held, Unknown
 from automator.core.reference import Image, Repository
 from automator.core.site import Site
 from automator.core.trace import MOVES_FOLLOWED, Shared, may_be_of
 from automator.cycle.index import Index, Snapshot
+from automator.cycle.listings import Listings
 from automator.cycle.observe import Observer
 from automator.cycle.reach import Reach
 from automator.cycle.signatures import Question, Signatures
-from automator.cycle.upstreams import Upstreams, Wanted
+from automator.cycle.upstreams import MOST_LENDERS, Upstreams, Wanted
 from automator.cycle.verifying import Verifying
+from automator.cycle.withdrawals import Taken
 from automator.edges.checkout import Checkout, FileLog
 from automator.errors import CheckoutError
 from automator.reasons import Reason, reason
@@ -63,8 +66,8 @@ class FactFinder:
     """None where nobody asks what came before: everything that comes after something is held."""
     verifying: Verifying | None = None
     """None where no check is known."""
-    withdrawn: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Tags of each image whose releases the branch was rewound past."""
+    withdrawn: Mapping[str, Taken] = field(default_factory=dict)
+    """Versions of each workload that the branch was rewound past."""
     declined: Mapping[str, tuple[Declined, ...]] = field(default_factory=dict)
     """What people refused by closing pull requests, by workload."""
     keys_changed: bool = False
@@ -87,9 +90,15 @@ class FactFinder:
     _shared: Shared = field(default_factory=Shared)
     """What traces of one file's sites have in common."""
     _cut_short: dict[str, Reason] = field(default_factory=dict)
+    _listings: Listings = field(init=False)
+    _told: int = 0
+    """What `index.sources_told` was then."""
     _read_at: str | None = None
     """Head that all histories kept are of."""
     _fetch_failed: Unavailable | None = None
+
+    def __post_init__(self) -> None:
+        self._listings = Listings(self.checkout, self.index)
 
     def begin(self, named: Collection[Repository] = ()) -> None:
         """A cycle begins: what registries serve may have changed, and has where an event named it; what
@@ -142,22 +151,27 @@ class FactFinder:
                 self._seen[repository] = dict(self.observer.memory.sightings(repository))
             seen = self._seen[repository]
         series = self.verifying.known(workload) if self.verifying is not None and workload.verify else None
-        return Facts(
+        taken = self.withdrawn.get(workload.name, Taken())
+        facts = Facts(
             built=built,
             images=self._images.get(repository, {}),
             histories=histories,
-            withdrawn=self.withdrawn.get(str(repository), frozenset()),
+            withdrawn=taken.versions,
+            unaccepted=taken.unaccepted,
             declined=tuple(d for d in self.declined.get(workload.name, ()) if d.image == str(repository)),
             seen=seen,
             looked=self._looked.get(repository, {}),
             signatures=self._signatures.get(repository, {}),
             unsigned=self._unsigned.get(repository, {}),
             upstreams=self._upstreams(workload),
+            lent=self._lent(workload),
             verification=None if series is None else series.present,
             decided_by=None if series is None else series.decided_by,
             verified={} if series is None else series.verified,
             apart=() if series is None else series.apart,
         )
+        outdated = self._listings.outdated(workload, facts)
+        return replace(facts, outdated=outdated) if outdated else facts
 
     def _upstreams(self, workload: Workload) -> Mapping[str, Held]:
         if workload.guards.after is None:
@@ -165,6 +179,32 @@ class FactFinder:
         if self.upstreams is None:
             return dict.fromkeys(upstream_names(workload.guards.after))
         return self.upstreams.known(workload)
+
+    def _lent(self, workload: Workload) -> tuple[str, ...] | Unknown:
+        if self.upstreams is None or self.index.snapshot is None or not is_heir(workload):
+            return ()
+        found = self.upstreams.rule(workload, self.index.snapshot)
+        return () if isinstance(found, Lender) else found
+
+    def ruled(self, workload: Workload) -> Workload:
+        """A workload with the rule that it takes over, where it has none of its own and that one is known."""
+        if self.upstreams is None or self.index.snapshot is None or not is_heir(workload):
+            return workload
+        found = self.upstreams.rule(workload, self.index.snapshot)
+        return inherit(workload, found, self.upstreams.repo) if isinstance(found, Lender) else workload
+
+    def ask_rule(self, workload: Workload, now: datetime) -> Workload:
+        """As `ruled`, and upstream is asked for the rule if it is not known. Raises CheckoutError."""
+        for _ in range(MOST_LENDERS):
+            names = self._lent(workload)
+            if isinstance(names, Unknown) or not names:
+                break
+            self.look_up([(workload.repository, Need(upstreams=names))], now)
+        return self.ruled(workload)
+
+    def circle(self, workload: str) -> Reason | None:
+        """Why a workload is held whose upstream comes after it."""
+        return None if self.upstreams is None else self.upstreams.circle(workload)
 
     def look_up(self, needs: Iterable[tuple[Repository, Need]], now: datetime) -> None:
         """Ask registries for what is needed, all at once; what cannot be had becomes a fact too, and what
@@ -174,8 +214,9 @@ class FactFinder:
         signatures: dict[Question, None] = {}
         upstreams: dict[Wanted, None] = {}
         for repository, need in needs:
-            tags = (self.observer.listed(repository) or ()) if need.upstreams else ()
+            tags = (self.observer.listed(repository) or ()) if need.upstreams or need.closings else ()
             upstreams.update(dict.fromkeys(Wanted(name, repository, tags) for name in need.upstreams))
+            upstreams.update(dict.fromkeys(Wanted(name, repository, tags, True) for name in need.closings))
             signatures.update(dict.fromkeys((repository, wanted) for wanted in need.signatures))
             looks.update(dict.fromkeys((repository, tag) for tag in need.built))
             images.update(dict.fromkeys((repository, tag) for tag in need.images))
@@ -354,12 +395,20 @@ class FactFinder:
     def _update(self, files: set[str]) -> None:
         """Bring the histories of files to the head: only the commits since the last look are read."""
         head = self._head()
+        if self._told != self.index.sources_told:
+            self._join_again()
         if self._read_at not in (None, head):
             self._go_on(head)
         self._read_at = head
         new = sorted(files - self._files.keys())
         if new:
             self._read(head, new)
+
+    def _join_again(self) -> None:
+        """Other files say something else of the images of sites now: what hangs on it is read anew."""
+        self._told = self.index.sources_told
+        self._drop([path for path, past in self._files.items() if self.index.awaits_others(past, path)])
+        self._moved.clear()
 
     def _go_on(self, head: str) -> None:
         """Add what came since the last head to the histories kept; begin again after a rewind."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
-from automator.core.feedback import Notice, comment_of, is_ours, notices
+from automator.core.feedback import Notice, comment_of, is_ours, lines_of, notices
 from automator.core.forge import Deployment
 from automator.core.sourcechanges import Place, own_number
 from automator.edges.forge.api import Forge
@@ -125,7 +125,8 @@ class Feedback:
     def remember(self, repo: str, commit: str, message: str) -> None:
         """A commit is proposed by a pull request: its message is wanted if it is merged."""
         with self._turn:
-            self._proposed.pop(commit, None)
+            if commit in self._proposed:
+                return
             self._proposed[commit] = _Proposed(repo, message)
             for old in list(self._proposed)[:-PROPOSED]:
                 del self._proposed[old]
@@ -328,22 +329,35 @@ class Feedback:
 
 
 def _comment(forge: Forge, told: list[Notice], number: int, on: Literal["pull", "issue"]) -> None:
-    """Edit our comment, or make it where there is none that we may edit. Raises ForgeError."""
-    project = told[0].place.project
-    for said in forge.comments(project, number, on=on):
-        if not is_ours(said.body):
-            continue
-        body = comment_of(told, said.body)
-        if {notice.line for notice in told} <= set(said.body.splitlines()):
+    """Edit our comment, or make it where there is none that we may edit; of several, which automators made at
+    the same moment, the oldest stays. Raises ForgeError."""
+    project, lines = told[0].place.project, {notice.line for notice in told}
+    theirs: set[str] = set()
+    is_made = False
+    while True:
+        said = forge.comments(project, number, on=on)
+        ours = [one for one in said if one.id not in theirs and is_ours(one.body)]
+        if not ours and is_made:
             return
+        if not ours:
+            forge.comment(project, number, comment_of(told), on=on)
+            is_made = True  # somebody else may have done so just now: look again
+            continue
+        first, *doubles = [one for one in ours if one.author == ours[0].author]
+        wanted = lines.union(*(lines_of(one.body) for one in doubles))
         try:
-            forge.edit_comment(project, number, said.id, body, on=on)
+            if not wanted <= lines_of(first.body):
+                body = comment_of(told, "\n".join(one.body for one in (first, *doubles)))
+                forge.edit_comment(project, number, first.id, body, on=on)
+            for double in doubles:
+                forge.delete_comment(project, number, double.id, on=on)
         except ForgeError as error:
-            if error.reason.code in ("forge/denied", "forge/not-found", "forge/refused"):
+            if error.reason.code not in ("forge/denied", "forge/not-found", "forge/refused"):
+                raise
+            if not is_made:
+                theirs |= {one.id for one in ours if one.author == first.author}
                 continue  # somebody else copied our first line
-            raise
         return
-    forge.comment(project, number, comment_of(told), on=on)
 
 
 def _read_errands(text: bytes | None) -> list[_Errand]:

@@ -10,12 +10,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from automator.core import guards
-from automator.core.decide import stopped_by_person
+from automator.core.decide import rejections, stopped_by_person
 from automator.core.facts import Facts, Need
 from automator.core.guards import Stop
-from automator.core.history import SiteHistory, combine, turned_away
+from automator.core.history import combine
 from automator.core.policy import Dropped, Workload
 from automator.core.reference import Image
+from automator.core.refusal import Ranked, refusals
 from automator.core.standing import current_of, ranking
 from automator.core.together import Member
 from automator.cycle.run import Cycle
@@ -41,13 +42,14 @@ def passed_by(cycle: Cycle, member: Member, tag: str, image: Image, now: datetim
 
 
 def _by_people(member: Member, tag: str) -> Iterator[str]:
-    """Whether people turned it away."""
-    rank = ranking(member.workload, member.facts)
-    here, there = current_of(member.workload, member.sites, member.facts).rank, rank(tag)
-    known = (past for past in member.facts.histories.values() if isinstance(past, SiteHistory))
-    rejection = combine(turned_away(past, here, rank) for past in known)
-    if rejection is not None and there is not None and rejection.rejects(there):
-        yield rejection.reason.code
+    """All that people have against it: what they turned away, took back, undid or closed."""
+    workload, sites, facts = member.workload, member.sites, member.facts
+    rank = ranking(workload, facts)(tag)
+    if workload.rule.followed is not None or rank is None:
+        return
+    rejection = combine(rejections(workload, sites, facts))
+    against = refusals(workload, sites, current_of(workload, sites, facts), rejection, facts)
+    yield from (why.code for why in against(Ranked(rank, tag, tag)))
 
 
 def _by_guards(cycle: Cycle, member: Member, tag: str, image: Image, now: datetime) -> Iterator[str]:

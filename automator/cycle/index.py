@@ -16,7 +16,7 @@ from itertools import islice
 from automator.core.claims import Claims, Ledger
 from automator.core.dotenv import is_dotenv
 from automator.core.fields import parse_field
-from automator.core.history import FileChange, FileVersion
+from automator.core.history import FileChange, FilePast, FileVersion
 from automator.core.joining import Joiner
 from automator.core.policy import InvalidWorkload, PolicySet, Workload, group_of, parse_policies
 from automator.core.reference import Repository
@@ -39,6 +39,11 @@ MANY_CHANGED = 20
 """Files of one head, from which on others are looked over too: reading those costs a process of its own."""
 SEARCHED = 200
 """Files that cannot be read and whose past is searched, when the head has moved."""
+RETELLINGS_KEPT = 2_000
+"""Files of which one version is kept as a text, while others of it are told from that one."""
+
+Retellings = dict[str, Retelling]
+"""Of files, by path, the version that was parsed last."""
 
 
 _WORD = re.compile(rb"[A-Za-z0-9_.-]+")
@@ -68,12 +73,6 @@ class Snapshot:
     @cached_property
     def workloads(self) -> dict[str, Workload | InvalidWorkload]:
         return {w.name: w for w in self.policies.workloads}
-
-    def held_tags(self, image: str) -> frozenset[str]:
-        """Tags, and digests, that the owned sites of an image hold."""
-        every = (site for found in self.claims.sites.values() for site in found)
-        sites = [site for site in every if str(site.repository) == image]
-        return frozenset(text for s in sites for text in (s.tag, s.digest) if text is not None)
 
     @cached_property
     def by_repository(self) -> dict[Repository, tuple[str, ...]]:
@@ -189,7 +188,9 @@ class Index:
     def _begin_again(self) -> None:
         for kept in (self._entries, self._sites, self._troubles, self._policy_texts, self._unread):
             kept.clear()
+        news = self._joiner.news
         self._joiner = Joiner()
+        self._joiner.news = news + 1
 
     def _keep(self, path: str, sites: tuple[Site, ...], given: tuple[Given, ...]) -> None:
         """Take what a file holds, and what it says of sites in others."""
@@ -219,6 +220,16 @@ class Index:
         """Text of every policy file at the snapshot's commit; NO_TEXT for one that is no text, or no file."""
         return self._policy_texts
 
+    @property
+    def sources_told(self) -> int:
+        """Another number whenever files say something else of the images of sites in other files."""
+        return self._joiner.news
+
+    def awaits_others(self, past: FilePast, path: str) -> bool:
+        """Whether what was read of a file's past hangs on what other files say today."""
+        every = (sites for version in past.versions for sites in (version.before, version.after) if sites)
+        return self._joiner.awaits(path) or any(s.awaits is not None for sites in every for s in sites)
+
     def texts(self, paths: Iterable[str]) -> dict[str, str]:
         """Texts of files at the snapshot's commit, read at once; one that is no text is left out."""
         found = {}
@@ -229,12 +240,13 @@ class Index:
                 continue
         return found
 
-    def _locate_blobs(self, wanted: Iterable[tuple[str, str]], naming: bytes = b"") -> dict[Blob, FileSites]:
+    def _locate_blobs(
+        self, wanted: Iterable[tuple[str, str]], naming: bytes, retellings: Retellings
+    ) -> dict[Blob, FileSites]:
         """Sites of (path, blob id) pairs anywhere in history, each blob parsed once; none of one without
         the bytes `naming` in it."""
         paths = {blob_of(path, oid): path for path, oid in wanted}
         found = {blob: self.located.get(blob) for blob in paths}
-        retellings: dict[str, Retelling] = {}
         names: dict[str, list[str]] = {}
         for (oid, name), sites in found.items():
             if sites is None:
@@ -250,9 +262,7 @@ class Index:
         self.located.keep()
         return {blob: sites for blob, sites in found.items() if sites is not None}
 
-    def _retell(
-        self, data: bytes | None, blob: Blob, retellings: dict[str, Retelling], path: str
-    ) -> FileSites:
+    def _retell(self, data: bytes | None, blob: Blob, retellings: Retellings, path: str) -> FileSites:
         """Sites of one of many versions of a file: parsed, unless only its images' versions differ from one
         that was."""
         known = retellings.get(path)
@@ -262,18 +272,27 @@ class Index:
                 return FileSites(sites)
         found = self._locate(data, blob)
         if found.sites and found.trouble is None:
+            if len(retellings) >= RETELLINGS_KEPT:
+                retellings.clear()
             retellings[path] = Retelling(decode(data), found.sites)
         return found
 
     def file_versions(
-        self, changes: Iterable[FileChange], naming: bytes = b"", *, past: bool = False
+        self,
+        changes: Iterable[FileChange],
+        naming: bytes = b"",
+        *,
+        past: bool = False,
+        retellings: Retellings | None = None,
     ) -> list[FileVersion]:
         """Changes of files with the sites that their blobs hold, before and after; with `naming`, only those
         of blobs that have these bytes in them, or whose images other files name. With `past` also sites of
-        which today nothing says what image they are of."""
+        which today nothing says what image they are of. Who asks for one file after the other, in batches,
+        keeps `retellings` from one to the next."""
         changes = tuple(changes)
         sides = ((change.path, oid) for change in changes for oid in (change.before, change.after))
-        blobs = self._locate_blobs(((path, oid) for path, oid in sides if oid is not None), naming)
+        told = {} if retellings is None else retellings
+        blobs = self._locate_blobs(((path, oid) for path, oid in sides if oid is not None), naming, told)
 
         def sites(path: str, oid: str | None) -> tuple[Site, ...] | None:
             found = None if oid is None else blobs[blob_of(path, oid)]

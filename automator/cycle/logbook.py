@@ -1,13 +1,13 @@
 """The logbook: what happened to workloads, read back from the config repo's history and put to the proof.
 
 One walk down the branch, newest first. Trailers tell most of it; what a merge brought is read from the
-merged commit, and a site that moved without any trailer is a person's change. Files are read in batches,
-by one process each.
+merged commit, and a site that moved without any trailer is a person's change. What commits changed is told
+by a second walk, of those alone that touched watched folders. Files are read in batches, by one process each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,7 +31,8 @@ from automator.core.delivery.proof import Proof, prove
 from automator.core.policy import Workload
 from automator.core.record import Member, ReleaseRecord, parse_all
 from automator.core.trace import FileChange
-from automator.cycle.index import Index, Snapshot
+from automator.cycle.index import Index, Retellings, Snapshot
+from automator.cycle.touching import Touching
 from automator.edges.checkout import Checkout
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 MENTION = "Release-Format:"
 """What every message with a record of ours contains."""
+_MENTION = MENTION.encode()
 FIRST_BATCH, LARGEST_BATCH = 16, 512
 """Commits whose files are read together: few at first, so that the first lines come soon."""
 OLDER_IN_A_ROW = 500
@@ -56,6 +58,8 @@ class _Entry:
     """What its own message says."""
     policies: Mapping[str, PolicyChange]
     """The last change of each policy file before it, or with it."""
+    beside: bool = False
+    """Whether it touched nothing that is watched, and what else it changed is not known yet."""
 
     def paths(self) -> Iterator[str]:
         """Everything that it changed."""
@@ -92,14 +96,18 @@ class Logbook:
     checkout: Checkout
     index: Index
     snapshot: Snapshot
-    begins: datetime | None = None
-    """Time of the oldest commit that was read; the beginning of the history once all of it was."""
     branch: str = ""
     """Name, URL and branch of the config repo, under which the store remembers it."""
     _owners: Owners = field(init=False)
+    _oldest: LoggedCommit | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._owners = _owners(self.snapshot)
+
+    @property
+    def begins(self) -> datetime | None:
+        """Time of the oldest commit that was read; the beginning of the history once all of it was."""
+        return None if self._oldest is None else self._oldest.time
 
     @property
     def reaches_beginning(self) -> bool:
@@ -115,9 +123,12 @@ class Logbook:
         Raises CheckoutError.
         """
         walk = _Walk(self, wanted, self._policy_log() if policies else {})
-        for batch in _batches(walk.entries()):
-            told = (change for change in walk.tell(batch) if wanted.takes(change))
-            yield from self._with_signatures(tuple(told)) if signed else told
+        try:
+            for batch in _batches(walk.entries()):
+                told = (change for change in walk.tell(batch) if wanted.takes(change))
+                yield from self._with_signatures(tuple(told)) if signed else told
+        finally:
+            walk.close()
 
     def claims(self, wanted: Wanted) -> Generator[Change]:
         """What messages on the branch say of themselves, newest first: nothing is checked, and neither what
@@ -212,11 +223,19 @@ class _Walk:
     policy_log: dict[str, list[PolicyChange]]
     _watched: set[bytes] = field(default_factory=set)
     """Files that hold, or held, sites of wanted workloads."""
+    _touching: Touching = field(init=False)
+    _retellings: Retellings = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sites = self.book.snapshot.claims.sites
         files = {site.file for name in self.book.names(self.wanted) for site in sites.get(name, ())}
         self._watched = set(map(_encoded, files))
+        policies = _encoded(self.book.index.scope.policies.rstrip("/"))
+        self._touching = Touching(self.book.checkout, {*self._watched, policies})
+
+    def close(self) -> None:
+        """End what git still does for it."""
+        self._touching.close()
 
     def entries(self) -> Iterator[_Entry]:
         """The commits that may have something to tell."""
@@ -224,19 +243,22 @@ class _Walk:
         below = {path: iter(changes) for path, changes in self.policy_log.items()}
         at = {path: next(changes) for path, changes in below.items()}
         touches = {change.commit for changes in self.policy_log.values() for change in changes}
-        for commit in _not_before(self.wanted, self.book.checkout.commits(self.book.snapshot.commit)):
-            self.book.begins = commit.time
-            records = parse_all(commit.message) if MENTION in commit.message else ()
+        line = self.book.checkout.commits(self.book.snapshot.commit, changes=False)
+        for bare in _not_before(self.wanted, line):
+            self.book._oldest = bare
+            records = parse_all(bare.message) if bare.mentions(_MENTION) else ()
             self._watch(records)
+            raw = self._touching.of(bare.commit)
+            commit = bare if raw is None else replace(bare, raw=raw)
             self._follow(commit)
-            if len(commit.parents) > 1:  # newer ones than are wanted too: what they merged names files
-                if records or any(map(self._matters, commit.changes())):
-                    yield _Entry(commit, records, dict(at))
-            elif self.wanted.is_in_time(commit.time) and (
-                records or (by_hand and any(path in self._watched for _, path in commit.raw))
+            if bare.is_merge:  # newer ones than are wanted too: what they merged names files
+                if raw is None or records or any(map(self._matters, commit.changes())):
+                    yield _Entry(commit, records, dict(at), beside=raw is None)
+            elif (records or (by_hand and any(path in self._watched for _, path in commit.raw))) and (
+                self.wanted.is_in_time(commit.time)
             ):
                 yield _Entry(commit, records, dict(at))
-            if commit.commit in touches:
+            if touches and commit.commit in touches:
                 for path in [path for path, change in at.items() if change.commit == commit.commit]:
                     older = next(below[path], None)
                     if older is None:
@@ -251,12 +273,18 @@ class _Walk:
     def _watch(self, records: tuple[ReleaseRecord, ...]) -> None:
         for _, member in members(records):
             if not self.wanted.workloads or member.workload in self.wanted.workloads:
-                self._watched.update(_encoded(site.partition("#")[0]) for site in member.sites)
+                self._add(_encoded(site.partition("#")[0]) for site in member.sites)
+
+    def _add(self, paths: Iterable[bytes]) -> None:
+        more = {path for path in paths if path not in self._watched}
+        if more:
+            self._watched |= more
+            self._touching.watch(more)
 
     def _follow(self, commit: LoggedCommit) -> None:
         """Watch the files that a commit took away when it brought one that is watched: it may have moved."""
         if any(head.endswith(b"A") and path in self._watched for head, path in commit.raw):
-            self._watched.update(path for head, path in commit.raw if head.endswith(b"D"))
+            self._add(path for head, path in commit.raw if head.endswith(b"D"))
 
     def tell(self, batch: tuple[_Entry, ...]) -> Iterator[Change]:
         """What some commits did, as their files prove it."""
@@ -265,6 +293,7 @@ class _Walk:
         for tip in tips.values():
             self._watch(parse_all(tip.message))
         batch = tuple(entry for entry in batch if self.wanted.is_in_time(entry.commit.time))
+        batch = self._with_changes(batch, tips)
         found = self._moves(batch)
         for entry in batch:
             mine = found.get(entry.commit.commit, [])
@@ -278,6 +307,28 @@ class _Walk:
                     told = _Told(entry, mine, _speaking(entry, inside), inside)
                     proof = told.prove(self.book)
             yield from told.changes(self.book, proof)
+
+    def _with_changes(
+        self, batch: tuple[_Entry, ...], tips: Mapping[str, LoggedCommit]
+    ) -> tuple[_Entry, ...]:
+        """What merges changed that touched nothing watched, where their messages say that they did; those
+        that say nothing are left out."""
+        speaking = {commit for commit, tip in tips.items() if tip.mentions(_MENTION)}
+        asked = [
+            entry.commit.commit
+            for entry in batch
+            if entry.beside and (entry.records or not speaking.isdisjoint(entry.commit.parents[1:]))
+        ]
+        found = {told.commit: told for told in self.book.checkout.messages(asked, changes=True)}
+        kept = []
+        for entry in batch:
+            if not entry.beside:
+                kept.append(entry)
+            elif (commit := found.get(entry.commit.commit)) is not None and (
+                entry.records or any(map(self._matters, commit.changes()))
+            ):
+                kept.append(replace(entry, commit=commit, beside=False))
+        return tuple(kept)
 
     def _moves(self, batch: tuple[_Entry, ...]) -> dict[str, list[Move]]:
         """The sites that commits moved, by commit."""
@@ -295,7 +346,7 @@ class _Walk:
             if _encoded(change.path) in self._watched
         )
         found: dict[str, list[Move]] = {}
-        for version in self.book.index.file_versions(files):
+        for version in self.book.index.file_versions(files, retellings=self._retellings):
             found.setdefault(version.change.commit, []).extend(moves(version))
         return found
 

@@ -15,6 +15,7 @@ from automator.core.decide import Release, Stay
 from automator.core.explain import Question, Verdict, explain
 from automator.core.facts import Need, Unavailable
 from automator.core.policy import InvalidWorkload, Workload
+from automator.core.pullrequest import FORCED
 from automator.core.reference import TAG, Image, TagList, short_text, value_text
 from automator.core.site import Site
 from automator.core.standing import current_of, ranking, shown_current
@@ -79,7 +80,7 @@ def consider(
     releases = [answer for answer in considered.answers.values() if isinstance(answer, Release)]
     if cycle.proposals is None or not releases or force:
         return considered
-    learned = cycle.proposals.learn(releases, now)
+    learned = cycle.proposals.learn(releases, now, anew=True)
     cycle.facts.declined = cycle.proposals.closed.declined(now)
     for error in learned.failed.values():
         raise error
@@ -221,7 +222,7 @@ def _forced(
     moves = [move for move in moves if move.sites]
     if not moves:
         return Nothing(reason("action/at-it", workload=name, version=tag))
-    said = f"forced past {', '.join(dict.fromkeys(gone_past))}" + (f": {request.why}" if request.why else "")
+    said = f"{FORCED}{', '.join(dict.fromkeys(gone_past))}" + (f": {request.why}" if request.why else "")
     forced = replace(request, why=said)
     words = f"asked for by {request.actor}, {said}"
     return move_versions(forced, "rollback" if down else "release", moves, texts_of(cycle, moves), words)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from automator.core.facts import Sighting, Unavailable
+from automator.core.lag import Appeared
 from automator.core.reference import Image, Repository, TagList
 from automator.cycle.asking import Asking
-from automator.reasons import reason
+from automator.cycle.looks import Looks
+from automator.reasons import Reason, reason
 
 T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,8 +62,11 @@ class Memory(Protocol):
     def image_by_digest(self, digest: str) -> Image | None: ...
     def save_image(self, repository: Repository, tag: str, image: Image) -> None: ...
     def first_seen(self, repository: Repository, tag: str) -> datetime | None: ...
+    def appeared(self, repository: Repository, tags: Collection[str]) -> Appeared: ...
+    def built(self, repository: Repository, tags: Collection[str]) -> Mapping[str, datetime]: ...
     def began(self, now: datetime) -> datetime: ...
     def sightings(self, repository: Repository) -> Mapping[str, Sighting]: ...
+    def sighted(self, repository: Repository, tag: str) -> Sighting | None: ...
     def sight(self, repository: Repository, tag: str, digest: str, now: datetime) -> Sighting: ...
 
 
@@ -97,6 +102,8 @@ class Observer:
     """Seconds that all looks of one cycle may take."""
     asker: str = ""
     """The config repo, for which registries take turns."""
+    looks: Looks = field(default_factory=Looks)
+    """How the last looks went, for whoever wants to know."""
     _now: datetime = EPOCH
     _asking: Asking = field(init=False)
     _lists: dict[Repository, TagList | Unavailable] = field(default_factory=dict)
@@ -136,6 +143,7 @@ class Observer:
         self._just_seen = {}
         if repositories is not self._watched:
             self._watched = repositories
+            self.looks.watch(repositories)
             self._queue = [(self._due_at(r), next(self._numbers), r) for r in repositories]
             heapq.heapify(self._queue)
         due = self._due(now - patience)
@@ -165,6 +173,7 @@ class Observer:
             if is_news:
                 changed.add(repository)
             self._plan(repository, answer, now, is_news=is_news or repository in news)
+        self.looks.note(_troubles((repository, answer) for (repository, _), answer in answers.items()), now)
         return Looked(changed, tuple(due))
 
     def tags(self, repository: Repository) -> TagList | Unavailable:
@@ -190,6 +199,10 @@ class Observer:
         answers = self._asking.ask("image", subjects, lambda r, tag: self._fresh_image(r, tag, seen))
         for repository, tag in subjects:
             self._asking.drop("image", repository, tag)
+        # Of a repository that is not listed, the digest of the followed tag is what is looked at.
+        followed = [(r, answer) for (r, _), answer in answers.items() if self._watched.get(r) is False]
+        if followed:
+            self.looks.note(_troubles(followed), self._now)
         return answers
 
     def first_looks(self, subjects: list[tuple[Repository, str]]) -> Answers:
@@ -327,3 +340,17 @@ class Observer:
         turn = self._turns.get(repository)
         if turn is not None:
             turn.same_since = self._now
+
+
+def _troubles(
+    answers: Iterable[tuple[Repository, TagList | Image | Unavailable]],
+) -> dict[Repository, Reason | None]:
+    """What became of the repositories that were asked: None where all is well. What is only late is left
+    out."""
+    found: dict[Repository, Reason | None] = {}
+    for repository, answer in answers:
+        if not isinstance(answer, Unavailable):
+            found.setdefault(repository, None)
+        elif not answer.waiting:
+            found[repository] = answer.reason
+    return found

@@ -112,7 +112,7 @@ def _approving(as_if: Callable[[Member], Member]) -> Callable[[Member], Member]:
 def _upstreams(cycle: Cycle, workload: Workload, after: After, now: datetime) -> dict[str, Upstream]:
     """What is known of each workload upstream. Raises ActionError where one is not known."""
     names = upstream_names(after)
-    cycle.facts.look_up([(workload.repository, Need(upstreams=names))], now)
+    cycle.facts.look_up([(workload.repository, Need(closings=names))], now)
     known = cycle.facts.known(workload, ()).upstreams
     found: dict[str, Upstream] = {}
     for name in names:
@@ -130,7 +130,11 @@ def _held_now(
     """Tag and digest to be promoted: what all upstreams hold now, or the version named, with the digest that
     it has there. Raises ActionError."""
     stays = {
-        name: [s for s in upstream.stays if (_is_named(workload, s, version) if version else s.until is None)]
+        name: [
+            s
+            for s in upstream.stays
+            if (s.until is None if version is None else _is_named(workload, s, version))
+        ]
         for name, upstream in held.items()
     }
     found = {(stay.tag, stay.digest): name for name, of in stays.items() for stay in of[:1]}

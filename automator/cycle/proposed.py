@@ -11,7 +11,10 @@ from typing import NamedTuple
 from automator.core.decide import Release
 from automator.core.facts import Declined
 from automator.core.forge import CommitStatus, PullRequest
-from automator.core.pullrequest import go, goal_in
+from automator.core.pullrequest import go, goal_in, versions_in
+from automator.core.reference import value_text
+from automator.core.site import Site
+from automator.core.windows import intersect
 from automator.cycle.forgedesk import LOOK_AGAIN, REFUSED_AGAIN, is_refusal
 from automator.cycle.proposalbook import Kept
 from automator.cycle.publish import Rewritten
@@ -32,6 +35,8 @@ class Style:
     """Whether every release goes through one."""
     most: int = 10
     """Most that are open at a time."""
+    other_bases: frozenset[str] = frozenset()
+    """Branches of the same project that are config repos of their own."""
 
 
 class Unit(NamedTuple):
@@ -97,21 +102,49 @@ def why_of(message: str) -> str:
     return body.strip().rpartition("\n")[2]
 
 
-def text_of(message: str) -> str:
-    """A commit's message but for its subject, as the text of a pull request."""
-    return message.partition("\n")[2].strip("\n") + "\n"
-
-
 def go_for(unit: Unit) -> CommitStatus:
     """The status of a head whose version may be released."""
     first = unit.releases[0]
     return go(f"{first.tag} passes {first.workload.rule.text} and every guard")
 
 
-def still_open(unit: Unit, kept: Kept) -> Answer:
-    """It is proposed, and somebody has to merge it."""
+def still_open(unit: Unit, kept: Kept, now: datetime | None = None) -> Answer:
+    """It is proposed, and somebody has to merge it. What the forge may merge by itself at any time is looked
+    at again at the very moment when a window closes."""
     why = reason("proposal/open", after=versions_of(unit), url=kept.url, since=kept.since_text)
+    until = _again(kept)
+    if kept.armed and now is not None:
+        closes = intersect((r.workload.guards.windows for r in unit.releases), now).changes_at
+        until = until if closes is None else min(until, closes)
+    return Answer(unit, Status.WAITING, why, until)
+
+
+def go_as_asked(kept: Kept) -> CommitStatus:
+    """The status of a head whose version a person asked for."""
+    actor = "a person" if kept.asked is None else kept.asked.actor
+    return go(f"{versions_in(kept.goal)}, as {actor} asked for")
+
+
+def as_asked(unit: Unit, kept: Kept) -> Answer:
+    """A person asked for what is proposed, and it rolls on to nothing else."""
+    if kept.asked is None or kept.goal == unit.goal:
+        return still_open(unit, kept)
+    asked, actor = versions_in(kept.goal), kept.asked.actor
+    why = reason("proposal/asked", after=versions_of(unit), url=kept.url, asked=asked, actor=actor)
     return Answer(unit, Status.WAITING, why, _again(kept))
+
+
+def is_asked(kept: Kept | None, releases: Sequence[Release]) -> bool:
+    """Whether a branch holds what a person asked for, and the releases that are due find it so."""
+    if kept is None or kept.asked is None:
+        return False
+    present = {r.workload.name: {r.current, *map(version_at, r.sites)} for r in releases}
+    return not kept.asked.is_overtaken(present)
+
+
+def version_at(site: Site) -> str:
+    """What a site holds, as trailers write it."""
+    return value_text(site.tag, site.digest)
 
 
 def left_alone(unit: Unit, kept: Kept) -> Answer:

@@ -19,13 +19,13 @@ from automator.core.pullrequest import (
     above_current,
     body_of,
     compared,
-    go,
     goal_in,
     goal_of,
-    head_of_change,
     head_of_group,
     head_of_workload,
+    says_automerge,
     title_of,
+    unjudged,
     was_closed_by_us,
 )
 from automator.core.reference import Image, Repository
@@ -38,18 +38,20 @@ from automator.cycle.proposed import (
     Answer,
     Style,
     Unit,
+    as_asked,
     failed,
+    go_as_asked,
     go_for,
+    is_asked,
     left_alone,
     mark,
     still_open,
-    text_of,
     versions_of,
     was_merged,
     why_of,
 )
 from automator.cycle.publish import Publisher, Rewritten, batches
-from automator.cycle.whose import is_our_change, judged
+from automator.cycle.whose import judged
 from automator.edges.checkout import Checkout, Landed, Lost
 from automator.edges.checkout.branches import BranchLook
 from automator.edges.forge.api import Forge
@@ -90,7 +92,8 @@ class Proposals:
     def __post_init__(self) -> None:
         self.checkout.prefix = self.style.prefix
         self.desk = Desk(self.project, self.forge)
-        self.closed = Closed(self.desk, self.base, self.checkout, self.book)
+        others = self.style.other_bases
+        self.closed = Closed(self.desk, self.base, self.checkout, self.book, other_bases=others)
         known = ((head, self.book.get(head)) for head in self.book.heads())
         self._tips = {head: kept.tip for head, kept in known if kept is not None}
 
@@ -103,7 +106,7 @@ class Proposals:
 
     def begin(self, now: datetime) -> frozenset[str]:
         """A cycle knows the tips of our branches; returns those that moved since the last one."""
-        self.desk.begin(now)
+        self.closed.begin(now)
         self.handled.clear()
         self._count = None
         old, new = self._tips, self.checkout.branches
@@ -120,7 +123,7 @@ class Proposals:
         self._tips = dict(self.checkout.branches)
         for head in self.book.heads():
             kept = self.book.get(head)
-            if head not in self._tips and kept is not None:
+            if head not in self._tips and kept is not None and head.startswith(self.style.prefix):
                 self.is_over(kept.tip, kept.number)
                 self.book.put(head, None)
         self.book.save()
@@ -140,6 +143,12 @@ class Proposals:
             return head_of_group(self.style.prefix, workload.group.name)
         return head_of_workload(self.style.prefix, workload.name)
 
+    def other_heads(self, workload: Workload) -> tuple[str, ...]:
+        """The branches on which a workload may have been proposed before: alone, and as it was told then."""
+        alone = head_of_workload(self.style.prefix, workload.name)
+        others = dict.fromkeys((alone, *self.book.past(workload.name)))
+        return tuple(head for head in others if head != self.head_of(workload))
+
     def unit(self, item: Rewritten) -> Unit:
         edits: dict[str, tuple[str, str]] = {}
         for patch in item.patches:
@@ -148,22 +157,22 @@ class Proposals:
         flat = tuple(sorted((file, *marks) for file, marks in edits.items()))
         return Unit(self.head_of(item.releases[0].workload), item, goal_of(item.releases), flat)
 
-    def learn(self, releases: Sequence[Release], now: datetime) -> Learned:
-        """Ask what people refused by closing pull requests, before any of these is pushed or proposed."""
-        goals: dict[str, tuple[str, ...]] = {}
-        for batch in batches(releases):
-            goals[self.head_of(batch[0].workload)] = goal_of(batch)
+    def learn(self, releases: Sequence[Release], now: datetime, *, anew: bool = False) -> Learned:
+        """Ask what people refused by closing pull requests, before any of these is pushed or proposed; `anew`
+        where a person waits for what is true now, and not a few minutes ago."""
+        batch_of = {self.head_of(batch[0].workload): batch for batch in batches(releases)}
 
         def heads(release: Release) -> Iterator[tuple[str, bool]]:
             workload = release.workload
             is_pushed = not self.is_for(workload)
             head = self.head_of(workload)
-            if is_pushed or not self._has(head, goals.get(head, ()), now):
+            if is_pushed or anew or not self._has(head, batch_of.get(head, ()), now):
                 yield head, is_pushed
-            alone = head_of_workload(self.style.prefix, workload.name)
-            if alone != head:
-                yield alone, True
+            for other in self.other_heads(workload):
+                yield other, True
 
+        if anew:
+            self.closed.forget(head for release in releases for head, _ in heads(release))
         learned = self.closed.learn(releases, lambda release: tuple(heads(release)), now)
         self.book.save()
         return learned
@@ -189,20 +198,22 @@ class Proposals:
 
     # -- one pull request --------------------------------------------------------------------------
 
-    def _has(self, head: str, goal: tuple[str, ...], now: datetime) -> bool:
-        """Whether nothing happened to an open pull request that brings this, as far as is known."""
+    def _has(self, head: str, releases: Sequence[Release], now: datetime) -> bool:
+        """Whether nothing happened to an open pull request that brings these, as far as is known."""
         kept = self.book.get(head)
         if kept is None or kept.tip != self.checkout.branches.get(head):
             return False
         if kept.number is None or not kept.is_fresh(now, LOOK_AGAIN.total_seconds()):
             return False
-        return kept.foreign is not None or kept.goal == goal
+        return kept.foreign is not None or is_asked(kept, releases) or kept.goal == goal_of(releases)
 
     def _is_quiet(self, unit: Unit, kept: Kept, now: datetime) -> bool:
         """Whether there is nothing to do for one that is open, as far as is known."""
-        if not self._has(unit.head, unit.goal, now):
+        if not self._has(unit.head, unit.releases, now):
             return False
-        return kept.foreign is not None or (kept.edits, kept.shown) == (unit.edits, _sign(unit))
+        if kept.foreign is not None or is_asked(kept, unit.releases):
+            return True
+        return (kept.edits, kept.shown) == (unit.edits, self._sign(unit))
 
     def _propose(
         self, unit: Unit, base: str, now: datetime, verdicts: Callable[[str], Sequence[Verdict]]
@@ -211,9 +222,7 @@ class Proposals:
         if kept is not None and self._is_quiet(unit, kept, now):
             if kept.foreign is not None:
                 return left_alone(unit, kept)
-            self.arm(kept, self._automerges(unit))
-            self.tell(kept, go_for(unit), "go")
-            return still_open(unit, kept)
+            return self._stands(unit, kept, now)
         pulls = self.desk.pulls(unit.head)
         other = next((p for p in pulls if p.base != self.base and p.state == "open"), None)
         if other is not None:
@@ -221,16 +230,47 @@ class Proposals:
             return Answer(unit, Status.HELD, why, now + LOOK_AGAIN)
         mine = tuple(p for p in pulls if p.base == self.base)
         found = next((p for p in mine if p.state == "open"), None)
+        if found is None and kept is not None and self._was_refused(unit.head, kept, mine):
+            why = reason("proposal/moved", after=versions_of(unit), branch=unit.head)
+            return Answer(unit, Status.WAITING, why)
         if found is None and was_merged(unit, mine) and not self.is_on_base(mine[0].merge_commit or ""):
             why = reason("proposal/merged", after=versions_of(unit), url=mine[0].url)
             return Answer(unit, Status.WAITING, why, now + LOOK_AGAIN)
         kept = self.whose(unit.head, mine, now, unit)
         if kept is not None and kept.foreign is not None:
             return self._leave_alone(unit, kept, found, now)
+        if kept is not None and found is not None:
+            self.adopt(kept, found, [release.workload for release in unit.releases])
+            if is_asked(kept, unit.releases):
+                kept.looked_at = now.timestamp()
+                return self._stands(unit, kept, now)
         if found is None and self._has_too_many():
             why = reason("proposal/limit", after=versions_of(unit), count=self._count)
             return Answer(unit, Status.WAITING, why, now + LOOK_AGAIN)
         return self._bring(unit, base, kept, found, now, verdicts)
+
+    def _stands(self, unit: Unit, kept: Kept, now: datetime) -> Answer:
+        """A pull request whose branch and text are as they should be: tell the forge the rest."""
+        self.book.put(unit.head, kept)
+        self.complete(kept, [release.workload for release in unit.releases])
+        if kept.asked is not None and is_asked(kept, unit.releases):
+            self.arm(kept, False)
+            self.tell(kept, go_as_asked(kept), "asked")
+            return as_asked(unit, kept)
+        self.arm(kept, self._automerges(unit))
+        self.tell(kept, go_for(unit), "go")
+        return still_open(unit, kept, now)
+
+    def _was_refused(self, head: str, kept: Kept, mine: Sequence[PullRequest]) -> bool:
+        """Whether a person closed the one that was open when it was looked at last. What that refuses is asked
+        before anything is proposed: the next cycle does."""
+        closed = next((p for p in mine if p.number == kept.number and p.state == "closed"), None)
+        if closed is None or was_closed_by_us(closed):
+            return False
+        kept.number = None
+        self.book.put(head, kept)
+        self.closed.forget((head,))
+        return True
 
     def _bring(
         self,
@@ -243,7 +283,14 @@ class Proposals:
     ) -> Answer:
         """Have the branch hold what is proposed, and the pull request say so."""
         draft: Draft | None = None
-        if kept is None or (kept.goal, kept.edits) != (unit.goal, unit.edits):
+        automerges = self._automerges(unit)
+        is_as_wanted = kept is not None and (kept.goal, kept.edits) == (unit.goal, unit.edits)
+        if kept is not None and found is not None and not (automerges and is_as_wanted):
+            self.disarm(kept)  # before the branch holds, or the text says, something else
+            if kept.armed and not automerges:
+                armed = reason("proposal/armed", after=versions_of(unit), url=found.url)
+                return Answer(unit, Status.WAITING, armed, now + LOOK_AGAIN)
+        if kept is None or not is_as_wanted:
             draft = self.publisher.draft(unit.item, now)
             pushed = self._pushed(unit, draft, base, kept, now)
             if isinstance(pushed, Answer):
@@ -251,24 +298,39 @@ class Proposals:
             kept = pushed
         has_text = found is not None and not was_closed_by_us(found)
         has_text = has_text and found is not None and goal_in(found.body) == unit.goal
-        if draft is not None or not has_text or kept.shown != _sign(unit):
+        is_new = found is None
+        if draft is not None or not has_text or kept.shown != self._sign(unit):
             draft = draft or self.publisher.draft(unit.item, now)
             told = [self._told(release, verdicts) for release in unit.releases]
-            title, body = title_of(draft.message), body_of(told, draft.message, why=why_of(draft.message))
-            if not has_text or found is None or found.title != title or goal_in(found.body) != unit.goal:
+            why = why_of(draft.message)
+            title, body = (
+                title_of(draft.message),
+                body_of(told, draft.message, why=why, automerges=automerges),
+            )
+            if (
+                not has_text
+                or found is None
+                or found.title != title
+                or goal_in(found.body) != unit.goal
+                or says_automerge(found.body) != automerges
+            ):
                 found = self._shown(unit, found, title, body)
         assert found is not None
-        kept.shown = _sign(unit)
+        kept.shown = self._sign(unit)
         kept.number, kept.url, kept.looked_at = found.number, found.url, now.timestamp()
+        if not is_new:
+            return self._stands(unit, kept, now)
+        kept.lacks = found.lacks_extras
         self.book.put(unit.head, kept)
-        self.arm(kept, self._automerges(unit))
+        self.arm(kept, automerges)
         self.tell(kept, go_for(unit), "go")
-        return still_open(unit, kept)
+        return still_open(unit, kept, now)
 
     def _pushed(self, unit: Unit, draft: Draft, base: str, old: Kept | None, now: datetime) -> Kept | Answer:
         """The branch, made anew on the base, or why it is not."""
         (commit,) = self.publisher.commit(base, [draft], now)
         tip = self.checkout.branches.get(unit.head)
+        self.closed.forget((unit.head,))
         answer = self.checkout.push_branch(unit.head, commit, expected=tip)
         if isinstance(answer, Lost):
             why = reason("proposal/moved", after=versions_of(unit), branch=unit.head)
@@ -278,7 +340,7 @@ class Proposals:
             return Answer(unit, Status.FAILED, why, words=answer.words)
         kept = Kept(commit, unit.goal, unit.edits, now.timestamp())
         if old is not None:
-            kept.number, kept.url, kept.armed = old.number, old.url, old.armed
+            kept.number, kept.url, kept.armed, kept.lacks = old.number, old.url, old.armed, old.lacks
         self.book.put(unit.head, kept)
         if self.publisher.teller is not None:
             self.publisher.teller.proposed(draft.message, commit)
@@ -287,8 +349,9 @@ class Proposals:
     def _shown(self, unit: Unit, found: PullRequest | None, title: str, body: str) -> PullRequest:
         """The pull request, opened or with its new text."""
         if found is None:
-            draft = PullDraft(unit.head, self.base, title, body, *self._wanted(unit))
-            found = self._opened(draft)
+            wanted = self._wanted([release.workload for release in unit.releases])
+            draft = PullDraft(unit.head, self.base, title, body, *wanted)
+            found = self.opened(draft)
             for why in found.warnings:
                 self.desk.warn(why)
             self._count = None if self._count is None else self._count + 1
@@ -298,8 +361,9 @@ class Proposals:
             lambda: self.forge.update_pull_request(self.project, number, title=title, body=body)
         )
 
-    def _opened(self, draft: PullDraft) -> PullRequest:
+    def opened(self, draft: PullDraft) -> PullRequest:
         """A new pull request, or the one that somebody else opened for the same branch just now."""
+        self.closed.forget((draft.head,))
         try:
             return self.desk.asked(lambda: self.forge.open_pull_request(self.project, draft), kind="open")
         except ForgeError as error:
@@ -311,9 +375,38 @@ class Proposals:
                     return pull
             raise
 
-    def _wanted(self, unit: Unit) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
+    def adopt(self, kept: Kept, found: PullRequest, workloads: Sequence[Workload]) -> None:
+        """Take in what the forge says of an open one: the rest of what we knew may be lost."""
+        if kept.number is None:
+            labels = self._wanted(workloads)[1]
+            kept.lacks = bool(labels) and not set(labels) & set(found.labels)
+        kept.number, kept.url = found.number, found.url
+        if kept.armed == UNKNOWN and not says_automerge(found.body):
+            kept.armed = ""  # who told the forge to merge it is a person, if anybody did
+
+    def complete(self, kept: Kept, workloads: Sequence[Workload]) -> None:
+        """Give one the labels and reviewers that a forge without an answer kept from it."""
+        number = kept.number
+        if number is None or not kept.lacks:
+            return
+        draft = PullDraft("", self.base, "", "", *self._wanted(workloads))
+
+        def give() -> None:
+            try:
+                told = self.forge.complete_pull_request(self.project, number, draft)
+            except ForgeError as error:
+                if not is_refusal(error):
+                    raise
+                told = (error.reason,)
+            for why in told:
+                self.desk.warn(why)
+
+        if self.desk.beside(f"extras {number}", give):
+            kept.lacks = False
+
+    def _wanted(self, workloads: Sequence[Workload]) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
         """Draft, labels and reviewers: those of all its workloads together."""
-        style, own = self.style, [release.workload.delivery for release in unit.releases]
+        style, own = self.style, [workload.delivery for workload in workloads]
         drafts = [style.draft if d.draft is None else d.draft for d in own]
         labels = [style.labels if d.labels is None else d.labels for d in own]
         reviewers = [style.reviewers if d.reviewers is None else d.reviewers for d in own]
@@ -333,7 +426,7 @@ class Proposals:
     def arm(self, kept: Kept, wanted: bool) -> None:
         """Have the forge merge a pull request once it is ready, or not any more."""
         number, tip = kept.number, kept.tip
-        if number is None or (wanted and kept.armed == tip) or (not wanted and kept.armed in ("", UNKNOWN)):
+        if number is None or (wanted and kept.armed == tip) or (not wanted and not kept.armed):
             return
         if not wanted or kept.armed not in ("", UNKNOWN):
             self.disarm(kept)
@@ -345,13 +438,17 @@ class Proposals:
         """What the forge was told to merge waits for a person again."""
         if kept.number is None or not kept.armed:
             return
-        try:
-            self.desk.asked(lambda: self.forge.cancel_merge(self.project, kept.number or 0))
-        except ForgeError as error:
-            if error.reason.code not in ("forge/not-found", "forge/conflict", "forge/unsupported"):
-                self.desk.warn(error.reason)
-                return
-        kept.armed = ""
+        number = kept.number
+
+        def cancel() -> None:
+            try:
+                self.forge.cancel_merge(self.project, number)
+            except ForgeError as error:
+                if error.reason.code not in ("forge/not-found", "forge/conflict", "forge/unsupported"):
+                    raise
+
+        if self.desk.beside(f"disarm {number} {kept.tip}", cancel):
+            kept.armed = ""
 
     def _told(self, release: Release, verdicts: Callable[[str], Sequence[Verdict]]) -> Told:
         tag = release.current.partition("@")[0]
@@ -387,6 +484,10 @@ class Proposals:
             self._count = sum(not self.is_change(pull.head) for pull in found)
         return self._count >= self.style.most
 
+    def _sign(self, unit: Unit) -> str:
+        """What stands for what a unit's title and text tell."""
+        return mark("\n".join((*unit.goal, str(self._automerges(unit)))))
+
     def is_change(self, head: str) -> bool:
         """Whether a branch is that of a change which a person asked for."""
         return head.startswith(f"{self.style.prefix}change-")
@@ -404,13 +505,15 @@ class Proposals:
         if any(pull.state == "merged" and pull.head_commit == tip for pull in mine):
             return Kept(tip)  # the base has all of it
         known = [(each.goal, each.edits) for each in (kept, unit) if each is not None]
-        look = self._look(head, tip, now)
+        look = self.look(head, tip, now)
         hands = self.checkout.hands(self.publisher.author)
         kept = judged(look, tip, hands, known, self.is_on_base, now)
         self.book.put(head, kept)
+        if kept.asked is not None and self.publisher.teller is not None:
+            self.publisher.teller.proposed(look.commit.message, tip)  # who asked is gone by now
         return kept
 
-    def _look(self, head: str, tip: str, now: datetime) -> BranchLook:
+    def look(self, head: str, tip: str, now: datetime) -> BranchLook:
         """A branch as it is; one that could not be read is left for a while. Raises CheckoutError."""
         until, error = self._unreadable.get(tip, (now, None))
         if error is not None and now < until:
@@ -444,15 +547,20 @@ class Proposals:
         return not beyond
 
     def _leave_alone(self, unit: Unit, kept: Kept, found: PullRequest | None, now: datetime) -> Answer:
-        """Somebody works on the branch: say so once, and stop."""
+        """Somebody works on the branch: have the forge not merge what nobody looked at, say so once, and
+        stop."""
         if found is not None:
-            number = found.number
-            if kept.number is None:
-                self._say_once(number, kept)
-            kept.number, kept.url = number, found.url
+            is_said = kept.number is not None
+            self.adopt(kept, found, ())
+            self.disarm(kept)
             author = "somebody else" if kept.foreign is None else kept.foreign[0]
-            words = f"{versions_of(unit)} may be released; the branch holds a commit of {author}"
-            self.tell(kept, go(words), "go")
+            self.tell(kept, unjudged(f"the branch holds a commit of {author}"), "foreign")
+            try:
+                if not is_said:
+                    self._say_once(found.number, kept)
+            except ForgeError:
+                kept.number = None
+                raise
         kept.looked_at = now.timestamp()
         self.book.put(unit.head, kept)
         return left_alone(unit, kept)._replace(until=now + LOOK_AGAIN)
@@ -463,8 +571,8 @@ class Proposals:
             return
         commit = (kept.foreign or ("", ""))[1]
         body = (
-            f"{_LEAVES_ALONE}: commit {commit} is not its own. Merge the pull request as it is, close it, or "
-            "remove that commit; then automator goes on."
+            f"{_LEAVES_ALONE}: commit {commit} is not its own. Merge the pull request as it is, remove that "
+            "commit, or close it and delete its branch; then automator goes on."
         )
         self.desk.asked(lambda: self.forge.comment(self.project, number, body, on="pull"))
 
@@ -478,49 +586,3 @@ class Proposals:
         act = lambda: self.forge.set_commit_status(self.project, kept.tip, status)  # noqa: E731
         if self.desk.beside(f"status {key}", act):
             kept.told = key
-
-    # -- changes that people ask for ---------------------------------------------------------------
-
-    def propose_change(self, name: str, base: str, draft: Draft, *, now: datetime) -> str:
-        """A pull request for a change that somebody asked for, on the commit `base`; its page. The same
-        change asked for again finds its pull request.
-
-        Raises ForgeError; CheckoutError (`proposal/moved`, `push/refused`, those of git).
-        """
-        head = head_of_change(self.style.prefix, name, draft.message, (path for path, _ in draft.files))
-        self.desk.begin(now)
-        for pull in self.desk.pulls(head):
-            if pull.state == "open" and pull.base == self.base:
-                return pull.url
-        tip = self.checkout.branches.get(head)
-        if tip is not None:
-            look = self._look(head, tip, now)
-            if not is_our_change(look, draft.message, self.checkout.hands(self.publisher.author)):
-                theirs = look.commit
-                why = reason(
-                    "proposal/foreign-commit", branch=head, commit=theirs.commit[:12], author=theirs.author
-                )
-                raise CheckoutError(why, retry=False)
-        (commit,) = self.publisher.commit(base, [draft], now)
-        answer = self.checkout.push_branch(head, commit, expected=tip)
-        if isinstance(answer, Lost):
-            raise CheckoutError(reason("proposal/moved", after=name, branch=head))
-        if not isinstance(answer, Landed):
-            raise CheckoutError(reason("push/refused", after=name, words=answer.words))
-        self._tips = dict(self.checkout.branches)
-        style = self.style
-        wanted = PullDraft(
-            head,
-            self.base,
-            title_of(draft.message),
-            text_of(draft.message),
-            False,
-            style.labels,
-            style.reviewers,
-        )
-        return self._opened(wanted).url
-
-
-def _sign(unit: Unit) -> str:
-    """What stands for what a unit's title and text tell."""
-    return mark("\n".join(unit.goal))

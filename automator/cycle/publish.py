@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 
 from automator.core.decide import Release
 from automator.core.duration import format_age
+from automator.core.feedback import DOWNGRADE
 from automator.core.reference import Repository, value_text
 from automator.core.release import Draft, Member, ReleaseRecord, Templates, compose_or_default, source_link
 from automator.core.report import Patch
@@ -188,7 +189,7 @@ class Publisher:
             return record
         members = tuple(replace(m, source=m.source or self.sources.source_of(m)) for m in record.members)
         (found,) = self.sources.named([Step(members, record.kind == "rollback")])
-        return replace(record, members=members, refs=found.refs)
+        return replace(record, members=_timed(members, found), refs=found.refs)
 
     def commit(self, base: str, drafts: Sequence[Draft], now: datetime) -> tuple[str, ...]:
         """Commits on `base`, on no branch yet. Raises CheckoutError."""
@@ -264,7 +265,8 @@ def message(
     """The message of a commit: subject, body and trailers (DESIGN section 7), with a block for each
     release.
 
-    `seen` is how long ago the first one's tag was first listed; `named` is what its changes name.
+    `seen` is how long ago the first one's tag was first listed; `named` is what its changes name, and when
+    their sources' commits were made.
     """
     first = releases[0]
     count = f" of {first.count} tags" if first.workload.rule.followed is None else ""
@@ -282,7 +284,9 @@ def message(
     urgent = [r.workload.urgent.reason for r in releases if r.is_urgent and r.workload.urgent is not None]
     kind = "release" if first.undo is None else "rollback"
     told = f"urgent: {urgent[0]}" if urgent else first.undo
-    record = ReleaseRecord(kind, _all_members(releases), reason=told, refs=named.refs)
+    if told is None and first.down:
+        told = f"{DOWNGRADE}the policy excludes {first.current.partition('@')[0]}"
+    record = ReleaseRecord(kind, _timed(_all_members(releases), named), reason=told, refs=named.refs)
     # The templates were tried when the config was read; one that fails all the same costs its words only.
     text, _ = compose_or_default(record, why=why, templates=templates)
     return text
@@ -290,6 +294,11 @@ def message(
 
 def _all_members(releases: Sequence[Release]) -> tuple[Member, ...]:
     return tuple(member for release in releases for member in _members(release))
+
+
+def _timed(members: tuple[Member, ...], named: Named) -> tuple[Member, ...]:
+    """Members with the times of their sources' commits, where those are told."""
+    return tuple(replace(m, source_time=named.made_at(m.source)) for m in members)
 
 
 def _goes_back(releases: Sequence[Release]) -> bool:

@@ -11,7 +11,7 @@ from automator.core.facts import Declined
 from automator.cycle.facts import FactFinder
 from automator.cycle.index import Index, Snapshot
 from automator.cycle.upstreams import Reading
-from automator.cycle.withdrawals import Withdrawals
+from automator.cycle.withdrawals import Taken, Withdrawals
 from automator.edges.checkout import Checkout
 
 
@@ -27,8 +27,9 @@ class RemoteRepo:
     seen: Withdrawals
     """What was seen of it here, by this process and those before it: its own cycle may be another's."""
     reading: Reading
-    declined: Callable[[], Mapping[str, tuple[Declined, ...]]]
-    """What its own cycle, where it is one of this process, knows of refusals by closed pull requests."""
+    declined: Callable[[datetime], Mapping[str, tuple[Declined, ...]]]
+    """What is known of refusals by closed pull requests: asked for here, and by its own cycle where that is
+    one of this process."""
     closing: ExitStack
 
     def move_to_tip(self, now: datetime) -> Snapshot:
@@ -47,12 +48,12 @@ class RemoteRepo:
         snapshot = self.index.move_to(tip)
         self.seen.settle(snapshot, lost=rewound)
         self.reading.sightings.saw(tip, now, rewound=rewound)
-        gone: dict[str, frozenset[str]] = {}
+        gone: dict[str, Taken] = {}
         for withdrawals in (self.withdrawals, self.seen):
-            for image, tags in withdrawals.tags(snapshot.held_tags).items():
-                gone[image] = gone.get(image, frozenset()) | tags
+            for name, taken in withdrawals.taken(snapshot).items():
+                gone[name] = gone.get(name, Taken()).and_of(taken)
         self.facts.withdrawn = gone
-        self.facts.declined = self.declined()
+        self.facts.declined = self.declined(now)
         return snapshot
 
     def close(self) -> None:

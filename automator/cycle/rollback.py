@@ -10,7 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from automator.core.action import Change, Move, Nothing, Request, move_versions, named_version
+from automator.core.action import (
+    Change,
+    FileEdit,
+    Move,
+    Nothing,
+    Request,
+    move_versions,
+    named_version,
+    unlist,
+)
 from automator.core.duration import format_age
 from automator.core.facts import Facts, Unavailable, site_key
 from automator.core.history import HeldValue, SiteHistory, earlier_versions, is_same_version
@@ -22,7 +31,7 @@ from automator.core.wayback import good_before, is_rejected
 from automator.cycle.index import Snapshot
 from automator.cycle.moving import image_served, require_movable, texts_of
 from automator.cycle.run import Cycle
-from automator.errors import ActionError
+from automator.errors import ActionError, ManifestError
 from automator.reasons import Reason, reason
 
 JUST_NOW = timedelta(minutes=10)
@@ -49,6 +58,18 @@ class _Going:
     def held(self) -> Iterator[HeldValue]:
         for history in self.histories:
             yield from history.held
+
+    def above(self, move: Move) -> tuple[str, ...]:
+        """The versions that a move leaves: those of its sites, and those held before that are above where it
+        goes; digests of a followed tag."""
+        if self.workload.rule.followed is not None:
+            return tuple(dict.fromkeys(site.digest for site in move.sites if site.digest is not None))
+        rank = ranking(self.workload, self.facts)
+        floor = None if move.tag is None else rank(move.tag)
+        held = [value.tag for value in self.held() if value.tag is not None]
+        above = (tag for tag in held if floor is not None and (r := rank(tag)) is not None and r > floor)
+        every = (*(site.tag for site in move.sites if site.tag is not None), *above)
+        return tuple(tag for tag in dict.fromkeys(every) if tag != move.tag)
 
     def before(self) -> HeldValue | None:
         """The last good version before the present one."""
@@ -91,7 +112,31 @@ def roll_back(cycle: Cycle, snapshot: Snapshot, request: Request, now: datetime)
         return Nothing(reason("action/at-it", workload=first, version=version))
     why = f"taken back from {going[first].shown}" + (f": {request.why}" if request.why else "")
     change = move_versions(request, "rollback", moves, texts_of(cycle, moves), why)
-    return replace(change, notes=tuple(dict.fromkeys(notes)))
+    unlisted = _no_longer_accepted(cycle, going, moves, notes)
+    return replace(change, edits=(*change.edits, *unlisted), notes=tuple(dict.fromkeys(notes)))
+
+
+def _no_longer_accepted(
+    cycle: Cycle, going: Mapping[str, _Going], moves: Sequence[Move], notes: list[Reason]
+) -> Iterator[FileEdit]:
+    """The policies without what they accept of the versions that are left: whoever accepts one of them again
+    then says so anew. Where that cannot be edited, the person hears of it."""
+    texts = dict(cycle.index.policy_texts)
+    for move in moves:
+        workload, file = move.workload, move.workload.place.file
+        left = going[workload.name].above(move)
+        try:
+            texts[file] = unlist(texts[file], workload, left)
+            lists = workload.accept if texts[file] == cycle.index.policy_texts[file] else ()
+        except ManifestError:
+            lists = workload.accept
+        for version in left:
+            if workload.rule.names(lists, version):
+                place = workload.place_of("accept")
+                notes.append(reason("action/still-accepted", version=version, place=place))
+    for file, text in texts.items():
+        if text != cycle.index.policy_texts[file]:
+            yield FileEdit(file, cycle.index.policy_texts[file], text)
 
 
 def _together(snapshot: Snapshot, name: str) -> tuple[str, ...]:
@@ -110,7 +155,7 @@ def _way_back(
     entry = snapshot.workloads[first]
     version = request.version
     if version is not None and isinstance(entry, Workload):
-        version = named_version(version, entry)
+        version = named_version(version, cycle.facts.ask_rule(entry, now))
     served: Image | Unavailable | None = None
     while True:
         going = _read(cycle, snapshot, names)
@@ -135,8 +180,7 @@ def _way_back(
             raise ActionError(reason("action/never-there", workload=first, version=version, problem=problem))
         target = HeldValue(version, None)
     assert target is not None
-    if version is not None:
-        _refuse_no_way_back(here, target, request)
+    _refuse_no_way_back(here, target, request)
     return going, target
 
 
@@ -191,8 +235,9 @@ def _read(cycle: Cycle, snapshot: Snapshot, names: Sequence[str]) -> dict[str, _
     cycle.facts.read_histories(every)
     found = {}
     for name in names:
-        workload, sites = snapshot.workloads[name], snapshot.claims.sites[name]
-        assert isinstance(workload, Workload)
+        entry, sites = snapshot.workloads[name], snapshot.claims.sites[name]
+        assert isinstance(entry, Workload)
+        workload = cycle.facts.ask_rule(entry, cycle.clock())
         facts = cycle.facts.known(workload, sites)
         if cycle.facts.verifying is not None and workload.verify:
             facts = replace(facts, verified=cycle.facts.verifying.failures(name))
@@ -286,12 +331,14 @@ def _back(
     _, at, wanted_digest = (request.version or "").partition("@")
     if at and going.workload.name == request.workload and DIGEST.fullmatch(wanted_digest):
         image = _image_named(going, tag, wanted_digest, image)
-    rank = workload.rule.rank
+    rank = ranking(workload, going.facts)
     wanted = None if tag is None else rank(tag)
 
     def is_above(site: Site) -> bool:
         here = None if site.tag is None else rank(site.tag)
-        return here is None or wanted is None or here >= wanted
+        if here is None or wanted is None:  # the others may be below it
+            return site.tag in (tag, going.sites[0].tag) or workload.rule.order != "newest"
+        return bool(here >= wanted)
 
     digest = None if image is None else image.digest
     sites = tuple(

@@ -122,6 +122,7 @@ class Cycle:
         landed: list[tuple[Release, str]] = []
         rewritten: tuple[Rewritten, ...] = ()
         error: Reason | None = None
+        races = 0
         plans = not push or self.mode == "observe"
         try:
             for attempt in range(TRIES):
@@ -135,6 +136,7 @@ class Cycle:
                     error = published.error
                 if not published.lost:
                     break
+                races = attempt + 1
             else:
                 self._leave_the_branch(rewritten)
             if not plans:
@@ -143,7 +145,7 @@ class Cycle:
             error = failed.reason
             if error.code in UNPROVEN:
                 self.decider.hold_all(error)
-        report = self._announce(trigger, started, landed, rewritten, error)
+        report = replace(self._announce(trigger, started, landed, rewritten, error), lost_races=races)
         if landed and (trigger.name != "command" or self.facts.verifying is not None):
             self._catch_up(landed[-1][1])
         return self._have_checked(report, trigger) if push else report
@@ -226,7 +228,7 @@ class Cycle:
         lost = self.withdrawals.lost(tip)
         snapshot = self.index.move_to(tip)
         self.withdrawals.settle(snapshot, lost=lost)
-        self.facts.withdrawn = self.withdrawals.tags(snapshot.held_tags)
+        self.facts.withdrawn = self.withdrawals.taken(snapshot)
         return snapshot, lost
 
     def look(self, names: Collection[str] = (), *, again: bool = False) -> Snapshot:
@@ -336,6 +338,8 @@ class Cycle:
         for batch in batches(unknown):
             error = next(learned.failed[r.workload.name] for r in batch if r.workload.name in learned.failed)
             status, until = trouble(error, now)
+            if error.reason.code == "forge/unreachable" and not self._is_proposed(batch[0]):
+                status = Status.WAITING  # a push hangs on no more than that the forge answers once
             for release in batch:
                 self.decider.settle(release, status, error.reason, until=until)
         return known
@@ -396,8 +400,11 @@ class Cycle:
         now = self.clock()
         published = self.publisher.publish(snapshot.commit, rewritten, now)
         landed.extend(published.landed)
-        for release, commit in published.landed:
-            self.withdrawals.saw(commit, (_move(release),))
+        commits = tuple(dict.fromkeys(commit for _, commit in published.landed))
+        if commits:
+            moved = tuple(_move(release) for release, _ in published.landed)
+            self.withdrawals.saw(commits[-1], moved, after=commits[:-1])
+        for commit in commits:
             self.facts.saw(commit, now)
         done = {release.workload.name for release, _ in (*published.landed, *published.refused)}
         for release, words in published.refused:
@@ -431,6 +438,9 @@ class Cycle:
         for release, commit in landed:
             before, after = _step(release)
             why = reason("released/pushed", before=before, after=after, commit=commit[:12])
+            if release.undo is not None:
+                back, short = "released/rolled-back", commit[:12]
+                why = reason(back, before=before, after=after, commit=short, why=release.undo)
             self.decider.settle(release, Status.RELEASED, why, commit)
         if self._news != self.decider.news:
             self._news = self.decider.news

@@ -36,15 +36,18 @@ class Sightings:
     checkout: Checkout
     memory: Memory
     _head: str | None = None
+    _looked: datetime | None = None
 
     def saw(self, head: str, now: datetime, *, rewound: bool = False) -> None:
         """The branch is at `head`. One that was rewound begins anew: what its commits were part of for how
         long cannot be told any more."""
         if rewound:
             self.memory.forget_commits(self.branch)
-        if head != self._head or rewound:
+        was_set_back = self._looked is not None and now < self._looked
+        if head != self._head or rewound or was_set_back:
             self.memory.saw_commits(self.branch, (head,), now)
             self._head = head
+        self._looked = now
 
     def of(self, commits: Collection[str], head: str, now: datetime) -> Sights:
         """When each commit was first seen; `head`, the branch's present one, contains them all.
@@ -52,6 +55,10 @@ class Sightings:
         Raises CheckoutError.
         """
         known = dict(self.memory.first_sights(self.branch, commits))
+        # What was seen later than now, as a clock that was wrong had it, counts from now.
+        if late := [commit for commit, at in known.items() if at > now]:
+            self.memory.saw_commits(self.branch, late, now)
+            known.update(dict.fromkeys(late, now))
         earliest = self.memory.first_sight(self.branch)
         missing = set(commits) - known.keys()
         if missing and earliest is not None and earliest < now:
@@ -61,7 +68,7 @@ class Sightings:
         elif missing:
             self.memory.saw_commits(self.branch, missing, now)
             known.update(dict.fromkeys(missing, now))
-        return Sights(known, earliest or now)
+        return Sights(known, min(earliest or now, now))
 
     def _in_passing(self, missing: set[str], head: str, now: datetime) -> dict[datetime, list[str]]:
         """Commits that were no head when we looked: seen with the first head that contains them."""

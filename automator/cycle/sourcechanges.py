@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -21,7 +22,17 @@ from automator.core.forge import SourceCommit
 from automator.core.record import Member
 from automator.core.reference import Image, Repository, parse_repository
 from automator.core.release import source_link
-from automator.core.sourcechanges import NOTHING, Ends, Named, Place, bounded, ends_of, joined, names_in
+from automator.core.sourcechanges import (
+    NOTHING,
+    Ends,
+    Named,
+    Place,
+    bounded,
+    ends_of,
+    head_made,
+    joined,
+    names_in,
+)
 from automator.errors import AutomatorError
 
 PATIENCE = 3.0
@@ -240,7 +251,7 @@ class SourceChanges:
                         self._rests[ends.place.host] = self.clock() + QUIET
                     self._one_each.pop(ends, None)
                 raise
-            found = bounded(names_in(commits, ends.place))
+            found = bounded(names_in(commits, ends.place))._replace(made=head_made(commits, ends.head))
             self._keep(ends, found)
             return found
 
@@ -266,7 +277,8 @@ class SourceChanges:
             self._one_each.pop(ends, None)
             for old in list(self._answers)[:-KEPT]:
                 del self._answers[old]
-            text = json.dumps([[*ends.place, ends.base, ends.head, found.refs, found.total]
+            text = json.dumps([[*ends.place, ends.base, ends.head, found.refs, found.total,
+                                [at.isoformat() for _, at in found.made]]
                                for ends, found in self._answers.items()])  # fmt: skip
         with suppress(AutomatorError):  # it is asked for again then
             self.memory.put(_KIND, _KEY, text.encode())
@@ -294,9 +306,10 @@ def _read(text: bytes | None) -> dict[Ends, Named]:
     found: dict[Ends, Named] = {}
     try:
         rows: list[Any] = json.loads(text or b"[]")
-        for kind, host, project, base, head, refs, count in rows:
+        for kind, host, project, base, head, refs, count, times in rows:
             ends = Ends(Place(str(kind), str(host), str(project)), str(base), str(head))
-            found[ends] = Named(tuple(map(str, refs)), int(count))
+            made = tuple((str(head), datetime.fromisoformat(at)) for at in times)
+            found[ends] = Named(tuple(map(str, refs)), int(count), made)
     except (ValueError, TypeError):
         return {}
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -192,6 +192,8 @@ class Verifying:
         """Have the checks asked that are due; nobody waits. When to look again, if at all."""
         with self._lock:
             for name in self._subjects:
+                if self._series[name].state is State.RUNNING:
+                    self._put(name, renewed(self._series[name], self._plans(name), now))
                 for check in due(self._series[name], now):
                     self._try(name, check, now)
             times = (looks_at(series) for name, series in self._series.items() if name in self._subjects)
@@ -214,14 +216,13 @@ class Verifying:
     # -- series, under the lock --------------------------------------------------------------------
 
     def _move(self, snapshot: Snapshot, now: datetime) -> None:
-        is_first = self._snapshot is None
         every = dict(self._present(snapshot))
         self._subjects = {name: found for name, found in every.items() if isinstance(found, _Subject)}
         self._apart = {name: found for name, found in every.items() if not isinstance(found, _Subject)}
         for name in self._series.keys() - every.keys():
             del self._series[name]
         for name, versions in self._apart.items():
-            series = self._last(name, is_first=is_first)
+            series = self._last(name)
             if series is not None and series.version in versions:
                 self._series[name] = series  # what failed and is still there stays so
             else:
@@ -229,16 +230,25 @@ class Verifying:
         for name, (workload, site) in self._subjects.items():
             plans = [self.checks[check].plan for check in workload.verify]
             version = value_text(site.tag, site.digest)
-            series = self._last(name, is_first=is_first)
+            series = self._last(name)
             if series is None or series.version != version:
+                self._make_older(name, now)
                 self._put(name, begin(version, snapshot.commit, plans, now))
             else:
                 self._put(name, renewed(series, plans, now))
 
-    def _last(self, name: str, *, is_first: bool) -> Verification | None:
-        """The series that a workload was at; a restart goes on where the process ended."""
+    def _last(self, name: str) -> Verification | None:
+        """The series that a workload was at: a restart goes on where the process ended, and so does one whose
+        policy was invalid, or named no check, for a while."""
         series = self._series.get(name)
-        return next(iter(self._kept(name)), None) if series is None and is_first else series
+        return next(iter(self._kept(name)), None) if series is None else series
+
+    def _make_older(self, name: str, now: datetime) -> None:
+        """Series that begin no earlier than now, since a clock was wrong, shall not be the newest."""
+        for series in self._kept(name):
+            if series.begun >= now:
+                before = replace(series, begun=now - timedelta(microseconds=1))
+                self.memory.save_series(self.branch, name, before.version, to_text(before), before.begun)
 
     def _present(self, snapshot: Snapshot) -> Iterable[tuple[str, _Subject | tuple[str, ...]]]:
         """The workloads to be verified: at one version, or the versions of their sites where these differ.

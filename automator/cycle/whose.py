@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
-from automator.core.pullrequest import FileEdit, does_as_it_says, goal_in
+from automator.core.pullrequest import FileEdit, asked_in, does_as_it_says, goal_in, subject_of
 from automator.cycle.proposalbook import UNKNOWN, Kept
 from automator.cycle.proposed import mark
 from automator.edges.checkout import Identity
@@ -43,20 +43,21 @@ def judged(
     below = () if committer else commit.parents
     if not all(is_on_base(parent) for parent in (*look.merged, *below)):
         return _theirs(look, tip, now)
-    return Kept(tip, goal, marks, commit.time.timestamp(), armed=UNKNOWN)
+    since = commit.time.timestamp()
+    return Kept(tip, goal, marks, since, armed=UNKNOWN, asked=asked_in(commit.message))
 
 
 def is_our_change(look: BranchLook, message: str, hands: tuple[Identity, Identity]) -> bool:
-    """Whether a branch holds a change that somebody asked for as we made it, and nothing else."""
+    """Whether a branch holds a commit of ours with the same change as that of `message`, and nothing else."""
     commit = look.commit
-    if not look.is_alone or look.merged or not commit.message.startswith(message.strip()):
+    if not look.is_alone or look.merged or subject_of(commit.message) != subject_of(message):
         return False
     return ((commit.author, commit.mail), look.committer) == (_person(hands[0]), _person(hands[1]))
 
 
 def _theirs(look: BranchLook, tip: str, now: datetime) -> Kept:
     foreign = look.commit.author, tip if look.merged else look.commit.commit
-    return Kept(tip, foreign=foreign, since=now.timestamp())
+    return Kept(tip, foreign=foreign, since=now.timestamp(), armed=UNKNOWN)
 
 
 def _edits(files: Iterable[BranchFile]) -> list[FileEdit]:

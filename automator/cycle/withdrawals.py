@@ -8,7 +8,7 @@ what they claimed does not count. Losing it releases nothing that history itself
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Protocol
 from zlib import crc32
@@ -27,14 +27,13 @@ SHARDS = 64
 TRAIL = 20
 """Versions that each workload held before, and that it was moved down from, that are remembered."""
 KEPT = 200
-"""Withdrawn versions of one image that are remembered."""
+"""Withdrawn versions of one workload that are remembered."""
+DEEPER = (100, 1_000, 10_000)
+"""Commits by which a clone that was made anew is deepened, step by step, to find where the branch was."""
 TIPS = 500
 """Commits that the branch was at that are remembered."""
 
 _MOVING = ("release", "rollback", "promote")
-
-Held = Callable[[str], frozenset[str]]
-"""Image -> tags and digests that its sites hold now."""
 
 
 class Notes(Protocol):
@@ -60,6 +59,28 @@ def moves(record: ReleaseRecord) -> tuple[Move, ...]:
     return tuple(move for move in every if move.image and move.version)
 
 
+class Taken(NamedTuple):
+    """What was taken back from a workload: tags, or digests of a followed tag."""
+
+    versions: frozenset[str] = frozenset()
+    unaccepted: frozenset[str] = frozenset()
+    """Those that its `accept` listed already when they were taken back."""
+
+    def and_of(self, other: Taken) -> Taken:
+        """Of two who saw the branch, what either saw."""
+        return Taken(self.versions | other.versions, self.unaccepted | other.unaccepted)
+
+
+@dataclass
+class _Gone:
+    """What was taken back from a workload, as it is kept."""
+
+    image: str
+    versions: list[str] = field(default_factory=list)
+    """The newest last."""
+    unaccepted: list[str] = field(default_factory=list)
+
+
 @dataclass
 class _Past:
     """What a workload held, as far as it was seen."""
@@ -75,7 +96,7 @@ class _Past:
 
 @dataclass
 class Withdrawals:
-    """The versions, by image, that were on the branch and that it was rewound past."""
+    """The versions, by workload, that were on the branch and that it was rewound past."""
 
     branch: str
     """Name, URL and branch of the config repo: another branch has another past."""
@@ -95,15 +116,16 @@ class Withdrawals:
         killed in between, the next process looks whether it did."""
         self.notes.put("pushing", self.branch, None if commit is None else commit.encode())
 
-    def saw(self, commit: str, moved: Sequence[Move] = ()) -> None:
-        """The branch is at `commit`, which is ours and moved this."""
+    def saw(self, commit: str, moved: Sequence[Move] = (), *, after: Sequence[str] = ()) -> None:
+        """The branch is at `commit`, which is ours, as are those that it came `after`, the oldest first; they
+        moved this. What a hundred did is written down at once."""
         if moved:
             for workload, image, version in moved:
                 past = self._past(workload, image)
                 if version not in past.held:
                     past.held.append(version)
             self._save({move.workload for move in moved})
-        self._saw(commit)
+        self._saw((*after, commit))
         self.pushing(None)
 
     def lost(self, tip: str) -> bool:
@@ -111,7 +133,23 @@ class Withdrawals:
         unseen = self._landed_unseen(tip)
         seen = unseen or self.notes.get("seen", self.branch)
         self.checkout.line.tips = frozenset(self._known_tips())
-        return seen is not None and seen.decode() != tip and not self.checkout.is_ancestor(seen.decode(), tip)
+        return seen is not None and not self._is_in(seen.decode(), tip)
+
+    def _is_in(self, commit: str, tip: str) -> bool:
+        """Whether the branch at `tip` has a commit. A clone that was made anew knows it only once it reaches
+        back that far."""
+        if self.checkout.is_ancestor(commit, tip):
+            return True
+        for commits in DEEPER:
+            ends = self.checkout.shallow_ends()
+            if not ends or self.checkout.knows(commit):
+                return False
+            self.checkout.deepen(commits)
+            if self.checkout.is_ancestor(commit, tip):
+                return True
+            if self.checkout.shallow_ends() == ends:  # the server has no more either
+                return False
+        return False
 
     def _landed_unseen(self, tip: str) -> bytes | None:
         """What was pushed when the process before this one was killed, if it landed and is gone again."""
@@ -122,7 +160,7 @@ class Withdrawals:
         if pushed is None:
             return None
         commit = pushed.decode()
-        gone = commit != tip and not self.checkout.is_ancestor(commit, tip) and self.checkout.serves(commit)
+        gone = not self._is_in(commit, tip) and self.checkout.serves(commit)
         if not gone:
             self.pushing(None)
             return None
@@ -139,10 +177,12 @@ class Withdrawals:
             return
 
     def settle(self, snapshot: Snapshot, *, lost: bool) -> None:
-        """The branch is at this snapshot. After a rewind (`lost`), what was held higher before and is not
-        held anywhere any more was taken back. A release that was merely rebased or amended is still there."""
+        """The branch is at this snapshot. After a rewind (`lost`), what a workload held higher before and
+        holds no more was taken back. A release that was merely rebased or amended is still there."""
         if lost or self._pushed:
             self._withdraw(snapshot)
+        if self._settled != snapshot.commit:
+            self._forget_lists(snapshot)
         self._note_held(snapshot, begin_again=lost)
         if lost:
             self._tips = []
@@ -152,16 +192,24 @@ class Withdrawals:
             self.pushing(None)
         self._pushed = ()
 
-    def tags(self, held: Held) -> Mapping[str, frozenset[str]]:
-        """Image -> tags, or digests of followed tags, that were withdrawn and that nobody has set again."""
-        return {image: frozenset(tags) - held(image) for image, tags in self._withdrawn().items()}
+    def taken(self, snapshot: Snapshot) -> Mapping[str, Taken]:
+        """By workload what was taken back, and that nobody has set again. What was taken back from one that
+        is there no more counts for all of its image: it may have another name now."""
+        found: dict[str, Taken] = {}
+        for name, gone in self._withdrawn().items():
+            is_there = bool(_texts(snapshot, name, gone.image))
+            for heir in (name,) if is_there else snapshot.claims.sites:
+                texts = _texts(snapshot, heir, gone.image)
+                if texts:
+                    taken = Taken(frozenset(gone.versions) - texts, frozenset(gone.unaccepted))
+                    found[heir] = found.get(heir, Taken()).and_of(taken)
+        return found
 
     # -- what was held -----------------------------------------------------------------------------
 
     def _withdraw(self, snapshot: Snapshot) -> None:
         """Write down what was held and what is no more."""
-        gone = self._withdrawn()
-        before = {image: tuple(tags) for image, tags in gone.items()}
+        every = self._withdrawn()
         held: dict[str, set[str]] = {}
         for site in (site for sites in snapshot.claims.sites.values() for site in sites):
             texts = held.setdefault(str(site.repository), set())
@@ -169,14 +217,39 @@ class Withdrawals:
         then = [Move(name, p.image, v) for name, p in self._all().items() for v in (*p.held, *p.left)]
         for workload, image, version in (*then, *self._pushed):
             now = _versions(snapshot, workload, image)
-            if version not in held.get(image, ()) and _is_above(snapshot, workload, version, now):
-                tags = gone.setdefault(image, [])
-                if version in tags:
-                    tags.remove(version)
-                tags.append(version)
-                del tags[:-KEPT]
-        if before != {image: tuple(tags) for image, tags in gone.items()}:
-            self.notes.put("withdrawn", self.branch, json.dumps(gone).encode())
+            there = _texts(snapshot, workload, image) if now else held.get(image, ())
+            if version in there or not _is_above(snapshot, workload, version, now):
+                continue
+            gone = every.get(workload)
+            if gone is None or gone.image != image:
+                gone = every[workload] = _Gone(image)
+            gone.versions = [*(v for v in gone.versions if v != version), version][-KEPT:]
+            if _is_accepted(snapshot, workload, version) and version not in gone.unaccepted:
+                gone.unaccepted.append(version)
+        self._keep(every)
+
+    def _forget_lists(self, snapshot: Snapshot) -> None:
+        """What was taken off `accept` since may be listed again."""
+        every = self._withdrawn()
+        for name, gone in every.items():
+            if gone.unaccepted and name in snapshot.workloads:
+                gone.unaccepted = [v for v in gone.unaccepted if _is_accepted(snapshot, name, v)]
+        self._keep(every)
+
+    def _passed(self, snapshot: Snapshot, name: str, now: Sequence[str]) -> None:
+        """A workload holds these: what was taken back from it below them is over."""
+        every = self._withdrawn()
+        gone = every.get(name)
+        if gone is None or not now:
+            return
+        for version in tuple(gone.versions):
+            ranks = _ranks(snapshot, name, (version, *now))
+            if version in now or (None not in ranks and ranks[0] < min(ranks[1:])):
+                gone.versions.remove(version)
+        gone.unaccepted = [version for version in gone.unaccepted if version in gone.versions]
+        if not gone.versions:
+            del every[name]
+        self._keep(every)
 
     def _note_held(self, snapshot: Snapshot, *, begin_again: bool) -> None:
         """Keep what is held now; only what changed is looked at, and written."""
@@ -219,6 +292,7 @@ class Withdrawals:
                 past.left.append(version)
         past.left = past.left[-TRAIL:]
         self._all()[name] = past
+        self._passed(snapshot, name, now)
         return True
 
     def _past(self, workload: str, image: str) -> _Past:
@@ -246,16 +320,21 @@ class Withdrawals:
         for shard, found in spread.items():
             self.notes.put("held", f"{self.branch} {shard}", json.dumps(found).encode())
 
-    def _withdrawn(self) -> dict[str, list[str]]:
-        return self._read("withdrawn", self.branch)
+    def _withdrawn(self) -> dict[str, _Gone]:
+        return {name: _Gone(**kept) for name, kept in self._read("taken", self.branch).items()}
+
+    def _keep(self, every: Mapping[str, _Gone]) -> None:
+        kept = {name: asdict(gone) for name, gone in every.items()}
+        if kept != self._read("taken", self.branch):
+            self.notes.put("taken", self.branch, json.dumps(kept).encode())
 
     def _read(self, kind: str, key: str) -> dict[str, Any]:
         kept = self.notes.get(kind, key)
         return {} if kept is None else dict(json.loads(kept))
 
-    def _saw(self, commit: str) -> None:
-        self.notes.put("seen", self.branch, commit.encode())
-        tips = [*(tip for tip in self._known_tips() if tip != commit), commit][-TIPS:]
+    def _saw(self, commits: Sequence[str]) -> None:
+        self.notes.put("seen", self.branch, commits[-1].encode())
+        tips = [*(tip for tip in self._known_tips() if tip not in commits), *commits][-TIPS:]
         self._tips = tips
         self.notes.put("tips", self.branch, "\n".join(tips).encode())
 
@@ -276,6 +355,17 @@ def _versions(snapshot: Snapshot, workload: str, image: str) -> list[str]:
     sites = (s for s in snapshot.claims.sites.get(workload, ()) if str(s.repository) == image)
     texts = ((s.digest if follows else None) or s.tag or s.digest for s in sites)
     return list(dict.fromkeys(text for text in texts if text))
+
+
+def _texts(snapshot: Snapshot, workload: str, image: str) -> frozenset[str]:
+    """Tags and digests that a workload's sites of an image hold."""
+    sites = (s for s in snapshot.claims.sites.get(workload, ()) if str(s.repository) == image)
+    return frozenset(text for s in sites for text in (s.tag, s.digest) if text is not None)
+
+
+def _is_accepted(snapshot: Snapshot, workload: str, version: str) -> bool:
+    entry = snapshot.workloads.get(workload)
+    return isinstance(entry, Workload) and entry.rule.names(entry.accept, version)
 
 
 def _is_above(snapshot: Snapshot, workload: str, version: str, now: Sequence[str]) -> bool:

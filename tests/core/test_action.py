@@ -203,6 +203,21 @@ def test_a_freeze_of_somebody_else_is_not_replaced() -> None:
     assert thawed.edits[0].after is None
 
 
+def test_thaw_leaves_what_a_person_wrote_beside_a_freeze() -> None:
+    file, ended = "policies/_freeze.yaml", "2020-01-01T00:00:00Z"
+    theirs = f"# Ask Eve before you thaw\nversion: 1\nfreeze:\n  reason: audit\n  until: {ended}\n"
+    frozen = done(Request("freeze", "Ann", "Friday #1"), {FILE: PLAIN, file: theirs})
+    assert isinstance(frozen, Change)
+    thawed = done(Request("thaw", "Ann"), {FILE: PLAIN, file: str(frozen.edits[0].after)})
+    assert isinstance(thawed, Change)
+    text = thawed.edits[0].after
+    assert text is not None
+    assert text.startswith("# Ask Eve before you thaw\n")
+    (freeze,) = parse_policies({FILE: PLAIN, file: text}).workloads[0].freezes  # type: ignore[union-attr]
+    assert not freeze.stops(NOW)
+    assert isinstance(done(Request("thaw", "Ann"), {FILE: PLAIN, file: text}), Nothing)
+
+
 def test_an_edit_that_would_break_the_policies_is_refused() -> None:
     with pytest.raises(ActionError) as raised:
         done(Request("hold", "Ann", "", "web"), {FILE: PLAIN})

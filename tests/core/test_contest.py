@@ -30,6 +30,18 @@ STORIES = {
     "one revert": ([OLD, we(NEW), OLD], False),
     "one revert, and a newer release": ([we("1.4.4"), OLD, we(NEW), OLD], False),
     "a revert, accepted later": ([we(NEW), OLD, we(NEW), OLD], False),
+    "and rolled back again": (
+        [we(OLD, kind="rollback", actor="Ann"), we(NEW), we(OLD, kind="rollback", actor="Ann"), we(NEW), OLD],
+        False,
+    ),
+    "and accepted once more": (
+        [we(NEW), we(OLD, kind="rollback", actor="Ann"), we(NEW), we(OLD, kind="rollback", actor="Ann"), NEW],
+        False,
+    ),
+    "a bot, and in the end a person who asks": (
+        [we(OLD, kind="rollback", actor="Ann"), we(NEW), bot(OLD), we(NEW), OLD],
+        False,
+    ),
     "a revert of a revert of a revert": ([OLD, NEW, OLD, we(NEW), OLD], False),
     "people among themselves": ([OLD, NEW, OLD, NEW, OLD], False),
     "each newer release undone": ([OLD, we("1.4.5"), OLD, we("1.4.4"), OLD, we(NEW), OLD], False),

@@ -14,7 +14,7 @@ from automator.core.delivery.fate import Failure, Fate, Seen, fates
 from automator.core.delivery.figures import ENOUGH_FOR_P90, Figures, Level, Period, Spread, figures, spread
 from automator.core.delivery.stations import Waits, journey
 from automator.core.delivery.summary import grouped, split, summarize
-from automator.core.delivery.words import duration, per_day
+from automator.core.delivery.words import FIGURES, duration, per_day
 from automator.core.record import Member, ReleaseRecord
 from automator.core.release import compose
 from automator.core.windows import Window
@@ -33,6 +33,7 @@ def change(
     workload: str = "web",
     actor: str | None = None,
     built: datetime | None = None,
+    source: datetime | None = None,
     made: datetime | None = None,
     commit: str | None = None,
     proven: bool = True,
@@ -46,7 +47,7 @@ def change(
         author="automator",
         mail="automator@example.org",
         kind=kind,
-        member=Member(workload, f"x.io/{workload}", before, after, (), built),
+        member=Member(workload, f"x.io/{workload}", before, after, (), built, source_time=source),
         proven=proven,
         made=made,
         actor=actor,
@@ -211,6 +212,30 @@ def test_a_rejected_version_fails_and_is_restored_by_whatever_comes_next() -> No
     assert (first.restored, second.failure) == (NOON + 4 * HOUR, None)
 
 
+def test_what_is_rejected_after_it_was_left_was_mended_when_it_was_left() -> None:
+    steps = [change("1.1", "1.0"), change("1.2", "1.1", hours=2)]
+    late = change("1.1", hours=50, kind="reject", actor="ann")
+    found = told(*steps, late, change("1.3", "1.2", hours=60))
+    assert (found["1.1"].failure, found["1.1"].restored) == (Failure.REJECTED, NOON + 2 * HOUR)
+    assert (found["1.2"].failure, found["1.3"].failure) == (None, None)
+    assert told(*steps, late)["1.1"].restored == NOON + 2 * HOUR, "whether anything came later or not"
+
+
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("1.1", f"1.1@{DIGEST}"), (f"1.1@{DIGEST}", "1.1"), ("1.0", "1.1")]
+)
+def test_pinning_and_catching_up_by_hand_deploy_nothing(before: str, after: str) -> None:
+    by_hand = change(after, before, hours=1, kind="manual")
+    first, later = fates((c, Seen()) for c in (change("1.1", "1.0"), by_hand, change("1.2", after, hours=2)))
+    assert (first.change.member.after, later.change.member.after) == ("1.1", "1.2")
+    back = change("1.0", "1.2", hours=3, kind="rollback", actor="bob")
+    failed = fates((c, Seen()) for c in (change("1.1", "1.0"), by_hand, change("1.2", after, hours=2), back))
+    assert [fate.failure for fate in failed] == [Failure.ROLLED_BACK] * 2
+
+
 def test_another_version_rejected_fails_nothing() -> None:
     found = told(change("1.1", "1.0"), change("1.2", hours=1, kind="reject", actor="ann"))
     assert found["1.1"].failure is None
@@ -246,7 +271,7 @@ def test_a_group_is_one_deployment_and_fails_with_its_member() -> None:
 @pytest.mark.parametrize(
     ("per_day_", "level"),
     [(None, None), (1.0, Level.ELITE), (0.99, Level.HIGH), (1 / 7, Level.HIGH), (0.14, Level.MEDIUM),
-     (1 / 30, Level.MEDIUM), (0.033, Level.LOW)],
+     (1 / 31, Level.MEDIUM), (0.032, Level.LOW)],
 )  # fmt: skip
 def test_levels_of_frequency(per_day_: float | None, level: Level | None) -> None:
     assert Figures(30.0, per_day=per_day_).frequency_level is level
@@ -279,16 +304,66 @@ def test_levels_of_durations(took: timedelta | None, lead: Level | None, restore
 
 def test_lead_time_counts_from_the_source_where_that_is_known() -> None:
     built = NOON - HOUR
-    known = Seen(source=NOON - 5 * HOUR, deployed=NOON + HOUR)
-    pairs = [(change("1.1", "1.0", built=built), known), (change("1.2", "1.1", hours=1, built=built), Seen())]
+    known = change("1.1", "1.0", built=built, source=NOON - 5 * HOUR)
+    pairs = [(known, Seen(deployed=NOON + HOUR)), (change("1.2", "1.1", hours=1, built=built), Seen())]
     found = figures(fates(pairs), MONTH)
     assert (found.lead.least, found.lead.greatest) == (2 * HOUR, 6 * HOUR)
     assert (found.lead_from_source, found.lead_from_build) == (1, 1)
 
 
+GO_ZERO, EPOCH, ZIP = (datetime(year, 1, 1, tzinfo=UTC) for year in (1, 1970, 1980))
+FUTURE = datetime(2999, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("source", "built", "lead", "from_source", "skewed", "unknown"),
+    [
+        (NOON - 3 * HOUR, NOON - HOUR, 3 * HOUR, 1, 0, 0),
+        (NOON - 3 * HOUR, None, 3 * HOUR, 1, 0, 0),
+        (NOON - HOUR, NOON - HOUR, HOUR, 1, 0, 0),  # SOURCE_DATE_EPOCH
+        (NOON - 3 * HOUR, EPOCH, 3 * HOUR, 1, 0, 0),
+        (NOON - 3 * HOUR, FUTURE, 3 * HOUR, 1, 0, 0),
+        (EPOCH, NOON - HOUR, HOUR, 0, 0, 0),
+        (GO_ZERO, NOON - HOUR, HOUR, 0, 0, 0),
+        (NOON - 30 * HOUR / 60, NOON - HOUR, HOUR, 0, 0, 0),  # after what was built from it
+        (FUTURE, NOON - HOUR, HOUR, 0, 0, 0),
+        (FUTURE, None, None, 0, 1, 0),
+        (EPOCH, ZIP, None, 0, 0, 1),
+        (None, None, None, 0, 0, 1),
+    ],
+)
+def test_times_that_cannot_be_make_no_nonsense(
+    source: datetime | None,
+    built: datetime | None,
+    lead: timedelta | None,
+    from_source: int,
+    skewed: int,
+    unknown: int,
+) -> None:
+    fate = fates([(change("1.1", "1.0", source=source, built=built), Seen())])
+    found = figures(fate, MONTH)
+    assert (found.lead.median, found.lead_from_source) == (lead, from_source)
+    assert (found.lead_skewed, found.lead_unknown) == (skewed, unknown)
+    way = journey(fate[0])
+    assert timedelta(0) <= way.whole <= 3 * HOUR
+    assert all(timedelta(0) <= leg.took <= 3 * HOUR for leg in way.legs)
+
+
 def test_clocks_that_disagree_are_left_out_and_told() -> None:
     found = figures(fates([(change("1.1", "1.0", built=NOON + HOUR), Seen())]), MONTH)
-    assert (found.lead.n, found.skewed, found.lead_level) == (0, 1, None)
+    assert (found.lead.n, found.lead_skewed, found.lead_level) == (0, 1, None)
+
+
+def test_a_restore_before_its_failure_is_told_with_the_restores() -> None:
+    """Two people's clocks: what counts is that the branch has them in this order."""
+    found = figures(
+        fates((c, Seen()) for c in (change("1.1", "1.0", hours=2), change("1.0", "1.1", kind="rollback"))),
+        MONTH,
+    )
+    assert (found.failed, found.restore.n, found.restore_skewed, found.lead_skewed) == (1, 0, 1, 0)
+    basis = {name: words(found) for name, _, _, words in FIGURES}
+    assert basis["time to restore"] == "n = 0; 1 left out: clocks disagree"
+    assert "clocks" not in basis["lead time for changes"]
 
 
 def test_few_values_have_no_percentile() -> None:
@@ -321,8 +396,8 @@ CLOSED = Window.parse("deny", "0 12 * * *", timedelta(hours=4), "UTC")
 
 def test_the_way_is_split_by_guard() -> None:
     one = Fate(
-        change("1.1", "1.0", hours=10, built=NOON - 3 * HOUR),
-        seen=Seen(source=NOON - 4 * HOUR, first_seen=NOON - 2 * HOUR),
+        change("1.1", "1.0", hours=10, built=NOON - 3 * HOUR, source=NOON - 4 * HOUR),
+        seen=Seen(first_seen=NOON - 2 * HOUR),
     )
     waits = Waits(min_age=HOUR, upstream=NOON + HOUR, windows=(CLOSED,))
     found = journey(one, waits)

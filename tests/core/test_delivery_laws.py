@@ -32,7 +32,10 @@ def histories(draw: st.DrawFn, workloads: tuple[str, ...] = ("web", "api")) -> l
             versions = st.integers(0, 4).map("1.{}".format)
             built = draw(st.none() | moments)
             kind = draw(st.sampled_from(KINDS))
-            member = Member(name, f"x.io/{name}", draw(versions), draw(versions), (), built)
+            source = draw(st.none() | moments | st.just(datetime(1970, 1, 1, tzinfo=UTC)))
+            member = Member(
+                name, f"x.io/{name}", draw(versions), draw(versions), (), built, source_time=source
+            )
             change = Change(
                 repo="shop",
                 commit=f"c{number}",
@@ -82,7 +85,8 @@ def test_figures_are_consistent(told: list[tuple[Change, Seen]]) -> None:
     assert 0 <= whole.failed <= whole.deployments
     assert whole.failure_rate is None or 0 <= whole.failure_rate <= 1
     assert (whole.failure_rate is None) == (whole.deployments == 0)
-    assert whole.lead.n + whole.lead_unknown <= len(found)
+    assert whole.lead.n + whole.lead_unknown + whole.lead_skewed == len(found)
+    assert whole.lead_from_source + whole.lead_from_build == whole.lead.n
     assert all(fate.restored is None or fate.failure is not None for fate in found)
     counted = {by: sum(g.figures.deployments for g in grouped(found, WHOLE, by)) for by in GROUPINGS}
     assert counted["repo"] == counted["week"] == counted["month"] == whole.deployments

@@ -161,7 +161,10 @@ PREVIOUS = {
     "what was turned away is passed over": ([we("1.4.4"), "1.4.2", we("1.4.3"), "1.4.2"], "1.4.2"),
     "down again": (["1.4.2", we("1.4.3"), "1.4.2", "1.4.1"], "1.4.1"),
     "a rollback leaves what it left": (
-        [Wrote("1.4.1", ours=True, kind="rollback", actor="Ann"), we("1.4.3"), "1.4.2"], "1.4.2",
+        [Wrote("1.4.1", ours=True, kind="rollback", actor="Ann"), we("1.4.3"), "1.4.2", "1.4.0"], "1.4.0",
+    ),
+    "a rollback to what was never there": (
+        [Wrote("1.4.1", ours=True, kind="rollback", actor="Ann"), we("1.4.3"), "1.4.2"], None,
     ),
     "lifted again": (["1.4.3", "1.4.2", we("1.4.3"), "1.4.2"], "1.4.2"),
     "down by hand to what was never there": (["1.4.1", we("1.4.3"), "1.4.0"], "1.4.0"),

@@ -429,6 +429,13 @@ def test_a_group_whose_registries_share_no_version() -> None:
             [],
         ),
         (policies(a='semver: "1.x"\nafter: {workload: staging/a}'), []),
+        # one that says no order of its own has that of upstream, which must be one
+        (policies(a='semver: "1.x"', b="after: {workload: a}", c="after: {workload: [a, b]}"), []),
+        (
+            policies(a='semver: "1.x"', b='semver: "2.x"', c="after: {workload: [a, b]}"),
+            ["guard/after-orders"],
+        ),
+        (policies(a="after: {workload: staging/a}"), []),
     ],
 )
 def test_promotion_in_a_circle(text: str, expected: list[str]) -> None:

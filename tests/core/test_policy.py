@@ -329,6 +329,8 @@ def test_expressions_are_re2_and_linear() -> None:
         ("semver: '1.x', follow: latest", "policy/conflict", "`follow` takes one tag"),
         ("owner: me", "policy/no-choice", "which tags may be taken"),
         ("glob: 'v*'", "policy/missing-key", "workloads.web.order"),
+        ("glob: 'v*', after: {workload: staging/web}", "policy/missing-key", "workloads.web.order"),
+        ("versions: lenient, after: {workload: staging/web}", "policy/conflict", "without `semver`"),
         ("glob: 'v*', regex: 'v.*', order: numeric", "policy/conflict", "cannot both"),
         ("semver: '1.x', order: newest", "policy/conflict", "order: newest"),
         ("order: numeric, prereleases: never", "policy/conflict", "without `semver`"),

@@ -34,6 +34,7 @@ WEB = Member(
     datetime(2026, 11, 20, 9, 14, 2, tzinfo=UTC),
     "https://github.com/acme/web/tree/4b1c0de",
     "policies/shop.yaml",
+    datetime(2026, 11, 20, 8, 50, tzinfo=UTC),
 )
 RECORD = ReleaseRecord("release", (WEB,))
 WHY = 'newest in semver ">=1.4 <2" of 37 tags, seen 31 minutes ago'
@@ -53,6 +54,7 @@ Release-To: 1.4.3@{DIGEST}
 Release-Site: {SITE}
 Release-Built: 2026-11-20T09:14:02Z
 Release-Source: https://github.com/acme/web/tree/4b1c0de
+Release-Source-Time: 2026-11-20T08:50:00Z
 Release-Policy: policies/shop.yaml
 """
 

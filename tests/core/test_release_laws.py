@@ -48,10 +48,11 @@ MEMBER = st.builds(
     built=st.none() | MOMENT,
     source=st.none() | TEXT,
     policy=st.none() | TEXT,
+    source_time=st.none() | MOMENT,
 )
 KNOWN = {
     "format", "kind", "actor", "reason", "refs", "workload", "image", "from", "to", "site", "built", "source",
-    "policy",
+    "policy", "source-time",
 }  # fmt: skip
 NAME = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,8}", fullmatch=True).filter(lambda n: n.lower() not in KNOWN)
 RECORD = st.builds(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +14,12 @@ from automator.core.record import Member, ReleaseRecord, parse
 from automator.core.release import compose
 from automator.core.sourcechanges import (
     LIMIT,
+    Named,
     Place,
     bounded,
     ends_of,
+    head_made,
+    joined,
     names_in,
     own_number,
     place_of,
@@ -91,6 +96,26 @@ def test_a_name_of_any_length_is_none() -> None:
 def test_a_label_that_is_no_project_leads_nowhere(path: str) -> None:
     assert place_of(f"https://github.com/{path}/tree/{'a' * 40}", {"github.com": "github"}) is None
     assert place_of("https://git.example.com/a/b/c", {"git.example.com": "gitlab"}) is not None
+
+
+def test_the_time_of_a_revision_is_that_of_its_own_commit() -> None:
+    noon = datetime(2026, 9, 1, 12, 0, 0, 999, tzinfo=UTC)
+    commits = [
+        SourceCommit("b" * 40, "", "ann", noon + timedelta(days=1)),
+        SourceCommit("a" * 40, "", "ann", noon),
+    ]
+    whole = noon.replace(microsecond=0)
+    assert head_made(commits, "a" * 40) == (("a" * 40, whole),)
+    assert head_made(commits, "a" * 7) == (("a" * 7, whole),), "labels may shorten it"
+    assert head_made(commits, "c" * 40) == (), "it is older than all that the release brings"
+    assert head_made([SourceCommit("a" * 40, "", "ann")], "a" * 40) == ()
+    assert head_made([SourceCommit("a" * 40, "", "ann", datetime(1970, 1, 1, tzinfo=UTC))], "a" * 40) == ()
+    named = joined([Named(("x#1",), 1, (("a" * 40, whole),)), Named(("y#2",), 1)])
+    assert (named.refs, named.made_at("https://github.com/acme/web/tree/" + "a" * 40)) == (
+        ("x#1", "y#2"),
+        whole,
+    )
+    assert (named.made_at("https://github.com/acme/web"), named.made_at(None)) == (None, None)
 
 
 def test_many_names_are_cut_and_counted() -> None:

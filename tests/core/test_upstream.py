@@ -17,6 +17,7 @@ from automator.core.upstream import (
     Sights,
     Span,
     both,
+    digests_left,
     held_by,
     in_group,
     turned_away_there,
@@ -148,10 +149,28 @@ def test_what_was_refused_there_by_closing_its_pull_request() -> None:
     facts = Facts(histories={site_key(site): past(site, "1.0.2")}, declined=(closed,))
     assert ("1.0.4", None) in turned_away_there(ALONE, (site,), facts, ("1.0.4", "1.0.5"))
     assert ("1.0.5", None) not in turned_away_there(ALONE, (site,), facts, ("1.0.4", "1.0.5"))
+    there = turned_away_there(ALONE, (site,), facts, ("1.0.1", "1.0.2", "1.0.3"))
+    assert there == {("1.0.3", None)}, "what upstream is at was not refused with it"
     followed = workload("follow: stable")
     assert turned_away_there(followed, (site,), facts, ("stable",)) == {("", NEW)}
     accepting = replace(followed, accept=(NEW,))
     assert turned_away_there(accepting, (site,), facts, ("stable",)) == frozenset()
+
+
+def test_digests_that_were_left_under_one_tag() -> None:
+    def past(*values: tuple[str, str | None]) -> SiteHistory:
+        """Written by people, oldest first."""
+        held = [HeldValue(tag, digest, f"c{i}", time=NOW) for i, (tag, digest) in enumerate(values)]
+        return SiteHistory(tuple(reversed(held)), complete=True)
+
+    a, b, c = (f"sha256:{letter * 64}" for letter in "abc")
+    back = past(("7", a), ("7", b), ("7", c), ("7", a))
+    assert digests_left(back, follows=False) == {b, c}
+    assert digests_left(past(("7", a), ("7", b)), follows=False) == frozenset()
+    assert digests_left(past(("7", a), ("7", b)), follows=True) == {a}
+    assert digests_left(past(("7", a), ("7", b), ("7", a), ("7", b)), follows=True) == {a}
+    assert digests_left(past(("7", a), ("7", None)), follows=True) == {a}
+    assert digests_left(past(("1.1", a), ("1.2", b), ("1.1", a)), follows=False) == frozenset()
 
 
 _TIMES = st.integers(0, 30).map(lambda hours: NOW - timedelta(hours=hours))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from parts.forges import ForgeServer
 from parts.forgestage import forge_stage
 from parts.gitserver import BareRepo, git
 from parts.registry import push_many
@@ -37,6 +38,7 @@ class Fleet:
         self.registry = stack.enter_context(EmbeddedRegistry(folder / "images"))
         self.now = NOW
         self.checks: dict[str, Any] = {}
+        self.forges: dict[str, Any] = {}
         self.state = folder / "state"
         self.repos = {
             name: BareRepo.create(folder / f"{name}.git", {"README.md": "x\n"})
@@ -53,20 +55,29 @@ class Fleet:
         times = {tag: start + timedelta(minutes=i) for i, tag in enumerate(tags)}
         push_many(self.registry.host, "acme/web", times)
 
-    def files(self, version: str, keys: str, name: str = "web", file: str = "web.yaml") -> dict[str, str]:
+    def files(
+        self,
+        version: str,
+        keys: str,
+        name: str = "web",
+        file: str = "web.yaml",
+        rule: str = 'semver: "1.x"',
+    ) -> dict[str, str]:
         image = f"{self.registry.host}/acme/web"
         where = f"where: {{paths: [{file}]}}"
-        keys = f'image: {image}\nsemver: "1.x"\n{where}\n{keys}'
+        keys = f"image: {image}\n{rule}\n{where}\n{keys}"
         lines = "".join(f"    {line}\n" for line in keys.splitlines())
         return {
             file: DEPLOYMENT.format(name=name, image=f"{image}:{version}"),
             f"policies/{name}.yaml": f"version: 1\nworkloads:\n  {name}:\n{lines}",
         }
 
-    def adopt(self, staging: str = "pin: digest", prod: str = AFTER) -> None:
+    def adopt(
+        self, staging: str = "pin: digest", prod: str = AFTER, *, prod_rule: str = 'semver: "1.x"'
+    ) -> None:
         self.push("1.4.2", "1.4.3")
         self.repos["staging"].commit(self.files("1.4.2", staging), "Adopt")
-        self.repos["prod"].commit(self.files("1.4.2", prod), "Adopt")
+        self.repos["prod"].commit(self.files("1.4.2", prod, rule=prod_rule), "Adopt")
 
     @property
     def app(self) -> App:
@@ -75,6 +86,7 @@ class Fleet:
                 state=self.state,
                 repos=self.settings,
                 checks=self.checks,
+                forges=self.forges,
                 registries={self.registry.host: {"insecure": True}},
             )
             self._app = App.open(config, exclusive=True, repos=self.only, clock=lambda: self.now)
@@ -419,3 +431,164 @@ def test_what_a_closed_pull_request_refused_is_refused_downstream(tmp_path: Path
             assert said(outcomes["web"]) == (Status.HELD, "guard/after-rejected")
             stage.now += timedelta(hours=1)
         assert stage.image_of("web") == "web:1.4.2"
+
+
+# -- the order of upstream ---------------------------------------------------------------------------------
+
+
+def test_a_workload_with_after_alone_takes_the_order_of_another_config_repo(fleet: Fleet) -> None:
+    fleet.adopt(prod_rule="")
+    assert said(fleet.run("prod")) == (Status.HELD, "guard/after-not-there")
+    fleet.run("staging")
+    waiting = fleet.run("prod")
+    assert said(waiting) == (Status.WAITING, "guard/soak")
+    assert waiting.reason.changes_at is not None
+    fleet.now = waiting.reason.changes_at
+    assert fleet.run("prod").status is Status.RELEASED
+    assert fleet.version("prod") == fleet.version("staging")
+    current = fleet.run("prod")
+    assert said(current) == (Status.CURRENT, "current/newest")
+    assert 'semver "1.x" of staging/web' in current.reason.sentence
+
+
+def test_another_rule_upstream_is_another_rule_downstream(fleet: Fleet) -> None:
+    fleet.adopt(prod="after: {workload: staging/web}", prod_rule="")
+    fleet.push("2.0.0")
+    fleet.run("staging")
+    assert fleet.run("prod").status is Status.RELEASED
+    assert fleet.version("prod").startswith("web:1.4.3@")
+    pinned = fleet.repos["staging"].read("web.yaml")
+    files = fleet.files("1.4.3", "pin: digest", rule='semver: ">=1"')
+    fleet.repos["staging"].commit({**files, "web.yaml": pinned}, "Two is fine")
+    fleet.run("staging")
+    fleet.run("prod")
+    assert fleet.version("prod").startswith("web:2.0.0@")
+
+
+def test_while_the_rule_upstream_cannot_be_read_nothing_is_released(fleet: Fleet) -> None:
+    fleet.adopt(prod="after: {workload: staging/web}", prod_rule="")
+    fleet.run("staging")
+    fleet.stop()
+    fleet.repos["staging"].path.rename(fleet.folder / "gone.git")
+    fleet.only = ("prod",)
+    assert said(fleet.run("prod")) == (Status.WAITING, "guard/after-unreadable")
+    (fleet.folder / "gone.git").rename(fleet.repos["staging"].path)
+    assert fleet.run("prod").status is Status.RELEASED
+
+
+def test_an_order_goes_on_over_three_config_repos(fleet: Fleet) -> None:
+    """`prod` says no order, nor does `staging`: both have that of `dev`, with what people turned away."""
+    dev = BareRepo.create(fleet.folder / "dev.git", {"README.md": "x\n"})
+    fleet.repos["dev"], fleet.settings["dev"] = dev, {"url": str(dev.path)}
+    dev.commit(fleet.files("1.4.2", "pin: digest"), "Adopt")
+    fleet.push("1.4.2", "1.4.3")
+    fleet.repos["staging"].commit(fleet.files("1.4.2", "after: {workload: dev/web}", rule=""), "Adopt")
+    fleet.repos["prod"].commit(
+        fleet.files("1.4.2", "after: {workload: staging/web, soak: 2h}", rule=""), "Adopt"
+    )
+    fleet.run("dev")
+    release = fleet.run("staging").commit
+    assert release is not None
+    waiting = fleet.run("prod")
+    assert said(waiting) == (Status.WAITING, "guard/soak")
+    fleet.now = NOW + 3 * HOUR
+    fleet.revert("staging", release)
+    assert said(fleet.run("prod")) == (Status.HELD, "guard/after-rejected")
+    assert fleet.version("prod") == "web:1.4.2"
+
+
+def test_a_group_upstream_lends_the_rule_of_the_same_image(fleet: Fleet) -> None:
+    group(fleet)
+    bare = fleet.files("1.4.2", "after: {group: staging/shop, soak: 2h}", rule="")
+    fleet.repos["prod"].commit(bare, "No order of its own")
+    fleet.run("staging")
+    waiting = fleet.run("prod")
+    assert said(waiting) == (Status.WAITING, "guard/soak")
+    assert waiting.reason.changes_at is not None
+    fleet.now = waiting.reason.changes_at
+    assert fleet.run("prod").status is Status.RELEASED
+    assert fleet.version("prod") == fleet.version("staging")
+
+
+# -- circles -----------------------------------------------------------------------------------------------
+
+
+def test_a_circle_over_two_config_repos_holds_its_workloads_and_no_other(fleet: Fleet) -> None:
+    fleet.adopt(staging="after: {workload: prod/web}", prod="after: {workload: staging/web}")
+    fleet.repos["prod"].commit(fleet.files("1.4.2", "", name="other", file="other.yaml"), "More")
+    woken: list[str] = []
+    fleet.app.board.wake = woken.append
+    fleet.run("prod")
+    held = fleet.run("staging")
+    assert said(held) == (Status.HELD, "guard/after-circle")
+    assert "web after prod/web after web" in held.reason.sentence
+    report = fleet.report("prod")
+    outcomes = {o.workload: o for o in report.outcomes}
+    assert said(outcomes["web"]) == (Status.HELD, "guard/after-circle")
+    assert outcomes["other"].reason.code in ("released/pushed", "current/newest")
+    assert "prod" in woken or "staging" in woken
+    fleet.repos["staging"].commit(fleet.files("1.4.2", "pin: digest"), "No circle any more")
+    assert fleet.run("staging").status is Status.RELEASED
+    assert fleet.run("prod").status is Status.RELEASED
+
+
+# -- pull requests that were closed upstream ---------------------------------------------------------------
+
+
+def _proposing(fleet: Fleet) -> ForgeServer:
+    """`staging` goes through pull requests for a, and pushes b; `prod` takes what either has held."""
+    forge = fleet.stack.enter_context(ForgeServer("github", fleet.folder))
+    forge.clock = lambda: fleet.now
+    forge.project("acme/staging", repo=fleet.repos["staging"])
+    place = {"kind": "github", "api": forge.api, "token_file": str(forge.token_file), "timeout": "5s"}
+    fleet.forges = {forge.host: place}
+    fleet.settings["staging"].update(forge=forge.host, project="acme/staging")
+    fleet.push("1.4.2", "1.4.3")
+    files = {
+        **fleet.files("1.4.2", "deliver: pull-request", name="a", file="a.yaml"),
+        **fleet.files("1.4.2", "pin: digest", name="b", file="b.yaml"),
+    }
+    fleet.repos["staging"].commit(files, "Adopt")
+    keys = "after: {workload: [staging/a, staging/b], need: any, soak: 1h}"
+    fleet.repos["prod"].commit(fleet.files("1.4.2", keys), "Adopt")
+    fleet.report("staging")
+    assert forge.pulls
+    assert said(fleet.run("prod")) == (Status.WAITING, "guard/soak")
+    return forge
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_pull_request_closed_upstream_counts_before_its_own_cycle_heard_of_it(
+    fleet: Fleet, alone: bool
+) -> None:
+    """`once -r prod`, and `prod` running before `staging` after a restart."""
+    forge = _proposing(fleet)
+    fleet.stop()
+    forge.close(max(forge.pulls))
+    fleet.only = ("prod",) if alone else ()
+    fleet.now = NOW + 2 * HOUR
+    assert said(fleet.run("prod")) == (Status.HELD, "guard/after-rejected")
+    asked = len(forge.calls)
+    assert asked > 0
+    for _ in range(3):
+        assert said(fleet.run("prod")) == (Status.HELD, "guard/after-rejected")
+    assert len(forge.calls) == asked, "nobody is asked again without news"
+    assert fleet.version("prod") == "web:1.4.2"
+
+
+def test_while_the_forge_upstream_has_no_answer_the_release_waits(fleet: Fleet) -> None:
+    forge = _proposing(fleet)
+    fleet.stop()
+    fleet.only = ("prod",)
+    fleet.now = NOW + 2 * HOUR
+    token = forge.token_file.read_text()
+    forge.token_file.write_text("wrong")
+    waiting = fleet.run("prod")
+    assert said(waiting) == (Status.WAITING, "guard/after-refusals")
+    assert waiting.reason.changes_at is not None
+    asked = len(forge.calls)
+    assert said(fleet.run("prod")) == (Status.WAITING, "guard/after-refusals")
+    assert len(forge.calls) == asked
+    forge.token_file.write_text(token)
+    fleet.now = waiting.reason.changes_at
+    assert fleet.run("prod").status is Status.RELEASED

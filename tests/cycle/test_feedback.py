@@ -355,3 +355,77 @@ def test_an_outbox_of_another_version_is_begun_anew(stage: FeedbackStage, kept: 
     stage.release("1.4.3", stage.login)
     stage.settle()
     assert len(stage.lines()) == 1
+
+
+# -- twice, and what people ask for ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loses_state", [False, True], ids=["one automator", "a command beside the daemon"])
+def test_what_a_command_proposed_is_told_when_it_is_merged(stage: FeedbackStage, loses_state: bool) -> None:
+    stage.at("1.4.2", keys=PR)
+    stage.build("1.4.3", stage.login)
+    act(stage.cycle, Request("release", "Ann", "now", "web", "1.4.3"), Terms())
+    if loses_state:
+        stage.lose_state()
+    stage.run()
+    tip = stage.forge.merge(stage.pull.number, "squash", delete_branch=True)
+    stage.run()
+    stage.settle()
+    assert stage.lines() == [f"- `web` `1.4.3` is in `shop`: {stage.link(tip)}"]
+    act(stage.cycle, Request("rollback", "Ann", "crashes", "web"), Terms())
+    if loses_state:
+        stage.lose_state()
+    stage.run()
+    tip = stage.forge.merge(stage.pull.number, "squash")
+    stage.run()
+    stage.settle()
+    assert stage.lines() == [f"- `web` was rolled back from `1.4.3` in `shop`: {stage.link(tip)}"]
+
+
+@pytest.mark.parametrize("kind", ["github", "gitlab"])
+def test_a_deployment_whose_answer_got_lost_is_recorded_once(tmp_path: Path, kind: str) -> None:
+    with ExitStack() as stack:
+        stage = FeedbackStage(tmp_path, stack, kind)
+        stage.at("1.4.2")
+        on = "/statuses" if kind == "github" else f"POST /api/v4/projects/{SOURCE.replace('/', '%2F')}/deploy"
+        stage.forge.fail(502, on=f"{on}" if kind == "gitlab" else "/deployments/", done=kind == "gitlab")
+        stage.release("1.4.3", stage.login)
+        stage.settle()
+        stage.now += timedelta(minutes=10)
+        stage.settle()
+        assert stage.forge.count(" 502") == 1
+        (made,) = stage.forge.projects[SOURCE].deployments
+        states = made.get("states", [{"state": made.get("status")}])
+        assert [one["state"] for one in states] == ["success"]
+        act(stage.cycle, Request("rollback", "Ann", "crashes", "web"), Terms())
+        act(stage.cycle, Request("release", "Ann", "again", "web", "1.4.3", force=True), Terms())
+        stage.settle()
+        assert len(stage.forge.projects[SOURCE].deployments) == 3
+
+
+def test_two_comments_of_the_same_moment_become_one(any_stage: FeedbackStage) -> None:
+    stage = any_stage
+    stage.at("1.4.2")
+    stage.release("1.4.3", stage.login)
+    stage.settle()
+    ours, other = stage.lines()[0], f"- `api` `2.0.0` is in `shop`: {stage.link()}"
+    author = stage.comments(1)[0].author
+    stage.forge.say(1, f"{MARKER}\n\n{other}", by=author, project=SOURCE)
+    stage.forge.say(1, f"{MARKER}\n\n{other}", by="bob", project=SOURCE)
+    stage.build("1.4.4", stage.login)
+    stage.run()
+    stage.settle()
+    mine, bobs = stage.comments(1)
+    assert bobs.body == f"{MARKER}\n\n{other}"
+    assert other in mine.body
+    assert (ours in mine.body, "`web` `1.4.4` is in `shop`" in mine.body) == (False, True)
+
+
+def test_a_downgrade_is_told_as_one(stage: FeedbackStage) -> None:
+    stage.at("1.4.2")
+    stage.release("1.4.3", stage.login)
+    keys = 'semver: ">=1.0 <1.4.3"\ndowngrade: true'
+    stage.commit({"policies/web.yaml": stage.workload("web", "1.4.3", keys=keys)["policies/web.yaml"]})
+    assert stage.outcomes()["web"].reason.code == "released/pushed"
+    stage.settle()
+    assert stage.lines() == [f"- `web` was moved down from `1.4.3` to `1.4.2` in `shop`: {stage.link()}"]

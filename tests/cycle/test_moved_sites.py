@@ -143,6 +143,13 @@ def test_a_helm_repository_that_is_renamed(stage: Stage) -> None:
     hand.commit("Another name for the charts")
     hand.push()
     stays_away(stage)
+    # And to a mirror, while the daemon runs: what the file held before is of the mirror's image now.
+    stage.push("mirror/web", "1.4.2", "1.4.3")
+    hand.write("source.yaml", source("acme").replace("/charts", "/mirror"))
+    hand.change("policies/all.yaml", "/charts/web", "/mirror/web")
+    hand.commit("A mirror for the charts")
+    hand.push()
+    stays_away(stage)
 
 
 # -- other files are much like it ----------------------------------------------------------------------

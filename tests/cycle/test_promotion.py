@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 from parts.stage import DEPLOYMENT, NOW, Stage
 
+from automator.core.action import Request
 from automator.core.record import parse
 from automator.core.report import Outcome
+from automator.cycle.acting import Terms, act
 from automator.reasons import Status
 
 HOUR = timedelta(hours=1)
@@ -75,6 +77,24 @@ def test_production_takes_what_staging_has_held_and_nothing_before(shop: Stage) 
     assert released.status is Status.RELEASED
     assert version(shop, "prod") == version(shop, "staging")
     assert "1.4.3@sha256:" in version(shop, "prod")
+
+
+def test_a_promotion_that_loses_a_race_stays_the_one_that_was_seen(shop: Stage) -> None:
+    shop.run()
+    base = shop.repo.tip()
+    shop.push("acme/web", "1.4.4")
+    assert shop.outcomes()["web-staging"].status is Status.RELEASED
+    newer = shop.repo.tip()
+    shop.repo.set_tip(base)
+    shop.lose_state()
+    shop.repo.hook(
+        "update",
+        "test -f moved && exit 0\ntouch moved\nunset GIT_QUARANTINE_PATH\n"
+        f"git update-ref refs/heads/main {newer}\n",
+    )
+    act(shop.cycle, Request("promote", "Ann", "tested by hand", "web"), Terms())
+    assert "1.4.4@" in version(shop, "staging")
+    assert "1.4.3@" in version(shop, "prod")
 
 
 def test_the_daemon_is_told_when_the_soak_ends(shop: Stage) -> None:
@@ -273,3 +293,123 @@ def test_a_chain_of_three_goes_on_step_by_step(stage: Stage) -> None:
     stage.lose_state()
     stage.outcomes()
     assert [version(stage, name).partition("@")[0] for name, _ in steps] == ["web:1.4.3"] * 3
+
+
+# -- the order of upstream ---------------------------------------------------------------------------------
+
+
+def bare_chain(stage: Stage, rule: str, tag: str = "1.4.2", keys: str = SOAK) -> None:
+    """A chain whose second workload says nothing but what it comes after."""
+    image = f"{stage.host}/acme/web"
+    policies = (
+        f"version: 1\nworkloads:\n  web-staging:\n    image: {image}\n    {rule}\n    pin: digest\n"
+        f'    where: {{paths: ["staging/**"]}}\n'
+        f'  web:\n    image: {image}\n    where: {{paths: ["prod/**"]}}\n    {keys}\n'
+    )
+    manifest = DEPLOYMENT.format(name="web", image=f"{image}:{tag}")
+    files = {f"{folder}/web.yaml": manifest for folder in ("staging", "prod")}
+    stage.commit({**files, "policies/web.yaml": policies})
+
+
+def test_a_workload_with_after_alone_has_the_order_of_upstream(stage: Stage) -> None:
+    stage.push("acme/web", "build-9", "build-10", "v2.0.0")
+    bare_chain(stage, 'glob: "build-{key}"\n    order: numeric', "build-9")
+    stage.outcomes()
+    waiting = stage.outcomes()["web"]
+    assert said(waiting) == (Status.WAITING, "guard/soak")
+    assert waiting.target == "build-10"
+    assert at(stage, 3 * HOUR)["web"].status is Status.RELEASED
+    stage.outcomes()
+    verdicts = {v.tag: v.reason.code for v in stage.cycle.verdicts("web")}
+    assert verdicts == {"build-10": "tag/current", "build-9": "tag/older", "v2.0.0": "tag/glob"}
+
+
+def test_the_mark_holds_in_the_order_of_upstream(stage: Stage) -> None:
+    stage.push("acme/web", "build-9", "build-10")
+    bare_chain(stage, 'glob: "build-{key}"\n    order: numeric', "build-9", "after: {workload: web-staging}")
+    stage.run()
+    assert stage.outcomes()["web"].status is Status.RELEASED
+    image = f"{stage.host}/acme/web"
+    stage.commit({"prod/web.yaml": DEPLOYMENT.format(name="web", image=f"{image}:build-9")})
+    for hours in (1, 2):
+        held = at(stage, hours * HOUR)["web"]
+        assert said(held) == (Status.HELD, "history/turned-away")
+    assert version(stage, "prod") == "web:build-9"
+
+
+def test_upstreams_of_different_rules_lend_none(stage: Stage) -> None:
+    stage.push("acme/web", "1.4.2", "1.4.3")
+    image = f"{stage.host}/acme/web"
+    policies = "version: 1\nworkloads:\n"
+    files = {}
+    for name, more in (
+        ("a", 'semver: "1.x"'),
+        ("b", 'semver: ">=1"'),
+        ("web", "after: {workload: [a, b]}"),
+        ("late", "after: {workload: web}"),
+    ):
+        policies += f"  {name}:\n    image: {image}\n    pin: digest\n    {more}\n"
+        policies += f'    where: {{paths: ["{name}/**"]}}\n'
+        files[f"{name}/web.yaml"] = DEPLOYMENT.format(name="web", image=f"{image}:1.4.2")
+    stage.commit({**files, "policies/web.yaml": policies})
+    outcomes = stage.outcomes()
+    assert said(outcomes["web"]) == (Status.HELD, "guard/after-orders")
+    assert said(outcomes["late"]) == (Status.HELD, "guard/after-orders")
+    assert outcomes["a"].status is outcomes["b"].status is Status.RELEASED
+    stage.commit({"policies/web.yaml": policies.replace('">=1"', '"1.x"')})
+    assert stage.outcomes()["web"].status is Status.RELEASED
+    assert stage.outcomes()["late"].status is Status.RELEASED
+
+
+def test_where_upstream_follows_a_tag_its_digest_is_taken(stage: Stage) -> None:
+    stage.push("acme/web", "7")
+    bare_chain(stage, 'follow: "7"', "7", "after: {workload: web-staging, soak: 2h}")
+    stage.run()
+    first = version(stage, "staging")
+    assert first.startswith("web:7@sha256:")
+    assert said(stage.outcomes()["web"]) == (Status.WAITING, "guard/soak")
+    assert at(stage, 3 * HOUR)["web"].status is Status.RELEASED
+    assert version(stage, "prod") == first
+    assert stage.outcomes()["web"].reason.code == "current/followed"
+
+
+def test_a_digest_that_a_person_left_upstream_is_rejected_downstream(stage: Stage) -> None:
+    stage.push("acme/web", "7")
+    bare_chain(stage, 'follow: "7"', "7", "after: {workload: web-staging, soak: 2h}")
+    stage.run()
+    stage.run()
+    at(stage, 3 * HOUR)
+    before = stage.repo.read("staging/web.yaml")
+    old = version(stage, "prod")
+    stage.push("acme/web", "7", age=timedelta(minutes=5))
+    at(stage, 4 * HOUR)
+    assert version(stage, "staging") != old
+    assert said(at(stage, 4.5 * HOUR)["web"]) == (Status.WAITING, "guard/soak")
+    stage.commit({"staging/web.yaml": before})  # after more than the soak
+    outcome = at(stage, 7 * HOUR)["web"]
+    assert said(outcome) == (Status.HELD, "guard/after-rejected")
+    assert version(stage, "prod") == old
+
+
+def test_a_circle_is_held_and_named_and_touches_nobody_else(stage: Stage) -> None:
+    stage.push("acme/web", "1.4.2", "1.4.3")
+    image = f"{stage.host}/acme/web"
+    keys = {"a": "after: {workload: b}", "b": "after: {group: g}", "c": "group: g\n    after: {workload: a}",
+            "free": "pin: digest"}  # fmt: skip
+    policies = "version: 1\nworkloads:\n"
+    files = {}
+    for name, more in keys.items():
+        policies += f'  {name}:\n    image: {image}\n    semver: "1.x"\n    where: {{paths: ["{name}/**"]}}\n'
+        policies += f"    {more}\n"
+        files[f"{name}/web.yaml"] = DEPLOYMENT.format(name="web", image=f"{image}:1.4.2")
+    stage.commit({**files, "policies/web.yaml": policies.replace("group: g\n", "group: {name: g}\n")})
+    outcomes = stage.outcomes()
+    assert {name: o.reason.code for name, o in outcomes.items()} == {
+        **dict.fromkeys("abc", "guard/after-circle"),
+        "free": "released/pushed",
+    }
+    assert "a after b after group g after a" in outcomes["a"].reason.sentence
+    mended = stage.repo.read("policies/web.yaml").replace("    after: {workload: a}\n", "")
+    stage.commit({"policies/web.yaml": mended})
+    assert {o.status for name, o in stage.outcomes().items() if name == "c"} == {Status.RELEASED}
+    assert stage.outcomes()["b"].reason.code != "guard/after-circle"

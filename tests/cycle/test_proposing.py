@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from parts.forgestage import HEAD, PR, ForgeStage, forge_stage
+from parts.forgestage import HEAD, PR, ForgeStage, forge_stage, requested
 from parts.gitserver import git
 
 from automator.core.record import parse
@@ -397,16 +397,26 @@ def test_one_that_is_pushed_and_one_that_is_proposed_do_not_mix(stage: ForgeStag
     assert len(git(stage.repo.path, "diff", "--name-only", f"main...{HEAD}").split()) == 1
 
 
-def test_a_forge_that_is_down_stops_no_push(stage: ForgeStage) -> None:
+def test_a_forge_that_is_down_stops_no_push_once_it_has_answered(stage: ForgeStage) -> None:
     stage.push("acme/web", "1.4.2", "1.4.3")
     stage.push("acme/api", "1.0.0", "1.0.1")
     stage.commit(stage.workload("api", "1.0.0"))
     stage.commit(stage.workload("web", "1.4.2", keys=PR))
     stage.forge.fail(503, times=1000)
     found = stage.outcomes()
+    assert (found["api"].status, found["api"].reason.code) == ("waiting", "forge/unreachable")
+    stage.forge.mend()
+    found = stage.outcomes()
+    assert (found["api"].reason.code, found["web"].reason.code) == ("released/pushed", "proposal/open")
+    stage.stop()
+    stage.now += timedelta(minutes=5)
+    stage.push("acme/web", "1.4.4")
+    stage.push("acme/api", "1.0.2")
+    stage.forge.fail(503, times=1000)
+    found = stage.outcomes()
     assert found["api"].reason.code == "released/pushed"
     assert found["web"].status == "failed"
-    assert found["web"].reason.code.startswith("forge/")
+    assert found["web"].reason.code == "forge/unreachable"
     stage.forge.mend()
     assert stage.web() == OPEN
 
@@ -605,15 +615,14 @@ def test_a_followed_tag_is_proposed_by_its_digest_and_refused_by_it(stage: Forge
 
 def test_a_change_that_is_asked_for_twice_is_one_pull_request(stage: ForgeStage) -> None:
     stage.commit(stage.workload("web", "1.4.2", keys=PR))
-    snapshot = stage.cycle.look()
     draft = Draft(
         "Hold web\n\nask finance\n\nRelease-Format: 1\nRelease-Kind: hold\n", (("policies/x.yaml", b"x\n"),)
     )
-    first = stage.proposals.propose_change("web", snapshot.commit, draft, now=stage.now)
+    first = requested(stage, draft)
     stage.now += timedelta(minutes=5)
-    assert stage.proposals.propose_change("web", snapshot.commit, draft, now=stage.now) == first
+    assert requested(stage, draft) == first
     assert (stage.pull.title, len(stage.forge.pulls)) == ("Hold web", 1)
-    assert stage.pull.head.startswith("automator/change-web-")
+    assert stage.pull.head.startswith("automator/change-hold-web-")
     assert first.endswith(str(stage.pull.number))
     stage.run()
     assert stage.pull.state == "open"

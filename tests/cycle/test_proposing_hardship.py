@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from parts.forgestage import HEAD, PR, ForgeStage, forge_stage
+from parts.forgestage import HEAD, PR, ForgeStage, forge_stage, requested
 from parts.gitserver import git
 
 from automator.config import Config
@@ -102,7 +102,7 @@ def test_a_refusal_outlives_a_forge_that_does_not_answer(stage: ForgeStage) -> N
     stage.lose_state()
     assert stage.web()[0] == "failed"
     stage.commit(policy(stage, 'semver: ">=1.0 <2"'))
-    assert stage.web()[0] == "failed"
+    assert stage.web() == ("waiting", "forge/unreachable")
     assert stage.image_of("web") == "web:1.4.2"
 
 
@@ -228,14 +228,14 @@ def test_a_commit_that_was_amended_with_more_is_theirs(stage: ForgeStage, loses_
 def test_somebodys_commit_on_the_branch_of_a_change_stays(stage: ForgeStage) -> None:
     stage.commit(stage.workload("web", "1.4.2", keys=PR))
     draft = Draft("Hold web\n\nRelease-Format: 1\nRelease-Kind: hold\n", (("policies/x.yaml", b"x\n"),))
-    stage.proposals.propose_change("web", stage.cycle.look().commit, draft, now=stage.now)
+    requested(stage, draft)
     head = stage.pull.head
     stage.forge.close(1)
-    stage.proposals.propose_change("web", stage.cycle.look().commit, draft, now=stage.now)  # ours: anew
+    requested(stage, draft)  # ours: anew
     theirs = stage.commit_on({"notes.md": "mine\n"}, name=head)
     stage.forge.close(2)
     with pytest.raises(CheckoutError) as caught:
-        stage.proposals.propose_change("web", stage.cycle.look().commit, draft, now=stage.now)
+        requested(stage, draft)
     assert caught.value.reason.code == "proposal/foreign-commit"
     assert stage.branch(head) == theirs
 
@@ -411,7 +411,7 @@ def test_a_freeze_after_a_restart_costs_no_calls(stage: ForgeStage) -> None:
 def test_a_change_that_was_closed_costs_no_calls(stage: ForgeStage) -> None:
     stage.commit(stage.workload("web", "1.4.2", keys=PR))
     draft = Draft("Hold web\n\nRelease-Format: 1\nRelease-Kind: hold\n", (("policies/x.yaml", b"x\n"),))
-    stage.proposals.propose_change("web", stage.cycle.look().commit, draft, now=stage.now)
+    requested(stage, draft)
     stage.forge.close(1)
     stage.run()
     stage.forge.forget()
@@ -420,3 +420,114 @@ def test_a_change_that_was_closed_costs_no_calls(stage: ForgeStage) -> None:
         stage.commit({f"notes{i}.md": "elsewhere\n"})
         stage.run()
     assert stage.forge.calls == []
+
+
+# -- what an earlier automator did, or a forge without an answer ---------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["github", "gitlab", "gitea"])
+def test_without_state_too_the_forge_no_longer_merges_what_the_policy_forbids(
+    tmp_path: Path, kind: str
+) -> None:
+    with forge_stage(tmp_path, kind) as stage:
+        stage.proposed("1.4.3", keys=AUTOMERGE)
+        assert stage.pull.merge_when_ready
+        stage.commit(policy(stage, PR))
+        stage.lose_state()
+        assert stage.web() == OPEN
+        assert not stage.pull.merge_when_ready
+        stage.forge.only().pulls[1].merge_when_ready = True  # a person's word, from now on
+        stage.lose_state()
+        assert stage.web() == OPEN
+        assert stage.pull.merge_when_ready
+
+
+@pytest.mark.parametrize("stop", ["freeze", "hold", "invalid"])
+def test_without_state_too_the_forge_no_longer_merges_what_is_stopped(tmp_path: Path, stop: str) -> None:
+    with forge_stage(tmp_path, "gitlab") as stage:
+        stage.proposed("1.4.3", keys=AUTOMERGE)
+        keys = {"hold": f"{PR}\nhold: {{reason: incident}}", "invalid": f"{PR}\nsemvers: 1"}
+        if stop == "freeze":
+            freeze(stage)
+        else:
+            stage.commit(policy(stage, keys[stop]))
+        stage.lose_state()
+        stage.run()
+        assert (stage.pull.state, stage.pull.merge_when_ready) == ("open", False)
+
+
+def test_the_forge_no_longer_merges_it_at_the_moment_when_the_window_closes(tmp_path: Path) -> None:
+    with forge_stage(tmp_path, "gitlab") as stage:
+        windows = '\nwindows: [{allow: "0 10 * * *", for: 1h}]'
+        while stage.now.hour != 10 or stage.now.minute < 55:
+            stage.now += timedelta(minutes=1)
+        stage.proposed("1.4.3", keys=f"{AUTOMERGE}{windows}")
+        assert stage.pull.merge_when_ready
+        while stage.now.hour == 10:
+            stage.now += timedelta(seconds=30)
+        assert stage.web() == ("waiting", "guard/window")
+        assert not stage.pull.merge_when_ready
+
+
+@pytest.mark.parametrize("loses_state", [False, True], ids=["state kept", "state lost"])
+def test_labels_that_a_limit_kept_away_are_given_later_and_once(stage: ForgeStage, loses_state: bool) -> None:
+    stage.forge.limit(60, on="/labels")
+    pull = stage.proposed("1.4.3", keys=f"{PR}\npull_request: {{labels: [release, web]}}")
+    assert (pull.state, pull.labels) == ("open", [])
+    if loses_state:
+        stage.lose_state()
+    else:
+        stage.stop()
+    stage.now += timedelta(minutes=15)
+    assert stage.web() == OPEN
+    assert sorted(stage.pull.labels) == ["release", "web"]
+    stage.forge.only().pulls[1].labels.remove("web")  # a person's decision
+    stage.stop()
+    stage.now += timedelta(minutes=15)
+    assert stage.web() == OPEN
+    assert stage.pull.labels == ["release"]
+    assert calls_of_quiet_cycles(stage) == 0
+
+
+# -- groups that change --------------------------------------------------------------------------------
+
+
+def grouped(
+    stage: ForgeStage, group: str = "shop", names: tuple[str, ...] = ("api", "web")
+) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for name in names:
+        text = stage.workload(name, "1.0.0", keys=f"{PR}\ngroup: {group}" if group else PR)
+        files[f"policies/{name}.yaml"] = text[f"policies/{name}.yaml"]
+    return files
+
+
+@pytest.mark.parametrize("loses_state", [False, True], ids=["state kept", "state lost"])
+@pytest.mark.parametrize("change", ["renamed", "dissolved", "left by one"])
+def test_a_group_that_changed_leaves_no_pull_request_behind(
+    stage: ForgeStage, change: str, loses_state: bool
+) -> None:
+    for name in ("api", "web"):
+        stage.push(f"acme/{name}", "1.0.0", "1.0.1")
+        stage.commit(stage.workload(name, "1.0.0", keys=f"{PR}\ngroup: shop"))
+    stage.push("acme/broken", "1.0.0")
+    stage.commit(stage.workload("broken", "1.0.0", keys=f"{PR}\nsemvers: 1"))
+    stage.run()
+    assert stage.pull.head == "automator/group-shop"
+    if change == "left by one":
+        stop = grouped(stage, "shop", ("api",))["policies/api.yaml"] + "\n    hold: {reason: incident}\n"
+        stage.commit({**grouped(stage, "", ("web",)), "policies/api.yaml": stop})
+    else:
+        stage.commit(grouped(stage, "store" if change == "renamed" else ""))
+    if loses_state:
+        stage.lose_state()
+    for _ in range(2):
+        stage.run()
+    found = {pull.head: pull for pull in stage.forge.pulls.values()}
+    old = found.pop("automator/group-shop")
+    heads = {"renamed": {"automator/group-store"}, "dissolved": {"automator/api", "automator/web"}}
+    assert set(found) == heads.get(change, {"automator/web"})
+    assert {pull.state for pull in found.values()} == {"open"}
+    assert (old.state, stage.branch(old.head)) == ("closed", None)
+    assert "Closed-By-Automator:" in old.body
+    assert "belongs to" in stage.forge.said(old.number)[-1].body

@@ -6,20 +6,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from parts.forgestage import PR
 from parts.sourcestage import SOURCE, SourceStage
 
 from automator.core.action import Request
+from automator.core.delivery.change import Wanted
 from automator.core.forge import SourceCommit
 from automator.core.record import Member
 from automator.core.reference import Image, Repository
 from automator.core.sourcechanges import NOTHING
 from automator.cycle.acting import Terms, act
+from automator.cycle.reporting import read_for, summary_of
 from automator.cycle.sourcechanges import SourceChanges, Step
 from automator.errors import ForgeError
 from automator.reasons import reason
@@ -51,7 +55,9 @@ def test_a_commit_has_the_names_of_its_changes(any_stage: SourceStage) -> None:
     record = stage.release("1.4.3", *messages.get(stage.forge.kind, (LOGIN, "Colour, fixes #3")))
     pull = f"{SOURCE}!12" if stage.forge.kind == "gitlab" else f"{SOURCE}#12"
     assert sorted(record.refs) == sorted((f"{SOURCE}#3", "SHOP-7", pull))
-    assert len(stage.asked_of_source()) == 1
+    (member,) = record.members
+    assert member.source_time == datetime.fromtimestamp(stage.source.clock, UTC), "the newest commit's"
+    assert len(stage.asked_of_source()) == 1, "for the names and the time together"
     assert stage.asked_of_source("POST") == []
     head = stage.message().partition("Release-Format")[0]
     assert "#" not in head
@@ -73,6 +79,7 @@ def test_the_forge_is_asked_once_for_all_workloads_and_after_lost_races(stage: S
     assert (stage.repo.path / "raced").exists()
     for commit in ("main", "main^"):
         assert stage.record_of(commit).refs == (f"{SOURCE}#12", "SHOP-7")
+        assert stage.record_of(commit).members[0].source_time is not None
     assert len(stage.asked_of_source()) == 1
 
 
@@ -93,6 +100,8 @@ def test_a_pull_request_has_them_too(stage: SourceStage) -> None:
     stage.build("1.4.3", LOGIN)
     stage.run()
     assert f"Release-Refs: {SOURCE}#12, SHOP-7" in stage.pull.body
+    made = datetime.fromtimestamp(stage.source.clock, UTC)
+    assert f"Release-Source-Time: {made:%Y-%m-%dT%H:%M:%SZ}" in stage.pull.body
     stage.run()
     assert len(stage.asked_of_source()) == 1
 
@@ -109,6 +118,50 @@ def test_a_rollback_names_what_it_takes_away(stage: SourceStage) -> None:
     done = act(stage.cycle, Request("rollback", "Ann", "crashes", "web"), Terms())
     assert done.commit == stage.repo.tip()
     assert (stage.record.kind, stage.record.refs) == ("rollback", (f"{SOURCE}#12", "SHOP-7"))
+    assert stage.record.members[0].source_time is None, "it was the time of what is taken away"
+
+
+def test_the_report_counts_from_the_commit_of_the_source(stage: SourceStage) -> None:
+    stage.at("1.4.2")
+    stage.release("1.4.3", "Log in")
+    begin = datetime.fromtimestamp(stage.source.clock, UTC)
+    stage.forge.forget()
+    read = {"shop": read_for(stage.cycle.logbook(), Wanted())}
+    found = summary_of(read, {"shop": Wanted()}, stage.app.store, by="workload", now=stage.now)
+    (way,) = found.journeys
+    assert way.times[0] == ("source commit", begin)
+    assert (found.overall.lead_from_source, found.overall.lead_from_build) == (1, 0)
+    assert found.overall.lead.median == way.fate.change.landed - begin
+    assert stage.forge.calls == [], "history alone tells it"
+
+
+def test_a_revision_from_before_git_has_no_time(stage: SourceStage) -> None:
+    stage.at("1.4.2")
+    stage.source.clock = -60
+    assert stage.release("1.4.3", LOGIN).refs
+    assert "Source-Time" not in stage.message()
+
+
+def test_times_of_several_sources_stay_with_their_members() -> None:
+    at = {project: datetime(2026, 9, day, tzinfo=UTC) for day, project in ((1, "acme/web"), (2, "acme/api"))}
+    sources = SourceChanges({"a.example": Told(times=at)}, Labels(), Labels(), patience=20.0)
+    both = step("a.example", 7).members + step("a.example", 8, "acme/api").members
+    (named,) = sources.named([Step(both)])
+    assert [named.made_at(member.source) for member in both] == list(at.values())
+    assert sources.named([Step(both, back=True)])[0].made_at(both[0].source) is None
+    sources.close()
+
+
+def test_an_answer_that_was_kept_has_its_time() -> None:
+    kept = Kept()
+    at = {"acme/web": datetime(2026, 9, 1, tzinfo=UTC)}
+    first = SourceChanges({"a.example": Told(times=at)}, kept, kept, patience=20.0)
+    (told,) = first.named([step("a.example", 7)])
+    first.close()
+    again = SourceChanges({"a.example": Told("unknown")}, kept, kept, patience=20.0)
+    assert again.named([step("a.example", 7)]) == (told,)
+    assert told.made
+    again.close()
 
 
 def test_many_are_cut_and_said_to_be(stage: SourceStage) -> None:
@@ -180,13 +233,26 @@ class Labels:
         return None
 
 
+class Kept(Labels):
+    """A memory that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self._texts: dict[tuple[str, str], bytes | None] = {}
+
+    def get(self, kind: str, key: str) -> bytes | None:
+        return self._texts.get((kind, key))
+
+    def put(self, kind: str, key: str, value: bytes | None) -> None:
+        self._texts[kind, key] = value
+
+
 class Told:
     """A forge as a source: it answers, says that there is no such project, or waits to be let go."""
 
     kind = "github"
 
-    def __init__(self, way: str = "answers") -> None:
-        self.way, self.over = way, threading.Event()
+    def __init__(self, way: str = "answers", times: Mapping[str, datetime] = MappingProxyType({})) -> None:
+        self.way, self.over, self.times = way, threading.Event(), times
 
     def commits_between(
         self, project: str, base: str, head: str, *, limit: int = 250
@@ -195,7 +261,7 @@ class Told:
             self.over.wait(60)
         if self.way == "unknown" or project == "acme/gone":
             raise ForgeError(reason("forge/not-found", host="forge", what="compare", answer="Not Found"))
-        return [SourceCommit("c", "Log in (#5)", "ann")], True
+        return [SourceCommit(head, "Log in (#5)", "ann", self.times.get(project))], True
 
 
 def step(host: str, number: int, project: str = "acme/web") -> Step:

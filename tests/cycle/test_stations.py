@@ -11,7 +11,7 @@ from parts.stage import Stage
 from parts.story import POLICY, Story, at, image
 
 from automator.app import App
-from automator.cli.reporting import summary_of
+from automator.cycle.reporting import read_for, summary_of
 from automator.config import Config
 from automator.core.delivery.change import Wanted
 from automator.core.delivery.fate import Failure
@@ -26,7 +26,7 @@ RANGE = 'semver: "1.x"'
 
 def summary(stage: Stage) -> Summary:
     book = stage.cycle.logbook()
-    return summary_of({"shop": book}, {"shop": Wanted()}, stage.app.store, by="workload", now=stage.now)
+    return summary_of({"shop": read_for(book, Wanted())}, {"shop": Wanted()}, stage.app.store, by="workload", now=stage.now)
 
 
 def legs(journey: Journey) -> dict[str, timedelta]:
@@ -89,8 +89,8 @@ def test_checks_of_a_later_release_say_nothing_of_an_earlier_one(tmp_path: Path)
     with App.open(config, exclusive=True) as app:
         branch = app.cycles["shop"].withdrawals.branch
         app.store.save_series(branch, "web", "1.1.0", to_text(series), series.begun)
-        books = {"shop": app.cycles["shop"].logbook()}
-        found = summary_of(books, {"shop": Wanted()}, app.store, by="repo", now=at("09-30 00:00"))
+        read = {"shop": read_for(app.cycles["shop"].logbook(), Wanted())}
+        found = summary_of(read, {"shop": Wanted()}, app.store, by="repo", now=at("09-30 00:00"))
     failures = {one.fate.change.landed: one.fate.failure for one in found.journeys}
     assert failures == {
         at("09-02 10:00"): Failure.ROLLED_BACK,
@@ -111,7 +111,7 @@ def test_soak_counts_from_when_upstream_had_the_version(tmp_path: Path) -> None:
             app.store.save_tag_list(
                 TagList(parse_repository(image("live")), tuple(tags.split()), at(when), tags)
             )
-        books = {"shop": app.cycles["shop"].logbook()}
         wanted = Wanted(workloads=frozenset({"live"}), since=at("09-01 00:00"))
-        (one,) = summary_of(books, {"shop": wanted}, app.store, by="repo", now=at("09-30 00:00")).journeys
+        read = {"shop": read_for(app.cycles["shop"].logbook(), wanted)}
+        (one,) = summary_of(read, {"shop": wanted}, app.store, by="repo", now=at("09-30 00:00")).journeys
     assert legs(one) == {"first seen → eligible (after)": 3 * HOUR, "eligible → merged": HOUR}

@@ -19,7 +19,9 @@ from parts.stage import COMMAND, DEPLOYMENT, NOW, Stage
 from automator.app import App
 from automator.core.record import parse
 from automator.core.report import Outcome
+from automator.core.verification import Answer
 from automator.cycle.run import Trigger
+from automator.edges.checks import CommandCheck, PageCheck
 from automator.reasons import Status
 
 MINUTE = timedelta(minutes=1)
@@ -596,8 +598,38 @@ def test_another_repository_under_the_same_name_is_verified_anew(shop: Stage, pa
     assert said(turns(shop, 3)) == (Status.HELD, "verify/failed")
 
 
-def test_nothing_that_is_filled_in_leads_to_another_place(shop: Stage, page: Page) -> None:
-    shop.checks["healthy"]["url"] = page.url.replace("healthz?v={version}", "apps/{environment}/{workload}")
-    adopt(shop, f'{VERIFY}\nenvironment: ".."', version="1.4.3")
-    turns(shop, 2)
-    assert page.asked == []
+def test_nothing_that_is_filled_in_leads_to_another_place(page: Page) -> None:
+    check = PageCheck(page.url.replace("healthz?v={version}", "apps/{environment}/{workload}"), 5)
+    said = check.ask({"environment": "..", "workload": "web"}, threading.Event())
+    assert (said.answer, page.asked) == (Answer.SILENT, [])
+
+
+def test_nothing_that_is_filled_in_is_an_option_of_a_command(shop: Stage, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("")
+    shop.checks["healthy"] = {"command": ["/usr/bin/find", str(tmp_path / "kept"), "{environment}"]}
+    adopt(shop, f"{VERIFY}\nenvironment: -delete", version="1.4.3")
+    outcome = turns(shop, 2)
+    assert said(outcome)[0] is Status.HELD
+    assert 'environment: "-delete" is no name' in outcome.reason.sentence
+    command = CommandCheck(("/usr/bin/find", str(tmp_path / "kept"), "{environment}"), 5)
+    assert command.ask({"environment": "-delete"}, threading.Event()).answer is Answer.SILENT
+    assert (tmp_path / "kept").exists()
+    assert CommandCheck(("/bin/true", "-{environment}"), 5).ask({}, threading.Event()).answer is Answer.YES
+
+
+def test_a_failed_check_outlives_a_policy_that_was_invalid_for_a_commit(shop: Stage, page: Page) -> None:
+    page.bad = {"1.4.3"}
+    adopt(shop, version="1.4.3")
+    shop.push("acme/web", "1.4.4")
+    good = shop.workload("web", "1.4.3", keys=VERIFY)["policies/web.yaml"]
+    for _ in range(4):
+        shop.now += MINUTE
+        failed = web(shop)
+    assert said(failed) == (Status.HELD, "verify/failed")
+    shop.commit({"policies/web.yaml": good + "    nope: 1\n"})
+    assert web(shop).reason.code.startswith("policy/")
+    page.bad.clear()
+    shop.commit({"policies/web.yaml": good})
+    for _ in range(3):
+        shop.now += MINUTE
+        assert said(web(shop)) == (Status.HELD, "verify/failed")

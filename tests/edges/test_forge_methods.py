@@ -69,6 +69,14 @@ def test_pages_of_commits_and_comparisons_have_the_ids_in_them(field: Field) -> 
     assert b in compared
 
 
+def test_the_page_of_a_file_has_commit_path_and_line(field: Field) -> None:
+    commit = "a" * 40
+    page = field.client.file_page(SHOP, commit, "apps/web #1.yaml", 12)
+    assert page.startswith(field.client.page(SHOP))
+    assert f"{commit}/apps/web%20%231.yaml#" in page
+    assert page.endswith("12")
+
+
 def test_a_second_pull_request_for_a_branch_is_a_conflict(field: Field) -> None:
     field.open()
     draft = PullDraft("automator/web", "main", "Again", "")

@@ -49,6 +49,7 @@ class BitbucketDialect(Dialect):
             f"GET {PR}/comments": self._comments,
             f"POST {PR}/comments": self._comment,
             f"PUT {PR}/comments/{{comment_id}}": self._edit,
+            f"DELETE {PR}/comments/{{comment_id}}": self._unsay,
             f"GET {OF}/effective-default-reviewers": self._reviewers,
             f"GET {OF}/commits/{{revision}}": self._commits,
             f"GET {OF}/commit/{{commit}}": self._commit,
@@ -273,6 +274,10 @@ class BitbucketDialect(Dialect):
         project, pull = self._found(request, p)
         said = project.say(pull.number, self.asker(request), request.body["content"]["raw"])
         return Reply(201, self._said(said))
+
+    def _unsay(self, request: Request, p: Parameters) -> Reply:
+        project, _ = self._found(request, p)
+        return Reply(204) if project.unsay(int(p["comment_id"])) else self.error(404, "Not Found")
 
     def _edit(self, request: Request, p: Parameters) -> Reply:
         project, _ = self._found(request, p)

@@ -53,6 +53,7 @@ class GiteaDialect(Dialect):
             f"GET {of}/issues/{{index}}/comments": self._comments,
             f"POST {of}/issues/{{index}}/comments": self._comment,
             f"PATCH {of}/issues/comments/{{id}}": self._edit,
+            f"DELETE {of}/issues/comments/{{id}}": self._unsay,
             f"GET {of}/compare/{{basehead}}": self._compare,
             f"GET {of}/commits": self._commits,
             f"GET {of}/git/commits/{{sha}}": self._commit,
@@ -311,6 +312,10 @@ class GiteaDialect(Dialect):
         project, number = self._thread(request, p)
         said = project.say(number, self.asker(request), request.body["body"])
         return Reply(201, self._said(project, said))
+
+    def _unsay(self, request: Request, p: Parameters) -> Reply:
+        project = self._home(request, p)
+        return Reply(204) if project.unsay(int(p["id"])) else self.error(404, "Not Found")
 
     def _edit(self, request: Request, p: Parameters) -> Reply:
         project = self._home(request, p)

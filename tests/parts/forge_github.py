@@ -106,12 +106,14 @@ class GitHubDialect(Dialect):
             f"GET {of}/issues/{{issue_number}}/comments": self._comments,
             f"POST {of}/issues/{{issue_number}}/comments": self._comment,
             f"PATCH {of}/issues/comments/{{comment_id}}": self._edit,
+            f"DELETE {of}/issues/comments/{{comment_id}}": self._unsay,
             f"GET {of}/compare/{{basehead}}": self._compare,
             f"GET {of}/commits/{{ref}}": self._commit,
             f"GET {of}/commits/{{commit_sha}}/pulls": self._pulls_of,
             f"GET {of}/commits/{{ref}}/statuses": self._statuses,
             f"GET {of}/commits/{{ref}}/status": self._combined,
             f"POST {of}/statuses/{{sha}}": self._set_status,
+            f"GET {of}/deployments": self._deployments,
             f"POST {of}/deployments": self._deploy,
             f"POST {of}/deployments/{{deployment_id}}/statuses": self._deployed,
             "POST /app/installations/{installation_id}/access_tokens": self._install,
@@ -381,6 +383,10 @@ class GitHubDialect(Dialect):
         said = project.say(number, self.asker(request), request.body["body"])
         return Reply(201, self._said(project, said))
 
+    def _unsay(self, request: Request, p: Parameters) -> Reply:
+        project = self._home(request, p)
+        return Reply(204) if project.unsay(int(p["comment_id"])) else self.error(404, "Not Found")
+
     def _edit(self, request: Request, p: Parameters) -> Reply:
         project = self._home(request, p)
         said = project.edit(int(p["comment_id"]), request.body["body"])
@@ -455,6 +461,15 @@ class GitHubDialect(Dialect):
         project.deployments.append(made)
         return Reply(201, {"id": made["id"], "sha": commit, "ref": told["ref"],
                            "environment": made["environment"]})  # fmt: skip
+
+    def _deployments(self, request: Request, p: Parameters) -> Reply:
+        project, wanted = self._home(request, p), request.asked("environment")
+        found = [
+            {"id": made["id"], "sha": made["sha"], "ref": made["ref"], "environment": made["environment"],
+             "description": made.get("description")}
+            for made in reversed(project.deployments) if wanted in (None, made["environment"])
+        ]  # fmt: skip
+        return self.listed(request, found)
 
     def _deployed(self, request: Request, p: Parameters) -> Reply:
         project = self._home(request, p)

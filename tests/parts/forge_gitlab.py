@@ -45,6 +45,8 @@ class GitLabDialect(Dialect):
             f"GET {MR}/notes": self._comments,
             f"POST {MR}/notes": self._comment,
             f"PUT {MR}/notes/{{note_id}}": self._edit,
+            f"DELETE {MR}/notes/{{note_id}}": self._unsay,
+            f"DELETE {OF}/issues/{{issue_iid}}/notes/{{note_id}}": self._unsay,
             f"GET {OF}/issues/{{issue_iid}}/notes": self._comments,
             f"POST {OF}/issues/{{issue_iid}}/notes": self._comment,
             f"PUT {OF}/issues/{{issue_iid}}/notes/{{note_id}}": self._edit,
@@ -54,6 +56,7 @@ class GitLabDialect(Dialect):
             f"GET {OF}/repository/commits/{{sha}}/merge_requests": self._pulls_of,
             f"GET {OF}/repository/commits/{{sha}}/statuses": self._statuses,
             f"POST {OF}/statuses/{{sha}}": self._set_status,
+            f"GET {OF}/deployments": self._deployments,
             f"POST {OF}/deployments": self._deploy,
             "GET /api/v4/users": self._users,
         }
@@ -290,6 +293,10 @@ class GitLabDialect(Dialect):
         said = project.say(number, self.asker(request), request.body["body"], issue=is_issue)
         return Reply(201, self._said(said))
 
+    def _unsay(self, request: Request, p: Parameters) -> Reply:
+        project, _, _ = self._thread(request, p)
+        return Reply(204) if project.unsay(int(p["note_id"])) else self.error(404, "Not Found")
+
     def _edit(self, request: Request, p: Parameters) -> Reply:
         project, _, _ = self._thread(request, p)
         said = project.edit(int(p["note_id"]), request.body["body"])
@@ -349,6 +356,12 @@ class GitLabDialect(Dialect):
                   "url": told.get("target_url"), "by": self.asker(request)}  # fmt: skip
         project.statuses.setdefault(commit, []).append(status)
         return Reply(201, self._status(status, commit))
+
+    def _deployments(self, request: Request, p: Parameters) -> Reply:
+        project, wanted = self._home(request, p), request.asked("environment")
+        made = [one for one in reversed(project.deployments) if wanted in (None, one["environment"])]
+        return self.listed(request, [{"id": one["id"], "iid": 1, "sha": one["sha"], "ref": one["ref"],
+                                      "status": one["status"]} for one in made])  # fmt: skip
 
     def _deploy(self, request: Request, p: Parameters) -> Reply:
         project, told = self._home(request, p), request.body

@@ -356,6 +356,14 @@ class Project:
                     return listed[at]
         return None
 
+    def unsay(self, comment: int) -> bool:
+        """Whether a comment was there, which is gone now."""
+        for listed in (*self.comments.values(), *self.issue_comments.values()):
+            for said in [said for said in listed if said.id == comment]:
+                listed.remove(said)
+                return True
+        return False
+
 
 class Words:
     """What a forge writes into the commits of its merges; GitHub's."""

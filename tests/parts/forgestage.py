@@ -13,7 +13,9 @@ from parts.forges import ForgeServer
 from parts.gitserver import git
 from parts.stage import Stage
 
+from automator.core.release import Draft
 from automator.cycle.proposing import Proposals
+from automator.cycle.requested import place_of, request_pull
 
 PROJECT = "acme/shop"
 HEAD = "automator/web"
@@ -82,6 +84,13 @@ class ForgeStage(Stage):
         """Status and code of web's outcome, after a cycle."""
         outcome = self.outcomes(**more)["web"]
         return str(outcome.status), outcome.reason.code
+
+
+def requested(stage: ForgeStage, draft: Draft) -> str:
+    """A pull request for a change of web's policy that somebody asked for; its page."""
+    snapshot = stage.cycle.look()
+    place = place_of(stage.proposals, "hold-web", draft, (), stage.now)
+    return request_pull(stage.proposals, place, snapshot.commit, draft, now=stage.now).url
 
 
 @contextmanager

@@ -3,7 +3,7 @@ people did about it. Real commits in a real repository; nobody else takes part."
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from parts.gitserver import BareRepo, git
@@ -68,19 +68,30 @@ class Story:
         when: str,
         *,
         built: str | None = None,
+        source: str | None = None,
         kind: str = "release",
         actor: str | None = None,
         reason: str | None = None,
         **versions: str,
     ) -> str:
-        """One commit of ours, for a group where there are several workloads."""
-        files, message = self._release(built, kind, actor, reason, versions)
+        """One commit of ours, for a group where there are several workloads; `source` is when the commit
+        was made that it was built from."""
+        files, message = self._release(built, kind, actor, reason, versions, source)
         return self.commit(when, files, message, "automator")
 
     def _release(
-        self, built: str | None, kind: str, actor: str | None, reason: str | None, versions: dict[str, str]
+        self,
+        built: str | None,
+        kind: str,
+        actor: str | None,
+        reason: str | None,
+        versions: dict[str, str],
+        source: str | None = None,
     ) -> tuple[dict[str, str], str]:
-        members = tuple(self.member(name, version, built) for name, version in versions.items())
+        made = None if source is None else at(source)
+        members = tuple(
+            replace(self.member(name, version, built), source_time=made) for name, version in versions.items()
+        )
         message = compose(ReleaseRecord(kind, members, actor, reason), why='newest in semver "*" of 9 tags')
         self.versions |= versions
         return {self.file(name): self.manifest(name) for name in versions}, message
@@ -129,6 +140,26 @@ class Story:
         self.policy += f"# {version} is not to be had\n"
         message = compose(ReleaseRecord("reject", (member,), actor, "it leaks"), why="never taken")
         return self.commit(when, {POLICY: self.policy}, message, actor)
+
+
+def may(repo: BareRepo) -> Story:
+    """What September has not: a source's commit, one release superseded before the rollback past both, a
+    pull request that is reverted, the revert of that revert, and a clock in another time zone."""
+    story = Story(repo)
+    story.adopt("05-01 00:00", keys="owner: team-NAME\nenvironment: NAME-live", web="1.0.0", api="1.0.0")
+    story.release("05-05 10:00", source="05-05 06:00", built="05-05 08:00", web="1.1.0")
+    story.release("05-05 12:00", built="05-05 11:00", web="1.2.0")
+    story.release("05-05 15:00", kind="rollback", actor="bob", reason="errors", web="1.0.0")
+    _, merge = story.merged("05-12 09:00", "05-12 18:00", number=12, web="1.3.0")
+    back = story.revert("05-12 20:00", merge, web="1.0.0")
+    story.revert("05-13 20:00", back, web="1.3.0")
+    story.release("05-20 10:00", built="05-19 10:00", web="1.4.0", api="1.1.0")
+    story.release("05-31 20:30", built="05-31 19:30", web="1.5.0")
+    told = git(repo.path, "cat-file", "commit", "main") + "\n"
+    assert told.count(" +0000\n") == 2
+    elsewhere = told.replace(" +0000\n", " +0530\n")  # the same moment, and there it is June already
+    repo.set_tip(git(repo.path, "hash-object", "-t", "commit", "-w", "--stdin", feed=elsewhere.encode()))
+    return story
 
 
 def september(repo: BareRepo) -> Story:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from automator.core.record import TRAILER_LINE, Member, ReleaseRecord
+from automator.core.record import FIRST_COMMIT, TRAILER_LINE, Member, ReleaseRecord
 from automator.reasons import one_line
 
 MANUAL = "manual"
@@ -94,9 +94,23 @@ class Change:
         return (self.repo, self.member.workload)
 
     @property
+    def built(self) -> datetime | None:
+        """When the image was built, where that is told and can be."""
+        return _possible(self.member.built)
+
+    @property
+    def source_made(self) -> datetime | None:
+        """When the commit was made that the image was built from, where that is told and can be."""
+        return _possible(self.member.source_time)
+
+    @property
     def moves(self) -> bool:
         """Whether it is of a kind that moves the workload to another version."""
         return self.kind in MOVING_KINDS
+
+
+def _possible(moment: datetime | None) -> datetime | None:
+    return None if moment is None or moment < FIRST_COMMIT else moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from automator.core.delivery.change import MANUAL, REVERT, Change
 from automator.core.delivery.moves import agree
+from automator.core.record import Member
 
 
 class Failure(StrEnum):
@@ -32,8 +33,6 @@ class Failure(StrEnum):
 class Seen:
     """What other places than Git know of a change; None is not known."""
 
-    source: datetime | None = None
-    """When the commit was made that the image was built from."""
     first_seen: datetime | None = None
     """When the registry first listed the version."""
     deployed: datetime | None = None
@@ -126,6 +125,9 @@ class _Course:
             if not went_back:
                 self._hold_before(change.member.before)
             return
+        if change.kind == MANUAL and self._stays(change.member):
+            self._present = change.member.after
+            return
         back = self._goes_back(change)
         self._end_broken(change)
         self._commits[change.commit] = back is not None
@@ -134,6 +136,11 @@ class _Course:
         else:
             self._restore(change, back)
         self._present = change.member.after
+
+    def _stays(self, member: Member) -> bool:
+        """Whether the workload is at that version already: a digest came or went, or a site that was behind
+        was brought there."""
+        return agree(member.before, member.after) or agree(self._present, member.after)
 
     def _deploy(self, change: Change, seen: Seen) -> None:
         failure = Failure.VERIFICATION if seen.passed is False else None
@@ -191,9 +198,15 @@ class _Course:
         if place is None:
             return
         index = self._in_force[place].place
-        if self.done[index].failure is None:
-            self.done[index] = replace(self.done[index], failure=Failure.REJECTED)
+        fate = self.done[index]
+        if fate.failure is not None:
+            return
+        if place + 1 < len(self._in_force):  # it had been left for the next one, for good
+            end = self.done[self._in_force[place + 1].place].change
+            fate = replace(fate, restored=end.landed, restored_by=end.commit)
+        else:
             self._broken.append(index)
+        self.done[index] = replace(fate, failure=Failure.REJECTED)
 
     def _end_broken(self, change: Change) -> None:
         """Whatever moves the workload on ends what had failed already."""

@@ -17,6 +17,8 @@ from automator.core.delivery.fate import Failure, Fate
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
 MONTH = timedelta(days=30)
+LONGEST_MONTH = timedelta(days=31)
+"""One deployment in any month of the calendar is one a month."""
 ENOUGH_FOR_P90 = 10
 """Values from which on the 90th percentile says more than the greatest."""
 
@@ -74,8 +76,10 @@ class Figures:
     lead_from_build: int = 0
     """How many count from the image's build, since nothing older is known."""
     lead_unknown: int = 0
-    skewed: int = 0
-    """Durations left out since they would be negative: two clocks disagree."""
+    lead_skewed: int = 0
+    """Lead times left out since they would be negative: two clocks disagree."""
+    restore_skewed: int = 0
+    """The same of times to restore."""
     failed: int = 0
     """Deployments that failed."""
     failure_rate: float | None = None
@@ -88,11 +92,16 @@ class Figures:
     """Failed deployments that the branch is still at, in a workload at least."""
 
     @property
+    def skewed(self) -> int:
+        """All durations that were left out."""
+        return self.lead_skewed + self.restore_skewed
+
+    @property
     def frequency_level(self) -> Level | None:
         rate = self.per_day
         if rate is None:
             return None
-        steps = ((1.0, Level.ELITE), (DAY / WEEK, Level.HIGH), (DAY / MONTH, Level.MEDIUM))
+        steps = ((1.0, Level.ELITE), (DAY / WEEK, Level.HIGH), (DAY / LONGEST_MONTH, Level.MEDIUM))
         return next((level for least, level in steps if rate >= least), Level.LOW)
 
     @property
@@ -131,7 +140,7 @@ def figures(fates: Iterable[Fate], period: Period) -> Figures:
     leads = [lead for fate in counted if (lead := lead_time(fate)) is not None]
     restores = _restores(failed)
     good_leads, good_restores = _forward(leads), _forward(restores)
-    from_source = sum(f.seen.source is not None for f in counted if _is_forward(lead_time(f)))
+    from_source = sum(is_from_source(f) for f in counted if _is_forward(lead_time(f)))
     ways = [way for _, way in {(fate.id, fate.failure) for fate in failed}]
     return Figures(
         days=period.days,
@@ -141,7 +150,8 @@ def figures(fates: Iterable[Fate], period: Period) -> Figures:
         lead_from_source=from_source,
         lead_from_build=len(good_leads) - from_source,
         lead_unknown=len(counted) - len(leads),
-        skewed=len(leads) - len(good_leads) + len(restores) - len(good_restores),
+        lead_skewed=len(leads) - len(good_leads),
+        restore_skewed=len(restores) - len(good_restores),
         failed=len(bad),
         failure_rate=len(bad) / len(deployments),
         failures=tuple((way, ways.count(way)) for way in Failure if way in ways),
@@ -162,8 +172,16 @@ def _restores(failed: Iterable[Fate]) -> list[timedelta]:
 def lead_time(fate: Fate) -> timedelta | None:
     """From the source's commit, or else the image's build, to the deployment; None where neither is
     known. Negative where clocks disagree."""
-    began = fate.seen.source or fate.change.member.built
-    return None if began is None else (fate.seen.deployed or fate.change.landed) - began
+    change = fate.change
+    began = change.source_made if is_from_source(fate) else change.built
+    return None if began is None else (fate.seen.deployed or change.landed) - began
+
+
+def is_from_source(fate: Fate) -> bool:
+    """Whether lead time counts from the source's commit: not where that is later than what was built from
+    it, as one of both times is wrong then, and the build's is the one that we read ourselves."""
+    made, built = fate.change.source_made, fate.change.built
+    return made is not None and (built is None or made <= built)
 
 
 def spread(durations: Sequence[timedelta]) -> Spread:

@@ -83,11 +83,7 @@ def page(summary: Summary, *, slowest: int = 10) -> str:
         *(f"<p class=note>{escape(note)}</p>" for note in summary.notes),
         "</header><main>",
         _cards(summary),
-        _weeks(summary),
-        _lead(summary),
-        _stations(summary),
-        _groups(summary),
-        _slowest(summary.journeys[:slowest]),
+        plotted(summary, slowest=slowest),
         "</main><footer><p>Counted from the history of the config repo. docs/metrics.md of automator "
         f'says how, figure by figure. Levels are read from the <a href="{SOURCE}" rel="noreferrer">'
         "Accelerate State of DevOps Report 2023</a>.</p></footer>",
@@ -99,6 +95,20 @@ def page(summary: Summary, *, slowest: int = 10) -> str:
         '<meta name="referrer" content="no-referrer">'
         f"<title>Delivery report, {period}</title><style>{_STYLE}</style></head>"
         f"<body>{''.join(body)}</body></html>\n"
+    )
+
+
+def plotted(summary: Summary, *, slowest: int = 10, most: int = MOST_DOTS, groups: int | None = None) -> str:
+    """All below the four figures, as HTML without style: plots, each with its table. Of releases and of
+    groups that many are told at most."""
+    return "".join(
+        (
+            _weeks(summary),
+            _lead(summary, most),
+            _stations(summary),
+            _groups(summary, groups),
+            _slowest(summary.journeys[:slowest]),
+        )
     )
 
 
@@ -136,7 +146,7 @@ def _weeks(summary: Summary) -> str:
     return _section("Deployments", plot, table, key)
 
 
-def _lead(summary: Summary) -> str:
+def _lead(summary: Summary, most: int) -> str:
     known = []
     for one in summary.journeys:
         took = lead_time(one.fate)
@@ -144,10 +154,13 @@ def _lead(summary: Summary) -> str:
             known.append(Dot(one.fate.change.landed, took, _name(one), one.fate.failure is not None))
     if not known:
         return _section(
-            "Lead time", "", "<p class=soft>No data: no release tells when its image was built.</p>", ""
+            "Lead time",
+            "",
+            "<p class=soft>No data: no release tells when its source or its image was made.</p>",
+            "",
         )
     known.sort(reverse=True)
-    shown = known[:MOST_DOTS]
+    shown = known[:most]
     plot = dots(
         shown,
         summary.period.since,
@@ -206,12 +219,15 @@ def _stations(summary: Summary) -> str:
     return _section("Where the time went", plot, table, skewed)
 
 
-def _groups(summary: Summary) -> str:
+def _groups(summary: Summary, most: int | None) -> str:
     if not summary.groups or summary.by == "week":
         return ""
     columns = (summary.by, "deployments", "how often", "lead time", "failed", "to restore")
-    table = _table(f"By {summary.by}", columns, [_group_cells(group) for group in summary.groups])
-    return f"<section><h2>By {escape(summary.by)}</h2>{table}</section>"
+    shown = summary.groups[:most]
+    table = _table(f"By {summary.by}", columns, [_group_cells(group) for group in shown])
+    left = len(summary.groups) - len(shown)
+    more = f"<p class=soft>And {left} more.</p>" if left else ""
+    return f"<section><h2>By {escape(summary.by)}</h2>{table}{more}</section>"
 
 
 def _group_cells(group: Group) -> tuple[str, ...]:
@@ -284,7 +300,8 @@ def _name(one: Journey) -> str:
 
 def _section(heading: str, plot: str, table: str, key: str, *, beside: bool = True) -> str:
     inner = f"{table}{key}" if not plot else (
-        f"<div class={'pair' if beside else 'stack'}><figure><div class=plot>{plot}</div>{key}</figure>"
+        f"<div class={'pair' if beside else 'stack'}><figure><div class=plot tabindex=0 role=region "
+        f'aria-label="{escape(heading)}, drawn">{plot}</div>{key}</figure>'
         f"{table}</div>"
     )  # fmt: skip
     return f"<section><h2>{escape(heading)}</h2>{inner}</section>"

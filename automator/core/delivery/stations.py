@@ -21,6 +21,8 @@ PROPOSED, MERGED, DEPLOYED, VERIFIED = "proposed", "merged", "deployed", "verifi
 STATIONS = (SOURCE, BUILT, SEEN, ELIGIBLE, PROPOSED, MERGED, DEPLOYED, VERIFIED)
 """In the order of the way. `merged` is when the change came to the branch, pushed or merged."""
 
+_ON_BRANCH = STATIONS.index(MERGED)
+
 
 @dataclass(frozen=True, slots=True)
 class Waits:
@@ -57,31 +59,33 @@ class Journey:
     legs: tuple[Leg, ...]
     """Those of the way, slowest first."""
     skewed: tuple[str, ...] = ()
-    """Names of legs that would be negative: two clocks disagree there."""
+    """Names of legs that would be negative, and are left out: two clocks disagree there."""
 
     @property
     def whole(self) -> timedelta:
-        """From the first known station to the last."""
+        """From the earliest known time to the last station."""
         known = [at for _, at in self.times]
-        return max(known[-1] - known[0], timedelta(0)) if known else timedelta(0)
+        return known[-1] - min(known) if known else timedelta(0)
 
 
 def journey(fate: Fate, waits: Waits | None = None) -> Journey:
     """The way of one deployment, as far as it is known. Without `waits`, when it was eligible is not."""
     change, seen = fate.change, fate.seen
     proposed = change.made
-    until = proposed or change.landed
+    until = change.landed if proposed is None else min(proposed, change.landed)
     first_seen = seen.first_seen if seen.first_seen is not None and seen.first_seen <= until else None
     waited: tuple[tuple[str, timedelta], ...] = ()
     eligible = None
     if first_seen is not None and waits is not None:
         waited = tuple(_waited(first_seen, until, waits))
         eligible = first_seen + sum((took for _, took in waited), timedelta(0))
-    moments = (seen.source, change.member.built, first_seen, eligible, proposed, change.landed,
+    moments = (change.source_made, change.built, first_seen, eligible, proposed, change.landed,
                seen.deployed, seen.verified)  # fmt: skip
     times = tuple((name, at) for name, at in zip(STATIONS, moments, strict=True) if at is not None)
+    # What is dated after it came to the branch is dated wrongly: it begins and ends no leg.
+    late = [name for name, at in times if at > change.landed and STATIONS.index(name) < _ON_BRANCH]
     legs: list[Leg] = []
-    for (begin, left), (end, reached) in pairwise(times):
+    for (begin, left), (end, reached) in pairwise(item for item in times if item[0] not in late):
         if end == ELIGIBLE and waited:
             legs += [Leg(begin, end, guard, took) for guard, took in waited]
         else:
@@ -91,7 +95,7 @@ def journey(fate: Fate, waits: Waits | None = None) -> Journey:
         fate,
         times,
         tuple(sorted(whole, key=lambda leg: leg.took, reverse=True)),
-        tuple(leg.name for leg in legs if leg.took < timedelta(0)),
+        (*(f"{name} → {MERGED}" for name in late), *(leg.name for leg in legs if leg.took < timedelta(0))),
     )
 
 

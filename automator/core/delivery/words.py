@@ -65,8 +65,8 @@ def _lead_basis(figures: Figures) -> str:
         )
     if figures.lead_unknown:
         parts.append(f"{figures.lead_unknown} unknown")
-    if figures.skewed:
-        parts.append(f"{figures.skewed} left out: clocks disagree")
+    if figures.lead_skewed:
+        parts.append(f"{figures.lead_skewed} left out: clocks disagree")
     return "; ".join(parts)
 
 
@@ -76,8 +76,12 @@ def _failure_basis(figures: Figures) -> str:
 
 
 def _restore_basis(figures: Figures) -> str:
-    waiting = f"; {figures.unrestored} not restored yet" if figures.unrestored else ""
-    return _spread(figures.restore) + waiting
+    parts = [_spread(figures.restore)]
+    if figures.unrestored:
+        parts.append(f"{figures.unrestored} not restored yet")
+    if figures.restore_skewed:
+        parts.append(f"{figures.restore_skewed} left out: clocks disagree")
+    return "; ".join(parts)
 
 
 def _spread(took: Spread) -> str:

@@ -2,10 +2,11 @@
 
 from automator.edges.checkout.branches import BranchFile, BranchLook
 from automator.edges.checkout.clone import BLOB_LIMIT, Checkout
+from automator.edges.checkout.git import end_all_processes
 from automator.edges.checkout.history import FileLog, LogEntry
 from automator.edges.checkout.publish import Identity, Seal
 from automator.edges.checkout.reading import SUBMODULE, SYMLINK, Entry, TreeChange
-from automator.edges.checkout.releaselog import LoggedCommit, Signature
+from automator.edges.checkout.releaselog import LoggedCommit, RawChanges, Signature
 from automator.edges.checkout.remote import Remote
 from automator.edges.checkout.signers import Signers
 from automator.edges.checkout.signing import GpgKey, SshKey
@@ -27,6 +28,7 @@ __all__ = [
     "LogEntry",
     "LoggedCommit",
     "Lost",
+    "RawChanges",
     "Refused",
     "Remote",
     "Seal",
@@ -34,4 +36,5 @@ __all__ = [
     "Signers",
     "SshKey",
     "TreeChange",
+    "end_all_processes",
 ]

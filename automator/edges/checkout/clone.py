@@ -6,10 +6,10 @@ import contextlib
 import os
 import shutil
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn, Self, TypeVar
+from typing import NoReturn, Self, TypeVar, Unpack
 
 from automator.core.release import Draft
 from automator.core.trace import FileChange
@@ -34,6 +34,7 @@ from automator.edges.checkout.reading import (
     read_tree,
 )
 from automator.edges.checkout.releaselog import (
+    Asked,
     LoggedCommit,
     Signature,
     read_commits,
@@ -135,6 +136,11 @@ class Checkout:
     def close(self) -> None:
         """Let another process open the clone."""
         self._close()
+
+    def end_processes(self) -> int:
+        """End the git processes that work on the clone now, with all that they started; from any thread.
+        How many there were."""
+        return self._git.end()
 
     def hands(self, author: Identity) -> tuple[Identity, Identity]:
         """Author and committer of the commits that are made here for `author`."""
@@ -355,34 +361,17 @@ class Checkout:
         """The branch's commits up to `commit`, newest first; with `grep`, those whose message contains it."""
         yield from self._read(lambda: tuple(read_log(self._git, commit, limit=limit, grep=grep)))
 
-    def commits(
-        self,
-        commit: str,
-        *,
-        mentioning: str | None = None,
-        paths: Sequence[str] = (),
-        changes: bool = True,
-        beside: str | None = None,
-        limit: int | None = None,
-    ) -> Iterator[LoggedCommit]:
+    def commits(self, commit: str, **asked: Unpack[Asked]) -> Generator[LoggedCommit]:
         """The branch's commits up to `commit`, newest first, as git finds them, with what each changed
         against its first parent: see `releaselog.stream_log`."""
         try:
-            yield from stream_log(
-                self._git,
-                commit,
-                mentioning=mentioning,
-                paths=paths,
-                changes=changes,
-                beside=beside,
-                limit=limit,
-            )
+            yield from stream_log(self._git, commit, **asked)
         except Failed as failed:
             self._judge(failed)
 
-    def messages(self, commits: Sequence[str]) -> tuple[LoggedCommit, ...]:
-        """Commits by their ids, without what they changed; those that are not here are left out."""
-        return self._read(lambda: tuple(read_commits(self._git, commits)))
+    def messages(self, commits: Sequence[str], *, changes: bool = False) -> tuple[LoggedCommit, ...]:
+        """Commits by their ids, on demand with what they changed; those that are not here are left out."""
+        return self._read(lambda: tuple(read_commits(self._git, commits, changes=changes)))
 
     def signatures(self, commits: Iterable[str]) -> dict[str, Signature]:
         """What git says of the signatures of commits, by the keys that `prove` asks for where it does; it
@@ -401,6 +390,10 @@ class Checkout:
         if answer.status not in (0, 1) and tells_full_disk(answer.words):
             self._judge(Failed("comparing commits", answer.words))
         return answer.status == 0
+
+    def knows(self, commit: str) -> bool:
+        """Whether this clone has a commit, on the branch or not."""
+        return self._has(commit)
 
     def is_shallow(self) -> bool:
         return bool(self.shallow_ends())

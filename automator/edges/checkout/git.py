@@ -82,6 +82,16 @@ class Answer:
     """Standard error, undecodable bytes replaced."""
 
 
+_EVERY: set[Running] = set()
+"""Those at work in this process, whoever started them."""
+
+
+def end_all_processes() -> None:
+    """End every git process that is at work for this one, with all that it started: at the end."""
+    for running in tuple(_EVERY):
+        running.end()
+
+
 class Git:
     """Starts git processes for one clone, one at a time, and counts them."""
 
@@ -93,6 +103,14 @@ class Git:
         """A descriptor that each process holds open: the lock on the clone outlives a killed daemon
         for as long as a process that it started is still at work."""
         self._command = _command(str(folder.parent))
+        self._running: set[Running] = set()
+
+    def end(self) -> int:
+        """End what runs now, with all that it started; from any thread. How many processes were told to.
+
+        The thread that started one meets it as a process that was ended by a signal.
+        """
+        return sum(running.end() for running in tuple(self._running))
 
     def run(
         self,
@@ -165,13 +183,21 @@ class Git:
             raise CheckoutError(reason("git/not-installed", problem=error)) from error
         self.processes += 1
         assert started.proc is not None
-        return Running(step, started.proc, self.deadline, keep=started)
+        return Running(step, started.proc, self.deadline, keep=started, among=self._running)
 
 
 class Running:
     """A git process at work. Only time spent waiting for it counts against its deadline."""
 
-    def __init__(self, step: str, process: subprocess.Popen[bytes], deadline: float, keep: object) -> None:
+    def __init__(
+        self,
+        step: str,
+        process: subprocess.Popen[bytes],
+        deadline: float,
+        keep: object,
+        among: set[Running] | None = None,
+    ) -> None:
+        """`among` has it while it is at work."""
         self.step = step
         self.words = ""
         self._process = process
@@ -193,11 +219,16 @@ class Running:
             self._ready.register(descriptor, selectors.EVENT_READ)
         if self._in is not None:
             os.set_blocking(self._in, False)
+        self._among = set[Running]() if among is None else among
+        self._among.add(self)
+        _EVERY.add(self)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._among.discard(self)
+        _EVERY.discard(self)
         if self._process.returncode is None:
             _end_group(self._process)
         self._ready.close()
@@ -205,6 +236,22 @@ class Running:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+    def end(self) -> bool:
+        """End its process group, from another thread, which reaps nothing; False where nobody is in it."""
+        group = self._process.pid
+        if self._has_ended():
+            return False
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if not _signal(group, number):
+                return number is signal.SIGKILL
+            until = time.monotonic() + GRACE
+            while time.monotonic() < until and not self._has_ended() and _signal(group, 0):
+                time.sleep(0.02)
+        return True
+
+    def _has_ended(self) -> bool:
+        return self._process.returncode is not None
 
     def send(self, data: bytes) -> None:
         """Queue `data` for the process; it flows while the answer is read."""

@@ -90,12 +90,13 @@ def read_file_log(
         raise Failed(_STEP, answer.words)
     found = list(_entries(answer.out))
     asked_for = frozenset(plain)
+    beside = frozenset(tip.commit for tip in line or () if tip.beside)
     merged = _merged(git, [entry for entry, _ in found[:limit]], since, line)
     changes = tuple(
         change
         for entry, raw in found[:limit]
         if entry.commit not in shallow
-        for change in _changes(entry, raw, merged.get(entry.commit, ""))
+        for change in _changes(entry, raw, merged.get(entry.commit, ""), beside=entry.commit in beside)
         if change.path in asked_for  # git takes a path for a folder, too, where it is one
     )
     cut = len(found) > limit
@@ -125,20 +126,20 @@ def _merged(git: Git, entries: Sequence[LogEntry], since: str | None, line: Line
     """Merge -> messages of the commits that it merged and that claim to be ours, the oldest first: what the
     branch had already, brought up to date there, is none of them."""
     ways = {tip.commit: (tip.before, tip.merged) for tip in line or ()}
-    merges: dict[str, tuple[str, str]] = {}
+    merges: dict[str, tuple[str, tuple[str, ...]]] = {}
     for entry in entries:
-        first, second = ways.get(entry.commit, (*entry.parents, None, None)[:2])
-        if first is not None and second is not None:
-            merges[entry.commit] = first, second
+        before, others = ways.get(entry.commit, (next(iter(entry.parents), None), entry.parents[1:]))
+        if before is not None and others:
+            merges[entry.commit] = before, others
     if not merges:
         return {}
     # Everything that a later merge brought is beyond what the branch was at before the first one.
     begin = since if line is not None else list(merges.values())[-1][0]
-    sides = {tip for both in merges.values() for tip in both}
+    sides = {tip for before, others in merges.values() for tip in (before, *others)}
     graph = read_graph(git, [*((f"^{begin}",) if begin else ()), *sorted(sides)])
     messages = {}
-    for merge, (before, tip) in merges.items():
-        brought = graph.sides(before, tip)[1]
+    for merge, (before, others) in merges.items():
+        brought = frozenset(c for tip in others for c in graph.sides(before, tip)[1])
         claims = [graph.claims[c] for c in graph.newest_first(brought) if c in graph.claims][:_MERGED_READ]
         messages[merge] = "\n\n".join(reversed(claims))
     return messages
@@ -192,7 +193,9 @@ def _moment(seconds: bytes) -> datetime:
         return datetime.fromtimestamp(0, UTC)
 
 
-def _changes(entry: LogEntry, raw: Sequence[tuple[bytes, bytes]], merged: str) -> Iterator[FileChange]:
+def _changes(
+    entry: LogEntry, raw: Sequence[tuple[bytes, bytes]], merged: str, *, beside: bool = False
+) -> Iterator[FileChange]:
     for head, path in raw:
         before, after = raw_entries(head)
         yield FileChange(
@@ -205,6 +208,7 @@ def _changes(entry: LogEntry, raw: Sequence[tuple[bytes, bytes]], merged: str) -
             before=before.oid if before and before.is_file else None,
             after=after.oid if after and after.is_file else None,
             merged=merged,
+            beside=beside,
         )
 
 

@@ -1,9 +1,10 @@
 """The branch's line: which commit the branch was at before each commit.
 
 Usually that is a commit's first parent. Who runs `git pull` with work of their own and pushes the merge
-turns it round: the branch was at the second one, and the first parents lead past whatever others had
-pushed meanwhile, a revert for example. What a merge says of itself anybody can write, so it is asked last:
-first counts which side has a commit that the branch was seen at, then which one has releases of ours.
+turns it round: the branch was at another one, and the first parents lead past whatever others had
+pushed meanwhile, a revert for example. What was seen counts first: which side has a commit that the branch
+was at. A merge that says that it merged another branch, or that a forge made it, is believed then; of the
+rest, the side with releases of ours is the branch, and only last it is what the merge says.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ class Tip(NamedTuple):
     commit: str
     before: str | None
     """Where the branch was before it: what it changed is told against that."""
-    merged: str | None
-    """What it merged; None where it is no merge."""
+    merged: tuple[str, ...]
+    """What it merged; several where it merged several at once."""
+    beside: bool = False
+    """Whether the branch never was at it: it came with a merge that was made on top of it."""
 
 
 Line = tuple[Tip, ...]
@@ -84,9 +87,12 @@ class Branch(NamedTuple):
 
 class _Merge(NamedTuple):
     commit: str
-    first: str
-    second: str
+    parents: tuple[str, ...]
     subject: str
+
+
+_Pulls = Mapping[str, int]
+"""Merges that turned the branch round, and which of their parents it was at."""
 
 
 def read_line(git: Git, commit: str, since: str | None, branch: Branch) -> Line | None:
@@ -98,12 +104,13 @@ def read_line(git: Git, commit: str, since: str | None, branch: Branch) -> Line 
     """
     asked = [f"^{since}", commit] if since else [commit]
     merges = _merges(git, asked)
-    turned = {m.commit for m in merges if m.second in branch.tips and m.first not in branch.tips}
-    unclear = [m for m in merges if (m.first in branch.tips) == (m.second in branch.tips)]
+    seen = {m.commit: [i for i, parent in enumerate(m.parents) if parent in branch.tips] for m in merges}
+    turned = {name: at[0] for name, at in seen.items() if len(at) == 1 and at[0] > 0}
+    unclear = [m for m in merges if len(seen[m.commit]) != 1]
     if not turned and not unclear:
         return None
     graph = read_graph(git, asked)
-    pulls = frozenset(turned | _turned(unclear, graph, branch, to_the_end=since is not None))
+    pulls = turned | _turned(unclear, graph, branch, to_the_end=since is not None)
     if not pulls:
         return None
     line = list(_walk(commit, graph.parents, pulls, frozenset()))
@@ -113,27 +120,24 @@ def read_line(git: Git, commit: str, since: str | None, branch: Branch) -> Line 
         found[tip] = None
         if tip in pulls:
             found.update(dict.fromkeys(_walk(graph.parents[tip][0], graph.parents, pulls, on_it)))
-    return tuple(_tip(tip, graph.parents, pulls) for tip in found)
+    return tuple(_tip(tip, graph.parents, pulls, beside=tip not in on_it) for tip in found)
 
 
-def _walk(
-    start: str, parents: Mapping[str, list[str]], pulls: frozenset[str], stop: frozenset[str]
-) -> Iterator[str]:
+def _walk(start: str, parents: Mapping[str, list[str]], pulls: _Pulls, stop: frozenset[str]) -> Iterator[str]:
     at: str | None = start
     while at is not None and at in parents and at not in stop:
         yield at
         at = _before(at, parents, pulls)
 
 
-def _before(commit: str, parents: Mapping[str, list[str]], pulls: frozenset[str]) -> str | None:
+def _before(commit: str, parents: Mapping[str, list[str]], pulls: _Pulls) -> str | None:
     ids = parents[commit]
-    return ids[1] if commit in pulls else next(iter(ids), None)
+    return ids[pulls.get(commit, 0)] if ids else None
 
 
-def _tip(commit: str, parents: Mapping[str, list[str]], pulls: frozenset[str]) -> Tip:
+def _tip(commit: str, parents: Mapping[str, list[str]], pulls: _Pulls, *, beside: bool) -> Tip:
     before = _before(commit, parents, pulls)
-    merged = (parent for parent in parents[commit] if parent != before)
-    return Tip(commit, before, next(merged, None))
+    return Tip(commit, before, tuple(parent for parent in parents[commit] if parent != before), beside)
 
 
 # -- which parent it was ---------------------------------------------------------------------------
@@ -145,26 +149,42 @@ _FORGE = re.compile(
 """What forges write when they merge into the branch; in quotes, unlike git, where to."""
 
 
-def _turned(merges: Sequence[_Merge], graph: Graph, branch: Branch, *, to_the_end: bool) -> set[str]:
-    """The merges of which the second parent was the branch."""
+_NAMED = re.compile(r"Merge (?:branch '([^']+)'|remote-tracking branch '[^'/]+/([^']+)')(?!,)")
+"""What git writes when it merges a single branch that has a name."""
+
+
+def _turned(merges: Sequence[_Merge], graph: Graph, branch: Branch, *, to_the_end: bool) -> dict[str, int]:
+    """The merges of which another parent than the first was the branch, and which one."""
     name = re.escape(branch.name)
     pull = re.compile(
         rf"Merge (?:branch '{name}'|remote-tracking branch '[^'/]+/{name}')(?: of (\S+))?(?: into [^'].*)?"
     )
-    found = set()
-    for merge in merges:
-        first, second = graph.sides(merge.first, merge.second, to_the_end=to_the_end)
+
+    def is_rather(merge: _Merge, one: str, other: str) -> bool:
+        """Whether the branch was at the other one of two parents."""
+        first, second = graph.sides(one, other, to_the_end=to_the_end)
         seen = bool(second & branch.tips) - bool(first & branch.tips)
-        if not seen and not _FORGE.match(merge.subject):
-            # A branch that was merged ends with its release; after one on the branch, more was pushed.
-            ours = not graph.claims.keys().isdisjoint(first)
-            theirs = not graph.claims.keys().isdisjoint(second - {merge.second})
-            seen = theirs - ours
-            said = pull.fullmatch(merge.subject)
-            if not seen and said is not None and (said[1] is None or _place(said[1]) == _place(branch.url)):
-                seen = 1
-        if seen > 0:
-            found.add(merge.commit)
+        if seen or _FORGE.match(merge.subject):
+            return seen > 0
+        of, is_single = _NAMED.match(merge.subject), len(merge.parents) == 2
+        if of is not None and is_single and (of[1] or of[2]) != branch.name:
+            return False
+        # A branch that was merged ends with its release; after one on the branch, more was pushed.
+        ours = not graph.claims.keys().isdisjoint(first)
+        theirs = not graph.claims.keys().isdisjoint(second - {other})
+        said = pull.fullmatch(merge.subject) if is_single else None
+        if theirs != ours or said is None:
+            return theirs and not ours
+        return said[1] is None or _place(said[1]) == _place(branch.url)
+
+    found = {}
+    for merge in merges:
+        at = 0
+        for i, parent in enumerate(merge.parents):
+            if i and is_rather(merge, merge.parents[at], parent):
+                at = i
+        if at:
+            found[merge.commit] = at
     return found
 
 
@@ -178,10 +198,9 @@ def _place(url: str) -> tuple[str, ...]:
 
 
 def _merges(git: Git, asked: Sequence[str]) -> list[_Merge]:
-    tokens = read_fields(git, asked, "--merges", "--max-parents=2", "--format=tformat:%H%x00%P%x00%s")
+    tokens = read_fields(git, asked, "--merges", "--format=tformat:%H%x00%P%x00%s")
     found = []
     for commit, parents, subject in zip(tokens[::3], tokens[1::3], tokens[2::3], strict=False):
-        first, second = parents.decode("ascii").split()
-        name = commit.decode("ascii").strip()
-        found.append(_Merge(name, first, second, subject.decode("utf-8", "replace")))
+        ids = tuple(parents.decode("ascii").split())
+        found.append(_Merge(commit.decode("ascii").strip(), ids, subject.decode("utf-8", "replace")))
     return found

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypedDict
 
 from automator.edges.checkout.git import Git
 from automator.edges.checkout.reading import Failed, TreeChange, decode_path, encode_path, raw_entries
 from automator.edges.checkout.signers import Trusted
 
-_FIELDS = "%H%x00%P%x00%ct%x00%an%x00%ae%x00%B"
-_COUNT = 6
+_FIELDS = "%H%n%P%n%ct%n%an%n%ae%n%B"
+"""None of them but the message, which comes last, can have a line end in it."""
+_ONLY_ID = "%H%n"
 _STEP = "reading history"
 _PLAIN = ("--no-color", "-z", "--encoding=UTF-8", "--no-show-signature", "--no-mailmap", "--no-notes")
 _SIGNATURES = {
@@ -27,19 +29,55 @@ _SIGNATURES = {
 """What git says with `%G?` (git-log, "PRETTY FORMATS"), in words."""
 
 
+RawChanges = tuple[tuple[bytes, bytes], ...]
+"""What a commit changed, as git prints it: pairs of a line of modes and ids, and a path."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoggedCommit:
-    """One commit, as a log tells it."""
+    """One commit, as a log tells it. Of most commits of a long branch nobody asks more than one question, so
+    git's words are taken apart when they are asked for."""
 
-    commit: str
-    parents: tuple[str, ...]
-    time: datetime
-    """Committer time, UTC."""
-    author: str
-    mail: str
-    message: str
-    raw: tuple[tuple[bytes, bytes], ...] = ()
-    """What it changed against its first parent, as git prints it: read by `changes`."""
+    told: bytes
+    """What git printed of it, but for what it changed."""
+    raw: RawChanges = ()
+    """What it changed against its first parent: read by `changes`."""
+
+    @property
+    def commit(self) -> str:
+        return self.told[: self.told.index(b"\n")].decode("ascii")
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        return tuple(self._field(1).decode("ascii").split())
+
+    @property
+    def time(self) -> datetime:
+        """Committer time, UTC."""
+        return _moment(self._field(2))
+
+    @property
+    def author(self) -> str:
+        return self._field(3).decode("utf-8", "replace")
+
+    @property
+    def mail(self) -> str:
+        return self._field(4).decode("utf-8", "replace")
+
+    @property
+    def message(self) -> str:
+        return self._field(5).decode("utf-8", "replace")
+
+    @property
+    def is_merge(self) -> bool:
+        return b" " in self._field(1)
+
+    def mentions(self, words: bytes) -> bool:
+        """Whether the message has these words in it."""
+        return words in self.told and words in self._field(5)
+
+    def _field(self, number: int) -> bytes:
+        return self.told.split(b"\n", 5)[number]
 
     def changes(self) -> Iterator[TreeChange]:
         """The paths that it changed against its first parent, where the log was asked for them."""
@@ -56,6 +94,17 @@ class Signature:
     signer: str | None
 
 
+class Asked(TypedDict, total=False):
+    """What of a log is wanted: see `stream_log`."""
+
+    mentioning: str | None
+    paths: Sequence[str]
+    changes: bool
+    beside: str | None
+    limit: int | None
+    only_changes: bool
+
+
 def stream_log(
     git: Git,
     commit: str,
@@ -65,15 +114,19 @@ def stream_log(
     changes: bool = True,
     beside: str | None = None,
     limit: int | None = None,
+    only_changes: bool = False,
 ) -> Iterator[LoggedCommit]:
     """The first-parent commits up to `commit`, newest first, as git finds them: nothing is waited for but
     the next one, and nothing is kept.
 
     `mentioning` leaves out those whose message lacks a text, `paths` those that changed no file there.
-    With `beside`, a commit's first parent, what a merge brought: all commits that it lacks.
+    With `beside`, a commit's first parent, what a merge brought: all commits that it lacks. With
+    `only_changes` nothing is told of a commit but its id and all that it changed, elsewhere too.
     """
     line = (commit, f"^{beside}") if beside is not None else ("--first-parent", commit)
     wanted = ("--raw", "--diff-merges=first-parent", "--no-renames", "--no-abbrev") if changes else ("-s",)
+    if only_changes:
+        wanted = (*wanted, "--full-diff")
     options = [*wanted, *(("--fixed-strings", f"--grep={mentioning}") if mentioning else ())]
     if limit is not None:
         options.append(f"--max-count={limit}")
@@ -82,7 +135,8 @@ def stream_log(
     feed = [*asked, b"--", *(encode_path(path) for path in paths if "\n" not in path)]
     with git.start(
         _STEP,
-        *("--literal-pathspecs", "log", *_PLAIN, *options, *flags, f"--format=tformat:{_FIELDS}", "--stdin"),
+        *("--literal-pathspecs", "log", *_PLAIN, *options, *flags),
+        *(f"--format=tformat:{_ONLY_ID if only_changes else _FIELDS}", "--stdin"),
         fed=True,
     ) as running:
         running.send(b"".join(words + b"\n" for words in feed))
@@ -92,8 +146,10 @@ def stream_log(
             raise Failed(_STEP, running.words)
 
 
-def read_commits(git: Git, commits: Iterable[str]) -> Iterator[LoggedCommit]:
-    """Commits by their ids, without what they changed, in the order asked for."""
+def read_commits(git: Git, commits: Iterable[str], *, changes: bool = False) -> Iterator[LoggedCommit]:
+    """Commits by their ids, in the order asked for; with `changes`, with what they changed against their
+    first parents."""
+    wanted = ("--raw", "--diff-merges=first-parent", "--no-renames", "--no-abbrev") if changes else ("-s",)
     asked = "".join(f"{commit}\n" for commit in commits).encode("ascii")
     if not asked:
         return
@@ -102,7 +158,7 @@ def read_commits(git: Git, commits: Iterable[str]) -> Iterator[LoggedCommit]:
         *(
             "log",
             *_PLAIN,
-            "-s",
+            *wanted,
             "--ignore-missing",
             "--no-walk=unsorted",
             f"--format=tformat:{_FIELDS}",
@@ -139,22 +195,21 @@ def read_signatures(git: Git, commits: Iterable[str], trusted: Trusted) -> dict[
 def _commits(chunks: Iterator[bytes]) -> Iterator[LoggedCommit]:
     """Commits out of a log with `-z`, where everything ends in NUL: the fields, then pairs of a raw line,
     which begins with a colon as no id does, and its path."""
-    fields: list[bytes] = []
+    told: bytes | None = None
     raw: list[tuple[bytes, bytes]] = []
     head: bytes | None = None
     for token in _tokens(chunks):
         if head is not None:
             raw.append((head, token))
             head = None
-        elif len(fields) < _COUNT:
-            fields.append(token)
-        elif token.lstrip(b"\n").startswith(b":"):
+        elif token.startswith((b":", b"\n:")):
             head = token
         else:
-            yield _commit(fields, raw)
-            fields, raw = [token], []
-    if len(fields) == _COUNT:
-        yield _commit(fields, raw)
+            if told is not None:
+                yield LoggedCommit(told, tuple(raw))
+            told, raw = token.lstrip(b"\n"), []
+    if told is not None:
+        yield LoggedCommit(told, tuple(raw))
 
 
 def _tokens(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -164,19 +219,6 @@ def _tokens(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield from whole
     if rest.strip(b"\n"):
         yield rest
-
-
-def _commit(fields: Sequence[bytes], raw: Sequence[tuple[bytes, bytes]]) -> LoggedCommit:
-    commit, parents, seconds, author, mail, message = fields
-    return LoggedCommit(
-        commit.decode("ascii").strip(),
-        tuple(parents.decode("ascii").split()),
-        _moment(seconds),
-        author.decode("utf-8", "replace"),
-        mail.decode("utf-8", "replace"),
-        message.decode("utf-8", "replace"),
-        tuple(raw),
-    )
 
 
 def _moment(seconds: bytes) -> datetime:

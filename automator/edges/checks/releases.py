@@ -50,10 +50,14 @@ class CommandCheck:
 
     def ask(self, about: Mapping[str, str], stopping: threading.Event) -> Said:
         """Run it to its end, or until `stopping`."""
+        argv = [filled(word, about) for word in self.argv]
+        for word, template in zip(argv, self.argv, strict=True):
+            if word.startswith("-") and not template.startswith("-"):
+                # What a policy says is a word for the command, and never one of its options.
+                name = _BRACES.findall(template)[0]
+                return Said(Answer.SILENT, f"it cannot be asked with this {name}, which looks like an option")
         try:
-            code = run_to_end(
-                [filled(word, about) for word in self.argv], self.seconds, self.environ, stopping
-            )
+            code = run_to_end(argv, self.seconds, self.environ, stopping)
         except NothingCheckedError as error:
             return Said(Answer.SILENT, str(error))
         return Said(Answer.NO if code else Answer.YES, f"it ended with {code}")

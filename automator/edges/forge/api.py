@@ -36,6 +36,8 @@ class Forge(Protocol):
 
     def commit_page(self, project: str, commit: str) -> str: ...
     def compare_page(self, project: str, base: str, head: str) -> str: ...
+    def file_page(self, project: str, commit: str, path: str, line: int | None = None) -> str:
+        """A file as of a commit, at a line."""
 
     def login(self) -> tuple[str, str]:
         """User and password for git over https: a fresh token where there is an App."""
@@ -106,6 +108,10 @@ class Forge(Protocol):
         self, project: str, number: int, comment_id: str, body: str, *, on: Literal["pull", "issue"]
     ) -> None: ...
 
+    def delete_comment(
+        self, project: str, number: int, comment_id: str, *, on: Literal["pull", "issue"]
+    ) -> None: ...
+
     # -- commits --
 
     def commit_statuses(self, project: str, commit: str) -> tuple[CommitStatus, ...]:
@@ -118,4 +124,4 @@ class Forge(Protocol):
         """The commits of `head` that `base` lacks, newest first, and whether that is all of them."""
 
     def record_deployment(self, project: str, deployment: Deployment) -> None:
-        """Raises `forge/unsupported`."""
+        """What was recorded last of the same is not recorded again. Raises `forge/unsupported`."""

@@ -68,6 +68,10 @@ class Bitbucket(Client):
     def compare_page(self, project: str, base: str, head: str) -> str:
         return f"{self.page(project)}/branches/compare/{quote(head)}..{quote(base)}"
 
+    def file_page(self, project: str, commit: str, path: str, line: int | None = None) -> str:
+        at = "" if line is None else f"#lines-{line}"
+        return f"{self.page(project)}/src/{quote(commit)}/{quote(path)}{at}"
+
     # -- pull requests ------------------------------------------------------------------------------------
 
     def pull_requests(
@@ -313,6 +317,11 @@ class Bitbucket(Client):
         path = f"{_of(project)}/pullrequests/{number}/comments/{segment(comment_id)}"
         what = f"edit a comment under {number} of {project}"
         self._caller.send("PUT", path, _comment_body(body), what=what)
+
+    def delete_comment(self, project: str, number: int, comment_id: str, *, on: On) -> None:
+        self._only_pulls(on)
+        path = f"{_of(project)}/pullrequests/{number}/comments/{segment(comment_id)}"
+        self._caller.send("DELETE", path, what=f"delete a comment under {number} of {project}")
 
     def _only_pulls(self, on: On) -> None:
         if on == "issue":

@@ -23,6 +23,9 @@ LONGEST_TITLE = 250  # characters; GitHub, GitLab, Gitea and Bitbucket all take 
 class Client:
     """One forge, over its caller. Subclasses have the methods of `Forge`."""
 
+    _files = "blob"
+    """Under which the project's page has its files."""
+
     def __init__(self, settings: ForgeSettings, caller: Caller) -> None:
         self.host = settings.host
         self.kind: str = settings.kind
@@ -44,6 +47,10 @@ class Client:
 
     def compare_page(self, project: str, base: str, head: str) -> str:
         return f"{self.page(project)}/compare/{quote(base)}...{quote(head)}"
+
+    def file_page(self, project: str, commit: str, path: str, line: int | None = None) -> str:
+        at = "" if line is None else f"#L{line}"
+        return f"{self.page(project)}/{self._files}/{quote(commit)}/{quote(path)}{at}"
 
     def login(self) -> tuple[str, str]:
         return self._caller.login.for_git()

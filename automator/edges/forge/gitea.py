@@ -57,6 +57,8 @@ STATES: dict[str, StatusState] = {
 class Gitea(Client):
     """A client of Gitea and Forgejo."""
 
+    _files = "src/commit"
+
     def __init__(self, settings: ForgeSettings, caller: Caller) -> None:
         super().__init__(settings, caller)
         self._pasts: dict[tuple[str, str], Past] = {}
@@ -293,6 +295,10 @@ class Gitea(Client):
     def edit_comment(self, project: str, number: int, comment_id: str, body: str, *, on: On) -> None:
         path = f"/repos/{project}/issues/comments/{segment(comment_id)}"
         self._caller.send("PATCH", path, {"body": body}, what=f"edit a comment under {number} of {project}")
+
+    def delete_comment(self, project: str, number: int, comment_id: str, *, on: On) -> None:
+        path = f"/repos/{project}/issues/comments/{segment(comment_id)}"
+        self._caller.send("DELETE", path, what=f"delete a comment under {number} of {project}")
 
     # -- commits ------------------------------------------------------------------------------------------
 

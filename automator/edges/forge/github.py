@@ -5,7 +5,7 @@ Source: the OpenAPI description of api.github.com, and docs.github.com/rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -301,6 +301,10 @@ class GitHub(Client):
         path = f"/repos/{project}/issues/comments/{segment(comment_id)}"
         self._caller.send("PATCH", path, {"body": body}, what=f"edit a comment under {number} of {project}")
 
+    def delete_comment(self, project: str, number: int, comment_id: str, *, on: On) -> None:
+        path = f"/repos/{project}/issues/comments/{segment(comment_id)}"
+        self._caller.send("DELETE", path, what=f"delete a comment under {number} of {project}")
+
     # -- commits ------------------------------------------------------------------------------------------
 
     def commit_statuses(self, project: str, commit: str) -> tuple[CommitStatus, ...]:
@@ -342,7 +346,7 @@ class GitHub(Client):
         return found[:limit], len(found) >= total and total <= limit
 
     def record_deployment(self, project: str, deployment: Deployment) -> None:
-        """A deployment, and then its state."""
+        """A deployment, and then its state; of one whose state got lost, the state alone."""
         what = f"record a deployment to {deployment.environment} in {project}"
         body = {
             "ref": deployment.ref,
@@ -351,11 +355,26 @@ class GitHub(Client):
             "auto_merge": False,
             "required_contexts": [],  # it runs already: no check of the source holds that back
         }
-        told = self._caller.send("POST", f"/repos/{project}/deployments", body, what=what)
-        with self._reads(what):
-            number = reading.number(told.value, "id")
+        number = self._recorded(project, deployment.environment, body, what)
+        if number is None:
+            told = self._caller.send("POST", f"/repos/{project}/deployments", body, what=what)
+            with self._reads(what):
+                number = reading.number(told.value, "id")
         state = present(state=deployment.state, description=body["description"], log_url=deployment.url)
         self._caller.send("POST", f"/repos/{project}/deployments/{number}/statuses", state, what=what)
+
+    def _recorded(self, project: str, environment: str, body: Mapping[str, Any], what: str) -> int | None:
+        """The number of the newest deployment that is told in words like these, if it is this very one."""
+        subject = body["description"].partition(" ")[0]
+        query = {"environment": environment, "per_page": "20"}
+        told = self._caller.get(f"/repos/{project}/deployments", query, what=what)
+        with self._reads(what):
+            for made in told.value or ():
+                words = reading.maybe(made, "description") or ""
+                if words.partition(" ")[0] == subject:
+                    is_this = (reading.text(made, "sha"), words) == (body["ref"], body["description"])
+                    return reading.number(made, "id") if is_this else None
+        return None
 
 
 def _head(value: Any) -> str:

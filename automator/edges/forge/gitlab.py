@@ -62,6 +62,8 @@ DEPLOYMENTS: dict[DeploymentState, str] = {
 class GitLab(Client):
     """A client of GitLab."""
 
+    _files = "-/blob"
+
     def commit_page(self, project: str, commit: str) -> str:
         return f"{self.page(project)}/-/commit/{quote(commit)}"
 
@@ -276,6 +278,10 @@ class GitLab(Client):
         path = f"{_notes(project, number, on)}/{segment(comment_id)}"
         self._caller.send("PUT", path, {"body": body}, what=f"edit a comment under {number} of {project}")
 
+    def delete_comment(self, project: str, number: int, comment_id: str, *, on: On) -> None:
+        path = f"{_notes(project, number, on)}/{segment(comment_id)}"
+        self._caller.send("DELETE", path, what=f"delete a comment under {number} of {project}")
+
     # -- commits ------------------------------------------------------------------------------------------
 
     def commit_statuses(self, project: str, commit: str) -> tuple[CommitStatus, ...]:
@@ -311,6 +317,7 @@ class GitLab(Client):
         return found, True
 
     def record_deployment(self, project: str, deployment: Deployment) -> None:
+        """A deployment, unless the newest one of its environment is of the same commit."""
         what = f"record a deployment to {deployment.environment} in {project}"
         body = {
             "environment": deployment.environment,
@@ -319,7 +326,13 @@ class GitLab(Client):
             "tag": False,
             "status": DEPLOYMENTS[deployment.state],
         }
-        self._caller.send("POST", f"{_of(project)}/deployments", body, what=what)
+        path = f"{_of(project)}/deployments"
+        newest = {"environment": deployment.environment, "order_by": "id", "sort": "desc", "per_page": "1"}
+        told = self._caller.get(path, newest, what=what)
+        with self._reads(what):
+            if any(reading.text(made, "sha") == deployment.ref for made in told.value or ()):
+                return  # by a try whose answer got lost, or for another workload of the same source
+        self._caller.send("POST", path, body, what=what)
 
 
 def _of(project: str) -> str:
