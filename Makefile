@@ -11,14 +11,15 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+BROWSER := tests/browser/node_modules
 PACKAGES = $(shell sed '/^\#/d' tests/debian-packages.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench replay image lock clean debian
+.PHONY: help demo test test-slow check format bench replay screenshots image lock clean debian
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | \
-	  while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	  while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.runtime ## the whole job on a small registry and config repo of its own; KEEP=1 keeps them running
 	@$(BIN)/automator demo $(if $(filter-out 0 no,$(KEEP)),--keep)
@@ -26,7 +27,7 @@ demo: $(VENV)/.runtime ## the whole job on a small registry and config repo of i
 test: $(VENV)/.dev debian ## the tests, but for the slow ones (ARGS='-k name' for some of them)
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
-test-slow: $(VENV)/.dev debian ## the tests that take minutes
+test-slow: $(VENV)/.dev debian $(BROWSER)/.made ## the tests that take minutes
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m slow --timeout 1200 --hypothesis-profile slow $(ARGS) || \
 	  { status=$$?; [ $$status -eq 5 ] && echo "no slow tests" || exit $$status; }
 
@@ -45,6 +46,9 @@ bench: $(VENV)/.dev ## measure a cycle against git's own speed (ARGS='--help' fo
 
 replay: $(VENV)/.dev ## recorded commits of real config repos through the rewriter (ARGS=--verbose names each case)
 	@$(BIN)/python -m bench.replay $(ARGS)
+
+screenshots: $(VENV)/.dev debian ## the pictures in docs/images, of the dashboard over the demo's parts
+	@$(BIN)/python -m bench.pictures
 
 image: ## build the container image (ENGINE=podman, IMAGE=name:tag)
 	@engine="$(ENGINE)"; for e in docker podman; do \
@@ -67,7 +71,7 @@ PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/lock/bin/pip-compile --
   --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 clean: ## remove .venv and everything that was built or cached
-	@rm -rf $(VENV) dist .build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) dist .build $(BROWSER) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # -- environments --------------------------------------------------------------------------------
@@ -75,6 +79,13 @@ clean: ## remove .venv and everything that was built or cached
 
 debian:
 	@.ci/debian-packages $(PACKAGES)
+
+# What the tests of the dashboard run inside of a browser; where there is no npm, those are skipped.
+$(BROWSER)/.made: tests/browser/package-lock.json
+	@command -v npm >/dev/null || .ci/debian-packages npm
+	@if command -v npm >/dev/null; then \
+	  cd tests/browser && npm ci --no-audit --no-fund --silent && touch node_modules/.made; \
+	else echo "no npm here: tests of the dashboard's accessibility are skipped"; fi
 
 $(VENV)/.made:
 	@[ -n "$(PYTHON)" ] || { echo "automator needs Python 3.11 or newer; name one with PYTHON=..." >&2; exit 1; }

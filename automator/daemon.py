@@ -1,17 +1,20 @@
 """When cycles run: at their interval, when an outcome changes by itself, and when somebody asks.
 
 The daemon knows only that a config repo has a cycle to run and that it returns a report. Cycles of
-one config repo never overlap; those of different ones are independent of each other.
+one config repo never overlap; those of different ones are independent of each other. How long something
+lasts is measured on the clock that nobody sets.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
@@ -28,6 +31,18 @@ from automator.reasons import Reason, reason
 
 PATIENCE = timedelta(minutes=10)
 """How long a cycle may always take before the daemon counts as stuck: a first clone is slow."""
+TICK = 2.0
+"""Seconds between two looks at the clock, and at what else there is to tend."""
+JUMP = timedelta(seconds=5)
+"""A clock that is set by less is not worth planning anew for."""
+AT_ONCE, APART = 4, timedelta(milliseconds=200)
+"""First cycles that begin at once, and the time between those of the other config repos."""
+FAILURES = 3
+"""Cycles in a row that could not be done, from which on the pauses between them grow."""
+LONGEST_REST = timedelta(minutes=5)
+"""To which they grow, where the interval is shorter."""
+THREADS = 2_048
+"""Cycles of so many config repos run at a time at most; there are no more threads than cycles at work."""
 EVENT_PAUSE = timedelta(seconds=1)
 """Least time from the begin of one cycle for events to the next: a flood of events is no flood of cycles."""
 LATE = 0.9
@@ -45,6 +60,8 @@ class Wake:
     trigger: str
     """startup, interval, due, request, event or push."""
     repositories: frozenset[Repository] = frozenset()
+    of_all: bool = False
+    """Somebody asked for all of them."""
 
     @property
     def is_for_events(self) -> bool:
@@ -53,7 +70,7 @@ class Wake:
     def merged(self, other: Wake) -> Wake:
         """Both wakes as one; a request outranks a planned time, and that an event."""
         trigger = max(self.trigger, other.trigger, key=_RANKS.index)
-        return Wake(trigger, self.repositories | other.repositories)
+        return Wake(trigger, self.repositories | other.repositories, self.of_all or other.of_all)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +90,61 @@ class _Turn:
     planned: bool = False
     """A job of the scheduler will take what is pending. Forgotten when a cycle begins: a job that got lost,
     as where no thread can be had, must not keep events waiting for ever."""
-    began_at: datetime | None = None
+    since: float = 0.0
+    """When it was made; this and the next three are seconds on the monotonic clock."""
+    began: float = 0.0
     """When the last cycle began."""
-    events_at: datetime | None = None
+    events: float | None = None
     """When the last cycle for events began."""
+    ended: float | None = None
+    began_at: datetime | None = None
     begun: bool = False
-    ended_at: datetime | None = None
     reported_at: datetime | None = None
+    thread: int | None = None
+    """Where the cycle runs."""
+    failures: int = 0
+    """Cycles in a row that could not be done."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A cycle that runs for long."""
+
+    repo: str
+    seconds: float
+    thread: int | None
+
+
+_STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
 class _Bell:
-    """Rung by the first signal; the second ends the process."""
+    """What signals asked for. Takes no lock: a handler may interrupt whoever holds it."""
 
-    rung: threading.Event = field(default_factory=threading.Event)
+    def __init__(self) -> None:
+        self.stops = False
+        self._asked: list[int] = []
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def ring(self, number: int, _frame: FrameType | None) -> None:
-        if self.rung.is_set():
-            os._exit(128 + number)
-        self.rung.set()
+        if number in _STOPS:
+            if self.stops:
+                os._exit(128 + number)  # the second one
+            self.stops = True
+        self._asked.append(number)
+        with suppress(BlockingIOError):
+            os.write(self._write, b"!")
+
+    def wait(self, seconds: float) -> frozenset[int]:
+        """The signals that came until now, or within so many seconds."""
+        if select.select([self._read], [], [], seconds)[0]:
+            os.read(self._read, 4096)
+        asked, self._asked = self._asked, []
+        return frozenset(asked)
+
+    def close(self) -> None:
+        os.close(self._read)
+        os.close(self._write)
 
 
 def _quiet(_what: object, _error: BaseException | None = None) -> None:
@@ -109,22 +162,30 @@ class Daemon:
         on_report: Callable[[Report], None] = _quiet,
         on_trouble: Callable[[Reason, BaseException | None], None] = _quiet,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`on_report` is told every report, on the cycle's thread; `on_trouble` what went wrong
         outside of a report (`daemon/bug` with the error, `daemon/late`, `daemon/cut-off`)."""
         self._repos = dict(repos)
-        self._stop_timeout = stop_timeout
+        self.stop_timeout = stop_timeout
+        """May be set at any time, as may `patience`."""
+        self.patience = PATIENCE
+        """How long a cycle may always take before `stuck` names it."""
         self._on_report = on_report
         self._on_trouble = on_trouble
         self._clock = clock
-        self._turns = {repo: _Turn() for repo in self._repos}
+        self._monotonic = monotonic
+        self._turns = {repo: _Turn(since=monotonic()) for repo in self._repos}
         self._changed = threading.Condition()
         self._stopping = False
+        self._paused = False
+        self._bell: _Bell | None = None
+        self._clocks = (datetime.now(UTC), time.monotonic())
         self.started_at: datetime | None = None
-        # A thread for each config repo's cycle, one for ticks that find it running.
+        # A thread for each cycle that runs, and one for each tick that finds it running.
         self._scheduler = BackgroundScheduler(
             jobstores={"default": MemoryJobStore()},
-            executors={"default": ThreadPoolExecutor(max_workers=2 * len(self._repos) + 1)},
+            executors={"default": ThreadPoolExecutor(max_workers=THREADS)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone=UTC,
         )
@@ -133,18 +194,28 @@ class Daemon:
     # -- from the outside ------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin: every config repo's first cycle runs at once."""
+        """Begin: every config repo's first cycle runs at once, those of many one after the other."""
         self.started_at = self._clock()
-        for repo, job in self._repos.items():
+        with self._changed:
+            for turn in self._turns.values():
+                turn.since = self._monotonic()
+        self._plan_intervals(self._repos)
+        self._scheduler.start()
+
+    def _plan_intervals(self, repos: Collection[str]) -> None:
+        """Have a cycle of each of these config repos now, and one at each interval."""
+        now = datetime.now(UTC)
+        for number, repo in enumerate(repos):
+            interval = self._repos[repo].interval
             self._scheduler.add_job(
                 self._tick,
                 "interval",
-                seconds=job.interval.total_seconds(),
+                seconds=interval.total_seconds(),
                 args=[repo],
                 id=f"interval {repo}",
-                next_run_time=datetime.now(UTC),
+                next_run_time=now + min(max(0, number + 1 - AT_ONCE) * APART, interval / 2),
+                replace_existing=True,
             )
-        self._scheduler.start()
 
     def wake(
         self, repo: str, repositories: frozenset[Repository] = frozenset(), *, trigger: str = "request"
@@ -155,13 +226,13 @@ class Daemon:
         Never waits for a cycle, from whichever thread it is called. Raises KeyError for a config repo that
         the daemon does not have.
         """
-        turn = self._turns[repo]
         with self._changed:
+            turn = self._turns[repo]
             if self._stopping:
                 return
-            asked = Wake(trigger, repositories)
+            asked = Wake(trigger, repositories, trigger == "request" and not repositories)
             turn.pending = asked if turn.pending is None else turn.pending.merged(asked)
-            if turn.running is not None or (turn.planned and asked.is_for_events):
+            if self._paused or turn.running is not None or (turn.planned and asked.is_for_events):
                 return
             turn.planned = True
             pause = self._pause(turn)
@@ -174,6 +245,58 @@ class Daemon:
                 return
         self._scheduler.add_job(act, "date", run_date=datetime.now(UTC) + pause)
 
+    # -- other config repos ----------------------------------------------------------------------
+
+    def pause(self, limit: timedelta) -> tuple[str, ...]:
+        """Begin no cycle until `resume`, and let the running ones end within a time: those that did not.
+        What is asked for meanwhile is kept."""
+        with self._changed:
+            self._paused = True
+            ends_at = self._monotonic() + limit.total_seconds()
+            while not self._is_idle() and not self.is_told_to_stop and self._monotonic() < ends_at:
+                self._changed.wait(min(0.5, max(0.0, ends_at - self._monotonic())))
+            return tuple(repo for repo, turn in self._turns.items() if turn.running is not None)
+
+    def resume(self, repos: Mapping[str, RepoJob] | None = None, renewed: Collection[str] = ()) -> None:
+        """Go on, with these config repos where they are named: the cycles of those that are new or `renewed`
+        begin anew at once, others go on as planned, and those that are no more are forgotten."""
+        with self._changed:
+            old, self._repos = self._repos, dict(self._repos if repos is None else repos)
+            gone = old.keys() - self._repos.keys()
+            fresh = [name for name in self._repos if name not in old or name in renewed]
+            for name in gone:
+                del self._turns[name]
+            for name in fresh:
+                was = self._turns.get(name, _Turn())
+                self._turns[name] = _Turn(pending=was.pending, since=self._monotonic())
+            moved = [n for n in self._repos.keys() - set(fresh) if old[n].interval != self._repos[n].interval]
+            self._paused = False
+            waiting = [n for n, t in self._turns.items() if t.pending is not None and n not in fresh]
+            for name in waiting:
+                self._turns[name].planned = True
+        for name in gone:
+            for job in (f"interval {name}", f"due {name}"):
+                with suppress(JobLookupError):
+                    self._scheduler.remove_job(job)
+        self._plan_intervals((*fresh, *moved))
+        for name in waiting:
+            self._plan_pending(name, timedelta(0))
+
+    @property
+    def is_told_to_stop(self) -> bool:
+        """Whether a signal said so."""
+        return self._bell is not None and self._bell.stops
+
+    def overdue(self, limit: timedelta) -> tuple[Overdue, ...]:
+        """Cycles that have been running for longer."""
+        now = self._monotonic()
+        with self._changed:
+            running = ((repo, turn) for repo, turn in self._turns.items() if turn.running is not None)
+            found = (Overdue(repo, now - turn.began, turn.thread) for repo, turn in running)
+            return tuple(one for one in found if one.seconds > limit.total_seconds())
+
+    # -- the end ---------------------------------------------------------------------------------
+
     def stop(self) -> bool:
         """Begin no more cycles and let the running ones end within the stop time-out.
 
@@ -182,7 +305,7 @@ class Daemon:
         """
         with self._changed:
             self._stopping = True
-            ended = self._changed.wait_for(self._is_idle, self._stop_timeout.total_seconds())
+            ended = self._changed.wait_for(self._is_idle, self.stop_timeout.total_seconds())
             left = [repo for repo, turn in self._turns.items() if turn.running is not None]
         if self._scheduler.running:
             # A scheduler that is shut down while it hands out a job breaks off with a traceback: pausing has
@@ -192,66 +315,109 @@ class Daemon:
             self._scheduler.shutdown(wait=ended)
         for repo in left:
             self._on_trouble(
-                reason("daemon/cut-off", repo=repo, limit=format_duration(self._stop_timeout)), None
+                reason("daemon/cut-off", repo=repo, limit=format_duration(self.stop_timeout)), None
             )
         return ended
 
-    def run(self, *, before_stop: Callable[[], None] = lambda: None) -> bool:
+    def run(
+        self, *, tend: Callable[[bool], None] = lambda _: None, before_stop: Callable[[], None] = lambda: None
+    ) -> bool:
         """Start, wait for SIGTERM or SIGINT, stop; returns what `stop` does.
 
-        `before_stop` is called once a signal came, before cycles are waited for.
+        `tend` is called every few seconds, with True where SIGHUP came meanwhile; `before_stop` once a
+        signal came that ends it, before cycles are waited for.
 
         Must be called on the main thread. A second signal ends the process at once; SIGUSR1 asks for
         a cycle of every config repo now.
         """
-        bell = _Bell()
-
-        def wake_all(_number: int, _frame: FrameType | None) -> None:
-            for repo in self._repos:
-                self.wake(repo)
-
-        with _signals({signal.SIGTERM: bell.ring, signal.SIGINT: bell.ring, signal.SIGUSR1: wake_all}):
+        bell = self._bell = _Bell()
+        numbers = (*_STOPS, signal.SIGUSR1, signal.SIGHUP)
+        with closing(bell), _signals(dict.fromkeys(numbers, bell.ring)):
             self.start()
-            bell.rung.wait()
+            while not bell.stops:
+                asked = bell.wait(TICK)
+                if signal.SIGUSR1 in asked:
+                    for repo in tuple(self._repos):
+                        self.wake(repo)
+                self.mind_clock()
+                if not bell.stops:
+                    tend(signal.SIGHUP in asked)
             before_stop()
             return self.stop()
+
+    def mind_clock(self) -> None:
+        """Where the clock was set since the last call, plan anew: no cycle waits until a clock that was set
+        back comes again to where it was, and none that fell due by its being set forward is overslept."""
+        (wall, seconds), self._clocks = self._clocks, (datetime.now(UTC), time.monotonic())
+        drift = self._clocks[0] - wall - timedelta(seconds=self._clocks[1] - seconds)
+        if abs(drift) < JUMP:
+            return
+        if drift < timedelta(0):
+            for job in self._scheduler.get_jobs():
+                # What is due at a time of the day stays so.
+                if job.next_run_time is not None and not job.id.startswith("due "):
+                    with suppress(JobLookupError):
+                        job.modify(next_run_time=max(job.next_run_time + drift, self._clocks[0]))
+        self._scheduler.wakeup()
 
     def last_finished(self, repo: str) -> datetime | None:
         """When the config repo's last cycle ended with a report; None before the first."""
         with self._changed:
             return self._turns[repo].reported_at
 
+    def running_since(self, repo: str) -> datetime | None:
+        """When the config repo's cycle began that is running now; None where none is."""
+        with self._changed:
+            turn = self._turns[repo]
+            return None if turn.running is None else turn.began_at
+
     def unready(self) -> tuple[str, ...]:
         """Config repos whose first cycle has not ended yet."""
         with self._changed:
             return tuple(repo for repo, turn in self._turns.items() if turn.reported_at is None)
 
-    def stuck(self, now: datetime) -> tuple[str, ...]:
-        """Config repos in which no cycle has ended for three intervals, and ten minutes at least.
+    def stuck(self) -> tuple[str, ...]:
+        """Config repos in which no cycle has ended for three intervals, and ten minutes (`patience`) at
+        least.
 
         A cycle that broke off counts as ended: it will be tried again, and a restart mends nothing.
         """
         if self.started_at is None:
             return ()
+        now = self._monotonic()
         with self._changed:
-            return tuple(
-                repo
-                for repo, turn in self._turns.items()
-                if now - (turn.ended_at or self.started_at) > max(3 * self._repos[repo].interval, PATIENCE)
-            )
+            limits = {
+                n: max(3 * job.interval, self.patience).total_seconds() for n, job in self._repos.items()
+            }
+            last = {n: turn.since if turn.ended is None else turn.ended for n, turn in self._turns.items()}
+            return tuple(name for name, at in last.items() if now - at > limits[name])
 
     # -- on the scheduler's threads --------------------------------------------------------------
 
     def _tick(self, repo: str) -> None:
+        with self._changed:
+            if repo in self._turns and self._rests(repo):
+                return
         self._take_turn(repo, Wake("interval"))
+
+    def _rests(self, repo: str) -> bool:
+        """Whether a config repo whose cycles cannot be done is left alone for a while yet."""
+        turn, interval = self._turns[repo], self._repos[repo].interval
+        if turn.failures < FAILURES or turn.ended is None or turn.running is not None or turn.pending:
+            return False
+        grown = interval * (1 << min(turn.failures - FAILURES + 1, 16))
+        pause = min(grown, max(interval, LONGEST_REST))
+        return self._monotonic() - turn.ended < LATE * pause.total_seconds()
 
     def _due(self, repo: str) -> None:
         self._take_turn(repo, Wake("due"))
 
     def _take_turn(self, repo: str, wake: Wake | None) -> None:
         """Run cycles for as long as there is a reason to; at once none where one is running."""
-        turn = self._turns[repo]
         with self._changed:
+            turn = self._turns.get(repo)
+            if turn is None:  # of before the config changed
+                return
             if turn.running is not None:
                 # A missed interval needs no other cycle, but after one that looked only at what events
                 # named; anything else is news.
@@ -262,8 +428,9 @@ class Daemon:
         while begun is not None:
             report = self._cycle(repo, begun)
             with self._changed:
-                turn.ended_at = self._clock()
-                turn.reported_at = turn.ended_at if report is not None else turn.reported_at
+                turn.ended = self._monotonic()
+                turn.reported_at = self._clock() if report is not None else turn.reported_at
+                turn.failures = turn.failures + 1 if report is None or report.error is not None else 0
             if report is not None:
                 self._plan(repo, report)
             begun, pause = self._next(turn)
@@ -272,7 +439,8 @@ class Daemon:
 
     def _take_pending(self, repo: str) -> None:
         with self._changed:
-            self._turns[repo].planned = False
+            if repo in self._turns:
+                self._turns[repo].planned = False
         self._take_turn(repo, None)
 
     def _next(self, turn: _Turn) -> tuple[Wake | None, timedelta | None]:
@@ -282,9 +450,9 @@ class Daemon:
             pause = self._pause(turn)
             if self._stopping or pending is None or not pause:
                 return self._begin(turn, None), None
-            turn.running = None
+            turn.running = turn.thread = None
             self._changed.notify_all()
-            if turn.planned:
+            if turn.planned or self._paused:
                 return None, None
             turn.planned = True
             return None, pause
@@ -294,26 +462,27 @@ class Daemon:
         if turn.pending is not None:
             wake = turn.pending if wake is None else turn.pending.merged(wake)
             turn.pending = None
-        if wake is None or self._stopping:
-            turn.running = None
+        if wake is None or self._stopping or self._paused:
+            turn.running = turn.thread = None
+            turn.pending = None if self._stopping else wake
             self._changed.notify_all()
             return None
         turn.planned = False
-        turn.began_at = self._clock()
+        turn.began, turn.began_at = self._monotonic(), self._clock()
+        turn.thread = threading.get_ident()
         if wake.is_for_events:
-            turn.events_at = turn.began_at
+            turn.events = turn.began
         if not turn.begun:
             turn.begun = True
-            wake = Wake("startup", wake.repositories)
+            wake = replace(wake, trigger="startup")
         turn.running = wake
         return wake
 
     def _pause(self, turn: _Turn) -> timedelta:
         """How long what is pending has to wait: cycles for events keep their distance."""
-        if turn.pending is None or not turn.pending.is_for_events or turn.events_at is None:
+        if turn.pending is None or not turn.pending.is_for_events or turn.events is None:
             return timedelta(0)
-        # A clock that was set back must not make it long.
-        return max(timedelta(0), min(EVENT_PAUSE, turn.events_at + EVENT_PAUSE - self._clock()))
+        return max(timedelta(0), EVENT_PAUSE - timedelta(seconds=self._monotonic() - turn.events))
 
     def _plan_pending(self, repo: str, pause: timedelta) -> None:
         if pause:
@@ -364,13 +533,16 @@ class Daemon:
         if kind != "interval":
             return
         # The thread of the last tick is still at work, maybe only with what came after its own cycle.
-        turn = self._turns[repo]
         with self._changed:
-            running, began_at = turn.running, turn.began_at
+            turn = self._turns.get(repo)
+            if turn is None or (turn.running is None and self._rests(repo)):
+                return
+            running, lasts = turn.running, self._monotonic() - turn.began
+            interval = self._repos[repo].interval
             is_made_up_for = running is None or running.is_for_events
         if is_made_up_for:
             self.wake(repo, trigger="interval")
-        elif began_at is not None and self._clock() - began_at >= LATE * self._repos[repo].interval:
+        elif lasts >= LATE * interval.total_seconds():
             self._on_trouble(reason("daemon/late", repo=repo), None)
 
     def _is_idle(self) -> bool:

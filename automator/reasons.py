@@ -205,15 +205,15 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "daemon/gave-up",
-        "the cycle of {repo} did not end for {time} after its processes were ended: automator exits with code 4",
+        "the cycle of {repo} did not end for {time} after its processes were ended: exit with code 4",
         "have the supervisor start it again; report it with the stack in the log",
-        "A cycle that is stuck in automator itself is ended only by ending the process (daemon.give_up_after).",
+        "A cycle that is stuck in automator itself ends only with the process (daemon.give_up_after).",
     ),
     Code(
         "reload/done",
         "the new config is used; changed: {changed}",
         "nothing to do",
-        "The config was read again, because its file changed or SIGHUP came, and what it changes was built anew.",
+        "The file of the config changed, or SIGHUP came; what the new one changes was built anew.",
     ),
     Code(
         "reload/refused",
@@ -971,7 +971,7 @@ CODES: dict[str, Code] = _table(
     Code(
         "history/turned-away",
         "was {mark} until {author} set {version} in {commit}",
-        "wait for a version newer than {mark}, or set the image to {mark} by hand to take it again",
+        "wait for a version newer than {mark}, or take {mark} again: `automator accept`, or set it by hand",
         "A person has the last word: when somebody goes back to an older version, the versions they turned "
         "away do not come back by themselves. A newer version is released as usual, and a person who "
         "writes a version by hand takes everything up to it again.",
@@ -1101,7 +1101,7 @@ CODES: dict[str, Code] = _table(
         "{option} takes no {text}",
         "write a date (2026-11-01), a time (2026-11-01T09:00:00Z), or how long ago (30d)",
         "`--since` and `--until` take a date in UTC, an RFC 3339 time, or a duration that is counted back "
-        "from now.",
+        "from now; not before 1970.",
     ),
     Code(
         "usage/empty-period",
@@ -1715,6 +1715,13 @@ CODES: dict[str, Code] = _table(
         "Who sends slowly, or pretends to, must not take the place of others.",
     ),
     Code(
+        "web/slow-head",
+        "the head of the request did not arrive in time",
+        "look at the network in between, and try again",
+        "Who connects and asks for nothing must not take the place of others. The connection is just closed; "
+        "the metrics count it.",
+    ),
+    Code(
         "web/long-address",
         "the address has more than {limit} characters",
         "ask for fewer things at a time",
@@ -1789,7 +1796,8 @@ CODES: dict[str, Code] = _table(
         "set daemon.token_file in the config, and bring its token; or ask on the machine itself",
         "Whoever reaches the port could read everything. So, without a token, a request must come from a "
         "loopback address, to a loopback name, and by no proxy: one that stands on the same machine hides "
-        "who asks, and a strange page can give its own name to a loopback address (DNS rebinding).",
+        "who asks, and a strange page can give its own name to a loopback address (DNS rebinding). Not every "
+        "proxy says that it is one: with one, set daemon.token_file.",
     ),
     Code(
         "web/strange-origin",
@@ -1817,6 +1825,13 @@ CODES: dict[str, Code] = _table(
         "What became of each tag is known from the cycle that decided it, and not kept over a restart.",
     ),
     Code(
+        "web/cycle-runs",
+        "{repo}/{name} is explained once the cycle has ended that runs since {since}",
+        "ask again then; its outcome and the reason of it are told meanwhile, without its tags",
+        "What became of each tag is found when somebody asks, and not while a cycle works with the same facts. "
+        "What was asked while one runs is found at its end.",
+    ),
+    Code(
         "web/busy",
         "too many others are asking",
         "try again in a moment",
@@ -1842,12 +1857,6 @@ CODES: dict[str, Code] = _table(
         "Chats and mail are reached through apprise, which comes with an extra of automator.",
     ),
     Code(
-        "notify/file",
-        "the receiver {name}: {file} cannot be used: {problem}",
-        "put the address or the secret there, readable for the user that runs automator",
-        "Addresses of receivers hold secrets, so they stand in files, which are read at each use.",
-    ),
-    Code(
         "notify/failed",
         "the receiver {name} could not be told: {problem}",
         "wait, it is tried again; if it stays so, try `automator notify test`",
@@ -1863,7 +1872,7 @@ CODES: dict[str, Code] = _table(
         "notify/refused",
         "the receiver {name} refused a message for good, and it is dropped: {problem}",
         "mend the receiver or its settings, and try `automator notify test`",
-        "Another try would not change that answer: a wrong address, a secret that does not count, a redirect.",
+        "Another try would not change that: a wrong address, a secret that does not count, a redirect.",
     ),
     Code(
         "notify/dropped",

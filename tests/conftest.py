@@ -19,19 +19,22 @@ from pathlib import Path
 import hypothesis
 import hypothesis.configuration
 import pytest
-from parts import canaries
+from parts import canaries, launching
 
 ON_CI = os.environ.get("CI", "") not in ("", "0", "false")
 
 PROGRAMS = {
     "apache2-utils": "htpasswd",
     "chromium": "chromium",
+    "chromium-driver": "chromedriver",
     "docker-registry": "docker-registry",
+    "faketime": "faketime",
     "fcgiwrap": "fcgiwrap",
     "gnupg": "gpg",
     "nginx-light": "nginx",
     "openssh-client": "ssh",
     "openssh-server": "sshd",
+    "prometheus": "promtool",
     "skopeo": "skopeo",
 }
 """Debian package -> the program by which we see that it is installed."""
@@ -103,6 +106,9 @@ def pytest_configure(config: pytest.Config) -> None:
         # The programs of this environment come first: scripts that a test writes find its Python.
         PATH=os.pathsep.join((str(Path(sys.executable).parent), SEARCH_PATH)),
     )
+    # Where a machine asks Python to keep nothing compiled, every program that a test starts, and every
+    # process of the run, would compile all of automator anew: more than its work takes.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.addaudithook(_refuse_outside)
     config.pluginmanager.register(canaries)
 
@@ -162,6 +168,7 @@ def nothing_left_running() -> Iterator[None]:
     """Fails the run when a test leaves a process behind: the program promises to leave none."""
     before = {child.split()[0] for child in _children()}
     yield
+    launching.end()
     until = time.monotonic() + 3
     while (left := [c for c in _children() if c.split()[0] not in before]) and time.monotonic() < until:
         time.sleep(0.05)

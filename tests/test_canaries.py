@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 import sys
 import tempfile
@@ -92,6 +93,7 @@ def run() -> Callable[..., Ended]:
                     *options,
                 ],
                 cwd=folder,
+                env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # loading them takes longest
                 capture_output=True,
                 text=True,
                 check=False,
@@ -110,7 +112,7 @@ def test_a_leak_fails_the_run_and_is_named(run: Callable[..., Ended], leak: str)
 
 
 def test_workers_of_a_parallel_run_search_too(run: Callable[..., Ended]) -> None:
-    assert run(LEAKS["a log"], "-n", "2").code == 1
+    assert run(LEAKS["a log"], "-p", "xdist", "-n", "2").code == 1
 
 
 def test_files_that_are_there_to_hold_a_secret_may_hold_it(run: Callable[..., Ended]) -> None:

@@ -274,6 +274,15 @@ def test_half_a_credential_is_refused(tmp_path: Path) -> None:
         ('[hooks.harbor]\nsecret_file = "s"\nregistry = "Harbor.example.com"\n', "a lower-case host"),
         ('[hooks.nexus]\nsecret_file = "s"\nregistries = {r = "h.example.com/x"}\n', "a lower-case host"),
         ('[hooks."a/b"]\nsender = "quay"\nsecret_file = "s"\n', "a name of lower-case letters"),
+        ("[notify.team]\n", "either url_file or webhook"),
+        ('[notify.team]\nurl_file = "u"\nwebhook = "https://x/y"\n', "either url_file or webhook"),
+        ('[notify.team]\nwebhook = "https://x/y"\n', "a secret_file beside webhook"),
+        ('[notify.team]\nwebhook = "https://u:p@x/y"\nsecret_file = "s"\n', "without user and password"),
+        ('[notify.team]\nurl_file = "u"\nsecret_file = "s"\n', "a webhook beside secret_file"),
+        ('[notify.team]\nurl_file = "u"\nformat = "cloudevents"\n', "a webhook beside format"),
+        ('[notify.team]\nurl_file = "u"\nevents = []\n', "at least one of events"),
+        ('[notify.team]\nurl_file = "u"\nevents = ["deployed"]\n', "'released'"),
+        ('[notify."T eam"]\nurl_file = "u"\n', "a name of lower-case letters"),
     ],
 )
 def test_tables_that_cannot_work_are_refused(tmp_path: Path, tables: str, expected: str) -> None:
@@ -355,7 +364,7 @@ def keys(model: type[BaseModel], at: tuple[str, ...] = ()) -> list[tuple[tuple[s
     return found
 
 
-NAMED = {(table,) for table in ("repos", "registries", "forges", "checks", "keys", "hooks")}
+NAMED = {(table,) for table in ("repos", "registries", "forges", "checks", "keys", "hooks", "notify")}
 """Tables of tables with names of the user's choice."""
 
 

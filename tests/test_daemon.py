@@ -4,7 +4,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +16,6 @@ from automator.core.report import Outcome, Report
 from automator.daemon import Daemon, RepoJob, Wake
 from automator.reasons import Reason, Status, reason
 
-NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SOON = timedelta(milliseconds=150)
 WEB, API = Repository("ghcr.io", "acme/web"), Repository("ghcr.io", "acme/api")
@@ -84,6 +85,7 @@ class Running:
         interval: timedelta = HOUR,
         stop_timeout: float = 20,
         clock: Callable[[], datetime] = now,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.reports: list[Report] = []
         self.troubles: list[tuple[Reason, BaseException | None]] = []
@@ -94,6 +96,7 @@ class Running:
             on_report=self._report,
             on_trouble=self._trouble,
             clock=clock,
+            monotonic=monotonic,
         )
 
     def _report(self, report: Report) -> None:
@@ -208,7 +211,7 @@ def test_requests_during_a_cycle_merge_into_one_right_after_it() -> None:
         for repositories in ({WEB}, {API}, {WEB}, set[Repository]()):
             running.daemon.wake("shop", frozenset(repositories))
         shop.gate.set()
-        assert shop.done(2)[1] == Wake("request", frozenset({WEB, API}))
+        assert shop.done(2)[1] == Wake("request", frozenset({WEB, API}), of_all=True)
         running.daemon.wake("shop")
         shop.begun(3)
     assert shop.most_together == 1
@@ -254,7 +257,7 @@ def test_what_is_to_be_done_later_is_done_then_and_not_once_it_stops() -> None:
 
 def test_events_one_after_the_other_keep_a_distance_and_merge() -> None:
     shop = Cycles()
-    with Running(shop, clock=lambda: NOON) as running:
+    with Running(shop, monotonic=lambda: 0.0) as running:
         shop.done(1)
         running.daemon.wake("shop", frozenset({WEB}), trigger="event")
         shop.done(2)
@@ -281,7 +284,7 @@ def test_events_during_a_cycle_for_events_come_after_it() -> None:
 
 def test_a_request_does_not_wait_as_events_do() -> None:
     shop = Cycles()
-    with Running(shop, clock=lambda: NOON) as running:
+    with Running(shop, monotonic=lambda: 0.0) as running:
         shop.done(1)
         running.daemon.wake("shop", trigger="event")
         shop.done(2)
@@ -330,9 +333,9 @@ def test_events_without_end_neither_put_off_the_interval_nor_count_as_late() -> 
 
 
 def test_a_planned_cycle_for_events_that_got_lost_does_not_keep_later_events_waiting() -> None:
-    time = [NOON]
+    seconds = [0.0]
     shop = Cycles()
-    with Running(shop, interval=timedelta(seconds=3), clock=lambda: time[0]) as running:
+    with Running(shop, interval=timedelta(seconds=3), monotonic=lambda: seconds[0]) as running:
         shop.done(1)
         running.daemon.wake("shop", frozenset({WEB}), trigger="event")
         shop.done(2)
@@ -341,7 +344,7 @@ def test_a_planned_cycle_for_events_that_got_lost_does_not_keep_later_events_wai
             if not job.id.startswith("interval"):
                 job.remove()
         assert shop.done(3)[2] == Wake("interval", frozenset({WEB}))
-        time[0] += HOUR
+        seconds[0] += 3600
         running.daemon.wake("shop", frozenset({API}), trigger="event")
         assert shop.begun(4)[3] == Wake("event", frozenset({API}))
 
@@ -434,19 +437,20 @@ def test_ready_after_the_first_cycle_of_every_config_repo() -> None:
 def test_stuck_is_no_cycle_ended_for_three_intervals_and_ten_minutes(
     interval: timedelta, patience: timedelta
 ) -> None:
+    seconds = [0.0]
     shop = Cycles()
     shop.gate.clear()
-    with Running(shop, interval=interval) as running:
+    with Running(shop, interval=interval, monotonic=lambda: seconds[0]) as running:
         shop.begun(1)
-        started = running.daemon.started_at
-        assert started is not None
-        assert running.daemon.stuck(started + patience) == ()
-        assert running.daemon.stuck(started + patience + timedelta(seconds=1)) == ("shop",)
+        seconds[0] += patience.total_seconds()
+        assert running.daemon.stuck() == ()
+        seconds[0] += 1
+        assert running.daemon.stuck() == ("shop",)
         shop.gate.set()
         running.until(lambda: len(running.reports) >= 1)
-    ended = running.daemon.last_finished("shop")
-    assert ended is not None
-    assert running.daemon.stuck(ended + patience) == ()
+        assert running.daemon.stuck() == ()
+        seconds[0] += patience.total_seconds()
+        assert running.daemon.stuck() == ()
 
 
 # -- stopping ------------------------------------------------------------------------------------
@@ -506,6 +510,7 @@ def test_stop_does_not_wait_for_ever() -> None:
 
 PROCESS = """
 import sys, threading, time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from automator.core.report import Report
 from automator.daemon import Daemon, RepoJob
@@ -551,3 +556,72 @@ def daemon_process() -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-c", PROCESS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+
+
+# -- other config repos ----------------------------------------------------------------------------------
+
+
+def test_what_is_asked_for_while_it_pauses_is_kept() -> None:
+    shop = Cycles()
+    with Running(shop) as running:
+        shop.done(1)
+        assert running.daemon.pause(HOUR) == ()
+        running.daemon.wake("shop", frozenset({WEB}), trigger="event")
+        running.daemon.wake("shop", frozenset({API}), trigger="event")
+        running.daemon._tick("shop")
+        assert len(shop.wakes) == 1
+        running.daemon.resume()
+        assert shop.done(2)[1] == Wake("interval", frozenset({WEB, API}))
+
+
+def test_it_pauses_no_longer_than_it_is_told_for_a_cycle_that_hangs() -> None:
+    shop, other = Cycles(), Cycles("other")
+    shop.gate.clear()
+    with Running(shop, other) as running:
+        shop.begun(1)
+        running.until(lambda: len(running.reports) == 1)
+        assert running.daemon.pause(timedelta(milliseconds=50)) == ("shop",)
+        running.daemon.wake("shop", frozenset({WEB}))
+        shop.gate.set()
+        shop.done(1)
+        assert running.daemon.pause(HOUR) == ()
+        running.daemon.resume()
+        assert shop.done(2)[1] == Wake("request", frozenset({WEB}))
+
+
+def test_config_repos_that_are_new_begin_and_those_that_are_gone_end() -> None:
+    shop, old, new = Cycles("shop"), Cycles("old"), Cycles("new")
+    with Running(shop, old) as running:
+        running.until(lambda: len(running.reports) == 2)
+        running.daemon.pause(HOUR)
+        running.daemon.wake("shop", frozenset({WEB}), trigger="event")
+        jobs = {c.repo: RepoJob(HOUR, c.run) for c in (shop, new)}
+        running.daemon.resume(jobs, renewed=("shop",))
+        assert new.done(1)[0].trigger == "startup"
+        assert shop.done(2)[1] == Wake("startup", frozenset({WEB}))
+        with pytest.raises(KeyError):
+            running.daemon.wake("old")
+        running.until(lambda: len(running.reports) == 4)
+        assert running.daemon.unready() == ()
+    assert len(old.wakes) == 1
+
+
+def test_first_cycles_of_many_do_not_all_begin_at_once() -> None:
+    many = [Cycles(f"repo{number}") for number in range(8)]
+    with Running(*many) as running:
+        running.until(lambda: len(running.reports) == 8)
+    begun = sorted(one.started_at for one in running.reports)
+    assert begun[-1] - begun[0] > timedelta(milliseconds=500)
+
+
+def test_what_cannot_be_done_is_tried_less_often_but_when_somebody_asks() -> None:
+    def answer(wake: Wake) -> Report:
+        return replace(report("shop", wake), error=reason("git/unreachable", url="x", words="y"))
+
+    shop, other = Cycles(answer=answer), Cycles("other")
+    with Running(shop, other, interval=SOON, monotonic=lambda: 0.0) as running:
+        shop.done(3)
+        other.done(len(other.wakes) + 4)
+        assert len(shop.wakes) == 3
+        running.daemon.wake("shop")
+        assert shop.done(4)[3].trigger == "request"

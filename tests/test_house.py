@@ -29,6 +29,7 @@ TABLES = {"automator/reasons.py"}
 
 # Library -> the only modules (or packages) that may name it. What an edge fences stays behind it.
 FENCES = {
+    "anyio": {"automator.edges.web"},
     "apprise": {"automator.edges.notify"},
     "apscheduler": {"automator.daemon"},
     "azure": {"automator.edges.registry.clouds"},
@@ -39,8 +40,9 @@ FENCES = {
     "docker": {"automator.edges.registry", "automator.edges.engine"},
     "git": {"automator.edges.checkout"},
     "google.auth": {"automator.edges.registry.clouds"},
+    "h11": {"automator.edges.web"},
     "http.server": {"automator.demo"},
-    "jinja2": {"automator.core.release", "automator.edges.web"},
+    "jinja2": {"automator.core.wording", "automator.edges.web"},
     "jwt": {"automator.edges.forge.login", "automator.edges.webhook"},
     "pathspec": {"automator.core.policycompile", "automator.core.guardrails", "automator.core.claims"},
     "prometheus_client": {"automator.edges.metrics"},

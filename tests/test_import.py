@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from parts import launching
 from parts.gitserver import git
-from parts.world import PROGRAM, Completed
+from parts.world import Completed
 
 WEB = "ghcr.io/acme/web"
 
@@ -100,16 +100,8 @@ class Checkout:
         return (self.root / name).read_text()
 
     def run(self, *arguments: str) -> Completed:
-        done = subprocess.run(
-            [PROGRAM, *arguments],
-            cwd=self.root,
-            env={"PATH": "/nowhere", "LC_ALL": "C.UTF-8", "HOME": str(self.root)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return Completed(done.returncode, done.stdout, done.stderr)
+        env = {"PATH": "/nowhere", "LC_ALL": "C.UTF-8", "HOME": str(self.root)}
+        return Completed.of(launching.execute(arguments, cwd=self.root, env=env))
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.run("import", *arguments, "--output", "json").fine().out)

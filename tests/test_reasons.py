@@ -9,6 +9,7 @@ import ast
 import re
 import string
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,6 +94,7 @@ def assembled(tree: ast.AST) -> list[str]:
     ]
 
 
+@cache
 def program() -> list[Mention]:
     found: list[Mention] = []
     for path in SOURCES:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from parts import launching
 from parts.gitserver import git
 from parts.world import PROGRAM, Completed, deployment
 
@@ -41,16 +42,9 @@ class Files:
     def run(
         self, *arguments: str, stdin: str | bytes = b"", env: Mapping[str, str] | None = None
     ) -> Completed:
-        done = subprocess.run(
-            [PROGRAM, *arguments],
-            cwd=self.root,
-            env={"PATH": "/nowhere", "LC_ALL": "C.UTF-8", **(env or {})},
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
-        return Completed(done.returncode, done.stdout.decode(), done.stderr.decode())
+        surroundings = {"PATH": "/nowhere", "LC_ALL": "C.UTF-8", **(env or {})}
+        feed = stdin.encode() if isinstance(stdin, str) else stdin
+        return Completed.of(launching.execute(arguments, cwd=self.root, env=surroundings, feed=feed))
 
     def set(self, *arguments: str, to: str = "1.4.3", stdin: str | bytes = b"") -> Completed:
         return self.run("set", *arguments, "--image", WEB, "--to", to, stdin=stdin)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from parts import launching
 from parts.canaries import secret
 from parts.registry import PASSWORD as REAL_PASSWORD
 from parts.registry import USER as REAL_USER
 from parts.registry import Behaviour, DockerRegistry, HostileServer, Received, Reply, json_reply, push_image
-from parts.world import PROGRAM, Completed
+from parts.world import Completed
 
 CANARY = secret("registry")
 ENCODED = base64.b64encode(f"ann:{CANARY}".encode()).decode()
@@ -36,10 +36,9 @@ def basic(asked: Received) -> Reply:
 
 def tags(folder: Path, config: str, image: str, *flags: str) -> Completed:
     (folder / "automator.toml").write_text(config)
-    command = [str(PROGRAM), "--config", str(folder / "automator.toml"), "tags", image, "--verbose", *flags]
+    arguments = ["--config", str(folder / "automator.toml"), "tags", image, "--verbose", *flags]
     environ = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
-    found = Completed(done.returncode, done.stdout, done.stderr)
+    found = Completed.of(launching.execute(arguments, cwd=Path.cwd(), env=environ))
     for hidden in (CANARY, ENCODED, REAL_PASSWORD):
         assert hidden not in found.out + found.err
     return found

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
-from parts.world import PROGRAM, Completed
+from parts import launching
+from parts.world import Completed
 
 POLICY = """\
 version: 1
@@ -38,16 +38,8 @@ def bench(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *arguments: str) -> Completed:
-    done = subprocess.run(
-        [PROGRAM, "explain", *arguments],
-        cwd=folder,
-        env={"PATH": "/nowhere", "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return Completed(done.returncode, done.stdout, done.stderr)
+    env = {"PATH": "/nowhere", "LC_ALL": "C.UTF-8"}
+    return Completed.of(launching.execute(["explain", *arguments], cwd=folder, env=env))
 
 
 def explain(folder: Path, *more: str, at: str = "2026-11-20T10:24:00Z") -> Completed:

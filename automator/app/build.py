@@ -70,6 +70,25 @@ def utc_now() -> datetime:
 
 
 @dataclass
+class _Ground:
+    """What cycles stand on: it outlives them where the config changes, as far as it says the same of it."""
+
+    store: Store
+    folder: Path
+    """For clones."""
+    registry: RegistryClient
+    forges: dict[str, Forge]
+    closings: dict[str, ExitStack]
+    """Of the store, the registries and the forges."""
+
+    def leave_to(self, other: _Ground | None) -> None:
+        """Give free what `other` has not taken over."""
+        for name in ("forges", "registry", "store"):
+            if other is None or getattr(other, name) is not getattr(self, name):
+                self.closings[name].close()
+
+
+@dataclass
 class App:
     """The parts that serve a config: registries, store, and one cycle for each config repo."""
 
@@ -83,6 +102,7 @@ class App:
     """Where the cycles tell each other that there is news."""
     feedback: Feedback
     """Where those wait who are to be told of releases."""
+    _ground: _Ground
     _closing: ExitStack
 
     @classmethod
@@ -96,8 +116,13 @@ class App:
         clock: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
         warn: Callable[[Reason], None] = lambda _: None,
+        after: App | None = None,
     ) -> Self:
         """Build the parts for the named config repos, all where none is named.
+
+        `after` is the app of another config, whose cycles were closed: its store is taken over, as are its
+        registries and forges where the config says the same of them, with what they learnt. It keeps them
+        until it is told to `leave_to` the new one.
 
         `exclusive` takes the state folder for this process, as `run` and `once` need it. Without
         it, a folder that a daemon uses is left alone: a copy of its memory and clones of our own
@@ -110,16 +135,17 @@ class App:
                 known = ", ".join(sorted(config.repos)) or "none"
                 raise UsageError(reason("usage/unknown-repo", name=name, known=known))
         with ExitStack() as stack:
-            store, folder = _state(config, stack, exclusive=exclusive, aside=aside, warn=warn)
+            ground = _ground(
+                config, stack, after, exclusive=exclusive, aside=aside, clock=(clock, monotonic), warn=warn
+            )
+            store, folder, registry, forges = ground.store, ground.folder, ground.registry, ground.forges
             store.keep_sites_only_of(config.repos)
-            registry = registry_client(config, monotonic, warn)
-            stack.callback(registry.close)
-            forges = open_forges(config, stack, clock, monotonic)
+            closing = stack.enter_context(ExitStack())
             signers = _signers(config)
             sources = SourceChanges(forges, registry, store)
-            stack.callback(sources.close)
+            closing.callback(sources.close)
             feedback = Feedback(forges, store if exclusive else None, clock, warn)
-            stack.callback(feedback.close)
+            closing.callback(feedback.close)
             source = SignatureSource(registry)
             cycles = {
                 name: _cycle(
@@ -128,9 +154,9 @@ class App:
                     folder,
                     store,
                     registry,
-                    _signatures(source, signers, stack),
+                    _signatures(source, signers, closing),
                     clock,
-                    stack,
+                    closing,
                     forges,
                 )
                 for name in (repos or tuple(config.repos))
@@ -140,12 +166,28 @@ class App:
                 if config.repos[name].feedback:
                     cycle.publisher.teller = _teller(config, name, cycle.index, feedback)
             chains = Chains(config, store, folder, registry, forges, clock, scope_of)
-            chains.connect(cycles, stack)
-            return cls(config, registry, store, cycles, forges, chains.board, feedback, stack.pop_all())
+            chains.connect(cycles, closing)
+            opened = closing.pop_all()
+            stack.pop_all()
+            return cls(config, registry, store, cycles, forges, chains.board, feedback, ground, opened)
 
     def close(self) -> None:
         """Give everything free; what was in flight is dropped."""
+        self.close_cycles()
+        self.leave_to(None)
+
+    def close_cycles(self) -> None:
+        """End the cycles' parts and give their clones free; store, registries and forges stay."""
         self._closing.close()
+
+    def leave_to(self, other: App | None) -> None:
+        """Give free what another app, opened `after` this one, has not taken over."""
+        self._ground.leave_to(None if other is None else other._ground)
+
+    def end_processes(self, repo: str) -> int:
+        """End the git processes that are at work for a config repo's cycle; how many there were."""
+        cycle = self.cycles.get(repo)
+        return 0 if cycle is None else cycle.checkout.end_processes()
 
     def __enter__(self) -> Self:
         return self
@@ -154,6 +196,38 @@ class App:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _ground(
+    config: Config,
+    stack: ExitStack,
+    after: App | None,
+    *,
+    exclusive: bool,
+    aside: bool,
+    clock: tuple[Callable[[], datetime], Callable[[], float]],
+    warn: Callable[[Reason], None],
+) -> _Ground:
+    """What the cycles stand on; what is made anew is closed with `stack`, too."""
+    was = None if after is None else after.config
+    old = None if after is None else after._ground
+    new = {name: stack.enter_context(ExitStack()) for name in ("store", "registry", "forges")}
+    closings = dict(new)
+    if old is None:
+        store, folder = _state(config, new["store"], exclusive=exclusive, aside=aside, warn=warn)
+    else:
+        store, folder, closings["store"] = old.store, old.folder, old.closings["store"]
+    tables = ("registries", "docker_config")
+    if old is not None and all(getattr(was, table) == getattr(config, table) for table in tables):
+        registry, closings["registry"] = old.registry, old.closings["registry"]
+    else:
+        registry = registry_client(config, clock[1], warn)
+        new["registry"].callback(registry.close)
+    if old is not None and was is not None and was.forges == config.forges:
+        forges, closings["forges"] = old.forges, old.closings["forges"]
+    else:
+        forges = open_forges(config, new["forges"], *clock)
+    return _Ground(store, folder, registry, forges, closings)
 
 
 def _state(
@@ -268,6 +342,7 @@ def _proposals(
         automerge=wanted.automerge,
         always=repo.deliver == "pull-request",
         most=repo.max_open_prs,
+        other_bases=config.branches_beside(name),
     )
     host, project = place
     book = Book(f"{name} {repo.url} {repo.branch}", store)

@@ -1,100 +1,358 @@
-"""Serving: the daemon with its log, metrics and probes around the cycles of all config repos."""
+"""Serving: the daemon, with all that is around the cycles of its config repos, from its start to its end.
+
+What was built from one config is a generation of parts. A changed config replaces it while the process, its
+listeners, its numbers and its state folder stay.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
-from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import timedelta
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from automator import __version__
+from automator.app.announce import Announcer
 from automator.app.build import App, utc_now
+from automator.app.configwatch import ConfigSource, ConfigWatch, changed_tables, has_other_cycles, rehearse
+from automator.app.desk import LiveDesk
 from automator.app.events import GoogleKeys, Inbox, door, mirrors_of, subscribers_of
+from automator.app.front import Front, Scene
+from automator.app.notices import LAST_WORDS, Notices, open_notices, subscriptions_of
+from automator.app.numbers import open_metrics, sources_of
 from automator.app.secondlooks import SecondLooks
+from automator.app.watchdog import STUCK, Watchdog
 from automator.config import Config
+from automator.core.duration import format_duration
 from automator.core.reference import Repository
 from automator.core.report import Report
 from automator.cycle.run import Cycle, Trigger
-from automator.daemon import Daemon, RepoJob, Wake
+from automator.daemon import PATIENCE, Daemon, RepoJob, Wake
+from automator.edges.checkout import end_all_processes
 from automator.edges.http import Outside
-from automator.edges.log import EventLog, log_outcomes, log_reason, log_report, log_started
-from automator.edges.metrics import Metrics
-from automator.edges.store import Store
-from automator.edges.web import Health, WebServer, make_app, make_hooks_app
-from automator.errors import ConfigError
+from automator.edges.log import EventLog, configure, log_reason, log_stack, log_started
+from automator.edges.web import Health
+from automator.errors import AutomatorError, ConfigError
+from automator.reasons import Reason, reason
 
 FINE, CUT_OFF = 0, 1
 LOCK_PATIENCE = 5.0
 """Seconds to wait for somebody else to leave the state folder."""
+ENDED_AFTER = timedelta(seconds=5)
+"""How long a cycle has to end whose git processes were ended."""
+AGAIN = 60.0
+"""Seconds after which a config is tried again that waits for a cycle."""
+LEAVING = 3.0
+"""Seconds in which parts are closed behind a cycle that was left behind."""
 
 
-class _Announcer:
-    """Tells a report to the log, the metrics and the store; each sees the very same value."""
-
-    def __init__(self, store: Store, metrics: Metrics) -> None:
-        self._store = store
-        self._metrics = metrics
-        self._last: dict[str, Report] = {}
-
-    def tell(self, report: Report) -> None:
-        log_report(report, self._last.get(report.repo))
-        self._keep(report)
-        self._metrics.observe(report)
-
-    def show(self, report: Report) -> None:
-        """The outcomes of a cycle that goes on: shown, but neither told nor counted as a cycle."""
-        log_outcomes(report, self._last.get(report.repo))
-        self._keep(report)
-
-    def _keep(self, report: Report) -> None:
-        # A first cycle that could not read the config repo knows no workload: what was known stays.
-        last = self._store.last_report(report.repo) if report.error and not report.outcomes else None
-        self._store.save_report(report.completed(last, None))
-        self._last[report.repo] = report
-
-
-def serve(config: Config) -> int:
+def serve(config: Config, source: ConfigSource | None = None) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code.
 
-    Raises ConfigError where the state folder or a listener cannot be had.
+    `source` is where `config` came from, and changed ones come. Raises ConfigError where the state folder or
+    a listener cannot be had.
     """
-    with _opened(config) as app:
-        metrics = Metrics(__version__, lambda: app.registry.requests, lambda: app.registry.standings)
-        announcer = _Announcer(app.store, metrics)
-        daemon = Daemon(
-            {name: _job(config, name, cycle, announcer) for name, cycle in app.cycles.items()},
+    return Serving(config, source or ConfigSource(lambda: config)).run()
+
+
+@dataclass
+class _Generation:
+    """What was built from one config."""
+
+    app: App
+    desk: LiveDesk
+    notices: Notices | None
+
+
+class Serving:
+    """One daemon process. All but what cycles and web threads call is for the main thread."""
+
+    def __init__(self, config: Config, source: ConfigSource) -> None:
+        self._source = source
+        self._watch = ConfigWatch(source.file)
+        self._refused: str | None = None
+        """Why the config that was read last is not used."""
+        self._again_at: float | None = None
+        self._metrics = open_metrics(config)
+        self._log = EventLog(time.monotonic)
+        self._front = Front(self._log, self._metrics.observe_refusal)
+        self._daemon = Daemon(
+            {},
             stop_timeout=config.daemon.stop_timeout,
-            on_report=announcer.tell,
+            on_report=self._tell,
             on_trouble=log_reason,
             clock=utc_now,
         )
-        app.board.wake = lambda repo: daemon.wake(repo, trigger="push")
-        probes, hooks = _probes(config, daemon, metrics), _hooks(config, app, daemon, metrics)
-        ended = _run(daemon, app, probes, hooks)
+        self._watchdog = Watchdog(
+            self._daemon,
+            lambda repo: self._now.app.end_processes(repo),
+            self._alarm,
+            lambda repo: self._announcer.all_clear("cycle", repo),
+            self._give_up,
+        )
+        app = _opened(config)
+        try:
+            notices = open_notices(config, app.store, app.forges, utc_now, log_reason)
+            self._announcer = Announcer(app.store, self._metrics.observe, notices)
+            self._now = self._generation(app, notices)
+            self._take_numbers()
+            self._daemon.resume(self._jobs(app))
+            self._front.open(config, self._scene(self._now))
+        except BaseException:
+            app.close()
+            raise
+
+    def run(self) -> int:
+        """Serve until a signal; the exit code."""
+        if self._now.notices is not None:
+            self._now.notices.start()
+        with closing(self._front):
+            log_started(__version__, tuple(self._now.app.cycles), self._front.port, self._front.hooks_port)
+            # An event that came while cycles end would be answered, and nobody would act on it.
+            ended = self._daemon.run(tend=self._tend, before_stop=self._front.stop_hooks)
+        if self._now.notices is not None:
+            self._now.notices.close(LAST_WORDS.total_seconds())
+        end_all_processes()
+        _within(LEAVING, self._now.desk.close)
         if not ended:
             # A cycle is still at work on its thread; waiting for it would defeat the time limit. A
             # push it may have in flight is done or not: the next start finds out from Git.
+            _within(LEAVING, self._now.app.close)
             os._exit(CUT_OFF)
-    return FINE
+        self._now.app.close()
+        return FINE
 
+    # -- one generation ------------------------------------------------------------------------------
 
-def _run(daemon: Daemon, app: App, probes: WebServer | None, hooks: WebServer | None) -> bool:
-    """Run the daemon between its listeners; whether every cycle ended."""
-    with ExitStack() as listening:
-        for server in (probes, hooks):
-            if server is not None:
-                listening.callback(server.stop)
-                server.start()
-        log_started(
-            __version__,
-            tuple(app.cycles),
-            None if probes is None else probes.port,
-            None if hooks is None else hooks.port,
+    def _generation(self, app: App, notices: Notices | None) -> _Generation:
+        app.board.wake = self._wake_after_news
+        return _Generation(app, LiveDesk(app, self._daemon), notices)
+
+    def _jobs(self, app: App) -> Mapping[str, RepoJob]:
+        return {name: self._job(app.config, name, cycle) for name, cycle in app.cycles.items()}
+
+    def _job(self, config: Config, name: str, cycle: Cycle) -> RepoJob:
+        interval = config.interval(name)
+
+        def run(wake: Wake) -> Report:
+            trigger = Trigger(
+                wake.trigger,
+                named=wake.repositories,
+                # What nobody named will have its turn in the next planned cycle.
+                patience=interval if wake.is_for_events else timedelta(0),
+                # What was waiting before a restart is looked at again: the first cycle lists everything.
+                all_due=wake.trigger == "startup" or wake.of_all,
+            )
+            desk = self._now.desk
+            with desk.cycle(name):
+                report = cycle.run(trigger, interim=self._show)
+                desk.saw(report)
+                return report
+
+        return RepoJob(interval, run)
+
+    def _scene(self, now: _Generation) -> Scene:
+        daemon = self._daemon
+
+        def health() -> Health:
+            stuck = daemon.stuck()
+            if stuck:
+                return Health(False, f"no cycle has ended for long in {', '.join(stuck)}")
+            by = "" if self._refused is None else ", by the old config: the new one cannot be used"
+            return Health(True, f"cycles are ending{by}")
+
+        def ready() -> Health:
+            unready = daemon.unready()
+            if unready:
+                return Health(False, f"the first cycle has not ended yet in {', '.join(unready)}")
+            return Health(True, "every config repo has had its first cycle")
+
+        return Scene(now.desk, health, ready, self._metrics.exposition, self._inbox(now.app))
+
+    def _inbox(self, app: App) -> Inbox | None:
+        config = app.config
+        if config.hooks_address is None:
+            return None
+        return Inbox(
+            doors={name: door(name, hook) for name, hook in config.hooks.items()},
+            subscribers=subscribers_of(config, app.cycles.values()),
+            mirrors=mirrors_of(config),
+            wake=self._wake,
+            count=self._metrics.observe_event,
+            log=self._log,
+            clock=utc_now,
+            keys=GoogleKeys(Outside.of(os.environ)),
+            second_looks=SecondLooks(
+                lambda repo, image: self._wake(repo, frozenset({image}), "event"), self._daemon.later
+            ),
         )
-        # An event that came while cycles end would be answered, and nobody would act on it.
-        return daemon.run(before_stop=hooks.stop if hooks is not None else lambda: None)
+
+    def _take_numbers(self) -> None:
+        """Have this generation's numbers told, and go by its limits."""
+        app = self._now.app
+        self._metrics.read_from(sources_of(app, self._now.notices, self._daemon.stuck))
+        keys = app.config.daemon
+        self._daemon.stop_timeout = keys.stop_timeout
+        self._daemon.patience = min(PATIENCE, keys.stuck_after or PATIENCE)
+        self._watchdog.stuck_after, self._watchdog.give_up_after = keys.stuck_after, keys.give_up_after
+
+    # -- on other threads ----------------------------------------------------------------------------
+
+    def _tell(self, report: Report) -> None:
+        self._announcer.tell(report)
+
+    def _show(self, report: Report) -> None:
+        self._now.desk.saw(report)
+        self._announcer.show(report)
+
+    def _wake(self, repo: str, repositories: frozenset[Repository], trigger: str) -> None:
+        with suppress(KeyError):  # the config no longer names it
+            self._daemon.wake(repo, repositories, trigger=trigger)
+
+    def _wake_after_news(self, repo: str) -> None:
+        self._wake(repo, frozenset(), "push")
+
+    # -- now and then --------------------------------------------------------------------------------
+
+    def _tend(self, is_asked: bool) -> None:
+        self._watchdog.look()
+        is_time = self._again_at is not None and time.monotonic() >= self._again_at
+        if is_asked or is_time or self._watch.has_changed():
+            self._reload(is_asked=is_asked)
+
+    def _alarm(self, repo: str, why: Reason, stack: str) -> None:
+        log_stack(why, stack)
+        self._announcer.alarm("cycle", why, repo)
+
+    def _give_up(self, why: Reason) -> None:
+        log_reason(why)
+        end_all_processes()
+        if self._now.notices is not None:
+            self._announcer.alarm("cycle", why)
+            self._now.notices.close(LAST_WORDS.total_seconds())
+        os._exit(STUCK)
+
+    # -- another config ------------------------------------------------------------------------------
+
+    def _reload(self, *, is_asked: bool) -> None:
+        """Read the config again, and use it where it can be used."""
+        self._again_at = None
+        self._watch.take()
+        try:
+            new = self._source.read()
+            changed = changed_tables(self._now.app.config, new)
+            if changed:
+                self._use(new)
+        except AutomatorError as error:
+            self._refuse(error.reason, is_asked=is_asked)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the daemon goes on
+            self._refuse(reason("reload/refused", problem=f"{type(error).__name__}: {error}"), is_asked=True)
+            return
+        if changed or is_asked or self._refused is not None:
+            config = self._now.app.config
+            self._metrics.config_taken(config.repos, config.hooks, utc_now())
+            log_reason(reason("reload/done", changed=", ".join(changed) or "nothing"), level="info")
+        self._refused = None
+        self._announcer.all_clear("config")
+
+    def _refuse(self, why: Reason, *, is_asked: bool) -> None:
+        """Go on as before, and say so: once, until it is another reason or somebody asks."""
+        if self._daemon.is_told_to_stop:
+            return
+        self._metrics.config_refused()
+        told = why if why.code == "reload/refused" else reason("reload/refused", problem=why.sentence)
+        if why.code == "reload/busy":
+            self._again_at = time.monotonic() + AGAIN
+        if is_asked or told.sentence != self._refused:
+            log_reason(told)
+        self._refused = told.sentence
+        self._announcer.alarm("config", told)
+
+    def _use(self, new: Config) -> None:
+        """Have what runs be as the config says. Raises AutomatorError, and then all is as before."""
+        old = self._now.app.config
+        if has_other_cycles(old, new):
+            rehearse(old, new)
+            self._replace(new)
+        else:
+            subscriptions_of(new)
+            self._put_around(new)
+        self._take_numbers()
+        if old.log != new.log:
+            configure(new.log.format, self._source.log_level or new.log.level)
+
+    def _put_around(self, new: Config) -> None:
+        """Keep the cycles, and what they know, and change what is around them."""
+        app, old = self._now.app, self._now.app.config
+        app.config = new
+        try:
+            self._front.open(new, self._scene(self._now))
+        except AutomatorError:
+            app.config = old
+            raise
+        if (old.notify, old.daemon.public_url) != (new.notify, new.daemon.public_url):
+            self._change_notices(self._now)
+        self._daemon.resume(self._jobs(app))
+
+    def _change_notices(self, now: _Generation) -> None:
+        """Those whom the config wants told now; what was not sent yet is sent by them."""
+        old, app = now.notices, now.app
+        now.notices = open_notices(app.config, app.store, app.forges, utc_now, log_reason)
+        self._announcer.notices = now.notices
+        if old is not None:
+            old.close(1.0)
+        if now.notices is not None:
+            now.notices.start(old)
+
+    def _replace(self, new: Config) -> None:
+        """Build everything anew that the cycles work with, once they have ended."""
+        old = self._now
+        left = self._daemon.pause(self._daemon.stop_timeout)
+        if left and not self._daemon.is_told_to_stop:
+            for repo in left:
+                old.app.end_processes(repo)
+            left = self._daemon.pause(ENDED_AFTER)
+        if left:
+            self._daemon.resume()
+            limit = format_duration(self._daemon.stop_timeout)
+            raise ConfigError(reason("reload/busy", repo=", ".join(left), limit=limit))
+        # Whatever git does now is for readers of history and of config repos upstream, which begin again.
+        end_all_processes()
+        _within(LEAVING, old.desk.close)
+        old.app.close_cycles()
+        try:
+            self._begin(old, App.open(new, exclusive=True, warn=log_reason, after=old.app))
+        except BaseException:
+            self._begin(old, App.open(old.app.config, exclusive=True, warn=log_reason, after=old.app))
+            raise
+
+    def _begin(self, old: _Generation, app: App) -> None:
+        """Let a new generation take over from one whose cycles were closed; or raise, and close it."""
+        now = self._generation(app, old.notices)
+        try:
+            self._front.open(app.config, self._scene(now))
+        except BaseException:
+            now.desk.close()
+            app.close_cycles()
+            app.leave_to(old.app)
+            raise
+        self._now = now
+        self._change_notices(now)
+        old.app.leave_to(app)
+        self._daemon.resume(self._jobs(app), tuple(app.cycles))
+
+
+def _within(seconds: float, act: Callable[[], None]) -> None:
+    """Do it, but wait no longer for its end."""
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(seconds)
 
 
 def _opened(config: Config) -> App:
@@ -106,63 +364,3 @@ def _opened(config: Config) -> App:
         reraise=True,
     )
     return patient(App.open, config, exclusive=True, warn=log_reason)
-
-
-def _job(config: Config, name: str, cycle: Cycle, announcer: _Announcer) -> RepoJob:
-    interval = config.interval(name)
-
-    def run(wake: Wake) -> Report:
-        trigger = Trigger(
-            wake.trigger,
-            named=wake.repositories,
-            # What nobody named will have its turn in the next planned cycle.
-            patience=interval if wake.is_for_events else timedelta(0),
-            # What was waiting before a restart is looked at again: the first cycle lists everything.
-            all_due=wake.trigger == "startup",
-        )
-        return cycle.run(trigger, interim=announcer.show)
-
-    return RepoJob(interval, run)
-
-
-def _hooks(config: Config, app: App, daemon: Daemon, metrics: Metrics) -> WebServer | None:
-    address = config.hooks_address
-    if address is None:
-        return None
-
-    def wake(repo: str, repositories: frozenset[Repository], trigger: str) -> None:
-        daemon.wake(repo, repositories, trigger=trigger)
-
-    inbox = Inbox(
-        doors={name: door(name, hook) for name, hook in config.hooks.items()},
-        subscribers=subscribers_of(config, app.cycles.values()),
-        mirrors=mirrors_of(config),
-        wake=wake,
-        count=metrics.observe_event,
-        log=EventLog(time.monotonic),
-        clock=utc_now,
-        keys=GoogleKeys(Outside.of(os.environ)),
-        second_looks=SecondLooks(lambda repo, image: wake(repo, frozenset({image}), "event"), daemon.later),
-    )
-    events = make_hooks_app(inbox.doors, inbox.receive, inbox.refuse)
-    return WebServer(events, address, name="hooks", unserved=lambda what: inbox.refuse(None, what))
-
-
-def _probes(config: Config, daemon: Daemon, metrics: Metrics) -> WebServer | None:
-    address = config.daemon.listen_address
-    if address is None:
-        return None
-
-    def health() -> Health:
-        stuck = daemon.stuck(datetime.now(UTC))
-        if stuck:
-            return Health(False, f"no cycle has ended for long in {', '.join(stuck)}")
-        return Health(True, "cycles are ending")
-
-    def ready() -> Health:
-        unready = daemon.unready()
-        if unready:
-            return Health(False, f"the first cycle has not ended yet in {', '.join(unready)}")
-        return Health(True, "every config repo has had its first cycle")
-
-    return WebServer(make_app(health, ready, metrics.render), address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from automator.cli.checking import check
 from automator.cli.files import images, set_
 from automator.cli.history import log, report
 from automator.cli.importing import import_
+from automator.cli.notifying import notify
 from automator.cli.opening import configured as _configured
 from automator.cli.opening import opened as _open
 from automator.cli.opening import warn as _warn
@@ -26,6 +28,7 @@ from automator.reasons import CODES, Status, reason
 if TYPE_CHECKING:
     from automator.app import App
     from automator.core.report import Outcome, Report
+    from automator.core.shown import ReportShown
     from automator.cycle.run import Cycle
 
 FAILED = 1
@@ -41,10 +44,12 @@ pass_globals = click.make_pass_decorator(Globals, ensure=True)
 @pass_globals
 def run(told: Globals) -> int:
     """Run the daemon: cycles at the configured interval until SIGTERM."""
+    from automator.app.configwatch import ConfigSource
     from automator.app.serve import serve
+    from automator.config import config_file
 
     config = _configured(told)
-    return serve(config)
+    return serve(config, ConfigSource(told.load, config_file(told.config, os.environ), told.log_level))
 
 
 @click.command()
@@ -78,20 +83,24 @@ def _cycles(
     exit_code: bool = False,
 ) -> int:
     from automator.cli.choice import choose
-    from automator.cli.render import print_json, print_outcomes, report_json
+    from automator.cli.notifying import telling
+    from automator.cli.render import print_json, print_outcomes
+    from automator.core.shown import shown_report
 
     config = _configured(told)
     choice = choose(config, repos, workloads, owners)
     reports = []
-    with _open(config, exclusive=push, repos=choice.repos) as app:
+    with _open(config, exclusive=push, repos=choice.repos) as app, telling(app, push=push) as tell:
         for cycle in app.cycles.values():
-            report = cycle.run(choice.trigger(cycle.repo), push=push, interim=_progress)
+            trigger = choice.trigger(cycle.repo)
+            report = cycle.run(trigger, push=push, interim=_progress)
             if push:
+                tell(report, trigger)
                 _remember(app, cycle, report)
             reports.append((report, choice.shown(report)))
         choice.require_known_by(app.cycles.values())
     if told.json:
-        print_json([_with_diff(report_json(r, shown), r, push) for r, shown in reports])
+        print_json([_with_diff(shown_report(r, shown), r, push) for r, shown in reports])
     else:
         for report, shown in reports:
             print_outcomes(report, shown, many=len(config.repos) > 1)
@@ -103,10 +112,8 @@ def _cycles(
     return FAILED if exit_code and planned else 0
 
 
-def _with_diff(shown: dict[str, object], report: Report, push: bool) -> dict[str, object]:
-    if not push:
-        shown["diff"] = "".join(patch.diff() for patch in report.patches)
-    return shown
+def _with_diff(shown: ReportShown, report: Report, push: bool) -> dict[str, object]:
+    return {**shown} if push else {**shown, "diff": "".join(patch.diff() for patch in report.patches)}
 
 
 def _print_diff(report: Report) -> None:
@@ -125,8 +132,11 @@ def _print_diff(report: Report) -> None:
 @pass_globals
 def status(told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owner: tuple[str, ...]) -> int:
     """Show where every workload is, as of the last cycle. No network."""
+    from datetime import UTC, datetime
+
     from automator.cli.choice import choose
-    from automator.cli.render import print_json, print_outcomes, report_json
+    from automator.cli.render import print_json, print_outcomes
+    from automator.core.shown import shown_report
     from automator.edges.store import Store
 
     config = told.load()
@@ -137,7 +147,7 @@ def status(told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owne
     names = {report.repo: {o.workload for o in report.outcomes} for report in known}
     choice.require(names, {o.owner for report in known for o in report.outcomes if o.owner})
     if told.json:
-        print_json([report_json(report, choice.shown(report)) for report in known])
+        print_json([shown_report(report, choice.shown(report)) for report in known])
         return 0
     for name, last in reports.items():
         if last is None:
@@ -146,7 +156,7 @@ def status(told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owne
             )
             continue
         click.echo(f"{name}: last cycle {last.finished_at:%Y-%m-%d %H:%M:%S} UTC ({last.trigger})")
-        print_outcomes(last, choice.shown(last), many=len(config.repos) > 1)
+        print_outcomes(last, choice.shown(last), many=len(config.repos) > 1, now=datetime.now(UTC))
     return 0
 
 
@@ -236,9 +246,9 @@ def _refuse_misspelt_code(told: Globals, subject: str) -> None:
 
 def _explain_code(told: Globals, code: str) -> int:
     from automator.cli.render import print_json, print_mapping
+    from automator.core.shown import shown_code
 
-    row = CODES[code]
-    told_of = {"code": row.code, "says": row.sentence, "next step": row.next_step, "means": row.meaning}
+    told_of = {**shown_code(code)}
     if told.json:
         print_json(told_of)
     else:
@@ -329,7 +339,7 @@ def demo(told: Globals, keep: bool) -> int:
 
 COMMANDS = (
     *(run, once, plan, check, status, explain, tags, log, report),
-    *(set_, images, schema, health, init, import_, demo),
+    *(set_, images, schema, notify, health, init, import_, demo),
     *ACTIONS,
 )
 

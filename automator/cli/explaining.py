@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import UTC, datetime
 
 import click
 
-from automator.cli.render import outcome_json, print_mapping, print_table, reason_json
+from automator.cli.render import print_mapping, print_table
 from automator.core.explain import Verdict
 from automator.core.report import Outcome
+from automator.core.shown import ExplanationShown, shown_explanation
 
 SHOWN = 20
 
 
 def explanation_json(
     repo: str, outcome: Outcome, verdicts: Sequence[Verdict], *, every: bool
-) -> dict[str, Any]:
+) -> ExplanationShown:
     """One workload's explanation for programs; the newest 20 tags unless `every`."""
-    shown = verdicts if every else verdicts[:SHOWN]
-    rows = [{"tag": v.tag, "key": v.key, "kept": v.kept, "reason": reason_json(v.reason)} for v in shown]
-    return {**outcome_json(repo, outcome), "tags": rows}
+    return shown_explanation(repo, outcome, verdicts if every else verdicts[:SHOWN])
+
+
+def _behind(outcome: Outcome) -> str:
+    """How far it is behind, and what is newest."""
+    lag = outcome.lag(datetime.now(UTC)).removesuffix(" behind")
+    return f"{lag}; the newest is {outcome.candidate}" if lag else ""
 
 
 def print_explanation(repo: str, outcome: Outcome, verdicts: Sequence[Verdict], *, every: bool) -> None:
@@ -37,6 +42,7 @@ def print_explanation(repo: str, outcome: Outcome, verdicts: Sequence[Verdict], 
             "image": outcome.image,
             "current": outcome.current,
             "target": outcome.target,
+            "behind": _behind(outcome),
         }
     )
     for site in outcome.sites:

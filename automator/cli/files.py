@@ -212,12 +212,12 @@ class _Done:
         return unified_diff(shown, self.file.text, self.setting.text)
 
     def json(self, *, diff: bool) -> dict[str, Any]:
-        from automator.cli.render import reason_json
+        from automator.core.shown import shown_reason
 
         shown = {
             "file": self.file.shown,
             "changed": self.setting.changed,
-            "held": [reason_json(why) for why in self.setting.held],
+            "held": [shown_reason(why) for why in self.setting.held],
             "sites": [_site_json(self.file, site) for site in self.setting.sites],
         }
         return {**shown, "diff": self.diff()} if diff else shown
@@ -341,10 +341,11 @@ def images(told: Globals, paths: tuple[str, ...], image: str | None) -> int:
     for why in warnings:
         _warn(why)
     if told.json:
-        from automator.cli.render import print_json, reason_json
+        from automator.cli.render import print_json
+        from automator.core.shown import shown_reason
 
         shown = [_site_json(file, site) for file, site in found]
-        print_json({"sites": shown, "warnings": [reason_json(why) for why in warnings]})
+        print_json({"sites": shown, "warnings": [shown_reason(why) for why in warnings]})
     elif found:
         from automator.cli.render import print_table
 
@@ -373,7 +374,7 @@ def _row(file: _File, site: Site) -> tuple[str | None, ...]:
 
 def _site_json(file: _File, site: Site) -> dict[str, Any]:
     """A site for programs."""
-    from automator.cli.render import reason_json
+    from automator.core.shown import shown_reason
 
     return {
         "file": file.shown,
@@ -388,5 +389,5 @@ def _site_json(file: _File, site: Site) -> dict[str, Any]:
         "namespace": site.namespace,
         "name": site.name,
         "container": site.container,
-        "held": None if site.held is None else reason_json(site.held),
+        "held": None if site.held is None else shown_reason(site.held),
     }

@@ -18,7 +18,8 @@ from rich.cells import cell_len
 
 from automator import __version__
 from automator.cli.options import counted
-from automator.cli.render import COLOURS, reason_json
+from automator.cli.render import COLOURS
+from automator.core.shown import shown_reason
 from automator.reasons import CODES, one_line
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def plain_json(verdict: Verdict, *, strict: bool) -> str:
             "file": finding.file,
             "line": finding.line,
             "column": finding.column,
-            "reason": reason_json(finding.reason),
+            "reason": shown_reason(finding.reason),
         }
         for finding in verdict.findings
     ]

@@ -118,7 +118,8 @@ def report(
 
     Without --since, of the last 90 days. docs/metrics.md says how each figure is counted.
     """
-    from automator.cli.reporting import print_report, summary_of
+    from automator.cli.reporting import print_report
+    from automator.cycle.reporting import read_for, summary_of
 
     to_screen = html is not None and str(html) == "-"
     if to_screen and told.json:
@@ -134,7 +135,8 @@ def report(
             books[cycle.repo] = cycle.logbook()
             _warn_of_end(books[cycle.repo])
         wants = {repo: _of_repo(choice, repo, wanted) for repo in books}
-        summary = summary_of(books, wants, app.store, by=by, now=now)
+        read = {repo: read_for(book, wants[repo]) for repo, book in books.items()}
+        summary = summary_of(read, wants, app.store, by=by, now=now)
     if html is not None:
         from automator.core.delivery.page import page
 

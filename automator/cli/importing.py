@@ -74,11 +74,12 @@ def import_(told: Globals, tool: str, path: Path, to: Path | None, dry_run: bool
 
 def _nothing(told: Globals, tool: str, path: Path, found: Imported) -> int:
     """Tell that nothing was found, with all that was left; returns the exit code."""
-    from automator.cli.render import complain, print_json, reason_json
+    from automator.cli.render import complain, print_json
+    from automator.core.shown import shown_reason
 
     why = reason("import/nothing", tool=TOOLS[tool], path=path)
     if told.json:
-        print_json({**_json(found), "written": False, "files": [], "reason": reason_json(why)})
+        print_json({**_json(found), "written": False, "files": [], "reason": shown_reason(why)})
         return FAILED
     _print_notes("left for you:", found.left)
     complain(why)

@@ -6,7 +6,7 @@ import csv
 import heapq
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Any
@@ -16,6 +16,8 @@ import click
 from automator.cli.options import inert
 from automator.core.delivery.change import Change
 from automator.core.reference import short_text
+from automator.core.shown import plain
+from automator.core.shownpast import shown_change
 from automator.reasons import one_line
 
 FIRST_ROWS = 30
@@ -36,42 +38,13 @@ def newest_first(streams: Iterable[Iterator[Change]], limit: int | None) -> Iter
 
 
 def as_json(change: Change) -> dict[str, Any]:
-    """A change for programs; null is what is not known, or was not asked."""
-    member, policy = change.member, change.policy_change
-    return {
-        "repo": change.repo,
-        "commit": change.commit,
-        "time": _text(change.landed),
-        "committed": _text(change.made or change.landed),
-        "merged": None if change.made is None else _text(change.landed),
-        "author": change.author,
-        "email": change.mail,
-        "actor": change.actor,
-        "merged_by": change.merged_by,
-        "reason": change.reason,
-        "kind": change.kind,
-        "workload": member.workload or None,
-        "owner": change.owner,
-        "environment": change.environment,
-        "image": member.image or None,
-        "from": member.before or None,
-        "to": member.after or None,
-        "sites": list(member.sites),
-        "built": None if member.built is None else _text(member.built),
-        "source": member.source,
-        "why": change.why or None,
-        "policy": member.policy,
-        "policy_changed": None
-        if policy is None
-        else {"commit": policy.commit, "author": policy.author, "time": _text(policy.time)},
-        "pull_request": change.pull_request,
-        "approved_by": None if change.approved_by is None else list(change.approved_by),
-        "refs": list(change.refs),
-        "reverts": change.reverts,
-        "signature": change.signature,
-        "signer": change.signer,
-        "proven": change.proven,
-    }
+    """A change for programs, its moments as text; null is what is not known, or was not asked."""
+    return _texts(shown_change(change))
+
+
+def _texts(shown: Mapping[str, Any]) -> dict[str, Any]:
+    told = {name: plain(value) if isinstance(value, datetime) else value for name, value in shown.items()}
+    return {name: _texts(value) if isinstance(value, dict) else value for name, value in told.items()}
 
 
 def print_as_json(changes: Iterator[Change]) -> int:
@@ -103,7 +76,7 @@ CSV_COLUMNS = (
     ),
     *("author", "email", "actor", "reason", "why", "policy", "policy_changed_by", "policy_changed_at"),
     *("policy_commit", "pull_request", "merged_by", "approved_by", "signature", "signer", "proven", "refs"),
-    *("built", "source", "commit", "reverts", "sites"),
+    *("built", "source", "source_time", "commit", "reverts", "sites"),
 )
 
 
@@ -217,6 +190,7 @@ def _details(change: Change, told: dict[str, Any]) -> Iterator[tuple[str, str | 
         yield "site", site
     yield "built", told["built"]
     yield "source", change.member.source
+    yield "source made", told["source_time"]
     yield "policy", change.member.policy
     if policy is not None:
         yield "policy by", f"{policy.author}, {_text(policy.time)}, {policy.commit[:12]}"
@@ -241,4 +215,4 @@ def print_log(changes: Iterator[Change], form: str, *, details: bool) -> int:
 
 
 def _text(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

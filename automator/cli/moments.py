@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from automator.core.duration import parse_duration
+from automator.core.moment import parse_moment
 from automator.errors import UsageError
 from automator.reasons import reason
-
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def since(text: str | None, now: datetime) -> datetime | None:
@@ -18,7 +14,7 @@ def since(text: str | None, now: datetime) -> datetime | None:
 
     Raises UsageError.
     """
-    return _moment(text, now, "--since", lambda day: day)
+    return _moment(text, now, "--since", timedelta(0))
 
 
 def until(text: str | None, now: datetime) -> datetime | None:
@@ -26,20 +22,13 @@ def until(text: str | None, now: datetime) -> datetime | None:
 
     Raises UsageError.
     """
-    return _moment(text, now, "--until", lambda day: day + timedelta(days=1))
+    return _moment(text, now, "--until", timedelta(days=1))
 
 
-def _moment(
-    text: str | None, now: datetime, option: str, of_day: Callable[[datetime], datetime]
-) -> datetime | None:
+def _moment(text: str | None, now: datetime, option: str, of_day: timedelta) -> datetime | None:
     if text is None:
         return None
     try:
-        if _DATE.fullmatch(text):
-            return of_day(datetime.fromisoformat(text).replace(tzinfo=UTC))
-        if text[:1].isdigit() and not text[:5].endswith("-"):
-            return now - parse_duration(text)
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
+        return parse_moment(text, now, of_day)
+    except ValueError:
         raise UsageError(reason("usage/moment", option=option, text=text)) from None

@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 EPILOG = (
     "Exit codes: 0 fine, 1 a workload failed or a command was refused, 2 wrong usage or configuration, "
-    "3 a bug in automator."
+    "3 a bug in automator, 4 the daemon gave up on a cycle that is stuck."
 )
 
 

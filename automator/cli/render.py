@@ -16,6 +16,7 @@ from rich.text import Text
 from automator.cli.options import inert
 from automator.core.reference import short_text
 from automator.core.report import Outcome, Report
+from automator.core.shown import plain
 from automator.reasons import Reason, Status
 
 NO_WIDTH = 100_000
@@ -39,13 +40,7 @@ COLOURS = {
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    click.echo(inert(json.dumps(value, indent=2, default=_plain, ensure_ascii=False)))
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return str(value)
+    click.echo(inert(json.dumps(value, indent=2, default=plain, ensure_ascii=False)))
 
 
 def print_table(
@@ -72,56 +67,24 @@ def print_table(
         click.echo(line.rstrip())
 
 
-def reason_json(why: Reason) -> dict[str, Any]:
-    """A reason for programs: stable code and parameters beside the sentence."""
-    return {
-        "code": why.code,
-        "sentence": why.sentence,
-        "next_step": why.next_step,
-        "params": dict(why.params),
-        "changes_at": why.changes_at,
-    }
-
-
-def outcome_json(repo: str, outcome: Outcome) -> dict[str, Any]:
-    """An outcome for programs."""
-    return {
-        "repo": repo,
-        "workload": outcome.workload,
-        "status": str(outcome.status),
-        "reason": reason_json(outcome.reason),
-        "image": outcome.image,
-        "current": outcome.current,
-        "target": outcome.target,
-        "commit": outcome.commit,
-        "owner": outcome.owner,
-        "environment": outcome.environment,
-        "sites": list(outcome.sites),
-    }
-
-
-def report_json(report: Report, outcomes: Sequence[Outcome] | None = None) -> dict[str, Any]:
-    """A cycle for programs."""
-    shown = report.outcomes if outcomes is None else outcomes
-    return {
-        "repo": report.repo,
-        "trigger": report.trigger,
-        "started_at": report.started_at,
-        "finished_at": report.finished_at,
-        "head": report.head,
-        "pushed": report.pushed,
-        "outcomes": [outcome_json(report.repo, outcome) for outcome in shown],
-        "warnings": [reason_json(why) for why in report.warnings],
-        "error": None if report.error is None else reason_json(report.error),
-    }
-
-
-def print_outcomes(report: Report, outcomes: Sequence[Outcome], *, many: bool) -> None:
-    """One line for each workload: where it is, and why."""
+def print_outcomes(
+    report: Report, outcomes: Sequence[Outcome], *, many: bool, now: datetime | None = None
+) -> None:
+    """One line for each workload: where it is, with `now` how far behind it is, and why."""
     prefix = f"{report.repo}/" if many else ""
-    rows = [(prefix + o.workload, o.status, _version_now(o), o.reason.sentence) for o in outcomes]
+    columns = ("workload", "status", "current", *(() if now is None else ("behind",)), "reason")
+    rows = [
+        (
+            prefix + o.workload,
+            o.status,
+            _version_now(o),
+            *(() if now is None else (o.lag(now).removesuffix(" behind") or "-",)),
+            o.reason.sentence,
+        )
+        for o in outcomes
+    ]
     if rows:
-        print_table(("workload", "status", "current", "reason"), rows, state=1)
+        print_table(columns, rows, state=1)
         _print_next_steps(outcomes)
     elif not report.outcomes and report.error is None:
         click.echo(f"{report.repo}: no policy file names a workload")

@@ -158,16 +158,40 @@ def _pins(key: str) -> JSON:
     return {"if": {"required": [key]}, "then": {"properties": {"pin": {"const": "digest"}}}}
 
 
-def _inherited(keys: tuple[str, ...], otherwise: JSON) -> JSON:
-    """Unless the defaults have one of the keys, what every workload must be."""
-    one_of = {"anyOf": [{"required": [key]} for key in keys]}
-    return {
-        "if": {"required": ["defaults"], "properties": {"defaults": one_of}},
-        "else": {"properties": {"workloads": {"additionalProperties": otherwise}}},
-    }
-
-
 _CHOICE = ("semver", "order", "follow")
+_FILTERS = ("glob", "regex")
+
+
+def _chosen() -> JSON:
+    """What says which tags are taken, with `defaults`: a choice, or `after` alone, which takes that of
+    upstream."""
+    choices = [{"required": [key]} for key in _CHOICE]
+    unfiltered = dict.fromkeys(_FILTERS, False)
+    after = _inherited(
+        ("after",),
+        {"anyOf": [*choices, {"required": ["after"], "properties": unfiltered}]},
+        {"anyOf": [*choices, {"properties": unfiltered}]},
+    )
+    filtered = _inherited(_FILTERS, after, {"anyOf": choices})
+    return _inherited(_CHOICE, filtered)
+
+
+def _inherited(keys: tuple[str, ...], otherwise: JSON, inherits: JSON | None = None) -> JSON:
+    """Unless the defaults have one of the keys, what every workload must be; with `inherits`, what it must be
+    where they have one. A condition on the whole file is taken as it is."""
+
+    def every(workload: JSON) -> JSON:
+        return (
+            workload
+            if "if" in workload
+            else {"properties": {"workloads": {"additionalProperties": workload}}}
+        )
+
+    one_of = {"anyOf": [{"required": [key]} for key in keys]}
+    found = {"if": {"required": ["defaults"], "properties": {"defaults": one_of}}, "else": every(otherwise)}
+    return found if inherits is None else {**found, "then": every(inherits)}
+
+
 _DEMANDS = (
     *("registries", "images", "require", "forbid"),
     *("platforms", "signed_by", "min_age", "step", "deliver"),
@@ -180,7 +204,7 @@ _EXCLUSIVE: dict[str, JSON] = {
     "File": {
         "allOf": [
             _inherited(("image",), {"required": ["image"]}),
-            _inherited(_CHOICE, {"anyOf": [{"required": [key]} for key in _CHOICE]}),
+            _chosen(),
         ]
     },
 }

@@ -7,6 +7,7 @@ here but in the config repo. Only `cli` and `app` read this package; the parts t
 
 from automator.config.forges import CheckConfig, ForgeConfig
 from automator.config.load import config_file, load
+from automator.config.notify import NotifyConfig
 from automator.config.outside import HookConfig, KeyConfig, RegistryConfig, RegistryCredentials
 from automator.config.repos import (
     AuthorConfig,
@@ -30,6 +31,7 @@ __all__ = [
     "HookConfig",
     "KeyConfig",
     "LogConfig",
+    "NotifyConfig",
     "PullRequestConfig",
     "RegistryConfig",
     "RegistryCredentials",

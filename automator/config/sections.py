@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PrivateAttr,
@@ -18,6 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from automator.config.forges import CheckConfig, ForgeConfig
+from automator.config.notify import NotifyConfig
 from automator.config.outside import HookConfig, KeyConfig, RegistryConfig
 from automator.config.repos import RepoConfig
 from automator.config.values import (
@@ -26,9 +28,11 @@ from automator.config.values import (
     FilePath,
     FilePaths,
     Listen,
+    MaybeNever,
     Section,
     Texts,
     keeps_secrets,
+    origin,
     parse_address,
     require_forge_host,
     require_host,
@@ -49,7 +53,21 @@ class DaemonConfig(Section):
 
     interval: Duration = Field(default=timedelta(minutes=1), description="Time from one cycle to the next.")
     listen: Listen = Field(
-        default="127.0.0.1:8080", description='Address of /healthz, /readyz and /metrics; "" switches it off.'
+        default="127.0.0.1:8080",
+        description='Address of probes, metrics, API and dashboard; "" switches it off.',
+    )
+    token_file: FilePath | None = Field(
+        default=None,
+        description="File that holds the token for API and dashboard, 16 characters or more; several lines "
+        "are several tokens; read at each use. Without it they answer on this machine only. Probes and "
+        "metrics need none.",
+        examples=["/run/secrets/automator-token"],
+    )
+    public_url: Annotated[str, AfterValidator(origin)] | None = Field(
+        default=None,
+        description="Under which address people reach the dashboard, where that is by a proxy; takes a "
+        "token_file.",
+        examples=["https://automator.example.com"],
     )
     hooks_listen: Listen = Field(
         default=":8081",
@@ -62,8 +80,26 @@ class DaemonConfig(Section):
     )
     stop_timeout: Duration = Field(
         default=timedelta(seconds=30),
-        description="Longest time a running cycle may take to end after SIGTERM.",
+        description="Longest time a running cycle may take to end after SIGTERM, and before a changed config "
+        "is used.",
     )
+    stuck_after: MaybeNever = Field(
+        default=timedelta(minutes=30),
+        description="A cycle that runs for longer is stuck: the git processes at work for it are ended; 0s "
+        "is never.",
+    )
+    give_up_after: MaybeNever = Field(
+        default=timedelta(minutes=10),
+        description="A stuck cycle that goes on for so long after that ends the process with exit code 4, "
+        "to be started again; 0s is never.",
+    )
+
+    @model_validator(mode="after")
+    def _proxied_with_a_token(self) -> DaemonConfig:
+        # Behind a proxy on the same machine everybody comes from there, and it may well not say so.
+        if self.public_url is not None and self.token_file is None:
+            raise ValueError("a token_file beside public_url: behind a proxy nobody else is kept out")
+        return self
 
     @property
     def listen_address(self) -> Address | None:
@@ -198,6 +234,9 @@ class Config(BaseSettings):
     hooks: dict[str, HookConfig] = Field(
         default={}, description="Who may send events to daemon.hooks_listen, by the last part of the path."
     )
+    notify: dict[str, NotifyConfig] = Field(
+        default={}, description="Who is told of releases and failures, by a name of your choice."
+    )
     daemon: DaemonConfig = Field(
         default=DaemonConfig(), description="When cycles run, and what the daemon serves."
     )
@@ -239,7 +278,7 @@ class Config(BaseSettings):
         for name, repo in self.repos.items():
             self._check_delivery(name, repo)
         for name, key in (
-            (name, table) for table in ("keys", "hooks", "checks") for name in getattr(self, table)
+            (name, table) for table in ("keys", "hooks", "checks", "notify") for name in getattr(self, table)
         ):
             if not _REPO_NAME.fullmatch(name):
                 raise ValueError(f"a name of lower-case letters, digits, `.`, `_` and `-` for {key}.{name}")
@@ -296,6 +335,12 @@ class Config(BaseSettings):
         found = settings.forge or (host if host in self.forges else None)
         project = settings.project or path
         return None if found is None or not project else (found, project)
+
+    def branches_beside(self, repo: str) -> frozenset[str]:
+        """Branches of the same project that are config repos of their own."""
+        place = self.forge_of(repo)
+        same = (name for name in self.repos if name != repo and self.forge_of(name) == place)
+        return frozenset(self.repos[name].branch for name in same)
 
     def _check_mirrors(self) -> None:
         mirrored: dict[str, str] = {}

@@ -174,10 +174,17 @@ def prefix_of_branches(value: str) -> str:
 
 def http_url(value: str) -> str:
     """An address without user and password. Raises ValueError."""
-    found = re.fullmatch(r"https?://(?P<place>[^/?#@\s]+)[^\s#]*", value)
+    found = re.fullmatch(r"https?://[^/?#@\s]+(?:[/?][^\s#]*)?", value)
     if found is None or not value.isprintable():
         raise ValueError("an address such as https://example.com/health, without user and password")
     return value
+
+
+def origin(value: str) -> str:
+    """Scheme, host and port of a site. Raises ValueError."""
+    if not re.fullmatch(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?/?", value):
+        raise ValueError("an address without a path, in lower case, such as https://automator.example.com")
+    return value.rstrip("/")
 
 
 _JSON_PATH = re.compile(r"(?:[A-Za-z0-9_-]+|\[[0-9]{1,4}\])(?:\.[A-Za-z0-9_-]+|\[[0-9]{1,4}\])*", re.ASCII)
@@ -196,6 +203,8 @@ def _files(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_positive)]
+MaybeNever = Annotated[timedelta, BeforeValidator(_duration)]
+"""A duration, of which 0s is said to mean never."""
 Globs = Annotated[tuple[str, ...], BeforeValidator(_globs)]
 EventHost = Annotated[str, BeforeValidator(_host_of_events)]
 Header = Annotated[str, AfterValidator(_header)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,6 +13,8 @@ from automator.reasons import Status
 
 Key = tuple[str, str]
 """Config repo, and the name of a workload or of a group in it."""
+Beside = Mapping[Key, Collection[Key]]
+"""The nodes at the other ends of each node's edges, on one side."""
 _WORST = (Status.FAILED, Status.HELD, Status.WAITING, Status.RELEASED, Status.CURRENT)
 
 
@@ -28,8 +30,11 @@ class Place:
 class _Graph:
     places: Mapping[str, Place]
     since: Mapping[Key, datetime]
+    members: Mapping[Key, Sequence[str]]
+    """Names of the workloads of each group."""
     nodes: dict[Key, ChainNode] = field(default_factory=dict)
-    edges: list[ChainEdge] = field(default_factory=list)
+    edges: dict[Key, list[ChainEdge]] = field(default_factory=dict)
+    """By the workload that comes after."""
 
     def add(self, repo: str, entry: Workload) -> None:
         """A workload that comes after others, with all of them."""
@@ -37,13 +42,14 @@ class _Graph:
         if after is None:
             return
         below = (repo, entry.name)
-        self.nodes.setdefault(below, self._node(repo, entry.name))
+        if below not in self.nodes:
+            self.nodes[below] = self._node(*below)
         for text in after.upstreams or (after.group or "",):
             where, _, name = text.rpartition("/")
             above = (where or repo, name)
-            is_group = not after.upstreams
-            self.nodes.setdefault(above, self._group(*above) if is_group else self._node(*above))
-            self.edges.append(self._edge(above, below, entry))
+            if above not in self.nodes:
+                self.nodes[above] = self._node(*above) if after.upstreams else self._group(*above)
+            self.edges.setdefault(below, []).append(self._edge(above, below, entry))
 
     def _node(self, repo: str, name: str) -> ChainNode:
         place = self.places.get(repo)
@@ -57,8 +63,7 @@ class _Graph:
 
     def _group(self, repo: str, name: str) -> ChainNode:
         place = self.places.get(repo)
-        entries = () if place is None else place.entries.values()
-        members = sorted(entry.name for entry in entries if group_of(entry) == name)
+        members = self.members.get((repo, name), ())
         found = [] if place is None else [place.outcomes[one] for one in members if one in place.outcomes]
         status = next((s.value for s in _WORST if any(o.status is s for o in found)), "")
         versions = {version_now(outcome) for outcome in found}
@@ -103,52 +108,72 @@ def chains_of(places: Mapping[str, Place], since: Mapping[Key, datetime]) -> tup
 
     `since` tells since when workloads have their versions, as far as that is known.
     """
-    graph = _Graph(places, since)
+    graph = _Graph(places, since, _groups(places))
     for repo, place in places.items():
         for entry in place.entries.values():
             if isinstance(entry, Workload):
                 graph.add(repo, entry)
-    parts = _connected(graph.nodes, graph.edges)
+    above = {key: {edge.upstream for edge in graph.edges.get(key, ())} for key in graph.nodes}
+    below: dict[Key, set[Key]] = {key: set() for key in graph.nodes}
+    for key, upstreams in above.items():
+        for upstream in upstreams:
+            below[upstream].add(key)
+    places_of_edges = {key: number for number, key in enumerate(graph.edges)}
     return tuple(
         Chain(
-            tuple(graph.nodes[key] for key in _in_order(part, graph.edges)),
-            tuple(edge for edge in graph.edges if edge.downstream in part),
+            tuple(graph.nodes[key] for key in _in_order(part, above, below)),
+            tuple(
+                edge
+                for key in sorted(filter(places_of_edges.__contains__, part), key=places_of_edges.__getitem__)
+                for edge in graph.edges[key]
+            ),
         )
-        for part in parts
+        for part in _connected(above, below)
     )
 
 
-def _connected(nodes: Mapping[Key, ChainNode], edges: Sequence[ChainEdge]) -> list[frozenset[Key]]:
-    beside: dict[Key, set[Key]] = {key: set() for key in nodes}
-    for edge in edges:
-        beside[edge.upstream].add(edge.downstream)
-        beside[edge.downstream].add(edge.upstream)
-    parts: list[frozenset[Key]] = []
+def _groups(places: Mapping[str, Place]) -> dict[Key, list[str]]:
+    """The names of the workloads of each group, in order."""
+    found: dict[Key, list[str]] = {}
+    for repo, place in places.items():
+        for entry in place.entries.values():
+            group = group_of(entry)
+            if group is not None:
+                found.setdefault((repo, group), []).append(entry.name)
+    return {key: sorted(names) for key, names in found.items()}
+
+
+def _connected(above: Beside, below: Beside) -> list[list[Key]]:
+    """The parts of a graph, each in the order of names, by their first ones."""
+    parts: list[list[Key]] = []
     seen: set[Key] = set()
-    for key in sorted(nodes):
-        part, open_ends = set[Key](), [key]
+    for key in sorted(above):
+        part, open_ends = list[Key](), [key]
         while open_ends:
             one = open_ends.pop()
             if one not in seen:
                 seen.add(one)
-                part.add(one)
-                open_ends += beside[one]
+                part.append(one)
+                open_ends += (*above[one], *below[one])
         if part:
-            parts.append(frozenset(part))
+            parts.append(sorted(part))
     return parts
 
 
-def _in_order(part: frozenset[Key], edges: Sequence[ChainEdge]) -> list[Key]:
-    """What comes before first; what goes in a circle in the order of names."""
-    above: dict[Key, set[Key]] = {key: set() for key in part}
-    for edge in edges:
-        if edge.downstream in part:
-            above[edge.downstream].add(edge.upstream)
-    ordered: list[Key] = []
-    left = sorted(part)
-    while left:
-        done = set(ordered)
-        ready = [key for key in left if above[key] <= done] or left[:1]
-        ordered += ready
-        left = [key for key in left if key not in set(ready)]
-    return ordered
+def _in_order(part: Sequence[Key], above: Beside, below: Beside) -> list[Key]:
+    """What comes before first; what goes in a circle in the order of names, which `part` has."""
+    missing = {key: len(above[key]) for key in part}
+    done: dict[Key, None] = {}
+    left = iter(part)
+    ready = [key for key in part if not missing[key]]
+    while len(done) < len(part):
+        ready = ready or [next(key for key in left if key not in done)]
+        done |= dict.fromkeys(ready)
+        freed = set[Key]()
+        for key in ready:
+            for one in below[key]:
+                missing[one] -= 1
+                if not missing[one] and one not in done:
+                    freed.add(one)
+        ready = sorted(freed)
+    return list(done)

@@ -14,7 +14,7 @@ from automator.core.view import Chain, ChainEdge, ChainNode
 
 WIDE, HIGH = 208, 66
 """Size of a box."""
-BETWEEN = 176
+BETWEEN = 150
 """From one layer to the next: room for the words at a line."""
 _GAP, _LANE = 34, 16
 """From one box of a layer to the next, and the height of a line that passes."""
@@ -22,7 +22,7 @@ _EDGE = 8
 """Room around everything."""
 _HEAD = 7
 """Length of an arrow's head."""
-_WORDS = (120, 34)
+_WORDS = (136, 34)
 """Room for the words at a line."""
 _SWEEPS = 4
 

@@ -82,9 +82,7 @@ def ahead_of(workload: Workload, sites: tuple[Site, ...], judged: Judged, facts:
     return Ahead(found, current.rank is not None)
 
 
-def followed_lag(
-    workload: Workload, sites: tuple[Site, ...], sighting: Sighting | None, facts: Facts
-) -> Lag:
+def followed_lag(workload: Workload, sites: tuple[Site, ...], sighting: Sighting | None, facts: Facts) -> Lag:
     """Of a workload that follows a tag: one version, where another digest was seen under the tag last than
     one of its sites has, since that was first seen there."""
     tag = workload.rule.followed

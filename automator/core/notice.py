@@ -51,6 +51,27 @@ _PATIENT = frozenset(
     {"git/unreachable", "git/timeout", "git/failed", "git/moved", "git/rewound", "git/busy", "git/damaged"}
 )
 """Why a config repo cannot be read for a while, as happens everywhere."""
+_NO_ANSWER = frozenset(
+    {
+        "forge/answer",
+        "forge/limited",
+        "forge/unreachable",
+        "registry/bad-answer",
+        "registry/dns",
+        "registry/late",
+        "registry/list-interrupted",
+        "registry/not-asked",
+        "registry/not-json",
+        "registry/proxy",
+        "registry/rate-limited",
+        "registry/resting",
+        "registry/server-error",
+        "registry/timeout",
+        "registry/token",
+        "registry/unreachable",
+    }
+)
+"""What registries and forges have times of, too: nobody has to be called for that at once."""
 
 CONFIG_REPO = "config repo"
 """The subject that the config repo itself is."""
@@ -174,7 +195,8 @@ def found(
 
 
 def _fails(outcome: Outcome) -> bool:
-    return outcome.status is Status.FAILED or outcome.reason.code in _FAILING
+    code = outcome.reason.code
+    return (outcome.status is Status.FAILED and code not in _NO_ANSWER) or code in _FAILING
 
 
 def _about(outcome: Outcome) -> tuple[About, ...]:
@@ -253,8 +275,8 @@ def _silences(report: Report) -> Iterator[Item]:
     waiting: dict[str, list[Outcome]] = {}
     why: dict[str, Reason] = {}
     for outcome in report.outcomes:
-        subject = _host(outcome.reason, outcome.image)
-        if subject is not None and outcome.status is Status.WAITING:
+        subject = _host(outcome.reason, outcome.image) if outcome.reason.code in _NO_ANSWER else None
+        if subject is not None:
             waiting.setdefault(subject, []).append(outcome)
             why.setdefault(subject, outcome.reason)
     for warning in report.warnings:
@@ -507,6 +529,21 @@ def _fail(trouble: Trouble | None, ailing: Item, taste: Taste, now: datetime) ->
     kept = item if trouble.told_at is None else replace(item, key=trouble.item.key)
     kept = replace(kept, turn="", about=kept.about[:NAMED])
     return replace(trouble, item=kept, told_at=now, codes=codes), item
+
+
+def due(told: Told, taste: Taste) -> datetime | None:
+    """When the next `step` may differ from this one although the same is found; None for never."""
+    times: list[datetime] = []
+    for trouble in told.troubles:
+        if trouble.ended_at is not None:
+            times.append(trouble.ended_at + FLAP)
+        elif trouble.told_at is None:
+            times.append(trouble.since + taste.stale_after)
+        elif trouble.fine_since is not None:
+            times.append(trouble.fine_since + _calm(trouble.returns))
+        elif taste.remind_after is not None:
+            times.append(trouble.told_at + taste.remind_after)
+    return min(times, default=None)
 
 
 def counted(items: Iterable[Item]) -> Mapping[Kind, int]:

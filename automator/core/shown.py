@@ -23,7 +23,7 @@ def plain(value: object) -> object:
     """A value that JSON does not know, as text: moments in UTC, to the second."""
     if isinstance(value, datetime):
         moment = value.astimezone(UTC) if value.tzinfo else value
-        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"  # strftime pads no year
     return str(value)
 
 

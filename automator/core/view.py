@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from automator.core.delivery.change import Change
+from automator.core.explain import Verdict
 from automator.core.policy import InvalidWorkload, Workload
 from automator.core.report import Outcome
 from automator.reasons import Reason
@@ -79,6 +80,15 @@ class WorkloadView:
     @property
     def key(self) -> tuple[str, str]:
         return (self.repo, self.outcome.workload)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What became of every tag of a workload, newest first."""
+
+    told: tuple[Verdict, ...]
+    decided_at: datetime
+    """Begin of the cycle that they are of: an outcome may be of a later one."""
 
 
 @dataclass(frozen=True, slots=True)

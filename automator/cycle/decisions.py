@@ -140,6 +140,7 @@ class Decider:
                 self._lags.forget(name)
                 self.news += 1
             self._open &= snapshot.workloads.keys()
+        self.observer.noticed()
 
     def decide(
         self,

@@ -25,7 +25,7 @@ class _Kept(NamedTuple):
     workload: Workload
     sites: tuple[Site, ...]
     key: int
-    """Of the newer tags, whose time was read."""
+    """Of the newer tags, and of where they are listed: those whose time was read."""
     lag: Lag
     beyond: Lag
     """The lag that is left once the release is made that was decided."""
@@ -66,7 +66,7 @@ class Lags:
             return
         ahead = ahead_of(workload, sites, judged, facts)
         tags = tuple(found.tag for found in ahead.tags)
-        key = hash(tags)
+        key = hash((workload.listed, tags))
         if kept is not None and kept.key == key and facts.images.keys().isdisjoint(tags):
             since = kept.lag.since
         else:

@@ -85,9 +85,7 @@ def _noted(old: HostLook, news: Mapping[Repository, Reason | None], now: datetim
             before = old.failing.get(repository)
             failing[repository] = Trouble(why, now if before is None else before.since, now)
     succeeded_at = old.succeeded_at if len(troubles) == len(news) else now
-    return replace(
-        old, succeeded_at=succeeded_at, failing=failing, failures=old.failures + len(troubles)
-    )
+    return replace(old, succeeded_at=succeeded_at, failing=failing, failures=old.failures + len(troubles))
 
 
 def merged(every: Iterable[Mapping[str, HostLook]]) -> dict[str, HostLook]:

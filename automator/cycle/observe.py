@@ -111,6 +111,8 @@ class Observer:
     _queue: list[tuple[datetime, int, Repository]] = field(default_factory=list)
     """The repositories watched, by the time at which they are due; an entry may be outdated."""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _unnoticed: set[Repository] = field(default_factory=set)
+    """Repositories whose list changed, until somebody said that it was noticed."""
     _just_seen: Seen = field(default_factory=dict)
     """Looked up in this cycle: not asked for twice. A late thread writes into its own cycle's."""
     _watched: Mapping[Repository, bool] = field(default_factory=dict)
@@ -138,6 +140,8 @@ class Observer:
         """Ask for the tag lists that are due, named ones first, and such as nobody named only once they
         have been due for `patience`. A repository that is false in `repositories` has its turn, but nobody
         needs its list."""
+        if now < self._now - EARLY:
+            self._set_back(self._now - now)
         self._now = now
         self._asking.begin(now)
         self._just_seen = {}
@@ -152,7 +156,7 @@ class Observer:
         asked_for = {r: None for r in named if r in repositories}
         due = asked_for | due
         if not due:
-            return Looked(set(), ())
+            return Looked(set(self._unnoticed), ())
         news = due if all_due else asked_for
         listed = [(r, "") for r in due if repositories[r]]
         before = {r: self._fresh_enough(r, now) for r, _ in listed if r not in news}
@@ -166,15 +170,29 @@ class Observer:
             # An answer to what was asked before a push must not be taken for one to its event.
             anew=asked_for,
         )
-        changed = set()
+        # What cannot be written down now, as on a full disk, is due again in the next cycle.
+        self._watched = {}
         for repository in due:
             answer = answers.get((repository, ""))
             is_news = answer is not None and self._take(repository, answer)
             if is_news:
-                changed.add(repository)
+                self._unnoticed.add(repository)
             self._plan(repository, answer, now, is_news=is_news or repository in news)
+        self._watched = repositories
         self.looks.note(_troubles((repository, answer) for (repository, _), answer in answers.items()), now)
-        return Looked(changed, tuple(due))
+        return Looked(set(self._unnoticed), tuple(due))
+
+    def noticed(self) -> None:
+        """What changed was taken in by whoever looked: it is news no more."""
+        self._unnoticed.clear()
+
+    def _set_back(self, by: timedelta) -> None:
+        """The clock was set back: nothing waits until it comes again to where it was."""
+        self._turns = {
+            repository: _Turn(turn.asked_at - by, turn.same_since - by, turn.due_at - by)
+            for repository, turn in self._turns.items()
+        }
+        self._watched = {}
 
     def tags(self, repository: Repository) -> TagList | Unavailable:
         """The last answer: a complete list, or why there is none."""
@@ -282,17 +300,17 @@ class Observer:
 
     def _take(self, repository: Repository, answer: TagList | Unavailable) -> bool:
         last = self._lists.get(repository)
-        self._lists[repository] = answer
         if isinstance(answer, Unavailable):
+            self._lists[repository] = answer
             # A reason that changed is news too: the outcome must tell the present one.
             return answer != last
         if isinstance(last, TagList) and last.revision == answer.revision:
+            self._lists[repository] = answer
             return False
-        if last is None:
-            kept = self.memory.tag_list(repository)
-            if kept is not None and kept.revision == answer.revision:
-                return True
-        self.memory.save_tag_list(answer)
+        kept = self.memory.tag_list(repository) if last is None else None
+        if kept is None or kept.revision != answer.revision:
+            self.memory.save_tag_list(answer)
+        self._lists[repository] = answer
         return True
 
     def _fresh_image(self, repository: Repository, tag: str, seen: Seen) -> Image:

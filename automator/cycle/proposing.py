@@ -230,7 +230,7 @@ class Proposals:
             return Answer(unit, Status.HELD, why, now + LOOK_AGAIN)
         mine = tuple(p for p in pulls if p.base == self.base)
         found = next((p for p in mine if p.state == "open"), None)
-        if found is None and kept is not None and self._was_refused(unit.head, kept, mine):
+        if found is None and kept is not None and self._was_refused(unit.head, kept, mine, now):
             why = reason("proposal/moved", after=versions_of(unit), branch=unit.head)
             return Answer(unit, Status.WAITING, why)
         if found is None and was_merged(unit, mine) and not self.is_on_base(mine[0].merge_commit or ""):
@@ -261,11 +261,11 @@ class Proposals:
         self.tell(kept, go_for(unit), "go")
         return still_open(unit, kept, now)
 
-    def _was_refused(self, head: str, kept: Kept, mine: Sequence[PullRequest]) -> bool:
-        """Whether a person closed the one that was open when it was looked at last. What that refuses is asked
-        before anything is proposed: the next cycle does."""
+    def _was_refused(self, head: str, kept: Kept, mine: Sequence[PullRequest], now: datetime) -> bool:
+        """Whether a person closed the one that was open when it was looked at last, and what that refuses was
+        not asked since: the next cycle does, before anything is proposed."""
         closed = next((p for p in mine if p.number == kept.number and p.state == "closed"), None)
-        if closed is None or was_closed_by_us(closed):
+        if closed is None or was_closed_by_us(closed) or self.closed.is_known(head, now, holds=False):
             return False
         kept.number = None
         self.book.put(head, kept)

@@ -439,8 +439,8 @@ class Cycle:
             before, after = _step(release)
             why = reason("released/pushed", before=before, after=after, commit=commit[:12])
             if release.undo is not None:
-                back, short = "released/rolled-back", commit[:12]
-                why = reason(back, before=before, after=after, commit=short, why=release.undo)
+                short, undo = commit[:12], release.undo
+                why = reason("released/rolled-back", before=before, after=after, commit=short, why=undo)
             self.decider.settle(release, Status.RELEASED, why, commit)
         if self._news != self.decider.news:
             self._news = self.decider.news

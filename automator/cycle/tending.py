@@ -162,7 +162,7 @@ class Tender:
                 if told:
                     self._tell(head, told, [], now)
                 else:
-                    self.proposals.tell(kept, no_go("a policy file cannot be read"), "policy/unreadable")
+                    self.proposals.tell(kept, no_go("a policy file cannot be read"), "policy/broken-file")
             return
         self._retire(head, tip, self._where(named, snapshot), now, is_gone=True)
 

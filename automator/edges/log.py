@@ -180,9 +180,14 @@ def log_outcomes(report: Report, previous: Report | None = None) -> None:
         _say("debug" if warning in known else "warning", warning, repo=report.repo)
 
 
-def log_reason(why: Reason, error: BaseException | None = None) -> None:
+def log_reason(why: Reason, error: BaseException | None = None, *, level: str = "warning") -> None:
     """Log something that went wrong outside of any workload, with the traceback of a bug."""
-    _say("warning" if error is None else "error", why, exc_info=error)
+    _say(level if error is None else "error", why, exc_info=error)
+
+
+def log_stack(why: Reason, stack: str) -> None:
+    """Log something that went wrong, with the lines of code that are at work."""
+    _say("error", why, stack=stack)
 
 
 def _log_outcome(repo: str, outcome: Outcome, before: tuple[object, ...] | None) -> None:

@@ -33,9 +33,7 @@ INDENTS = st.sampled_from([1, 2, 3, 4, 8])
 ENDS = st.sampled_from(["\n", "\r\n"])
 COMMENTS = st.sampled_from(["", "  # why", "\t# tab", " # äö 🦊"])
 VERSIONS = st.sampled_from(["1.4.3", "v1.4.3", "1.10", "2.0.0-rc.1", "0123", "1e3", "20240101"])
-REASONS = st.text(
-    st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters="{}"), min_size=1
-)
+REASONS = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="{}"), min_size=1)
 
 
 @st.composite

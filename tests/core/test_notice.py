@@ -18,6 +18,7 @@ from automator.core.notice import (
     Kind,
     Taste,
     Told,
+    due,
     found,
     step,
 )
@@ -208,6 +209,23 @@ def test_silence_is_told_after_a_while_with_those_who_wait() -> None:
     assert listener.hears(outcome(Status.CURRENT, FINE)) == [("recovered", "registry ghcr.io")]
 
 
+@pytest.mark.parametrize(
+    ("why", "kinds"),
+    [
+        (reason("registry/unreachable", repository=IMAGE, host="ghcr.io", problem="no route"), []),
+        (reason("registry/rate-limited", repository=IMAGE, answer="429", wait="5 m"), []),
+        (DENIED, [("failed", "web")]),
+    ],
+)
+def test_a_workload_that_fails_for_want_of_an_answer_waits_for_one(
+    why: Reason, kinds: list[tuple[str, str]]
+) -> None:
+    listener = Listener(Taste(stale_after=HOUR))
+    assert listener.hears(outcome(Status.FAILED, why)) == kinds
+    late = listener.hears(outcome(Status.FAILED, why), after=HOUR)
+    assert late == ([] if kinds else [("silent", "registry ghcr.io")])
+
+
 def test_a_short_silence_is_never_told() -> None:
     listener = Listener(Taste(stale_after=HOUR))
     for _ in range(20):
@@ -307,6 +325,21 @@ def followed(
 def test_begin_and_end_alternate_whatever_the_clock_does(states: list[tuple[str, timedelta]]) -> None:
     kinds = [item.kind for _, item in followed(states)[2]]
     assert kinds == [Kind.RECOVERED if n % 2 else Kind.FAILED for n in range(len(kinds))]
+
+
+@given(LONG, st.integers(0, 6_000).map(lambda n: n * MINUTE), st.sampled_from([None, HOUR]))
+def test_before_it_is_due_the_same_is_no_news_and_changes_nothing(
+    states: list[tuple[str, timedelta]], pause: timedelta, remind_after: timedelta | None
+) -> None:
+    taste = Taste(remind_after=remind_after)
+    told, now = Told(), NOON
+    for state, between in states:
+        now += between
+        told, _ = step(told, seen(state), taste, now)
+    last = seen(states[-1][0] if states else "well")
+    until = due(told, taste)
+    if until is None or now + pause < until:
+        assert step(told, last, taste, now + pause) == (told, ())
 
 
 @given(ANY_CLOCK)

@@ -501,7 +501,7 @@ def test_what_a_killed_git_left_is_swept_away(repo: BareRepo, tmp_path: Path) ->
         assert not any((clone / name).exists() for name in leftovers)
 
 
-@pytest.mark.parametrize("wound", ["objects", "refs", "HEAD", "blob", "config", "everything"])
+@pytest.mark.parametrize("wound", ["objects", "pack", "refs", "HEAD", "blob", "config", "everything"])
 def test_a_damaged_clone_is_made_anew(repo: BareRepo, tmp_path: Path, wound: str) -> None:
     clone = tmp_path / "state" / "config"
     with opened(repo, tmp_path) as checkout:
@@ -511,6 +511,14 @@ def test_a_damaged_clone_is_made_anew(repo: BareRepo, tmp_path: Path, wound: str
             shutil.rmtree(clone)
         case "objects":
             shutil.rmtree(clone / "objects")
+        case "pack":
+            packed = [*(clone / "objects/pack").glob("*.pack")]
+            if not packed:  # so small a clone is kept loose
+                git(clone, "repack", "-a", "-d", "--quiet")
+                packed = [*(clone / "objects/pack").glob("*.pack")]
+            for pack in packed:
+                pack.chmod(0o644)
+                os.truncate(pack, pack.stat().st_size // 2)
         case "refs":
             (clone / "refs/automator/tip").write_text("1" * 40 + "\n")
         case "HEAD":

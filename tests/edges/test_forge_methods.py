@@ -64,6 +64,7 @@ def test_pages_of_commits_and_comparisons_have_the_ids_in_them(field: Field) -> 
     assert field.client.page(SHOP) == f"http://{field.forge.host}/{SHOP}"
     assert field.client.commit_page(SHOP, a).startswith(field.client.page(SHOP))
     assert field.client.commit_page(SHOP, a).endswith(a)
+    assert field.client.commit_page(SHOP, a) == field.client.commit_page(SHOP, "") + a, "pages add ids to it"
     compared = field.client.compare_page(SHOP, a, b)
     assert a in compared
     assert b in compared

@@ -112,7 +112,7 @@ with Checkout(Path({folder!r}), Remote({url!r}), deadline=60) as checkout:
 
 
 @pytest.mark.parametrize("stage", ["open", "asked", "fetched", "made", "Landed"])
-@pytest.mark.parametrize("delay", [0.0, 0.01])
+@pytest.mark.parametrize("delay", [0.0, pytest.param(0.01, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_it_goes_on_and_releases_once(
     repo: BareRepo, tmp_path: Path, stage: str, delay: float
 ) -> None:

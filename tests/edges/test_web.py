@@ -14,6 +14,7 @@ from automator.edges.web import Health, WebServer, make_app
 from automator.errors import ConfigError
 
 FINE = Health(True, "all is well")
+PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def serving(
             raise health
         return health
 
-    server = WebServer(make_app(ask, lambda: ready, lambda: metrics), ("127.0.0.1", 0))
+    server = WebServer(make_app(ask, lambda: ready, lambda _: (metrics, PLAIN)), ("127.0.0.1", 0))
     server.start()
     try:
         yield server.port
@@ -59,7 +60,7 @@ def test_metrics_are_prometheus_text() -> None:
     with serving(metrics=b"automator_x 1\n") as port:
         status, headers, body = ask(port, "/metrics")
     assert (status, body) == (200, b"automator_x 1\n")
-    assert headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert headers["content-type"] == PLAIN
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from automator.core.view import (
     RegistryView,
     RepoView,
     SiteView,
+    Verdicts,
     WorkloadView,
 )
 from automator.reasons import Reason, Status, reason
@@ -152,11 +153,12 @@ class StillDesk:
     def workload(self, repo: str, name: str) -> WorkloadView | None:
         return next((view for view in self.views if view.key == (repo, name)), None)
 
-    def verdicts(self, repo: str, name: str) -> tuple[Verdict, ...] | None:
+    def verdicts(self, repo: str, name: str) -> Verdicts | None:
         if name != "web":
             return None
         tags = (f"1.4.{n}" for n in range(self.tags, 0, -1))
-        return tuple(Verdict(t, t, reason("tag/older", tag=t, current="1.4.2"), False) for t in tags)
+        told = (Verdict(t, t, reason("tag/older", tag=t, current="1.4.2"), False) for t in tags)
+        return Verdicts(tuple(told), NOON)
 
     def past(self, wanted: Wanted, *, repos: frozenset[str] = frozenset(), limit: int = 100) -> Past:
         self.asked.append(wanted)
@@ -185,6 +187,9 @@ class StillDesk:
 
     def chains(self) -> tuple[Chain, ...]:
         return (chain(),)
+
+    def chain(self, repo: str, name: str) -> Chain | None:
+        return next((c for c in self.chains() if any((n.repo, n.name) == (repo, name) for n in c.nodes)), None)
 
     def look(self, repo: str, name: str | None = None) -> bool:
         self.looks.append((repo, name))

@@ -24,6 +24,7 @@ from automator.core.view import (
     RegistryView,
     RepoView,
     SiteView,
+    Verdicts,
     WorkloadView,
 )
 from automator.reasons import Reason, Status, reason
@@ -242,14 +243,15 @@ class FleetDesk(StillDesk):
     def chains(self) -> tuple[Chain, ...]:
         return fleet_chains(self.views)
 
-    def verdicts(self, repo: str, name: str) -> tuple[Verdict, ...] | None:
+    def verdicts(self, repo: str, name: str) -> Verdicts | None:
         older = (f"1.4.{n}" for n in range(self.tags, 2, -1))
         soak = self.views[-1].outcome.reason if name != "web" else self.views[9].outcome.reason
-        return (
+        told = (
             Verdict("1.5.0", "1.5.0", soak, False),
             Verdict("1.4.2", "1.4.2", reason("tag/current", tag="1.4.2"), True),
             *(Verdict(tag, tag, reason("tag/older", tag=tag, current="1.4.2"), False) for tag in older),
         )
+        return Verdicts(told, NOON)
 
     def summary(
         self, wanted: object, *, repos: frozenset[str] = frozenset(), by: str = "workload"

@@ -1,7 +1,7 @@
 """A world for the program as its users run it: a registry, a config repo, a config, real processes.
 
-`World.run` executes the console script and says what a user sees: exit code, standard output,
-standard error. `World.start` leaves it running, as the daemon.
+`World.run` executes the program and says what a user sees: exit code, standard output, standard
+error (parts/launching.py). `World.start` starts the console script and leaves it running, as the daemon.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,13 +21,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import requests
+from parts import launching
 from parts import registry as registries
 from parts.gitserver import BareRepo, git
+from parts.launching import PROGRAM
 
 from automator.demo.images import push_image
 from automator.demo.registry import EmbeddedRegistry
 
-PROGRAM = Path(sys.executable).with_name("automator")
 PATIENCE = 60.0
 """Seconds after which a condition that was waited for counts as never coming; never slept in full."""
 BUILT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -41,6 +41,10 @@ class Completed:
     code: int
     out: str
     err: str
+
+    @classmethod
+    def of(cls, done: subprocess.CompletedProcess[bytes]) -> Completed:
+        return cls(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     @property
     def json(self) -> Any:
@@ -158,18 +162,12 @@ class World:
         self, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
     ) -> Completed:
         """Execute `automator ARGUMENTS` in the folder of the config, to its end."""
-        done = subprocess.run(
-            [PROGRAM, *arguments],
-            cwd=cwd or self.root,
-            env=self._surroundings(env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=2 * PATIENCE,
-            check=False,
+        done = launching.execute(
+            arguments, cwd=cwd or self.root, env=self._surroundings(env), timeout=2 * PATIENCE
         )
         with (self.root / "said").open("ab") as said:  # searched for secrets when the run ends
             said.write(done.stdout + done.stderr)
-        return Completed(done.returncode, done.stdout.decode(), done.stderr.decode())
+        return Completed.of(done)
 
     @contextmanager
     def start(

@@ -68,7 +68,7 @@ class Figures:
     deployments: int = 0
     """Commits that brought a new version to the branch."""
     per_day: float | None = None
-    """None where there was no deployment."""
+    """None where there was no deployment; a shorter period counts as a day."""
     lead: Spread = Spread()
     """Lead time of each workload's changes."""
     lead_from_source: int = 0
@@ -145,7 +145,7 @@ def figures(fates: Iterable[Fate], period: Period) -> Figures:
     return Figures(
         days=period.days,
         deployments=len(deployments),
-        per_day=len(deployments) / period.days if period.days else None,
+        per_day=len(deployments) / max(period.days, 1.0) if period.days else None,
         lead=spread(good_leads),
         lead_from_source=from_source,
         lead_from_build=len(good_leads) - from_source,

@@ -15,7 +15,7 @@ from automator.core.delivery.words import duration
 
 WIDTH = 640
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 28
-_LABELS = 10
+_LABELS = 8
 """Labels along one axis, at most."""
 
 

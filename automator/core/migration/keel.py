@@ -304,8 +304,8 @@ def _work(one: Tracked, left: Left) -> tuple[str, Work] | None:
     host = reference.repository.registry
     sentences = {
         "imagePullSecret": f'a pull secret: a docker config, or [registries."{host}".credentials]',
-        "notify": "channels of messages: this version sends none",
-        "notificationChannels": "channels of messages: this version sends none",
+        "notify": "channels of messages: see [notify] in the config",
+        "notificationChannels": "channels of messages: see [notify] in the config",
         "releaseNotes": "the address of release notes has no place here; `description` is free text",
         "approvalDeadline": "deadlines of approvals have no counterpart",
     }

@@ -30,6 +30,8 @@ from automator.edges.registry.unfinished import UnfinishedLists
 from automator.reasons import one_line
 
 INSIDE = http.Outside()
+AHEAD = timedelta(minutes=1)
+"""By which the clocks of two cycles may differ that began one after the other."""
 KEPT = timedelta(days=1)
 """How long a list is kept that nobody asks for any more."""
 LISTS_LIMIT = 10_000
@@ -119,7 +121,8 @@ class RegistryClient:
         only interrupted, by a limit of the host's, is read on the next time.
         """
         seen = self._last.get(repository)
-        if since is not None and seen is not None and seen.list.observed_at > since:
+        # What was seen at a time that is yet to come was seen before the clock was set back.
+        if since is not None and seen is not None and since < seen.list.observed_at < now + AHEAD:
             return seen.list
         with self._call(repository) as exchange:
             host = self._hosts.get(repository.registry)

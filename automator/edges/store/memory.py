@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from automator.core.facts import Sighting
+from automator.core.lag import Appeared
 from automator.core.reference import Image, Repository, TagList
 from automator.core.report import Outcome, Report
+from automator.edges.store import outbox
 from automator.edges.store.opening import DATABASE, begun_again, copied, is_damage, locked, opened, unusable
 from automator.edges.store.releasetable import (
     read_earliest,
@@ -146,6 +149,19 @@ class Store:
         baseline = self._row("SELECT baseline FROM tag_list WHERE repository = ?", str(repository))
         return None if baseline is None else _time(baseline[0])
 
+    def appeared(self, repository: Repository, tags: Collection[str]) -> Appeared:
+        """When these tags came, those of them that came after the repository was first listed."""
+        name, wanted = str(repository), json.dumps(list(tags))
+        query = (
+            "SELECT tag, seen_at FROM arrival WHERE repository = ?"
+            " AND tag IN (SELECT value FROM json_each(?))"
+        )
+        rows = self._run(lambda connection: connection.execute(query, (name, wanted)).fetchall())
+        baseline = self._row("SELECT baseline FROM tag_list WHERE repository = ?", name)
+        return Appeared(
+            None if baseline is None else _time(baseline[0]), {str(tag): _time(at) for tag, at in rows}
+        )
+
     # -- images ----------------------------------------------------------------------------------
 
     def image(self, repository: Repository, tag: str) -> Image | None:
@@ -168,6 +184,16 @@ class Store:
         )
         rows = self._run(lambda connection: connection.execute(query, (str(repository),)).fetchall())
         return {str(tag): _image(rest) for tag, *rest in rows}
+
+    def built(self, repository: Repository, tags: Collection[str]) -> dict[str, datetime]:
+        """When the images of these tags were built, as far as that is known."""
+        query = (
+            "SELECT tag, built FROM look JOIN image USING (digest) WHERE repository = ?"
+            " AND built IS NOT NULL AND tag IN (SELECT value FROM json_each(?))"
+        )
+        name, wanted = str(repository), json.dumps(list(tags))
+        rows = self._run(lambda connection: connection.execute(query, (name, wanted)).fetchall())
+        return {str(tag): _time(built) for tag, built in rows}
 
     def image_by_digest(self, digest: str) -> Image | None:
         """What is known of a digest, whatever tag it was found under; kept for ever."""
@@ -223,14 +249,19 @@ class Store:
             for tag, digest, since, names in rows
         }
 
+    def sighted(self, repository: Repository, tag: str) -> Sighting | None:
+        """The digest that was last seen under a tag, and since when it is there; None where nobody looked."""
+        row = self._row(
+            "SELECT digest, since FROM sighting WHERE repository = ? AND tag = ?", str(repository), tag
+        )
+        return None if row is None else Sighting(str(row[0]), _time(row[1]))
+
     def sight(self, repository: Repository, tag: str, digest: str, now: datetime) -> Sighting:
         """Note the digest that is under a tag now; returns since when it is. Another digest, even one
         that stood there before, begins anew."""
-        known = self._row(
-            "SELECT digest, since FROM sighting WHERE repository = ? AND tag = ?", str(repository), tag
-        )
-        if known is not None and known[0] == digest:
-            return Sighting(digest, _time(known[1]))
+        known = self.sighted(repository, tag)
+        if known is not None and known.digest == digest:
+            return known
         self._write(
             lambda connection: connection.execute(
                 "INSERT OR REPLACE INTO sighting VALUES (?, ?, ?, ?)",
@@ -347,13 +378,61 @@ class Store:
         return None if at is None else _time(at)
 
     def saw_commits(self, branch: str, commits: Iterable[str], now: datetime) -> None:
-        """Note that commits are on a branch; those that were seen before stay as they are."""
+        """Note that commits are on a branch; those that were seen earlier stay as they are."""
         seen = tuple(commits)
         self._write(lambda connection: write_sights(connection, branch, seen, _micros(now)))
 
     def forget_commits(self, branch: str) -> None:
         """The branch was rewound: nothing that was seen of it counts any more."""
         self._write(lambda c: c.execute("DELETE FROM first_sight WHERE branch = ?", (branch,)))
+
+    # -- the outbox ------------------------------------------------------------------------------
+
+    def post(
+        self, messages: Iterable[outbox.Posted], notes: Iterable[tuple[str, str]], now: datetime
+    ) -> dict[str, int]:
+        """Keep messages until they are sent, and what their receivers were told then, all or nothing.
+        Returns how many older messages had to go, by receiver."""
+        posted, told = tuple(messages), tuple(notes)
+        dropped: dict[str, int] = {}
+
+        def write(connection: sqlite3.Connection) -> None:
+            dropped.clear()
+            dropped.update(outbox.write_messages(connection, posted, told, _micros(now)))
+
+        self._write(write)
+        return dropped
+
+    def told(self, key: str) -> str | None:
+        """What `post` noted under a key."""
+        return self._run(lambda connection: outbox.read_note(connection, key))
+
+    def first_message(self, receiver: str) -> outbox.Kept | None:
+        """The oldest message that waits for a receiver."""
+        return self._run(lambda connection: outbox.first_message(connection, receiver))
+
+    def drop_message(self, seq: int) -> None:
+        """A message was sent, or never will be."""
+        self._write(lambda connection: connection.execute("DELETE FROM outbox WHERE seq = ?", (seq,)))
+
+    def drop_old_messages(self, receiver: str, now: datetime) -> int:
+        """Forget the messages that are too old to be of use; how many they were."""
+        gone = 0
+
+        def drop(connection: sqlite3.Connection) -> None:
+            nonlocal gone
+            gone = outbox.drop_old(connection, receiver, _micros(now))
+
+        self._write(drop)
+        return gone
+
+    def waiting_messages(self) -> dict[str, int]:
+        """How many messages wait, by receiver."""
+        return self._run(outbox.count_messages)
+
+    def keep_messages_only_of(self, receivers: Collection[str], notes: Collection[str]) -> None:
+        """Forget the messages for receivers that are no more, and notes under other keys than these."""
+        self._write(lambda connection: outbox.keep_only(connection, receivers, notes))
 
     # -- anything else ---------------------------------------------------------------------------
 

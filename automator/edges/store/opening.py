@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from automator.edges.store.outbox import TABLES as OUTBOX_TABLES
 from automator.edges.store.releasetable import TABLES as RELEASE_TABLES
 from automator.errors import ConfigError
 from automator.reasons import Reason, reason
@@ -130,7 +131,7 @@ def _connected(file: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         if _format(connection) == 0:
             connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
-        connection.executescript(_LATER_TABLES + RELEASE_TABLES)
+        connection.executescript(_LATER_TABLES + RELEASE_TABLES + OUTBOX_TABLES)
     except BaseException:
         connection.close()
         raise
@@ -163,7 +164,7 @@ def copied(file: Path, warn: Callable[[Reason], None]) -> sqlite3.Connection:
     memory = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
     try:
         _copy_into(memory, file)
-        memory.executescript(_LATER_TABLES + RELEASE_TABLES)
+        memory.executescript(_LATER_TABLES + RELEASE_TABLES + OUTBOX_TABLES)
     except sqlite3.DatabaseError as error:
         memory.close()
         if not is_damage(error):

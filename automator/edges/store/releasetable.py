@@ -73,9 +73,11 @@ def read_earliest(connection: sqlite3.Connection, branch: str) -> int | None:
 
 
 def write_sights(connection: sqlite3.Connection, branch: str, heads: Iterable[str], at: int) -> None:
-    """Note commits as seen on a branch; one that was seen before stays as it is."""
+    """Note commits as seen on a branch; one that was seen earlier stays as it is."""
     connection.executemany(
-        "INSERT OR IGNORE INTO first_sight VALUES (?, ?, ?)", [(branch, head, at) for head in heads]
+        "INSERT INTO first_sight VALUES (?, ?, ?)"
+        " ON CONFLICT (branch, head) DO UPDATE SET at = min(at, excluded.at)",
+        [(branch, head, at) for head in heads],
     )
     (count,) = connection.execute("SELECT count(*) FROM first_sight WHERE branch = ?", (branch,)).fetchone()
     if count > COMMITS_KEPT:

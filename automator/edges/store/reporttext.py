@@ -54,13 +54,21 @@ def read_report(frame: str, outcomes: str) -> Report:
 
 def _plain(outcome: Outcome) -> dict[str, Any]:
     plain: dict[str, Any] = {field.name: getattr(outcome, field.name) for field in fields(outcome)}
-    return {**plain, "status": outcome.status.value, "reason": _reason_plain(outcome.reason)}
+    since = outcome.behind_since
+    return {
+        **plain,
+        "status": outcome.status.value,
+        "reason": _reason_plain(outcome.reason),
+        "behind_since": None if since is None else _iso(since),
+    }
 
 
 def _outcome(plain: dict[str, Any]) -> Outcome:
+    since = plain.get("behind_since")
     return Outcome(
         **{
             **plain,
+            "behind_since": None if since is None else _time(since),
             "status": Status(plain["status"]),
             "reason": _reason(plain["reason"]),
             "sites": tuple(plain["sites"]),

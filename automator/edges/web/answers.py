@@ -11,15 +11,29 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from automator.edges.web.problem import problem_json
+from automator.reasons import reason
+
 _HEADERS = {
-    "Cache-Control": "no-store",
     # A connection that is kept open is a place taken from somebody else: nobody asks us often.
     "Connection": "close",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    # Not `no-referrer`: browsers then hide the origin of our own forms, too.
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_CACHE = "no-store"
+"""What an answer says of keeping it, unless it says something else itself."""
+_NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
+_PAGE = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""What a page may load: what we serve, and nothing that stands in the page itself."""
 
 
 def _nobody(_request: Request, _status: int) -> None:
@@ -36,12 +50,14 @@ def strict_app(routes: Sequence[Route], refused: Callable[[Request, int], None] 
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: answer, Exception: _broken})
     app.router.redirect_slashes = False
-    return _StrictHeaders(app)
+    return StrictHeaders(app)
 
 
 def full_app() -> ASGIApp:
     """An application that has no place for anybody."""
-    return _StrictHeaders(unavailable())
+    return StrictHeaders(
+        Response(problem_json(reason("web/busy")), 503, {"Retry-After": "1"}, "application/json")
+    )
 
 
 def unavailable() -> Response:
@@ -53,7 +69,7 @@ def _broken(_request: Request, _error: Exception) -> Response:
     return JSONResponse({"error": "Internal Server Error"}, 500)
 
 
-class _StrictHeaders:
+class StrictHeaders:
     """Puts the headers that keep browsers careful on every answer, errors included."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -62,8 +78,17 @@ class _StrictHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                strict = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", ()), *strict]}
+                message = {**message, "headers": strict_headers(message.get("headers", ()))}
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+def strict_headers(own: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer, with those that every answer has."""
+    told = {name.lower(): value for name, value in own}
+    is_page = told.get(b"content-type", b"").startswith(b"text/html")
+    more = {**_HEADERS, "Content-Security-Policy": _PAGE if is_page else _NO_PAGE}
+    if b"cache-control" not in told:
+        more["Cache-Control"] = _CACHE
+    return [*own, *((name.lower().encode(), value.encode()) for name, value in more.items())]

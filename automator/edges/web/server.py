@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
 
+import h11
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from automator.edges.web.answers import full_app
+from automator.edges.web.answers import full_app, strict_headers
+from automator.edges.web.parties import party
+from automator.edges.web.problem import problem_json
 from automator.edges.web.refusal import Refusal
 from automator.errors import ConfigError
 from automator.reasons import reason
@@ -26,7 +30,7 @@ CONNECTIONS = 128
 OF_ONE = 64
 """Connections of one client that are served at a time: nobody takes all places."""
 TURNED_AWAY = 256
-"""Connections beyond those that are at least answered 503; others are just closed."""
+"""Connections beyond those that are at least answered 503; of more, the oldest without a request goes."""
 
 
 def _nobody(_what: Refusal) -> None:
@@ -35,26 +39,36 @@ def _nobody(_what: Refusal) -> None:
 
 class _PatientOnce(H11Protocol):
     """A connection for one request, that is closed where none comes of it, and however it goes after a
-    while; uvicorn would wait for ever. One that is too many is answered that it is."""
+    while; uvicorn would wait for ever.
+
+    Where there is no place, a new one takes that of the oldest that has brought no request so far. Where all
+    have, it is answered that it is too many, unless it asks for what is always answered.
+    """
 
     head_seconds = HEAD_SECONDS
     whole_seconds = WHOLE_SECONDS
-    full = staticmethod(full_app())
+    always: frozenset[str] = frozenset()
     unserved = staticmethod(_nobody)
     is_crowded = False
+    number = 0
+    """Of the connections since the start."""
     party = ""
     timers: tuple[asyncio.TimerHandle, ...] = ()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.party = _party(self.client[0] if self.client is not None else "")
+        self.party = party(self.client[0] if self.client is not None else "")
+        self.number = next(_NUMBERS)
         others = [one for one in self.connections if one is not self and isinstance(one, _PatientOnce)]
         served = [one for one in others if not one.is_crowded]
-        if len(served) >= CONNECTIONS or sum(one.party == self.party for one in served) >= OF_ONE:
+        mine = [one for one in served if one.party == self.party]
+        full = mine if len(mine) >= OF_ONE else (served if len(served) >= CONNECTIONS else [])
+        if full and not _left_by_oldest(full):
             self.is_crowded = True
-            self.app = self.full
+            self.app = _Crowded(self.app, self.always)
             self.unserved(Refusal.CROWDED)
-            if len(others) - len(served) >= TURNED_AWAY:
+            turned_away = [one for one in others if one.is_crowded]
+            if len(turned_away) >= TURNED_AWAY and not _left_by_oldest(turned_away):
                 transport.abort()
                 return
         # Who is turned away anyway gets no time to be slow.
@@ -71,27 +85,79 @@ class _PatientOnce(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         self.unserved(Refusal.MALFORMED)
-        super().send_400_response(msg)
+        error = sys.exc_info()[1]
+        is_long = isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431
+        body = problem_json(reason("web/long-head") if is_long else reason("web/malformed"))
+        headers = strict_headers([(b"content-type", b"application/json")])
+        head = h11.Response(status_code=431 if is_long else 400, headers=headers)
+        for event in (head, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    @property
+    def has_request(self) -> bool:
+        """Whether the head of a request has come."""
+        return getattr(self, "cycle", None) is not None  # typed as always there, it is None before
 
     def _leave(self) -> None:
-        # Typed as always there, it is None until the head has come.
-        if getattr(self, "cycle", None) is None:
+        if not self.has_request:
             if not self.is_crowded:
                 self.unserved(Refusal.TOO_SLOW)
             self.transport.abort()
 
 
-def _party(address: str) -> str:
-    """Who is behind an address, as far as that can be told: of IPv6 the first half belongs to one network."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
+_NUMBERS = count()
+
+
+def _left_by_oldest(connections: Sequence[_PatientOnce]) -> bool:
+    """Have the oldest connection that brought no request leave; whether there was one."""
+    idle = [one for one in connections if not one.has_request and not one.transport.is_closing()]
+    if not idle:
+        return False
+    oldest = min(idle, key=lambda one: one.number)
+    if not oldest.is_crowded:
+        oldest.unserved(Refusal.CROWDED)
+    oldest.transport.abort()
+    return True
+
+
+class _Crowded:
+    """An application that has no place for anybody, but for what is always answered."""
+
+    def __init__(self, app: ASGIApp, always: frozenset[str]) -> None:
+        self._app = app
+        self._always = always
+        self._full = full_app()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app if scope.get("path") in self._always else self._full
+        await app(scope, receive, send)
+
+
+class _Telling:
+    """An application whose bugs somebody is told of, once they are answered."""
+
+    def __init__(self, app: ASGIApp, broken: Callable[[Exception], None]) -> None:
+        self._app = app
+        self._broken = broken
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - uvicorn would log it, as often as it happens
+            self._broken(error)
+
+
+class Switch:
+    """An application in front of another, which can be replaced while requests come: each sees one of both.
+    Where there is none, nobody has a place."""
+
+    def __init__(self) -> None:
+        self.app: ASGIApp | None = None
+        self._none = full_app()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self.app or self._none)(scope, receive, send)
 
 
 class _Server(uvicorn.Server):
@@ -116,20 +182,23 @@ class WebServer:
         *,
         name: str = "web",
         unserved: Callable[[Refusal], None] = _nobody,
+        broken: Callable[[Exception], None] | None = None,
+        always: frozenset[str] = frozenset(),
         head_seconds: float = HEAD_SECONDS,
         whole_seconds: float = WHOLE_SECONDS,
     ) -> None:
         """`address`: host (a name or an IP; empty for every interface) and port (0: any free one).
 
         `unserved` is told of connections that `app` never saw: more than are served at a time, no HTTP,
-        or no request in time."""
-        bounds = {"head_seconds": head_seconds, "whole_seconds": whole_seconds}
+        or no request in time. `broken` is told of bugs of `app`, which are logged without it. Paths of
+        `always` are answered however many others ask."""
+        bounds = {"head_seconds": head_seconds, "whole_seconds": whole_seconds, "always": always}
         protocol = type("_Once", (_PatientOnce,), {**bounds, "unserved": staticmethod(unserved)})
         self._address = address
         self._socket: socket.socket | None = None
         self._server = _Server(
             uvicorn.Config(
-                app,
+                app if broken is None else _Telling(app, broken),
                 access_log=False,
                 h11_max_incomplete_event_size=16 * 1024,
                 http=protocol,

@@ -263,7 +263,7 @@ def test_names_are_unique_over_all_files() -> None:
     [
         (run("minor", pollSchedule="@every 10m"), "`interval` in config.toml"),
         (run("minor", imagePullSecret="creds"), '[registries."ghcr.io".credentials]'),
-        (run("minor", notify="chat"), "this version sends none"),
+        (run("minor", notify="chat"), "see [notify] in the config"),
         (run("minor", approvals="2", approvalDeadline="5"), "deadlines of approvals"),
         (run("minor", releaseNotes="https://example.com"), "release notes"),
         (run("never"), 'policy "never"'),

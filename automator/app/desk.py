@@ -1,0 +1,494 @@
+"""The desk: what pages and the API show of this process, kept apart from what cycles work with.
+
+After each cycle, on its thread, a picture is put in place of the last one: values that never change. Threads
+of the web look at pictures, and touch what cycles work with only while none is running.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+from automator.app.archive import UNUSED, Archive
+from automator.app.build import App, scope_of, utc_now
+from automator.core.chaining import Place, chains_of
+from automator.core.delivery.change import Wanted
+from automator.core.delivery.summary import Summary
+from automator.core.policy import InvalidWorkload, Workload
+from automator.core.reference import Repository
+from automator.core.report import Outcome, Report
+from automator.core.site import Site
+from automator.core.view import (
+    Chain,
+    Past,
+    PolicyView,
+    RegistryView,
+    RepoView,
+    SiteView,
+    Verdicts,
+    WorkloadView,
+)
+from automator.cycle.index import Snapshot
+from automator.cycle.looks import merged
+from automator.cycle.run import Cycle
+from automator.errors import AutomatorError
+from automator.reasons import Reason
+
+PATIENCE = 0.2
+"""Seconds for which a question waits for a cycle to end."""
+WISHES = 20
+"""Workloads of a config repo whose tags are told at the end of a cycle, for who asked while it ran."""
+MOST_VERDICTS = 50_000
+"""Verdicts that are kept, of all workloads together."""
+
+
+class Pulse(Protocol):
+    """What is asked of the daemon (`automator.daemon.Daemon` answers it)."""
+
+    def wake(
+        self, repo: str, repositories: frozenset[Repository] = frozenset(), *, trigger: str = "request"
+    ) -> None: ...
+    def running_since(self, repo: str) -> datetime | None: ...
+    def stuck(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True)
+class _Pages:
+    """Addresses on the forge of one config repo; None for all where it has none."""
+
+    project: Callable[[], str] | None = None
+    commit: Callable[[str], str] | None = None
+    file: Callable[[str, str, int | None], str] | None = None
+
+    def of_file(self, head: str | None, path: str, line: int | None = None) -> str | None:
+        return None if self.file is None or head is None else self.file(head, path, line)
+
+    def of_commit(self, commit: str | None) -> str | None:
+        return None if self.commit is None or commit is None else self.commit(commit)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One config repo after a cycle. Nothing in it changes; what is asked of it is found once."""
+
+    repo: str
+    report: Report
+    snapshot: Snapshot | None
+    commits: Mapping[str, str]
+    """Of the last releases of this process, by workload."""
+    pages: _Pages
+
+    @cached_property
+    def outcomes(self) -> Mapping[str, Outcome]:
+        return {outcome.workload: outcome for outcome in self.report.outcomes}
+
+    @cached_property
+    def views(self) -> tuple[WorkloadView, ...]:
+        """All workloads, without their places."""
+        return tuple(self._view(outcome) for outcome in self.report.outcomes)
+
+    def _view(self, outcome: Outcome, sites: tuple[SiteView, ...] = ()) -> WorkloadView:
+        entry = self.entries.get(outcome.workload)
+        place = None if entry is None else entry.place
+        head = None if self.snapshot is None else self.snapshot.commit
+        return WorkloadView(
+            self.repo,
+            outcome,
+            entry,
+            sites,
+            None if place is None else self.pages.of_file(head, place.file, place.line),
+            self.pages.of_commit(outcome.commit or self.commits.get(outcome.workload)),
+            _pull_request(outcome.reason),
+        )
+
+    @property
+    def entries(self) -> Mapping[str, Workload | InvalidWorkload]:
+        return {} if self.snapshot is None else self.snapshot.workloads
+
+    def view(self, name: str) -> WorkloadView | None:
+        """One workload, with its places."""
+        outcome = self.outcomes.get(name)
+        if outcome is None:
+            return None
+        if self.snapshot is None:
+            return self._view(outcome, tuple(SiteView(label, None, None) for label in outcome.sites))
+        sites = self.snapshot.claims.sites.get(name, ())
+        return self._view(outcome, tuple(map(self._site, sites)))
+
+    def _site(self, site: Site) -> SiteView:
+        version = "@".join(text for text in (site.tag, site.digest) if text)
+        head = None if self.snapshot is None else self.snapshot.commit
+        return SiteView(site.label, version or None, self.pages.of_file(head, site.file, site.line))
+
+    @cached_property
+    def policies(self) -> tuple[PolicyView, ...]:
+        """The policy files, by path."""
+        if self.snapshot is None:
+            return ()
+        policies, head = self.snapshot.policies, self.snapshot.commit
+        names: dict[str, list[str]] = {}
+        for entry in policies.workloads:
+            names.setdefault(entry.place.file, []).append(entry.name)
+        wrong: dict[str, list[Reason]] = {}
+        odd: dict[str, list[Reason]] = {}
+        for told, found in ((policies.problems, wrong), (policies.warnings, odd)):
+            for place, why in told:
+                found.setdefault(place.file, []).append(why)
+        return tuple(
+            PolicyView(
+                self.repo,
+                path,
+                self.pages.of_file(head, path),
+                tuple(sorted(set(names.get(path, ())))),
+                tuple(wrong.get(path, ())),
+                tuple(odd.get(path, ())),
+            )
+            for path in sorted({*names, *wrong, *odd})
+        )
+
+
+@dataclass
+class _Turns:
+    """One config repo's cycles, seen from outside."""
+
+    cycle: Cycle
+    pages: _Pages
+    running: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a cycle runs, and while something is asked of its parts."""
+    picture: _Picture | None = None
+    wishes: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    """Workloads that somebody asked about while a cycle ran; guarded by the desk's lock."""
+
+
+class _Chained(NamedTuple):
+    """The promotion chains, and what they were found in."""
+
+    pictures: tuple[_Picture, ...]
+    since: Mapping[tuple[str, str], datetime]
+    chains: tuple[Chain, ...]
+    by_node: Mapping[tuple[str, str], Chain]
+
+    def holds_for(self, pictures: tuple[_Picture, ...], since: object) -> bool:
+        """Whether nothing of it has changed."""
+        return (
+            self.since is since
+            and len(pictures) == len(self.pictures)
+            and all(map(_shows_the_same, self.pictures, pictures))
+        )
+
+
+class LiveDesk:
+    """Answers `edges.web.desk.Desk` of one generation of parts."""
+
+    def __init__(
+        self,
+        app: App,
+        pulse: Pulse,
+        clock: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._pulse = pulse
+        self._clock = clock
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._turns = {name: _Turns(cycle, _pages(app, name)) for name, cycle in app.cycles.items()}
+        self._verdicts: OrderedDict[tuple[str, str], Verdicts] = OrderedDict()
+        self._chained: _Chained | None = None
+        self._asked_at = monotonic()
+        repos = app.config.repos
+        self._archive = Archive(
+            app.config,
+            app.store,
+            app.forges,
+            {name: turns.cycle.withdrawals.branch for name, turns in self._turns.items()},
+            lambda name: scope_of(repos[name]),
+            monotonic,
+        )
+
+    # -- on the threads of cycles ----------------------------------------------------------------------
+
+    @contextmanager
+    def cycle(self, repo: str) -> Iterator[None]:
+        """Around each cycle of a config repo: nobody asks anything of its parts meanwhile."""
+        turns = self._turns[repo]
+        with turns.running:
+            yield
+            self._grant(turns)
+        self._archive.tidy()
+        if self._monotonic() - self._asked_at >= UNUSED:
+            with self._lock:
+                self._verdicts.clear()
+                self._chained = None
+
+    def saw(self, report: Report) -> None:
+        """A cycle ended, or shows its outcomes in between; must be called within `cycle`, on its thread."""
+        turns = self._turns[report.repo]
+        last = turns.picture
+        commits = dict(last.commits) if last is not None else {}
+        if report.pushed is not None:
+            commits |= {o.workload: o.commit for o in report.outcomes if o.commit is not None}
+        snapshot = turns.cycle.index.snapshot
+        if last is not None and not report.outcomes and report.error is not None:
+            report = report.completed(last.report, None)
+        picture = _Picture(report.repo, report, snapshot, commits, turns.pages)
+        if last is not None and _shows_the_same(last, picture):
+            self._take_over(last, picture)
+        with self._lock:
+            turns.picture = picture
+
+    def _take_over(self, last: _Picture, picture: _Picture) -> None:
+        """What was found of the last picture and holds for this one; nothing where nobody asks any more."""
+        if self._monotonic() - self._asked_at < UNUSED:
+            for name in ("outcomes", "views", "policies"):
+                if name in last.__dict__:
+                    picture.__dict__[name] = last.__dict__[name]
+
+    def _grant(self, turns: _Turns) -> None:
+        """Tell the tags of those workloads that somebody asked about while the cycle ran."""
+        with self._lock:
+            names = tuple(turns.wishes)
+            turns.wishes.clear()
+        for name in names:
+            self._found(turns, name)
+
+    # -- on threads of the web -------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    def repos(self) -> tuple[RepoView, ...]:
+        """In the order of the config."""
+        stuck = self._pulse.stuck()
+        return tuple(self._repo(name, turns, name in stuck) for name, turns in self._turns.items())
+
+    def _repo(self, name: str, turns: _Turns, is_stuck: bool) -> RepoView:
+        config = self._app.config
+        repo, picture = config.repos[name], self._picture(turns)
+        report = None if picture is None else picture.report
+        view = RepoView(
+            name=name,
+            place=repo.url,
+            branch=repo.branch,
+            page=None if turns.pages.project is None else turns.pages.project(),
+            mode=repo.mode,
+            deliver=repo.deliver,
+            interval=config.interval(name),
+            running_since=self._pulse.running_since(name),
+            is_stuck=is_stuck,
+            commits=turns.pages.of_commit(""),
+        )
+        if report is None:
+            return view
+        return RepoView(
+            *(view.name, view.place, view.branch, view.page, view.mode, view.deliver, view.interval),
+            head=report.head,
+            started_at=report.started_at,
+            finished_at=report.finished_at,
+            sentence=report.sentence,
+            running_since=view.running_since,
+            changes_at=report.changes_at,
+            is_stuck=is_stuck,
+            error=report.error,
+            warnings=report.warnings,
+            commits=view.commits,
+        )
+
+    def workloads(self) -> tuple[WorkloadView, ...]:
+        """All of them, by config repo and name; their places are told by `workload` only."""
+        return tuple(view for picture in self._pictures() for view in picture.views)
+
+    def workload(self, repo: str, name: str) -> WorkloadView | None:
+        """One of them; None where there is none of that name."""
+        turns = self._turns.get(repo)
+        picture = None if turns is None else self._picture(turns)
+        return None if picture is None else picture.view(name)
+
+    def verdicts(self, repo: str, name: str) -> Verdicts | None:
+        """What became of every tag of a workload; while a cycle runs, what was found after the last one."""
+        turns = self._turns.get(repo)
+        self._asked_at = self._monotonic()
+        if turns is None or turns.picture is None:
+            return None
+        known = self._known(turns, name)
+        if known is not None and known.decided_at == turns.picture.report.started_at:
+            return known
+        if not turns.running.acquire(timeout=PATIENCE):
+            with self._lock:
+                turns.wishes[name] = None
+                while len(turns.wishes) > WISHES:
+                    turns.wishes.popitem(last=False)
+            return known
+        try:
+            return self._found(turns, name)
+        finally:
+            turns.running.release()
+
+    def _known(self, turns: _Turns, name: str) -> Verdicts | None:
+        with self._lock:
+            return self._verdicts.get((turns.cycle.repo, name))
+
+    def _found(self, turns: _Turns, name: str) -> Verdicts | None:
+        """Ask the parts of a cycle that does not run."""
+        picture = turns.picture
+        if picture is None or not turns.cycle.decider.knows(name):
+            return None
+        try:
+            found = Verdicts(turns.cycle.verdicts(name), picture.report.started_at)
+        except AutomatorError:
+            return None
+        with self._lock:
+            self._verdicts.pop((picture.repo, name), None)
+            self._verdicts[(picture.repo, name)] = found
+            count = sum(len(kept.told) for kept in self._verdicts.values())
+            while count > MOST_VERDICTS and len(self._verdicts) > 1:
+                count -= len(self._verdicts.popitem(last=False)[1].told)
+        return found
+
+    def past(self, wanted: Wanted, *, repos: frozenset[str] = frozenset(), limit: int = 100) -> Past:
+        """The newest changes that are wanted, as far as they were read; reading begins with a question."""
+        heads, chosen = self._heads(), self._chosen(repos)
+        past = self._archive.past(wanted, heads, repos=chosen, limit=limit)
+        if past.state != "reading":
+            return past
+        # A config repo that no cycle could read so far has no commit to read history of.
+        pictures = (self._turns[name].picture for name in chosen if heads[name] is None)
+        why = next((p.report.error for p in pictures if p is not None and p.report.error is not None), None)
+        return past if why is None else replace(past, state="failed", trouble=why)
+
+    def summary(
+        self, wanted: Wanted, *, repos: frozenset[str] = frozenset(), by: str = "workload"
+    ) -> Summary | None:
+        """The delivery figures; None while history is being read."""
+        chosen = self._chosen(repos)
+        return self._archive.summary(wanted, self._heads(), repos=chosen, by=by, now=self.now())
+
+    def _chosen(self, repos: frozenset[str]) -> tuple[str, ...]:
+        return tuple(name for name in self._turns if not repos or name in repos)
+
+    def _heads(self) -> dict[str, str | None]:
+        pictures = {name: turns.picture for name, turns in self._turns.items()}
+        return {name: None if p is None else p.report.pushed or p.report.head for name, p in pictures.items()}
+
+    def registries(self) -> tuple[RegistryView, ...]:
+        """By host."""
+        counted, watched = self._app.registry.requests, self._watched()
+        standings = {one.host: one for one in self._app.registry.standings}
+        looks = merged(cycle.observer.looks.hosts for cycle in self._app.cycles.values())
+        return tuple(
+            RegistryView(
+                host=host,
+                is_up=one.is_up if (one := standings.get(host)) is not None else True,
+                requests=counted.get(host, 0),
+                remaining=None if one is None else one.remaining,
+                wait=0.0 if one is None else one.wait,
+                queued=0 if one is None else one.queued,
+                succeeded_at=None if (look := looks.get(host)) is None else look.succeeded_at,
+                trouble=None if look is None else look.trouble,
+                failing=0 if look is None else len(look.failing),
+                repositories=watched.get(host, 0),
+            )
+            for host in sorted({*standings, *watched})
+        )
+
+    def _watched(self) -> dict[str, int]:
+        """Image repositories that are looked at, by host."""
+        snapshots = (picture.snapshot for picture in self._pictures())
+        every = {
+            repository for snapshot in snapshots if snapshot is not None for repository in snapshot.watched
+        }
+        counts: dict[str, int] = {}
+        for repository in every:
+            counts[repository.registry] = counts.get(repository.registry, 0) + 1
+        return counts
+
+    def policies(self) -> tuple[PolicyView, ...]:
+        """By config repo and path."""
+        return tuple(view for picture in self._pictures() for view in picture.policies)
+
+    def chains(self) -> tuple[Chain, ...]:
+        """The promotion chains over all config repos."""
+        return self._chains().chains
+
+    def chain(self, repo: str, name: str) -> Chain | None:
+        """The one that a workload is in."""
+        return self._chains().by_node.get((repo, name))
+
+    def _chains(self) -> _Chained:
+        """All chains, found once for what is shown."""
+        pictures, since = tuple(self._pictures()), self._archive.since()
+        known = self._chained
+        if known is not None and known.holds_for(pictures, since):
+            return known
+        chains = chains_of({p.repo: Place(p.entries, p.outcomes) for p in pictures}, since)
+        by_node = {(node.repo, node.name): chain for chain in chains for node in chain.nodes}
+        self._chained = _Chained(pictures, since, chains, by_node)
+        return self._chained
+
+    def look(self, repo: str, name: str | None = None) -> bool:
+        """Have a cycle of the config repo run now, or right after the one that is running."""
+        turns = self._turns.get(repo)
+        if turns is None:
+            return False
+        named: frozenset[Repository] = frozenset()
+        if name is not None:
+            picture = self._picture(turns)
+            if picture is None or name not in picture.outcomes:
+                return False
+            entry = picture.entries.get(name)
+            named = frozenset({entry.listed}) if isinstance(entry, Workload) else named
+        self._pulse.wake(repo, named)
+        return True
+
+    def _pictures(self) -> Iterator[_Picture]:
+        """By config repo; those of which nothing is known are left out."""
+        for name in sorted(self._turns):
+            picture = self._picture(self._turns[name])
+            if picture is not None:
+                yield picture
+
+    def _picture(self, turns: _Turns) -> _Picture | None:
+        """The last one; before the first cycle what the process before this one left."""
+        self._asked_at = self._monotonic()
+        if turns.picture is None:
+            report = self._app.store.last_report(turns.cycle.repo)
+            if report is None:
+                return None
+            with self._lock:
+                if turns.picture is None:
+                    turns.picture = _Picture(report.repo, report, None, {}, turns.pages)
+        return turns.picture
+
+    def close(self) -> None:
+        """Give everything free; a reader of history that hangs is left behind."""
+        self._archive.close()
+
+
+def _shows_the_same(one: _Picture, other: _Picture) -> bool:
+    """Whether what was found of one picture holds for another of the same config repo."""
+    return one.report.outcomes is other.report.outcomes and one.snapshot is other.snapshot
+
+
+def _pages(app: App, name: str) -> _Pages:
+    place = app.config.forge_of(name)
+    if place is None:
+        return _Pages()
+    host, project = place
+    forge = app.forges[host]
+    return _Pages(
+        lambda: forge.page(project),
+        lambda commit: forge.commit_page(project, commit),
+        lambda head, path, line: forge.file_page(project, head, path, line),
+    )
+
+
+def _pull_request(why: Reason) -> str | None:
+    """The page of the pull request that an outcome tells of."""
+    return dict(why.params).get("url") if why.code.startswith("proposal/") else None

@@ -1,0 +1,275 @@
+"""Notices: for each receiver what is news in a report, written down before anybody is told."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from automator.app.deliveries import Deliveries, Tally
+from automator.config import Config, NotifyConfig
+from automator.core.notice import Found, Item, Kind, Taste, Told, due, found, step
+from automator.core.noticebook import read_told, told_text
+from automator.core.noticetext import Words, message, message_text, try_out
+from automator.core.report import Report
+from automator.edges.forge import Forge
+from automator.edges.http import Outside, Trust
+from automator.edges.log import mask
+from automator.edges.notify import ChatReceiver, Receiver, WebhookReceiver, has_apprise
+from automator.edges.store import Posted, Store
+from automator.edges.store.outbox import KEPT
+from automator.errors import AutomatorError, ConfigError
+from automator.reasons import Reason, reason
+
+DAEMON = ""
+"""In the place of a config repo's name: what is told of the daemon itself."""
+UNPOSTED = 200
+"""Messages that are kept in memory while the state folder takes none."""
+LAST_WORDS = timedelta(seconds=5)
+"""How long receivers are given for what waits when automator stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One receiver: what it wants to hear, and in which words."""
+
+    name: str
+    taste: Taste
+    words: Words
+    receiver: Receiver
+
+
+class Notices:
+    """What receivers are told of the cycles of all config repos, and of the daemon. For several threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        subscriptions: tuple[Subscription, ...],
+        repos: Mapping[str, Callable[[Report], Found]],
+        clock: Callable[[], datetime],
+        warn: Callable[[Reason], None] = lambda _: None,
+    ) -> None:
+        """`repos` has, for each config repo, what is found in a report of it."""
+        self._store = store
+        self.subscriptions = subscriptions
+        self._repos = repos
+        self._clock = clock
+        self._warn = warn
+        self._lock = threading.Lock()
+        self._told: dict[str, Told] = {}
+        self._last: dict[str, tuple[Report, Found]] = {}
+        self._stepped: dict[str, tuple[Found, datetime, datetime | None]] = {}
+        self._alarms: dict[tuple[str, str], Item] = {}
+        self._unposted: list[Posted] = []
+        self._unnoted: dict[str, str] = {}
+        receivers = {one.name: one.receiver for one in subscriptions}
+        self.deliveries = Deliveries(store, receivers, clock, warn)
+
+    def start(self, after: Notices | None = None) -> None:
+        """Forget whoever is no more, and begin to send what is left; `after` those of an earlier config,
+        whose alarms hold."""
+        if after is not None:
+            with after._lock, self._lock:
+                self._alarms.update(after._alarms)
+        names = [one.name for one in self.subscriptions]
+        about = [(repo, is_daemon) for repo in (*self._repos, DAEMON) for is_daemon in (False, True)]
+        keys = {_key(name, repo, is_daemon) for name in names for repo, is_daemon in about}
+        self._store.keep_messages_only_of(names, keys)
+        self.deliveries.start()
+        for repo in (*self._repos, DAEMON):
+            self._tell_of_the_daemon(repo)  # an alarm of the process before this one is over
+
+    def close(self, seconds: float) -> bool:
+        """Send what can be sent within so many seconds; the rest waits for the next process."""
+        return self.deliveries.close(seconds)
+
+    def tallies(self) -> tuple[Tally, ...]:
+        """How it goes with each receiver, for the metrics."""
+        return self.deliveries.tallies()
+
+    def tell(self, report: Report, *, is_whole: bool = True) -> None:
+        """Write down what is news in the report of a cycle; not `is_whole` where that was about some
+        workloads only. Never raises what the state folder can do, and waits for no receiver."""
+        if report.repo not in self._repos:
+            return
+        with self._lock:
+            here = self._found(report, is_whole)
+            self._step(report.repo, here)
+
+    def alarm(self, subject: str, why: Reason, repo: str | None = None) -> None:
+        """Something of the daemon is wrong, until `all_clear`."""
+        item = Item(Kind.TROUBLE, subject, why.code, why.sentence, why.code, why.next_step)
+        with self._lock:
+            self._alarms[(repo or DAEMON, subject)] = item
+        self._tell_of_the_daemon(repo or DAEMON)
+
+    def all_clear(self, subject: str, repo: str | None = None) -> None:
+        """What an alarm was about is well."""
+        with self._lock:
+            if self._alarms.pop((repo or DAEMON, subject), None) is None:
+                return
+        self._tell_of_the_daemon(repo or DAEMON)
+
+    def _tell_of_the_daemon(self, repo: str) -> None:
+        with self._lock:
+            items = tuple(item for (where, _), item in sorted(self._alarms.items()) if where == repo)
+            here = Found(repo, ailing=items, ails=frozenset(item.subject for item in items))
+            self._step(repo, here, is_daemon=True)
+
+    # -- with the lock held ------------------------------------------------------------------------------
+
+    def _found(self, report: Report, is_whole: bool) -> Found:
+        last = self._last.get(report.repo)
+        if last is not None and is_whole and _is_the_same(last[0], report):
+            return last[1]
+        here = self._repos[report.repo](report)
+        here = here if is_whole else replace(here, is_whole=False)
+        self._last[report.repo] = (report, here)
+        return here
+
+    def _step(self, repo: str, here: Found, *, is_daemon: bool = False) -> None:
+        now = self._clock()
+        posted: list[Posted] = []
+        for one in self.subscriptions:
+            key = _key(one.name, repo, is_daemon)
+            if self._is_known(key, here, now):
+                continue
+            told = self._told_before(key)
+            after, items = step(told, here, one.taste, now)
+            self._told[key] = after
+            self._stepped[key] = (here, now, due(after, one.taste))
+            if items:
+                posted += self._messages(one, repo, items, now)
+            if after != told:
+                self._unnoted[key] = told_text(after)
+        self._post(posted, now)
+
+    def _is_known(self, key: str, here: Found, now: datetime) -> bool:
+        """Whether the very same was found at the last step, and time alone changes nothing of it."""
+        last, at, until = self._stepped.get(key, (None, now, None))
+        return last is here and at <= now and (until is None or now < until)
+
+    def _told_before(self, key: str) -> Told:
+        known = self._told.get(key)
+        if known is not None:
+            return known
+        try:
+            kept = self._store.told(key)
+        except AutomatorError:  # told once more is better than not told
+            return Told()
+        return Told() if kept is None else read_told(kept)
+
+    def _messages(self, one: Subscription, repo: str, items: tuple[Item, ...], now: datetime) -> list[Posted]:
+        parts = [(item,) for item in items] if one.receiver.takes_single_items else [items]
+        made: list[Posted] = []
+        for part in parts:
+            try:
+                told = message(repo, part, now, salt=one.name, words=one.words, mask=mask)
+            except ConfigError as error:
+                self._warn(error.reason)
+                told = message(repo, part, now, salt=one.name, mask=mask)
+            made.append(Posted(one.name, told.id, message_text(told)))
+        return made
+
+    def _post(self, posted: list[Posted], now: datetime) -> None:
+        """Write messages and what was told down at once; what the disk does not take now is kept."""
+        if not posted and not self._unnoted and not self._unposted:
+            return
+        every = [*self._unposted, *posted][-UNPOSTED:]
+        try:
+            dropped = self._store.post(every, self._unnoted.items(), now)
+        except AutomatorError as error:
+            if not self._unposted and posted:
+                self._warn(reason("notify/not-kept", problem=error.reason.sentence))
+            self._unposted = every
+            return
+        self._unposted, self._unnoted = [], {}
+        for name, count in dropped.items():
+            self.deliveries.count_dropped(name, count, f"{count} were too many ({KEPT} are kept) or too old")
+        self.deliveries.wake({one.receiver for one in every})
+
+
+def _key(receiver: str, repo: str, is_daemon: bool) -> str:
+    """Under which it is noted what a receiver was told: of a config repo, or of the daemon's own troubles."""
+    return f"{receiver} {repo}{' daemon' if is_daemon else ''}"
+
+
+def _is_the_same(last: Report, report: Report) -> bool:
+    return (
+        last.outcomes is report.outcomes and last.warnings == report.warnings and last.error == report.error
+    )
+
+
+# -- from the config ---------------------------------------------------------------------------------------
+
+
+def open_notices(
+    config: Config,
+    store: Store,
+    forges: Mapping[str, Forge],
+    clock: Callable[[], datetime],
+    warn: Callable[[Reason], None] = lambda _: None,
+) -> Notices | None:
+    """Those whom the config wants told; None where it names nobody. Nothing is sent before `start`.
+
+    Raises ConfigError (`notify/template`, `notify/no-extra`).
+    """
+    if not config.notify:
+        return None
+    subscriptions = subscriptions_of(config)
+    repos = {name: _finder(config, name, forges) for name in config.repos}
+    return Notices(store, subscriptions, repos, clock, warn)
+
+
+def subscriptions_of(config: Config) -> tuple[Subscription, ...]:
+    """The receivers of the config. Raises ConfigError (`notify/template`, `notify/no-extra`)."""
+    outside = Outside.of(os.environ)
+    return tuple(_subscription(config, name, one, outside) for name, one in config.notify.items())
+
+
+def _subscription(config: Config, name: str, one: NotifyConfig, outside: Outside) -> Subscription:
+    taste = Taste(
+        frozenset(map(Kind, one.events)),
+        one.repos,
+        one.owners,
+        one.environments,
+        one.workloads,
+        one.stale_after,
+        one.remind_after,
+    )
+    words = Words(one.title, one.text)
+    try_out(words)
+    return Subscription(name, taste, words, _receiver(config, name, one, outside))
+
+
+def _receiver(config: Config, name: str, one: NotifyConfig, outside: Outside) -> Receiver:
+    seconds = one.timeout.total_seconds()
+    if one.url_file is not None:
+        if not has_apprise():
+            raise ConfigError(reason("notify/no-extra", name=name))
+        return ChatReceiver(str(one.url_file), seconds)
+    assert one.webhook is not None  # the config was refused otherwise
+    url = config.daemon.public_url
+    return WebhookReceiver(
+        one.webhook,
+        seconds,
+        one.format,
+        None if one.secret_file is None else str(one.secret_file),
+        None if one.token_file is None else str(one.token_file),
+        "urn:automator" if url is None else f"{url}/repos",
+        Trust(None if one.ca_file is None else str(one.ca_file), bundle=outside.bundle),
+        outside,
+    )
+
+
+def _finder(config: Config, name: str, forges: Mapping[str, Forge]) -> Callable[[Report], Found]:
+    place = config.forge_of(name)
+    actor = config.repos[name].author.name
+
+    def page(commit: str) -> str | None:
+        return None if place is None else forges[place[0]].commit_page(place[1], commit)
+
+    return lambda report: found(report, page=page, actor=actor)

@@ -1,0 +1,62 @@
+"""Routes: every page of the dashboard, and how an answer is made."""
+
+from __future__ import annotations
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from automator.edges.web.desk import Desk
+from automator.edges.web.pages import deliveries, standing, workload, workloads
+from automator.edges.web.pages.asked import Page, read
+from automator.edges.web.pages.assets import asset_routes
+from automator.edges.web.pages.drawing import draw
+
+AT_ONCE = 4
+"""Threads that draw pages."""
+
+PAGES: tuple[Page, ...] = (
+    workloads.PAGE,
+    workload.PAGE,
+    standing.CHAINS,
+    deliveries.RELEASES,
+    deliveries.REPORT,
+    standing.REGISTRIES,
+    standing.POLICIES,
+    standing.REPOS,
+    standing.CODES_PAGE,
+    standing.CODE,
+)
+
+
+def page_routes(desk: Desk) -> list[Route]:
+    """The routes of all pages and of what they load. Who is let in is settled before they are asked: then
+    `request.state.visitor` tells who asks."""
+    drawing = anyio.CapacityLimiter(AT_ONCE)
+
+    def route(page: Page) -> Route:
+        async def answer(request: Request) -> Response:
+            return await anyio.to_thread.run_sync(_answer, page, request, desk, limiter=drawing)
+
+        return Route(page.path, answer)
+
+    return [*map(route, PAGES), *asset_routes()]
+
+
+def _answer(page: Page, request: Request, desk: Desk) -> Response:
+    asked = read(request, desk, page.parameters)
+    shown = page.show(asked)
+    frame = {
+        "visitor": request.state.visitor,
+        "at_page": page.path,
+        "is_live": shown.again is None,
+        "asked": asked,
+        "here": asked.here,
+        "now": asked.now,
+    }
+    text = draw(shown.template, {**frame, **shown.values})
+    # Without JavaScript too: what is being read now is there in a moment.
+    headers = {} if shown.again is None else {"Refresh": str(shown.again)}
+    return HTMLResponse(text, shown.status, headers)

@@ -1,0 +1,260 @@
+"""Sending: what goes over the wire, how it is signed, and what an answer means for another try."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from parts.canaries import secret
+from parts.receivers import SECRET, Inbox, Mailbox, body_of, free_port, inbox, is_signed, mailbox
+from parts.registry import HostileServer, Reply, always
+
+from automator.core.notice import About, Item, Kind
+from automator.core.noticetext import Message, message, message_text
+from automator.edges.notify import ChatReceiver, Result, WebhookReceiver
+from automator.edges.notify.chats import masked
+from automator.edges.notify.webhook import Form, judged, signed
+
+# Some plugin of apprise imports it, where Python still has it.
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+SECONDS = 20.0
+
+
+def told(words: str = "the server refused 1.4.3: no", after: str = "1.4.3") -> Message:
+    about = (About("web", "team-shop", "production"),)
+    failed = Item(Kind.FAILED, "workload web", "key", words, "push/refused", "mend it", about, after=after)
+    return message("shop", (failed,), NOON, salt="here")
+
+
+@pytest.fixture
+def mail() -> Iterator[Mailbox]:
+    with mailbox() as made:
+        yield made
+
+
+@pytest.fixture
+def hook() -> Iterator[Inbox]:
+    with inbox() as made:
+        yield made
+
+
+def chat(folder: Path, url: str, seconds: float = SECONDS) -> ChatReceiver:
+    (folder / "chat-token").write_text(url + "\n")
+    return ChatReceiver(str(folder / "chat-token"), seconds)
+
+
+def mailed(folder: Path, url: str, message: Message) -> str:
+    """What a process of its own says after sending a mail: smtplib looks up this machine's own name, which
+    the network of the tests does not let it do in here."""
+    chat(folder, url)
+    code = (
+        "import sys\n"
+        "from automator.core.noticetext import read_message\n"
+        "from automator.edges.notify import ChatReceiver\n"
+        "answer = ChatReceiver(sys.argv[1], 20).send(read_message(sys.stdin.read()))\n"
+        "print(answer.result.value, answer.words)\n"
+    )
+    command = [sys.executable, "-c", code, str(folder / "chat-token")]
+    done = subprocess.run(
+        command, input=message_text(message), capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def webhook(folder: Path, url: str, form: Form = "json", secrets: str = SECRET) -> WebhookReceiver:
+    (folder / "hook-token").write_text(secrets)
+    return WebhookReceiver(url, SECONDS, form, str(folder / "hook-token"))
+
+
+# -- our own webhook -----------------------------------------------------------------------------------
+
+
+def test_a_signature_is_what_the_standard_says() -> None:
+    """The example of the Standard Webhooks specification, section "Signature scheme"."""
+    key = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    headers = signed((key,), "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, b'{"test": 2432232314}')
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_each_secret_of_the_file_signs(tmp_path: Path, hook: Inbox) -> None:
+    old, new = secret("old"), secret("new")
+    coded = "whsec_" + base64.b64encode(new.encode()).decode()
+    hook.server.behave = always(Reply(200))
+    assert webhook(tmp_path, hook.url, secrets=f"{old}\n{coded}\n").send(told()).result is Result.SENT
+    (received,) = hook.server.received
+    assert is_signed(received, old.encode())
+    assert is_signed(received, new.encode())
+    assert not is_signed(received, b"another")
+
+
+def test_a_second_try_has_the_same_id(tmp_path: Path, hook: Inbox) -> None:
+    hook.replies = [Reply(503)]
+    receiver = webhook(tmp_path, hook.url)
+    assert [receiver.send(told()).result for _ in range(2)] == [Result.LATER, Result.SENT]
+    first, second = hook.server.received
+    assert first.headers["webhook-id"] == second.headers["webhook-id"] == hook.ids[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "result", "wait"),
+    [
+        (200, "", Result.SENT, None),
+        (204, "", Result.SENT, None),
+        (301, "", Result.NEVER, None),
+        (400, "", Result.NEVER, None),
+        (401, "", Result.NEVER, None),
+        (404, "", Result.NEVER, None),
+        (410, "", Result.NEVER, None),
+        (408, "", Result.LATER, None),
+        (429, "120", Result.LATER, 120.0),
+        (429, "9999999", Result.LATER, 3600.0),
+        (429, "Fri, 20 Nov 2026 12:01:30 GMT", Result.LATER, 90.0),
+        (429, "Fri, 20 Nov 2026 11:00:00 GMT", Result.LATER, 0.0),
+        (503, "soon", Result.LATER, None),
+        (500, "-5", Result.LATER, None),
+    ],
+)
+def test_what_an_answer_means(status: int, retry_after: str, result: Result, wait: float | None) -> None:
+    answer = judged(status, retry_after, NOON.timestamp())
+    assert (answer.result, answer.wait) == (result, wait)
+
+
+def test_a_redirect_is_not_followed(tmp_path: Path, hook: Inbox) -> None:
+    with HostileServer(always(Reply(200))) as elsewhere:
+        hook.replies = [Reply(307, headers={"Location": f"http://{elsewhere.host}/"})]
+        answer = webhook(tmp_path, hook.url).send(told())
+        assert (answer.result, elsewhere.received) == (Result.NEVER, [])
+
+
+def test_a_receiver_that_drips_is_cut_off(tmp_path: Path) -> None:
+    with HostileServer(always(Reply(200, drip=0.05))) as slow:
+        (tmp_path / "hook-token").write_text(SECRET)
+        receiver = WebhookReceiver(f"http://{slow.host}/", 0.5, "json", str(tmp_path / "hook-token"))
+        assert receiver.send(told()).result is Result.LATER
+
+
+def test_cloudevents_need_no_secret_and_may_bring_a_token(tmp_path: Path) -> None:
+    token = secret("of-the-broker")
+    (tmp_path / "broker-token").write_text(token)
+    with HostileServer(always(Reply(202))) as broker:
+        for form in ("cloudevents", "cloudevents-binary"):
+            url = f"http://{broker.host}/broker"
+            receiver = WebhookReceiver(url, SECONDS, form, token_file=str(tmp_path / "broker-token"))  # type: ignore[arg-type]
+            assert receiver.send(told()).result is Result.SENT
+        whole, binary = broker.received
+    assert whole.headers["authorization"] == binary.headers["authorization"] == f"Bearer {token}"
+    event = json.loads(whole.body)
+    assert whole.headers["content-type"].startswith("application/cloudevents+json")
+    assert binary.headers["ce-id"] == event["id"]
+    assert binary.headers["ce-type"] == event["type"] == "automator.failed"
+    assert json.loads(binary.body) == event["data"]
+
+
+@pytest.mark.parametrize("content", ["", "whsec_no base64"])
+def test_a_file_that_is_of_no_use_is_told_without_its_content(tmp_path: Path, content: str) -> None:
+    answer = webhook(tmp_path, "http://127.0.0.1:1/", secrets=content).send(told())
+    assert answer.result is Result.LATER, "files change without a restart"
+    assert "secret_file" in answer.words
+    assert "no base64" not in answer.words.replace("that is no base64", "")
+
+
+# -- chats and mail ----------------------------------------------------------------------------------------
+
+
+def test_mail_arrives_as_text_in_which_nothing_is_alive(tmp_path: Path, mail: Mailbox) -> None:
+    hostile = "<img src=x onerror=alert(1)> @all https://evil.example/ *x*\r\nBcc: all@example.com"
+    assert mailed(tmp_path, mail.url, told(hostile, after="<b>")) == "sent it was taken"
+    (message,) = mail.messages
+    assert message["Bcc"] is None
+    assert str(message["To"]).endswith("<team@example.com>") or message["To"] == "team@example.com"
+    assert message["Subject"].startswith("shop: failed: web")
+    said = body_of(message)
+    assert "failed: web (production, team-shop): " in said
+    assert "<img" not in said
+    assert "https://evil" not in said
+
+
+def test_a_refusing_mail_server_is_tried_later(tmp_path: Path, mail: Mailbox) -> None:
+    mail.refuse = "451 try later"
+    answer = mailed(tmp_path, mail.url, told())
+    assert answer.startswith("later ")
+    assert "127.0.0.1" not in answer
+    assert mail.messages == []
+
+
+def test_nobody_there_is_no_error_of_ours(tmp_path: Path) -> None:
+    url = f"mailto://127.0.0.1:{free_port()}?from=a@example.com&to=b@example.com"
+    assert chat(tmp_path, url).send(told()).result is Result.LATER
+
+
+def test_a_mail_server_that_hangs_is_left_to_itself(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"mailto://127.0.0.1:{silent.getsockname()[1]}?from=a@example.com&to=b@example.com&cto=30"
+        receiver = chat(tmp_path, url, seconds=0.5)
+        assert receiver.send(told()).words == "it took no message within 0.5 seconds"
+        assert receiver.send(told()).words == "it still hangs in the message before"
+
+
+def test_markdown_goes_to_those_who_know_it(tmp_path: Path) -> None:
+    with HostileServer(always(Reply(204))) as server:
+        url = f"json://{server.host}/"
+        assert chat(tmp_path, url).send(told()).result is Result.SENT
+        assert json.loads(server.received[0].body)["message"].startswith("failed: web")
+        assert json.loads(server.received[0].body)["type"] == "failure"
+
+
+@pytest.mark.parametrize("content", ["", "nonsense", "gopher://x", "json://a/\njson://b/"])
+def test_an_address_that_is_none_is_told(tmp_path: Path, content: str) -> None:
+    answer = chat(tmp_path, content).send(told())
+    assert answer.result is Result.LATER
+    assert "url_file" in answer.words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Failed to send to slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/",
+        "POST https://hooks.example.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ failed",
+        "bad token TIiajkdnlazkcOXrIdevi7FQ for p@ss word",
+    ],
+)
+def test_no_part_of_an_address_is_told(words: str) -> None:
+    url = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/?x=p%40ss%20word"
+    said = masked(words, url)
+    for part in ("T1JJ3T3L2", "A1BRTD4JD", "TIiajkdnlazkcOXrIdevi7FQ", "word"):
+        assert part not in said
+
+
+def test_the_example_of_the_documentation_verifies_what_we_send(tmp_path: Path, hook: Inbox) -> None:
+    """The code that docs/notifications.md gives to those who write a receiver."""
+    page = (Path(__file__).parents[2] / "docs/notifications.md").read_text()
+    code = page.partition("```python\n")[2].partition("```")[0]
+    names: dict[str, object] = {}
+    exec(code, names)
+    webhook(tmp_path, hook.url).send(told())
+    (received,) = hook.server.received
+    verified = names["verified"]
+    assert callable(verified)
+    at = int(received.headers["webhook-timestamp"])
+    key = SECRET.encode()
+    assert verified(received.headers, received.body, [key], now=at) == json.loads(received.body)
+    assert verified(received.headers, received.body, [b"other", key], now=at + 299) is not None
+    for wrong in (
+        (received.headers, received.body + b" ", [key], at),
+        (received.headers, received.body, [b"other"], at),
+        (received.headers, received.body, [key], at + 301),
+        ({**received.headers, "webhook-id": "x"}, received.body, [key], at),
+        ({}, received.body, [key], at),
+    ):
+        with pytest.raises(ValueError, match=r"sign|old"):
+            verified(*wrong[:3], now=wrong[3])

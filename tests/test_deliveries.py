@@ -1,0 +1,175 @@
+"""The way of a message: written down, sent by a thread of its receiver, and gone once it was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from parts.receivers import SECRET, Inbox, inbox
+from parts.registry import Reply
+from parts.world import until
+
+from automator.app.deliveries import Deliveries
+from automator.app.notices import Notices, Subscription
+from automator.core.notice import Item, Kind, Taste, found
+from automator.core.noticetext import Words, message, message_text
+from automator.core.report import Outcome, Report
+from automator.edges.notify import WebhookReceiver
+from automator.edges.store import Posted, Store
+from automator.edges.store.outbox import DAYS, KEPT
+from automator.reasons import Reason, Status, reason
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "state") as made:
+        yield made
+
+
+@pytest.fixture
+def hook() -> Iterator[Inbox]:
+    with inbox() as made:
+        yield made
+
+
+def receiver(folder: Path, hook: Inbox) -> WebhookReceiver:
+    (folder / "hook-token").write_text(SECRET)
+    return WebhookReceiver(hook.url, 600.0, secret_file=str(folder / "hook-token"))
+
+
+def post(store: Store, *names: str, to: str = "hook", now: datetime = NOON) -> dict[str, int]:
+    made = [message("shop", (Item(Kind.TROUBLE, name, name, name),), NOON, salt=to) for name in names]
+    return store.post([Posted(to, one.id, message_text(one)) for one in made], (), now)
+
+
+def subjects(hook: Inbox) -> list[str]:
+    return [item["subject"] for item in hook.items()]
+
+
+def test_who_is_busy_is_asked_again_when_it_says_and_in_order(
+    tmp_path: Path, store: Store, hook: Inbox
+) -> None:
+    told: list[Reason] = []
+    hook.replies = [Reply(429, headers={"Retry-After": "1"})]
+    post(store, "first", "second")
+    sending = Deliveries(store, {"hook": receiver(tmp_path, hook)}, lambda: NOON, told.append)
+    sending.start()
+    until(lambda: store.waiting_messages() == {}, "both messages")
+    assert subjects(hook) == ["first", "second"]
+    assert sending.close(20)
+    (tally,) = sending.tallies()
+    assert (tally.sent, tally.failed, tally.dropped, tally.queued) == (2, 1, 0, 0)
+    assert [why.code for why in told] == ["notify/failed", "notify/reached"]
+
+
+def test_what_is_refused_for_good_is_dropped_loudly_and_stops_nothing(
+    tmp_path: Path, store: Store, hook: Inbox
+) -> None:
+    told: list[Reason] = []
+    hook.replies = [Reply(400)]
+    post(store, "first", "second")
+    sending = Deliveries(store, {"hook": receiver(tmp_path, hook)}, lambda: NOON, told.append)
+    sending.start()
+    until(lambda: store.waiting_messages() == {}, "an end of the queue")
+    assert sending.close(20)
+    assert subjects(hook) == ["second"]
+    assert [(why.code, "400" in why.sentence) for why in told] == [("notify/refused", True)]
+    assert sending.tallies()[0].dropped == 1
+
+
+def test_a_receiver_that_hangs_holds_up_nobody_and_its_message_stays(
+    tmp_path: Path, store: Store, hook: Inbox
+) -> None:
+    with inbox() as slow:
+        slow.replies = [Reply(silent=True)]
+        post(store, "news", to="slow")
+        post(store, "news")
+        both = {"slow": receiver(tmp_path, slow), "hook": receiver(tmp_path, hook)}
+        sending = Deliveries(store, both, lambda: NOON)
+        sending.start()
+        until(lambda: hook.taken and slow.server.received, "the one that does not hang")
+        assert not sending.close(0.1), "it is left behind"
+    assert store.waiting_messages() == {"slow": 1}
+
+
+def test_the_stop_does_not_wait_for_who_is_down(tmp_path: Path, store: Store, hook: Inbox) -> None:
+    sending = Deliveries(store, {"hook": receiver(tmp_path, hook)}, lambda: NOON)
+    sending.start()
+    hook.down = True
+    post(store, "first", "second")
+    sending.wake({"hook"})
+    until(lambda: hook.server.received, "a try")
+    assert sending.close(20)
+    assert store.waiting_messages() == {"hook": 2}
+
+
+def test_what_waits_is_bounded_in_number_and_age(store: Store) -> None:
+    assert post(store, *(f"n{n}" for n in range(KEPT))) == {}
+    assert post(store, "one more", "and more") == {"hook": 2}
+    assert store.waiting_messages() == {"hook": KEPT}
+    assert post(store, "other", to="other") == {}
+    late = NOON + timedelta(days=DAYS, seconds=1)
+    assert store.drop_old_messages("hook", late) == KEPT
+    assert store.waiting_messages() == {"other": 1}
+
+
+def test_the_same_message_waits_once(store: Store) -> None:
+    post(store, "news")
+    post(store, "news")
+    assert store.waiting_messages() == {"hook": 1}
+
+
+# -- with what was told ------------------------------------------------------------------------------------
+
+
+def notices(store: Store, folder: Path, hook: Inbox, name: str = "hook") -> Notices:
+    one = Subscription(name, Taste(), Words(), receiver(folder, hook))
+    made = Notices(store, (one,), {"shop": found}, lambda: NOON)
+    made.start()
+    return made
+
+
+def failed(words: str = "no") -> Report:
+    why = reason("push/refused", after="1.4.3", words=words)
+    outcome = Outcome("web", Status.FAILED, why, "ghcr.io/acme/web")
+    return Report("shop", "interval", NOON, NOON, "abc", None, (outcome,))
+
+
+def test_a_restart_tells_nothing_twice_and_forgets_who_is_no_more(
+    tmp_path: Path, store: Store, hook: Inbox
+) -> None:
+    for _ in range(2):
+        made = notices(store, tmp_path, hook)
+        made.tell(failed())
+        assert made.close(20)
+    assert hook.kinds() == [("failed", "web")]
+    notices(store, tmp_path, hook, "other").close(20)
+    made = notices(store, tmp_path, hook)
+    made.tell(failed())
+    assert made.close(20)
+    assert hook.kinds() == [("failed", "web")] * 2, "it was forgotten, and is told anew"
+
+
+def test_a_trouble_of_the_daemon_is_told_once_with_its_end_even_by_the_next_process(
+    tmp_path: Path, store: Store, hook: Inbox
+) -> None:
+    why = reason("daemon/bug", repo="shop", error="KeyError: token=hunter2")
+    made = notices(store, tmp_path, hook)
+    for _ in range(2):
+        made.alarm("config", why)
+        made.alarm("cycle", why, "shop")
+    reloaded = Notices(store, made.subscriptions, {"shop": found}, lambda: NOON)
+    assert made.close(20)
+    reloaded.start(made)
+    reloaded.all_clear("cycle", "shop")
+    reloaded.all_clear("cycle", "shop")
+    assert reloaded.close(20)
+    assert notices(store, tmp_path, hook).close(20)
+    kinds = [("trouble", "config"), ("trouble", "cycle"), ("recovered", "cycle"), ("recovered", "config")]
+    assert hook.kinds() == kinds
+    assert [body["repo"] for body in hook.taken] == [None, "shop", "shop", None]
+    assert "hunter2" not in str(hook.taken)

@@ -1,0 +1,396 @@
+"""What a running automator shows: real cycles, real Git, asked from threads other than theirs."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from parts.canaries import secret
+from parts.gitserver import http_git
+from parts.stage import Stage
+from parts.world import EmbeddedWorld, until
+
+from automator.app.archive import UNUSED
+from automator.app.desk import LiveDesk
+from automator.core.delivery.change import Wanted
+from automator.core.reference import Repository
+from automator.core.view import Past
+from automator.reasons import Status
+
+
+@dataclass
+class Pulse:
+    """Takes what the daemon is asked for."""
+
+    woken: list[tuple[str, frozenset[Repository]]] = field(default_factory=list)
+    since: datetime | None = None
+
+    def wake(
+        self, repo: str, repositories: frozenset[Repository] = frozenset(), *, trigger: str = "request"
+    ) -> None:
+        self.woken.append((repo, repositories))
+
+    def running_since(self, repo: str) -> datetime | None:
+        return self.since
+
+    def stuck(self) -> tuple[str, ...]:
+        return () if self.since is None else ("shop",)
+
+
+@dataclass
+class Shown:
+    """A stage with a desk, whose cycles are run as the daemon runs them."""
+
+    stage: Stage
+    pulse: Pulse = field(default_factory=Pulse)
+
+    def __post_init__(self) -> None:
+        app = self.stage.app
+        self.desk = LiveDesk(app, self.pulse, lambda: self.stage.now, self.stage._monotonic)
+
+    def run(self, **more: Any) -> None:
+        with self.desk.cycle("shop"):
+            report = self.stage.run(interim=self.desk.saw, **more)
+            self.desk.saw(report)
+        assert report.error is None, report.error.sentence
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """As while a cycle runs on its thread."""
+        begun, end = threading.Event(), threading.Event()
+
+        def cycle() -> None:
+            with self.desk.cycle("shop"):
+                begun.set()
+                assert end.wait(60)
+
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(cycle)
+            assert begun.wait(60)
+            try:
+                yield
+            finally:
+                end.set()
+            done.result()
+
+    def past(self, wanted: Wanted = Wanted(), state: str = "ready") -> Past:  # noqa: B008 - a frozen value
+        until(lambda: self.desk.past(wanted).state == state, f"a log that is {state}")
+        return self.desk.past(wanted)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    with ExitStack() as stack:
+        yield Stage(tmp_path, stack)
+
+
+@pytest.fixture
+def shown(stage: Stage) -> Iterator[Shown]:
+    stage.push("acme/web", "1.0.0", "1.1.0", "2.0.0")
+    stage.push("acme/api", "1.0.0")
+    stage.commit({**stage.workload("web", "1.0.0"), **stage.workload("api", "1.0.0")})
+    there = Shown(stage)
+    yield there
+    there.desk.close()
+
+
+def test_before_the_first_cycle_what_was_known_is_shown(shown: Shown) -> None:
+    desk = shown.desk
+    assert (desk.workloads(), desk.policies(), desk.chains(), desk.workload("shop", "web")) == (
+        (),
+        (),
+        (),
+        None,
+    )
+    assert desk.verdicts("shop", "web") is None
+    (repo,) = desk.repos()
+    assert (repo.name, repo.head, repo.finished_at) == ("shop", None, None)
+    assert desk.past(Wanted()).changes == ()
+    shown.run()
+    shown.stage.app.store.save_report(shown.stage.run())
+    shown.desk.close()
+    shown.stage.stop()
+    again = Shown(shown.stage)
+    assert {view.name: view.outcome.current for view in again.desk.workloads()} == {
+        "api": "1.0.0",
+        "web": "1.1.0",
+    }
+    assert again.desk.workload("shop", "web") is not None
+    assert again.desk.verdicts("shop", "web") is None
+    again.desk.close()
+
+
+def test_after_a_cycle_all_of_it_is_shown(shown: Shown) -> None:
+    shown.run()
+    desk = shown.desk
+    api, web = desk.workloads()
+    assert (api.outcome.status, web.outcome.status) == (Status.CURRENT, Status.RELEASED)
+    assert (web.outcome.target or "").startswith("1.1.0@sha256:")
+    told = desk.workload("shop", "web")
+    assert told is not None
+    assert [site.version for site in told.sites] == ["1.0.0"]
+    assert told.entry is not None
+    assert desk.workload("shop", "nothing") is desk.workload("nowhere", "web") is None
+    assert [(view.path, view.workloads) for view in desk.policies()] == [
+        ("policies/api.yaml", ("api",)),
+        ("policies/web.yaml", ("web",)),
+    ]
+    (host,) = desk.registries()
+    assert (host.host, host.repositories, host.requests > 0) == (shown.stage.host, 2, True)
+    assert (host.succeeded_at is not None, host.failing, host.trouble) == (True, 0, None)
+    (repo,) = desk.repos()
+    assert repo.sentence.startswith("cycle shop: 1 released, 1 current")
+
+
+def test_explanations_are_those_of_the_last_cycle(shown: Shown) -> None:
+    shown.run()
+    shown.run()
+    told = shown.desk.verdicts("shop", "web")
+    assert told is not None
+    assert [(v.tag, v.kept) for v in told] == [("2.0.0", False), ("1.1.0", True), ("1.0.0", False)]
+    assert shown.desk.verdicts("shop", "nothing") is shown.desk.verdicts("nowhere", "web") is None
+
+
+def test_a_cycle_that_runs_delays_no_answer(shown: Shown) -> None:
+    shown.run()
+    before = shown.desk.verdicts("shop", "web")
+    with shown.running():
+        began = time.monotonic()
+        assert shown.desk.verdicts("shop", "api") is None, "it was never asked for before"
+        assert shown.desk.verdicts("shop", "web") == before
+        assert len(shown.desk.workloads()) == 2
+        assert shown.desk.repos()[0].name == "shop"
+        assert time.monotonic() - began < 30
+    told = shown.desk._known(shown.desk._turns["shop"], "api")
+    assert told is not None, "whoever asked in vain has the answer when the cycle has ended"
+    assert [verdict.tag for verdict in told.verdicts] == ["1.0.0"]
+
+
+def test_many_threads_ask_while_cycles_run(shown: Shown) -> None:
+    """What a thread sees is one whole picture, whatever cycles do meanwhile."""
+    shown.run()
+    end = threading.Event()
+
+    def ask() -> int:
+        count = 0
+        while not end.is_set() or not count:
+            names = [view.name for view in shown.desk.workloads()]
+            assert names == ["api", "web"]
+            verdicts = shown.desk.verdicts("shop", "web")
+            assert verdicts is None or {v.tag for v in verdicts} >= {"1.0.0", "1.1.0", "2.0.0"}
+            shown.desk.policies(), shown.desk.chains(), shown.desk.registries()
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask) for _ in range(3)]
+        try:
+            for number in range(2, 6):
+                shown.stage.push("acme/web", f"1.{number}.0")
+                shown.run()
+        finally:
+            end.set()
+        assert all(one.result() for one in asking)
+    assert shown.stage.image_of("web") == "web:1.5.0"
+
+
+def test_looking_now_wakes_the_cycle_for_the_image(shown: Shown) -> None:
+    assert not shown.desk.look("shop", "web"), "nobody knows it yet"
+    shown.run()
+    assert shown.desk.look("shop")
+    assert shown.desk.look("shop", "web")
+    assert not shown.desk.look("shop", "nothing")
+    assert not shown.desk.look("nowhere")
+    image = Repository(shown.stage.host, "acme/web")
+    assert shown.pulse.woken == [("shop", frozenset()), ("shop", frozenset({image}))]
+
+
+def test_a_stuck_cycle_is_shown(shown: Shown) -> None:
+    shown.pulse.since = shown.stage.now
+    (repo,) = shown.desk.repos()
+    assert (repo.is_stuck, repo.running_since) == (True, shown.stage.now)
+
+
+# -- history -------------------------------------------------------------------------------------------
+
+
+def test_the_log_begins_to_be_read_when_somebody_asks(shown: Shown) -> None:
+    shown.run()
+    assert not list((shown.stage.folder / "state" / "repos").glob(".history/*")), "nobody asked"
+    assert shown.desk.past(Wanted()).state == "reading"
+    assert shown.desk.summary(Wanted()) is None or shown.past().state == "ready"
+    past = shown.past()
+    assert [(one.kind, one.workload, one.proven) for one in past.changes] == [("release", "web", True)]
+    summary = shown.desk.summary(Wanted())
+    assert summary is not None
+    assert summary.overall.deployments == 1
+    assert shown.desk.summary(Wanted()) is summary
+    assert shown.desk.past(Wanted(workloads=frozenset({"api"}))).changes == ()
+
+
+def test_the_log_follows_the_branch(shown: Shown) -> None:
+    shown.run()
+    shown.past()
+    shown.stage.push("acme/web", "1.2.0")
+    shown.run()
+    until(lambda: len(shown.desk.past(Wanted()).changes) == 2, "the new release")
+    files = shown.stage.workload("web", "1.0.5", keys='semver: ">=1.0 <2"\nowner: team-shop')
+    shown.stage.commit(files, "Back by hand", author="Ann Author")
+    shown.run()
+    until(lambda: len(shown.desk.past(Wanted()).changes) == 3, "the change by hand")
+    changes = shown.past().changes
+    assert [one.kind for one in changes] == ["manual", "release", "release"]
+    assert {one.owner for one in changes} == {"team-shop"}, "as the policy says now"
+    assert changes[0].member.after == "1.0.5"
+    summary = shown.desk.summary(Wanted())
+    assert summary is not None
+    assert summary.overall.deployments == 2
+
+
+def test_a_branch_that_was_rewound_is_read_anew(shown: Shown) -> None:
+    tip = shown.stage.repo.tip()
+    assert tip is not None
+    shown.run()
+    assert len(shown.past().changes) == 1
+    shown.stage.repo.set_tip(tip)
+    shown.stage.commit({"README.md": "rewound\n"})
+    shown.run()
+
+    def is_empty() -> bool:
+        past = shown.desk.past(Wanted())
+        return past.state == "ready" and not past.changes
+
+    until(is_empty, "a log without the release")
+
+
+def test_what_nobody_asks_for_is_let_go_of(shown: Shown) -> None:
+    shown.run()
+    shown.past()
+    shelf = shown.desk._archive._shelves["shop"]
+    assert shelf.read is not None
+    shown.stage.now += timedelta(seconds=UNUSED + 60)
+    shown.run()
+    assert shelf.read is shelf.parts is None
+    assert len(shown.past().changes) == 1, "and read again when somebody asks"
+
+
+def test_a_git_server_that_hangs_keeps_back_its_history_and_nothing_else(tmp_path: Path) -> None:
+    with ExitStack() as stack, http_git(tmp_path) as served:
+        stage = Stage(tmp_path, stack)
+        stage.settings = {"url": served.url(stage.repo), "timeout": "1m"}
+        stage.push("acme/web", "1.0.0", "1.1.0")
+        stage.commit(stage.workload("web", "1.0.0"))
+        shown = Shown(stage)
+        shown.run()
+        served.silent = True
+        served.asked.clear()
+        assert shown.desk.past(Wanted()).state == "reading"
+        assert served.asked.wait(30), "the reader asks the server"
+        began = time.monotonic()
+        assert shown.desk.past(Wanted()).state == "reading"
+        assert shown.desk.summary(Wanted()) is None
+        assert len(shown.desk.workloads()) == 1
+        assert shown.desk.verdicts("shop", "web") is not None
+        shown.desk.close()
+        assert time.monotonic() - began < 30
+        served.silent = False
+        served.wake.set()
+
+
+def test_a_git_server_that_fails_is_said_to(tmp_path: Path) -> None:
+    with ExitStack() as stack, http_git(tmp_path) as served:
+        stage = Stage(tmp_path, stack)
+        stage.settings = {"url": served.url(stage.repo)}
+        stage.push("acme/web", "1.0.0", "1.1.0")
+        stage.commit(stage.workload("web", "1.0.0"))
+        shown = Shown(stage)
+        shown.run()
+        served.fail_with = 500
+        failed = shown.past(state="failed")
+        assert failed.trouble is not None
+        assert failed.trouble.code.startswith("git/")
+        served.fail_with = None
+        stage.now += timedelta(minutes=5)
+        assert len(shown.past().changes) == 1, "it is tried again"
+        shown.desk.close()
+
+
+# -- all of it -----------------------------------------------------------------------------------------
+
+
+def test_a_daemon_answers_its_api_and_looks_when_asked(tmp_path: Path) -> None:
+    with EmbeddedWorld(tmp_path) as world:
+        world.push("web", "1.0.0", "1.1.0")
+        world.adopt("web")
+        world.configure(daemon='listen = "127.0.0.1:0"\ninterval = "1h"')
+        with world.start("run") as daemon:
+            daemon.until(daemon.cycles, "the first cycle")
+            api = "/api/v1"
+            (web,) = daemon.get(f"{api}/workloads").json()["items"]
+            assert (web["status"], web["target"][:6]) == ("released", "1.1.0@")
+            told = daemon.get(f"{api}/workloads/shop/web/explanation").json()
+            assert [tag["tag"] for tag in told["tags"]] == ["1.1.0", "1.0.0"]
+            log = f"{api}/log"
+            daemon.until(lambda: daemon.get(log).json()["state"] == "ready", "the log")
+            by_command = world.run("log", "--output", "json").fine().json
+            without = {"policy_changed", "signature", "signer"}
+            shown, said = daemon.get(log).json()["items"], by_command
+            assert [{k: v for k, v in one.items() if k not in without} for one in shown] == [
+                {k: v for k, v in one.items() if k not in without} for one in said
+            ]
+            world.push("web", "1.2.0")
+            url = f"http://127.0.0.1:{daemon.port}{api}/look"
+            answer = daemon.session.post(url, json={"repo": "shop", "workload": "web"}, timeout=20)
+            assert (answer.status_code, answer.json()) == (202, {"looking": ["shop"]})
+            daemon.until(lambda: world.version("web") == "1.2.0", "the release")
+            assert daemon.get("/nowhere").status_code == 404
+            daemon.session.close()
+            assert daemon.end() == 0
+
+
+def test_a_daemon_with_a_token_tells_of_refusals_and_never_the_token(tmp_path: Path) -> None:
+    with EmbeddedWorld(tmp_path) as world:
+        token, wrong = secret("of-the-api"), secret("that-is-wrong")
+        (tmp_path / "api-token").write_text(token)
+        world.push("web", "1.0.0")
+        world.adopt("web")
+        world.configure(daemon='listen = "127.0.0.1:0"\ninterval = "1h"\ntoken_file = "api-token"')
+        with world.start("run") as daemon:
+            base = f"http://127.0.0.1:{daemon.port}"
+            statuses = []
+            for told in (None, wrong, token):
+                headers = {} if told is None else {"Authorization": f"Bearer {told}"}
+                statuses.append(
+                    daemon.session.get(f"{base}/api/v1/repos", headers=headers, timeout=20).status_code
+                )
+            form = {"token": wrong, "next": "/"}
+            statuses.append(daemon.session.post(f"{base}/sign-in", data=form, timeout=20).status_code)
+            daemon.session.close()
+            assert statuses == [401, 401, 200, 401]
+            metrics = daemon.get("/metrics").text
+            assert 'automator_web_refusals_total{code="web/bad-token"} 2.0' in metrics
+            assert daemon.end() == 0
+            told_of = [line for line in daemon.lines if line.get("code") == "web/bad-token"]
+            assert [line["client"] for line in told_of] == ["127.0.0.1", "127.0.0.1"]
+            assert token not in daemon.text
+            assert wrong not in daemon.text
+
+
+def test_the_log_of_a_config_repo_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        stage = Stage(tmp_path, stack)
+        stage.settings = {"url": str(tmp_path / "nowhere.git")}
+        shown = Shown(stage)
+        with shown.desk.cycle("shop"):
+            shown.desk.saw(stage.run())
+        past = shown.desk.past(Wanted())
+        assert (past.state, past.changes) == ("failed", ())
+        assert past.trouble is not None
+        assert past.trouble == shown.desk.repos()[0].error
+        shown.desk.close()

@@ -1,0 +1,152 @@
+"""The listeners of the daemon, over real sockets: they stay while what is behind them changes."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from parts.desks import StillDesk, workloads
+
+from automator.app.front import Front, Scene
+from automator.config import Config
+from automator.edges.log import EventLog
+from automator.edges.web import Health
+from automator.errors import ConfigError
+
+FINE = Health(True, "cycles are ending")
+
+
+def config(listen: str = "127.0.0.1:0", **daemon: Any) -> Config:
+    return Config(daemon={"listen": listen, **daemon})
+
+
+def scene(count: int = 3) -> Scene:
+    return Scene(
+        StillDesk(views=workloads(count)),
+        lambda: FINE,
+        lambda: FINE,
+        lambda _: (b"automator_x 1\n", "text/plain"),
+        None,
+    )
+
+
+@pytest.fixture
+def front() -> Iterator[Front]:
+    opened = Front(EventLog(lambda: 0.0))
+    yield opened
+    opened.close()
+
+
+def get(port: int | None, path: str, **headers: str) -> requests.Response:
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.get(f"http://127.0.0.1:{port}{path}", headers=headers, timeout=20)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def test_what_is_behind_changes_without_a_gap(front: Front) -> None:
+    front.open(config(), scene(3))
+    port = front.port
+    end, answers = threading.Event(), list[int]()
+
+    def ask() -> None:
+        while not end.is_set():
+            answers.append(get(port, "/api/v1/workloads").json()["total"])
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for count in (4, 5, 6):
+        front.open(config(), scene(count))
+    end.set()
+    asking.join()
+    assert front.port == port
+    assert answers
+    assert set(answers) <= {3, 4, 5, 6}
+    assert get(port, "/api/v1/workloads").json()["total"] == 6
+
+
+def test_another_address_is_listened_to_instead(front: Front) -> None:
+    first, second = free_port(), free_port()
+    front.open(config(f"127.0.0.1:{first}"), scene())
+    front.open(config(f"127.0.0.1:{second}"), scene())
+    assert (front.port, get(second, "/healthz").status_code) == (second, 200)
+    with pytest.raises(requests.ConnectionError):
+        get(first, "/healthz")
+    front.open(config(f":{second}"), scene(4))
+    assert get(second, "/api/v1/workloads").json()["total"] == 4, "all interfaces instead of one"
+    front.open(config(""), scene())
+    assert front.port is None
+    with pytest.raises(requests.ConnectionError):
+        get(second, "/healthz")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "192.0.2.1"])
+def test_an_address_that_cannot_be_had_leaves_all_as_it_was(front: Front, host: str) -> None:
+    port = free_port()
+    front.open(config(f"127.0.0.1:{port}"), scene(3))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        there = taken.getsockname()[1] if host == "127.0.0.1" else port
+        with pytest.raises(ConfigError) as caught:
+            front.open(config(f"{host}:{there}"), scene(4))
+    assert caught.value.reason.code == "daemon/listen"
+    assert front.port == port
+    assert get(port, "/api/v1/workloads").json()["total"] == 3
+
+
+def test_a_token_of_the_config_is_asked_for(front: Front, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("x" * 20)
+    front.open(config(), scene())
+    port = front.port
+    assert get(port, "/api/v1/repos").status_code == 200
+    front.open(config(token_file=file), scene())
+    assert get(port, "/api/v1/repos").status_code == 401
+    assert get(port, "/api/v1/repos", Authorization="Bearer " + "x" * 20).status_code == 200
+    assert get(port, "/metrics").text == "automator_x 1\n"
+
+
+def test_failed_attempts_are_remembered_over_a_change(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("x" * 20)
+    codes: list[str] = []
+    front = Front(EventLog(lambda: 0.0), codes.append)
+    try:
+        front.open(config(token_file=file), scene())
+        for _ in range(10):
+            assert get(front.port, "/api/v1/repos", Authorization="Bearer wrong").status_code == 401
+        front.open(config(token_file=file), scene(4))
+        assert get(front.port, "/api/v1/repos", Authorization="Bearer wrong").status_code == 429
+    finally:
+        front.close()
+    assert codes == ["web/bad-token"] * 10 + ["web/too-many"]
+
+
+def test_probes_answer_while_everything_else_hangs(front: Front) -> None:
+    """Neither a desk nor a token file that hangs takes the places of probes."""
+    hang = threading.Event()
+
+    class Hanging(StillDesk):
+        def repos(self) -> Any:
+            hang.wait(60)
+            return ()
+
+    front.open(config(), replace(scene(), desk=Hanging()))
+    port = front.port
+    asking = [threading.Thread(target=get, args=(port, "/api/v1/repos")) for _ in range(20)]
+    for one in asking:
+        one.start()
+    try:
+        for _ in range(5):
+            assert get(port, "/healthz").status_code == get(port, "/metrics").status_code == 200
+    finally:
+        hang.set()
+        for one in asking:
+            one.join()

@@ -1,0 +1,181 @@
+"""A config that changes while the daemon runs, and cycles that get stuck: as a real process."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from parts.gitserver import BareRepo
+from parts.registry import HostileServer, Reply, always
+from parts.world import EmbeddedWorld, Running, World, deployment, processes, until
+
+QUICK = 'listen = "127.0.0.1:0"\ninterval = "1s"'
+SLOW = 'listen = "127.0.0.1:0"\ninterval = "1h"'
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with EmbeddedWorld(tmp_path) as made:
+        made.push("web", "1.0.0")
+        made.adopt("web")
+        made.configure(daemon=SLOW)
+        yield made
+
+
+def told(daemon: Running, code: str) -> list[str]:
+    """What the log says under a code."""
+    return [line["event"] for line in daemon.lines if line.get("code") == code]
+
+
+def replace(world: World, text: str) -> None:
+    """Put another config in the place of the one that there is, as a whole."""
+    aside = world.root / "config.new"
+    aside.write_text(text)
+    aside.rename(world.config)
+
+
+def test_a_broken_config_is_told_and_the_old_one_stays_until_it_is_mended(world: World) -> None:
+    good = world.config.read_text()
+    with world.start("run") as daemon:
+        daemon.until(daemon.cycles, "the first cycle")
+        replace(world, good + '[notify.team]\nwebhook = "ftp://example.com"\n')
+        daemon.until(lambda: told(daemon, "reload/refused"), "the refusal, without a signal")
+        (said,) = told(daemon, "reload/refused")
+        assert "the old one stays" in said
+        assert "notify.team" in said
+        assert 'automator_config_reloads_total{result="refused"} 1.0' in daemon.get("/metrics").text
+        health = daemon.get("/healthz")
+        assert (health.status_code, "the new one cannot be used" in health.json()["words"]) == (200, True)
+        world.push("web", "1.1.0")
+        daemon.send(signal.SIGUSR1)
+        daemon.until(lambda: world.version("web") == "1.1.0", "a release by the old config")
+        assert len(told(daemon, "reload/refused")) == 1, "told once"
+        daemon.send(signal.SIGHUP)
+        daemon.until(lambda: len(told(daemon, "reload/refused")) == 2, "told again, since somebody asks")
+        replace(world, good.replace('"1h"', '"1s"'))
+        daemon.until(lambda: told(daemon, "reload/done"), "the mended one")
+        world.push("web", "1.2.0")
+        daemon.until(lambda: world.version("web") == "1.2.0", "a release at the new interval")
+        assert "cannot be used" not in daemon.get("/healthz").json()["words"]
+        assert daemon.end() == 0
+    assert "Traceback" not in daemon.text
+
+
+def test_config_repos_come_and_go_and_the_listener_stays(world: World, tmp_path: Path) -> None:
+    good = world.config.read_text()
+    other = BareRepo.create(tmp_path / "git" / "other.git")
+    files = {world.manifest("web"): deployment(world.image("web", "1.0.0"), "web")}
+    other.commit({**files, "policies/shop.yaml": world.policy("web")}, "Adopt")
+    with world.start("run") as daemon:
+        daemon.until(daemon.cycles, "the first cycle")
+        port = daemon.port
+        world.push("web", "1.1.0")
+        replace(world, f'{good}\n[repos.other]\nurl = "{other.path}"\n')
+        daemon.send(signal.SIGHUP)
+        daemon.until(
+            lambda: "1.1.0" in other.read(world.manifest("web")), "the new one's first cycle, at once"
+        )
+        daemon.until(lambda: 'repo="other"' in daemon.get("/metrics").text, "its numbers")
+        assert daemon.port == port
+        replace(world, good)
+        daemon.until(lambda: len(told(daemon, "reload/done")) == 2, "the second config, without a signal")
+        assert 'repo="other"' not in daemon.get("/metrics").text
+        assert daemon.get("/readyz").status_code in (200, 503)
+        world.push("web", "1.2.0")
+        daemon.send(signal.SIGUSR1)
+        daemon.until(lambda: world.version("web") == "1.2.0", "a release")
+        assert daemon.end() == 0
+        assert "repos.other" in told(daemon, "reload/done")[0]
+        assert "Traceback" not in daemon.text
+    assert "1.2.0" not in other.read(world.manifest("web")), "nobody works for it any more"
+    assert world.repo.log() == ["Release web 1.2.0", "Release web 1.1.0", "Adopt"]
+    assert processes(mentioning=str(world.state)) == []
+
+
+def test_a_mounted_config_that_is_exchanged_by_its_link_is_seen(world: World) -> None:
+    text = world.config.read_text()
+    for name, interval in (("..one", "1h"), ("..two", "1s")):
+        (world.root / name).mkdir()
+        (world.root / name / "config.toml").write_text(text.replace('"1h"', f'"{interval}"'))
+        os.utime(world.root / name / "config.toml", (0, 0))
+    for file in (world.root / "..one" / "config.toml", world.root / "..two" / "config.toml"):
+        file.write_text(file.read_text().replace('state = "state"', f'state = "{world.state}"'))
+        os.utime(file, (0, 0))
+    (world.root / "..data").symlink_to("..one")
+    world.config.unlink()
+    world.config.symlink_to("..data/config.toml")
+    with world.start("run") as daemon:
+        daemon.until(daemon.cycles, "the first cycle")
+        (world.root / "..next").symlink_to("..two")
+        (world.root / "..next").rename(world.root / "..data")
+        daemon.until(lambda: told(daemon, "reload/done"), "the other folder's config")
+        daemon.until(lambda: len(daemon.cycles()) >= 3, "cycles at the new interval")
+        assert daemon.end() == 0
+
+
+def test_what_cannot_change_is_refused_by_its_name(world: World) -> None:
+    good = world.config.read_text()
+    with world.start("run") as daemon:
+        daemon.until(daemon.cycles, "the first cycle")
+        replace(world, good.replace('"state"', '"elsewhere"'))
+        daemon.send(signal.SIGHUP)
+        daemon.until(lambda: told(daemon, "reload/refused"), "the refusal")
+        assert "state cannot change while automator runs" in told(daemon, "reload/refused")[0]
+        replace(world, good.replace(str(world.repo.path), "gopher://example.com/shop"))
+        daemon.until(lambda: len(told(daemon, "reload/refused")) == 2, "what only opening it shows")
+        assert daemon.end() == 0
+    assert not (world.root / "elsewhere").exists()
+
+
+def test_a_cycle_that_hangs_puts_a_new_config_off_and_is_ended_for_it(world: World) -> None:
+    reached, opened = world.root / "reached", world.root / "opened"
+    world.repo.hook("pre-receive", f'touch "{reached}"\nwhile [ ! -e "{opened}" ]; do sleep 0.02; done')
+    world.push("web", "1.1.0")
+    world.configure(daemon=f'{SLOW}\nstop_timeout = "1s"')
+    text = world.config.read_text()
+    with world.start("run") as daemon:
+        daemon.until(reached.exists, "the push that hangs")
+        replace(world, text + '[commit]\nsubject = "Deploy {{ workload }}"\n')
+        daemon.send(signal.SIGHUP)
+        daemon.until(lambda: told(daemon, "reload/done"), "the new config")
+        opened.touch()
+        daemon.send(signal.SIGUSR1)
+        daemon.until(lambda: world.version("web") == "1.1.0", "the release")
+        assert daemon.end() == 0
+    assert world.repo.log() == ["Deploy web", "Adopt"]
+    assert processes(mentioning=str(world.state)) == []
+
+
+# -- stuck -----------------------------------------------------------------------------------------------
+
+
+def test_a_stuck_cycle_is_ended_and_told_with_its_stack(world: World) -> None:
+    reached, opened = world.root / "reached", world.root / "opened"
+    world.repo.hook("pre-receive", f'touch "{reached}"\nwhile [ ! -e "{opened}" ]; do sleep 0.02; done')
+    world.push("web", "1.1.0")
+    world.configure(daemon=f'{QUICK}\nstuck_after = "4s"')
+    with world.start("run") as daemon:
+        daemon.until(lambda: told(daemon, "daemon/stuck"), "the watchdog")
+        (line,) = [line for line in daemon.lines if line.get("code") == "daemon/stuck"][:1]
+        assert "checkout/git.py" in line["stack"]
+        opened.touch()
+        daemon.until(lambda: world.version("web") == "1.1.0", "the release, by a later cycle")
+        assert daemon.end() == 0
+    assert world.repo.log() == ["Release web 1.1.0", "Adopt"]
+    assert processes(mentioning=str(world.state)) == []
+
+
+def test_a_cycle_that_nothing_ends_ends_the_process(tmp_path: Path) -> None:
+    with HostileServer(always(Reply(silent=True))) as silent:
+        world = World(tmp_path, silent.host)
+        world.adopt("web")
+        keys = 'observe_timeout = "10m"\nstuck_after = "1s"\ngive_up_after = "1s"'
+        world.configure(daemon=f"{SLOW}\n{keys}")
+        with world.start("run") as daemon:
+            until(lambda: daemon.process.poll() is not None, "its end")
+            assert daemon.process.returncode == 4
+            assert told(daemon, "daemon/gave-up")
+    assert processes(mentioning=str(world.state)) == []
