@@ -10,7 +10,7 @@ import requests
 from parts.gitserver import git
 from parts.hand import Hand
 from parts.stage import NOW, Stage
-from parts.world import EmbeddedWorld, processes, until
+from parts.world import PATIENCE, EmbeddedWorld, processes, until
 
 from automator.core.report import Outcome
 from automator.reasons import Status
@@ -634,7 +634,8 @@ def test_who_is_killed_while_pushing_learns_what_became_of_it(tmp_path: Path, la
         hook = world.repo.hook(
             "post-receive" if landed else "pre-receive", KILL.format(status=int(not landed))
         )
-        assert world.run("once").code < 0
+        with world.start("once") as pushing:  # the script itself: the hook knows it by its name
+            assert pushing.process.wait(PATIENCE) < 0
         hook.unlink()
         until(lambda: not processes(mentioning=str(world.repo.path)), "the end of git")
         assert (world.repo.tip() != before) is landed

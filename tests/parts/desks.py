@@ -189,7 +189,9 @@ class StillDesk:
         return (chain(),)
 
     def chain(self, repo: str, name: str) -> Chain | None:
-        return next((c for c in self.chains() if any((n.repo, n.name) == (repo, name) for n in c.nodes)), None)
+        return next(
+            (c for c in self.chains() if any((n.repo, n.name) == (repo, name) for n in c.nodes)), None
+        )
 
     def look(self, repo: str, name: str | None = None) -> bool:
         self.looks.append((repo, name))

@@ -7,10 +7,8 @@ ways that git never would. ssh is a real sshd with keys of its own.
 from __future__ import annotations
 
 import base64
-import contextlib
 import getpass
 import os
-import re
 import shutil
 import socket
 import ssl
@@ -62,7 +60,7 @@ class BareRepo:
     @classmethod
     def create(cls, path: Path, files: Mapping[str, str | bytes] | None = None) -> BareRepo:
         path.mkdir(parents=True)
-        git(path, "init", "--quiet", "--bare", "--template=", "--initial-branch=main")
+        git(path, "init", "--quiet", "--bare", "--initial-branch=main")
         repo = cls(path)
         if files:
             repo.commit(files, "Initial commit")
@@ -103,10 +101,6 @@ class BareRepo:
         return tip
 
     def tip(self) -> str | None:
-        with contextlib.suppress(OSError):  # as Git keeps it, unless packed: asked for with every commit
-            plain = (self.path / "refs/heads" / self.branch).read_text().strip()
-            if re.fullmatch("[0-9a-f]{40}", plain):
-                return plain
         found = git(self.path, "for-each-ref", "--format=%(objectname)", f"refs/heads/{self.branch}")
         return found or None
 

@@ -49,13 +49,13 @@ def command_lines(*, containing: str) -> list[str]:
 
 
 def children() -> list[str]:
-    """Processes whose parent is this one, zombies included."""
+    """Git's processes whose parent is this one, zombies included; registries of the run may be others."""
     mine = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = stat.read_text().rpartition(")")[2].split()
+            name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
         except OSError:
             continue
-        if int(fields[1]) == os.getpid():
+        if name.startswith("git") and int(rest.split()[1]) == os.getpid():
             mine.append(stat.parent.name)
     return mine
