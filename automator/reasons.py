@@ -1828,8 +1828,8 @@ CODES: dict[str, Code] = _table(
         "web/cycle-runs",
         "{repo}/{name} is explained once the cycle has ended that runs since {since}",
         "ask again then; its outcome and the reason of it are told meanwhile, without its tags",
-        "What became of each tag is found when somebody asks, and not while a cycle works with the same facts. "
-        "What was asked while one runs is found at its end.",
+        "What became of each tag is found when somebody asks, but not while a cycle works with the same "
+        "facts. What was asked while one runs is found at its end.",
     ),
     Code(
         "web/busy",

@@ -281,6 +281,7 @@ def test_half_a_credential_is_refused(tmp_path: Path) -> None:
         ('[notify.team]\nurl_file = "u"\nsecret_file = "s"\n', "a webhook beside secret_file"),
         ('[notify.team]\nurl_file = "u"\nformat = "cloudevents"\n', "a webhook beside format"),
         ('[notify.team]\nurl_file = "u"\nevents = []\n', "at least one of events"),
+        ('[daemon]\npublic_url = "https://x.example.com"\n', "a token_file beside public_url"),
         ('[notify.team]\nurl_file = "u"\nevents = ["deployed"]\n', "'released'"),
         ('[notify."T eam"]\nurl_file = "u"\n', "a name of lower-case letters"),
     ],

@@ -1,26 +1,39 @@
 """What a running automator shows: real cycles, real Git, asked from threads other than theirs."""
 
+import http.client
+import json
+import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from parts.canaries import secret
 from parts.gitserver import http_git
 from parts.stage import Stage
 from parts.world import EmbeddedWorld, until
 
-from automator.app.archive import UNUSED
+from automator.app.archive import HISTORY, UNUSED, Archive
+from automator.app.build import scope_of
 from automator.app.desk import LiveDesk
+from automator.config.repos import RepoConfig
 from automator.core.delivery.change import Wanted
+from automator.core.delivery.summary import GROUPINGS
 from automator.core.reference import Repository
 from automator.core.view import Past
+from automator.edges.checkout.upkeep import take_lock
+from automator.edges.web import Access, Health, WebServer
+from automator.edges.web.parameters import Moment
+from automator.edges.web.site import Behind, make_site
 from automator.reasons import Status
 
 
@@ -82,6 +95,30 @@ class Shown:
     def past(self, wanted: Wanted = Wanted(), state: str = "ready") -> Past:  # noqa: B008 - a frozen value
         until(lambda: self.desk.past(wanted).state == state, f"a log that is {state}")
         return self.desk.past(wanted)
+
+
+Ask = Callable[[str], tuple[int, Any]]
+
+
+@contextmanager
+def served(desk: LiveDesk) -> Iterator[Ask]:
+    """The site over a desk; asks for a path, and gives the status and what JSON it was."""
+    fine = Health(True, "all is well")
+    site = make_site(Behind(desk, lambda: fine, lambda: fine, lambda _: (b"", ""), "1.2.3"), Access(None))
+    server = WebServer(site, ("127.0.0.1", 0))
+    server.start()
+
+    def ask(path: str) -> tuple[int, Any]:
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read()
+        return answer.status, json.loads(body) if "json" in answer.headers["content-type"] else None
+
+    try:
+        yield ask
+    finally:
+        server.stop()
 
 
 @pytest.fixture
@@ -153,7 +190,7 @@ def test_explanations_are_those_of_the_last_cycle(shown: Shown) -> None:
     shown.run()
     told = shown.desk.verdicts("shop", "web")
     assert told is not None
-    assert [(v.tag, v.kept) for v in told] == [("2.0.0", False), ("1.1.0", True), ("1.0.0", False)]
+    assert [(v.tag, v.kept) for v in told.told] == [("2.0.0", False), ("1.1.0", True), ("1.0.0", False)]
     assert shown.desk.verdicts("shop", "nothing") is shown.desk.verdicts("nowhere", "web") is None
 
 
@@ -169,7 +206,61 @@ def test_a_cycle_that_runs_delays_no_answer(shown: Shown) -> None:
         assert time.monotonic() - began < 30
     told = shown.desk._known(shown.desk._turns["shop"], "api")
     assert told is not None, "whoever asked in vain has the answer when the cycle has ended"
-    assert [verdict.tag for verdict in told.verdicts] == ["1.0.0"]
+    assert [verdict.tag for verdict in told.told] == ["1.0.0"]
+
+
+def test_who_asks_why_while_a_cycle_runs_is_told_that_it_does(shown: Shown) -> None:
+    shown.run()
+    first = shown.desk.verdicts("shop", "web")
+    assert first is not None
+    path = "/api/v1/workloads/shop/{}/explanation"
+    with served(shown.desk) as ask, shown.running():
+        shown.pulse.since = shown.stage.now
+        status, told = ask(path.format("api"))
+        assert (status, told["error"]["code"]) == (503, "web/cycle-runs")
+        assert told["error"]["params"]["since"] == f"{shown.stage.now:%H:%M} UTC"
+        status, told = ask(path.format("web"))
+        assert (status, told["decided_at"]) == (200, f"{first.decided_at:%Y-%m-%dT%H:%M:%SZ}")
+        assert ask("/api/v1/workloads/shop/api")[1]["reason"]["sentence"]
+
+
+def test_tags_of_an_older_cycle_say_so(shown: Shown) -> None:
+    shown.run()
+    old = shown.desk.verdicts("shop", "web")
+    assert old is not None
+    shown.stage.now += timedelta(minutes=5)
+    shown.stage.push("acme/web", "1.2.0")
+    shown.run()
+    with shown.running():
+        view = shown.desk.workload("shop", "web")
+        assert view is not None
+        assert (view.outcome.target or "").startswith("1.2.0@")
+        assert shown.desk.verdicts("shop", "web") == old
+    new = shown.desk.verdicts("shop", "web")
+    assert new is not None
+    assert new.decided_at >= old.decided_at + timedelta(minutes=5)
+
+
+def test_chains_are_found_once_for_what_is_shown(shown: Shown) -> None:
+    stage, desk = shown.stage, shown.desk
+    stage.commit(stage.workload("web", "1.0.0", keys='semver: ">=1.0 <2"\nafter: {workload: api}'))
+    shown.run()
+    first = desk.chains()
+    assert [(node.name, node.since) for node in first[0].nodes] == [("api", None), ("web", None)]
+    assert desk.chain("shop", "web") is desk.chain("shop", "api") is first[0]
+    assert desk.chain("shop", "nothing") is None
+    shown.run()
+    again = desk.chains()
+    shown.run()
+    assert desk.chains() is again, "nothing has changed"
+    assert again == first
+    stage.push("acme/api", "1.1.0")
+    shown.run()
+    assert desk.chains() != first
+    shown.past()
+    (since,) = [node.since for node in desk.chains()[0].nodes if node.name == "api"]
+    assert since is not None, "history tells more"
+    assert desk.chains() is desk.chains()
 
 
 def test_many_threads_ask_while_cycles_run(shown: Shown) -> None:
@@ -183,7 +274,7 @@ def test_many_threads_ask_while_cycles_run(shown: Shown) -> None:
             names = [view.name for view in shown.desk.workloads()]
             assert names == ["api", "web"]
             verdicts = shown.desk.verdicts("shop", "web")
-            assert verdicts is None or {v.tag for v in verdicts} >= {"1.0.0", "1.1.0", "2.0.0"}
+            assert verdicts is None or {v.tag for v in verdicts.told} >= {"1.0.0", "1.1.0", "2.0.0"}
             shown.desk.policies(), shown.desk.chains(), shown.desk.registries()
             count += 1
         return count
@@ -278,6 +369,126 @@ def test_what_nobody_asks_for_is_let_go_of(shown: Shown) -> None:
     shown.run()
     assert shelf.read is shelf.parts is None
     assert len(shown.past().changes) == 1, "and read again when somebody asks"
+
+
+ODD = st.sampled_from(
+    [
+        *(
+            "",
+            "0001-01-01",
+            "0001-02-01T00:00:00Z",
+            "1970-01-01",
+            "2026-02-30",
+            "9999-12-31",
+            "0s",
+            "1s",
+            "10y",
+        ),
+        *(
+            "520w",
+            "2026-11-01",
+            "2500-01-01",
+            "9997-12-31T23:59:59Z",
+            "1970-01-01T00:00:00+14:00",
+            "\0",
+            "nan",
+        ),
+    ]
+)
+
+
+def test_whatever_period_is_asked_for_is_answered(shown: Shown) -> None:
+    """By log and report and their pages, over a history that there is."""
+    shown.run()
+    shown.past()
+    with served(shown.desk) as ask:
+
+        @settings(max_examples=60)
+        @given(
+            path=st.sampled_from(["/api/v1/log", "/api/v1/report", "/releases", "/report"]),
+            since=ODD,
+            until=ODD,
+            by=st.sampled_from(GROUPINGS),
+        )
+        @example("/api/v1/report", "", "0001-02-01", "workload")
+        def answered(path: str, since: str, until: str, by: str) -> None:
+            told = {"since": since, "until": until, "by": by if path.endswith("report") else ""}
+            query = urlencode({name: value for name, value in told.items() if value})
+            assert ask(f"{path}?{query}")[0] in (200, 400)
+
+        answered()
+
+
+def test_a_report_of_how_long_ago_is_made_once_in_a_minute(shown: Shown) -> None:
+    shown.run()
+    shown.past()
+    since, made = Moment("since", ""), []
+    shown.stage.now = shown.stage.now.replace(second=1)
+    for _ in range(2):
+        wanted = Wanted(since=since.read(["30d"], shown.desk.now()))
+        made.append(shown.desk.summary(wanted))
+        shown.stage.now += timedelta(seconds=20)
+    assert made[0] is made[1] is not None
+
+
+def test_whoever_still_reads_there_is_waited_for(shown: Shown) -> None:
+    """As after a reload, while a reader of the generation before this one ends."""
+    shown.run()
+    folder = shown.stage.folder / "state" / "repos" / HISTORY
+    folder.mkdir(parents=True, exist_ok=True)
+    held = take_lock(folder / "shop.lock", 0)
+    try:
+        assert shown.desk.past(Wanted()).state == "reading"
+        shelf = shown.desk._archive._shelves["shop"]
+        until(lambda: shelf.thread is None, "the end of the attempt")
+        assert shelf.again_at > 0
+        assert (shown.desk.past(Wanted()).state, shown.desk.past(Wanted()).trouble) == ("reading", None)
+    finally:
+        os.close(held)
+    shown.stage.now += timedelta(seconds=5)
+    assert len(shown.past().changes) == 1
+
+
+def test_a_reader_that_could_not_be_started_is_told_and_tried_again(shown: Shown) -> None:
+    shown.run()
+    size = threading.stack_size(1 << 46)  # more than any machine has
+    try:
+        past = shown.desk.past(Wanted())
+    finally:
+        threading.stack_size(size)
+    assert past.state == "failed"
+    assert past.trouble is not None
+    assert "thread" in past.trouble.sentence
+    shown.stage.now += timedelta(minutes=1)
+    assert len(shown.past().changes) == 1
+
+
+def test_readers_that_hang_are_ended_all_at_once(tmp_path: Path) -> None:
+    names = [f"r{number}" for number in range(4)]
+    with ExitStack() as stack, http_git(tmp_path) as there:
+        stage = Stage(tmp_path, stack)
+        config = stage.app.config.model_copy(
+            update={"repos": {n: RepoConfig(url=there.url(stage.repo), timeout="1m") for n in names}}
+        )
+        archive = Archive(
+            config,
+            stage.app.store,
+            {},
+            {n: n for n in names},
+            lambda n: scope_of(config.repos[n]),
+            time.monotonic,
+        )
+        there.silent = True
+        archive.past(Wanted(), dict.fromkeys(names, "a" * 40), repos=names, limit=1)
+        shelves = archive._shelves.values()
+        until(
+            lambda: all(s.parts is not None and s.parts.checkout.processes > 1 for s in shelves),
+            "all that ask",
+        )
+        archive.close()
+        assert [(shelf.thread, shelf.parts) for shelf in shelves] == [(None, None)] * len(names)
+        there.silent = False
+        there.wake.set()
 
 
 def test_a_git_server_that_hangs_keeps_back_its_history_and_nothing_else(tmp_path: Path) -> None:

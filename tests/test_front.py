@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 import pytest
 import requests
 from parts.desks import StillDesk, workloads
+from parts.world import until
+from structlog.testing import capture_logs
 
 from automator.app.front import Front, Scene
 from automator.config import Config
 from automator.edges.log import EventLog
-from automator.edges.web import Health
+from automator.edges.web import Health, Refusal
+from automator.edges.web.server import OF_ONE
 from automator.errors import ConfigError
 
 FINE = Health(True, "cycles are ending")
@@ -150,3 +154,73 @@ def test_probes_answer_while_everything_else_hangs(front: Front) -> None:
         hang.set()
         for one in asking:
             one.join()
+
+
+def test_probes_answer_when_all_places_are_taken(tmp_path: Path) -> None:
+    hang, codes = threading.Event(), list[str]()
+
+    class Hanging(StillDesk):
+        def repos(self) -> Any:
+            hang.wait(60)
+            return ()
+
+    front = Front(EventLog(lambda: 0.0), codes.append)
+    try:
+        front.open(config(), replace(scene(), desk=Hanging()))
+        assert front.port is not None
+        with ExitStack() as held:
+
+            def hold() -> None:
+                one = held.enter_context(socket.create_connection(("127.0.0.1", front.port), timeout=20))
+                one.sendall(b"GET /api/v1/repos HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+            def is_full() -> bool:
+                hold()  # one whose request was still on its way may have lost its place
+                return get(front.port, "/metrics").status_code == 503
+
+            for _ in range(OF_ONE):
+                hold()
+            until(is_full, "all places taken")
+            assert get(front.port, "/healthz").status_code == get(front.port, "/readyz").status_code == 200
+            assert set(codes) == {"web/busy"}
+            hang.set()
+    finally:
+        hang.set()
+        front.close()
+
+
+def test_connections_that_ask_nothing_are_counted_as_what_they_are() -> None:
+    codes: list[str] = []
+    front = Front(EventLog(lambda: 0.0), codes.append)
+    try:
+        front.open(config(), scene())
+        assert front.port is not None
+        with socket.create_connection(("127.0.0.1", front.port), timeout=20) as client:
+            client.sendall(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")
+            assert client.makefile("rb").read().startswith(b"HTTP/1.1 400 ")
+        assert codes == ["web/malformed"]
+        front._admin.unserved(Refusal.TOO_SLOW)
+        assert codes[1:] == ["web/slow-head"]
+    finally:
+        front.close()
+
+
+def test_bugs_are_told_with_a_bound(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever finds one must not be able to fill the disk with it."""
+
+    class Broken(StillDesk):
+        def workloads(self) -> Any:
+            raise OverflowError("of the test")
+
+    front = Front(EventLog(lambda: 0.0, lines=3))
+    try:
+        with capture_logs() as lines:
+            front.open(config(), replace(scene(), desk=Broken()))
+            for _ in range(6):
+                answer = get(front.port, "/api/v1/workloads")
+                assert (answer.status_code, answer.json()["error"]["code"]) == (500, "web/bug")
+    finally:
+        front.close()
+    told = [line for line in lines if line.get("code") == "web/bug"]
+    assert [str(line["exc_info"]) for line in told] == ["of the test"] * 3
+    assert not caplog.records, "and by nobody else"

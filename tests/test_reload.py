@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,13 +97,11 @@ def test_config_repos_come_and_go_and_the_listener_stays(world: World, tmp_path:
 
 
 def test_a_mounted_config_that_is_exchanged_by_its_link_is_seen(world: World) -> None:
-    text = world.config.read_text()
+    text = world.config.read_text().replace('state = "state"', f'state = "{world.state}"')
     for name, interval in (("..one", "1h"), ("..two", "1s")):
         (world.root / name).mkdir()
-        (world.root / name / "config.toml").write_text(text.replace('"1h"', f'"{interval}"'))
-        os.utime(world.root / name / "config.toml", (0, 0))
-    for file in (world.root / "..one" / "config.toml", world.root / "..two" / "config.toml"):
-        file.write_text(file.read_text().replace('state = "state"', f'state = "{world.state}"'))
+        file = world.root / name / "config.toml"
+        file.write_text(text.replace('"1h"', f'"{interval}"'))
         os.utime(file, (0, 0))
     (world.root / "..data").symlink_to("..one")
     world.config.unlink()
@@ -147,6 +146,24 @@ def test_a_cycle_that_hangs_puts_a_new_config_off_and_is_ended_for_it(world: Wor
         assert daemon.end() == 0
     assert world.repo.log() == ["Deploy web", "Adopt"]
     assert processes(mentioning=str(world.state)) == []
+
+
+def test_an_address_that_is_taken_brings_the_old_config_back_with_its_cycles(world: World) -> None:
+    good = world.config.read_text()
+    with socket.create_server(("127.0.0.1", 0)) as taken, world.start("run") as daemon:
+        daemon.until(daemon.cycles, "the first cycle")
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        other = good.replace("127.0.0.1:0", address) + '[commit]\nsubject = "Deploy {{ workload }}"\n'
+        replace(world, other)
+        daemon.send(signal.SIGHUP)
+        daemon.until(lambda: told(daemon, "reload/refused"), "the refusal")
+        assert f"cannot listen on {address}" in told(daemon, "reload/refused")[0]
+        assert daemon.get("/healthz").status_code == 200
+        world.push("web", "1.1.0")
+        daemon.send(signal.SIGUSR1)
+        daemon.until(lambda: world.version("web") == "1.1.0", "a release")
+        assert daemon.end() == 0
+    assert world.repo.log() == ["Release web 1.1.0", "Adopt"], "in the words of the old config"
 
 
 # -- stuck -----------------------------------------------------------------------------------------------

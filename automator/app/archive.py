@@ -132,7 +132,7 @@ class Archive:
         self._scope = scope
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._closing = False
+        self._closing = threading.Event()
         self._shelves = {name: _Shelf(branch) for name, branch in branches.items()}
         self._summaries: OrderedDict[object, Summary] = OrderedDict()
         self._since: tuple[list[Sequence[Change]], Since] = ([], {})
@@ -220,7 +220,7 @@ class Archive:
     def close(self) -> None:
         """Begin no more readings, and end those that go on; one that hangs is left behind."""
         with self._lock:
-            self._closing = True
+            self._closing.set()
             reading = [(shelf, one) for shelf in self._shelves.values() if (one := shelf.thread) is not None]
         # Many may wait for a server that is silent: all of them end at the same time.
         until = time.monotonic() + LEAVING
@@ -245,7 +245,7 @@ class Archive:
         shelf.wanted = head
         is_new = shelf.read is not None and shelf.read.head == head
         waits = shelf.used_at < shelf.again_at
-        if is_new or waits or shelf.thread is not None or self._closing:
+        if is_new or waits or shelf.thread is not None or self._closing.is_set():
             return shelf
         thread = threading.Thread(
             target=self._reading, args=(name, shelf), name=f"history of {name}", daemon=True
@@ -264,9 +264,13 @@ class Archive:
         while True:
             with self._lock:
                 head = shelf.wanted
-                if head is None or self._closing or (shelf.read is not None and shelf.read.head == head):
+                if (
+                    head is None
+                    or self._closing.is_set()
+                    or (shelf.read is not None and shelf.read.head == head)
+                ):
                     shelf.thread = None
-                    if self._closing:
+                    if self._closing.is_set():
                         _put_away(shelf)
                     return
             trouble: Reason | None = None
@@ -295,12 +299,15 @@ class Archive:
                 shelf.again_at = 0.0
                 if shelf.wanted == head:
                     shelf.thread = None
+                    if self._closing.is_set():
+                        _put_away(shelf)
                     return
 
-    def _read(self, name: str, shelf: _Shelf, head: str) -> _Read:
+    def _read(self, name: str, shelf: _Shelf, head: str) -> _Read | None:
+        """The history up to a commit; None where the archive is being closed. Raises CheckoutError."""
         parts = shelf.parts = shelf.parts or self._opened(name)
-        if self._closing:  # whoever closes us may have looked for its processes already
-            raise ConfigError(reason("reload/busy", repo=name, limit=format_duration(timedelta(0))))
+        if self._closing.is_set():  # whoever closes us may have looked for its processes already
+            return None
         parts.checkout.fetch(head, proven=False)
         parts.reach.grow_to_limit()
         snapshot = parts.index.move_to(head)
@@ -313,7 +320,7 @@ class Archive:
             return _Read(head, replace(old, snapshot=snapshot, changes=changes))
         for change in book.changes(Wanted()):
             shelf.so_far.append(change)
-            if len(shelf.so_far) >= MOST or self._closing:
+            if len(shelf.so_far) >= MOST or self._closing.is_set():
                 break
         changes = shelf.so_far
         is_cut = len(changes) >= MOST
@@ -337,7 +344,7 @@ class Archive:
         """The parts for one config repo. Raises CheckoutError."""
         folder: Path = self._config.state / "repos" / HISTORY / name
         with ExitStack() as opening:
-            checkout = open_checkout(self._config, name, folder, self._forges)
+            checkout = open_checkout(self._config, name, folder, self._forges, patience=LEAVING)
             opening.callback(checkout.close)
             reach = Reach(checkout, self._config.repos[name].history_limit)
             located = Located(_ReadOnly(self._store), name, locator_version())

@@ -7,11 +7,16 @@ from pathlib import Path
 
 from automator.config import AuthorConfig, Config, RepoConfig, SigningConfig
 from automator.edges.checkout import Checkout, GpgKey, Identity, Remote, Seal, Signers, SshKey
+from automator.edges.checkout.clone import OPEN_PATIENCE
 from automator.edges.forge import Forge
 
 
-def open_checkout(config: Config, name: str, folder: Path, forges: Mapping[str, Forge]) -> Checkout:
+def open_checkout(
+    config: Config, name: str, folder: Path, forges: Mapping[str, Forge], *, patience: float = OPEN_PATIENCE
+) -> Checkout:
     """The clone of a config repo in `folder`; nobody is asked yet, and no secret is read.
+
+    `patience`: seconds to wait for somebody else to leave it.
 
     Raises CheckoutError (`git/bad-url`, `git/busy`, `git/not-installed`).
     """
@@ -20,6 +25,7 @@ def open_checkout(config: Config, name: str, folder: Path, forges: Mapping[str, 
         folder,
         _remote(config, name, forges),
         deadline=repo.timeout.total_seconds(),
+        patience=patience,
         seal=Seal(
             None if repo.committer is None else identity(repo.committer), repo.sign_off, _key(repo.signing)
         ),

@@ -40,7 +40,7 @@ from automator.edges.web import Health
 from automator.errors import AutomatorError, ConfigError
 from automator.reasons import Reason, reason
 
-FINE, CUT_OFF = 0, 1
+FINE, CUT_OFF, NO_WAY_BACK = 0, 1, 2
 LOCK_PATIENCE = 5.0
 """Seconds to wait for somebody else to leave the state folder."""
 ENDED_AFTER = timedelta(seconds=5)
@@ -252,7 +252,8 @@ class Serving:
             self._refuse(error.reason, is_asked=is_asked)
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the daemon goes on
-            self._refuse(reason("reload/refused", problem=f"{type(error).__name__}: {error}"), is_asked=True)
+            why = reason("reload/refused", problem=f"{type(error).__name__}: {error}")
+            self._refuse(why, is_asked=True, error=error)
             return
         if changed or is_asked or self._refused is not None:
             config = self._now.app.config
@@ -261,7 +262,7 @@ class Serving:
         self._refused = None
         self._announcer.all_clear("config")
 
-    def _refuse(self, why: Reason, *, is_asked: bool) -> None:
+    def _refuse(self, why: Reason, *, is_asked: bool, error: Exception | None = None) -> None:
         """Go on as before, and say so: once, until it is another reason or somebody asks."""
         if self._daemon.is_told_to_stop:
             return
@@ -270,7 +271,7 @@ class Serving:
         if why.code == "reload/busy":
             self._again_at = time.monotonic() + AGAIN
         if is_asked or told.sentence != self._refused:
-            log_reason(told)
+            log_reason(told, error)
         self._refused = told.sentence
         self._announcer.alarm("config", told)
 
@@ -329,8 +330,18 @@ class Serving:
         try:
             self._begin(old, App.open(new, exclusive=True, warn=log_reason, after=old.app))
         except BaseException:
-            self._begin(old, App.open(old.app.config, exclusive=True, warn=log_reason, after=old.app))
+            self._go_back(old)
             raise
+
+    def _go_back(self, old: _Generation) -> None:
+        """Let the parts of the old config, whose cycles were closed, go on; or end the process, to be started
+        again: without cycles it serves nobody."""
+        try:
+            self._begin(old, App.open(old.app.config, exclusive=True, warn=log_reason, after=old.app))
+        except AutomatorError as error:
+            log_reason(error.reason)
+            end_all_processes()
+            os._exit(NO_WAY_BACK)
 
     def _begin(self, old: _Generation, app: App) -> None:
         """Let a new generation take over from one whose cycles were closed; or raise, and close it."""

@@ -45,8 +45,10 @@ USUAL = frozenset(Kind) - {Kind.HELD, Kind.WAITING}
 _STILL = {Status.HELD: Kind.HELD, Status.WAITING: Kind.WAITING}
 _FAILING = frozenset({"verify/failed", "verify/failed-again", "verify/stuck"})
 """Codes of outcomes that are held, and that somebody must hear of like a failure."""
+_SETTLED = frozenset({Status.CURRENT, Status.RELEASED})
+"""Outcomes that say that a workload is well; any other says neither that nor that it fails."""
 _UNSETTLED = ("registry/", "history/", "forge/", "git/")
-"""Areas of reasons that say neither that a workload fails nor that it is well."""
+"""Areas of reasons that do not say so whatever the outcome."""
 _PATIENT = frozenset(
     {"git/unreachable", "git/timeout", "git/failed", "git/moved", "git/rewound", "git/busy", "git/damaged"}
 )
@@ -176,9 +178,7 @@ def found(
         unread = _unread(report.error)
         return Found(report.repo, moves, ailing=(unread,), ails=frozenset({unread.subject}), is_read=False)
     failed = tuple(_failed(o) for o in report.outcomes if _fails(o))
-    unsettled = frozenset(
-        o.workload for o in report.outcomes if o.reason.code.startswith(_UNSETTLED) and not _fails(o)
-    )
+    unsettled = frozenset(o.workload for o in report.outcomes if not _is_settled(o) and not _fails(o))
     failing = {o.workload for o in report.outcomes if _fails(o)}
     ailing = (*failed, *_silences(report))
     return Found(
@@ -197,6 +197,10 @@ def found(
 def _fails(outcome: Outcome) -> bool:
     code = outcome.reason.code
     return (outcome.status is Status.FAILED and code not in _NO_ANSWER) or code in _FAILING
+
+
+def _is_settled(outcome: Outcome) -> bool:
+    return outcome.status in _SETTLED and not outcome.reason.code.startswith(_UNSETTLED)
 
 
 def _about(outcome: Outcome) -> tuple[About, ...]:
@@ -388,7 +392,9 @@ def step(told: Told, found: Found, taste: Taste, now: datetime) -> tuple[Told, t
     moved, moves = _moves(told, found, taste)
     proposed, proposals = _proposals(told, found, taste)
     stills, still = _stills(told, found, taste)
-    news = (*failures, *moves, *proposals, *still)
+    # They come and go under the same key: each time that they come is news of its own.
+    begun = (replace(i, key=f"{i.key} {now.isoformat(timespec='seconds')}") for i in (*proposals, *still))
+    news = (*failures, *moves, *begun)
     return Told(moved, proposed, stills, troubles), news
 
 
@@ -446,15 +452,24 @@ def _watch(
         for item in found.ailing
         if item.kind in taste.events and taste.takes(found.repo, item)
     }
+    # It fails in a way that nobody here wants to hear of: it is neither well, nor is anything news.
+    unasked = {
+        item.subject
+        for item in found.ailing
+        if item.subject in known
+        and item.kind not in taste.events
+        and known[item.subject].item.kind in taste.events
+        and taste.takes(found.repo, item)
+    }
+    left_out = found.ails - ailing.keys() - unasked
     after: list[Trouble] = []
     news: list[Item] = []
     # What a new filter leaves out fails as before, and nobody here is to hear of it any more.
-    known = {
-        subject: trouble
-        for subject, trouble in known.items()
-        if subject in ailing or subject not in found.ails
-    }
+    known = {s: trouble for s, trouble in known.items() if s not in left_out}
     for subject in sorted({*known, *ailing}):
+        if subject in unasked:
+            after.append(replace(known[subject], fine_since=None))
+            continue
         trouble, item = follow(known.get(subject), ailing.get(subject), found.is_well(subject), taste, now)
         if item is not None:
             if item.kind is Kind.RECOVERED and found.is_gone(subject):

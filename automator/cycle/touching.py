@@ -27,7 +27,7 @@ class Touching:
 
     def __init__(self, checkout: Checkout, watched: Iterable[bytes]) -> None:
         self._checkout = checkout
-        self._watched = set(watched)
+        self._watched = {path for path in watched if _may_exist(path)}
         self._folders: tuple[bytes, ...] | None = None
         self._walk: Generator[LoggedCommit] | None = None
         self._next: LoggedCommit | None = None
@@ -35,7 +35,7 @@ class Touching:
 
     def watch(self, paths: Iterable[bytes]) -> None:
         """Watch more, from the commit on that is asked for next."""
-        more = {path for path in paths if path not in self._watched}
+        more = {path for path in paths if path not in self._watched and _may_exist(path)}
         self._watched |= more
         if self._folders and not all(map(self._is_covered, more)):
             self.close()
@@ -70,6 +70,12 @@ class Touching:
 
     def _is_covered(self, path: bytes) -> bool:
         return any(path == folder or path.startswith(folder + b"/") for folder in self._folders or ())
+
+
+def _may_exist(path: bytes) -> bool:
+    """Whether a path can be in a repository: a forged trailer may name any, at which git would give up."""
+    names = path.split(b"/")
+    return not {b"", b".", b".."}.intersection(names) and b"\0" not in path
 
 
 def folders_of(paths: Iterable[bytes]) -> tuple[bytes, ...]:

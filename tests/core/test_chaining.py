@@ -100,3 +100,37 @@ def test_a_circle_ends() -> None:
     (chain,) = chains_of({"shop": place(policy)}, {})
     assert [node.name for node in chain.nodes] == ["a", "b"]
     assert len(chain.edges) == 2
+
+
+def test_the_work_grows_with_the_chains_and_not_with_their_square() -> None:
+    """Counted in how often the name of a config repo is hashed, for pairs, a star, a circle, and a group."""
+    for shape in ("pair", "star", "circle", "group"):
+        small, large = work(shape, 50), work(shape, 200)
+        assert large < 6 * small, shape
+
+
+class Counted(str):
+    """A name that counts how often it is looked up."""
+
+    count = 0
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        Counted.count += 1
+        return str.__hash__(self)
+
+
+def work(shape: str, number: int) -> int:
+    """Look-ups for so many workloads."""
+    in_group = ", group: {name: first}" if shape == "group" else ""
+    policy = entry("first", in_group)
+    for n in range(number):
+        above = {"pair": f"up{n}", "star": "first", "circle": f"w{(n + 1) % number}", "group": "first"}[shape]
+        kind = "group" if shape == "group" else "workload"
+        policy += entry(f"up{n}", in_group) + entry(f"w{n}", f", after: {{{kind}: {above}}}")
+    repo = Counted("shop")
+    there = place(policy)
+    Counted.count = 0
+    chains = chains_of({repo: there}, {})
+    assert len(chains) == (number if shape == "pair" else 1)
+    return Counted.count

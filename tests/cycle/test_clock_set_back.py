@@ -7,6 +7,8 @@ from datetime import timedelta
 import requests
 from parts.stage import Stage
 
+from automator.cycle.run import Trigger
+
 AHEAD = timedelta(days=30)
 FAILS = {"smoke": {"command": ["/bin/false"], "interval": "1m", "failures": 2, "delay": "2m"}}
 ANY = {"Accept": "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"}
@@ -52,3 +54,18 @@ def test_a_soak_begins_with_the_time_that_it_is_now(stage: Stage) -> None:
         codes.append(stage.outcomes()["down"].reason.code)
         stage.now += timedelta(minutes=25)
     assert codes == [*["guard/soak"] * 3, "released/pushed"]
+
+
+def test_tags_are_listed_at_the_interval_of_the_time_that_it_is_now(stage: Stage) -> None:
+    stage.push("acme/web", "1.4.2")
+    stage.commit(stage.workload("web", "1.4.2"))
+    stage.outcomes()
+    stage.now += timedelta(minutes=20)
+    assert stage.outcomes(trigger=Trigger("interval"))["web"].status == "current"
+    stage.now -= timedelta(hours=5)
+    stage.push("acme/web", "1.4.3")
+    codes = []
+    for _ in range(4):
+        codes.append(stage.outcomes(trigger=Trigger("interval"))["web"].reason.code)
+        stage.now += timedelta(minutes=5)
+    assert "released/pushed" in codes

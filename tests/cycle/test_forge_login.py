@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from parts.canaries import secret
+from parts.forgestage import PROJECT
+from parts.forges import BOT, ForgeServer
 from parts.gitserver import http_git
 from parts.stage import Stage
 
@@ -16,10 +18,16 @@ def test_git_reads_and_pushes_with_the_token_of_the_forge_as_it_is_now(stage: St
     stage.commit(stage.workload("web", "1.0.0"))
     token_file = stage.folder / "forge-token"
     token_file.write_text(f"{TOKEN}\n")
-    with http_git(stage.folder, {"oauth2": TOKEN}) as server:
+    with http_git(stage.folder, {"oauth2": TOKEN}) as server, ForgeServer("gitlab", stage.folder) as forge:
+        forge.project(PROJECT, repo=stage.repo)
+        forge.tokens = dict.fromkeys((TOKEN, f"{TOKEN}-rotated"), BOT)
         place = server.address.partition("://")[2]
-        stage.settings = {"url": server.url(stage.repo), "credentials": {"forge": True}}
-        stage.forges = {place: {"kind": "gitlab", "token_file": str(token_file)}}
+        stage.settings = {
+            "url": server.url(stage.repo),
+            "project": PROJECT,
+            "credentials": {"forge": True},
+        }
+        stage.forges = {place: {"kind": "gitlab", "api": forge.api, "token_file": str(token_file)}}
         assert stage.outcomes()["web"].status is Status.RELEASED
         assert stage.image_of("web") == "web:1.1.0"
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import secrets
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -356,12 +357,28 @@ def test_a_strange_name_of_a_loopback_address_is_refused(host: str) -> None:
         assert it.ask("/healthz", host=host or "x").status == 200
 
 
-@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Real-IP", "Via", "X-Forwarded-Host"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via", "X-Forwarded-Host", "X-Forwarded-Port"),
+        *("X-Client-IP", "True-Client-IP", "CF-Connecting-IP", "CF-Ray", "X-Envoy-External-Address"),
+    ],
+)
 def test_what_a_proxy_brings_is_no_request_of_this_machine(header: str) -> None:
     with site() as it:
         answer = it.ask(LIST, **{header: "127.0.0.1"})
         assert (answer.status, answer.code) == (403, "web/loopback-only")
         assert header.lower() in json.loads(answer.body)["error"]["sentence"]
+
+
+def test_a_proxy_that_adds_no_header_is_known_by_its_version() -> None:
+    """As nginx asks with a bare `proxy_pass`: HTTP/1.0, with the name of the address it was given."""
+    with site() as it, socket.create_connection(("127.0.0.1", it.port), timeout=20) as proxy:
+        head = f"GET {LIST} HTTP/1.0\r\nHost: 127.0.0.1:{it.port}\r\nConnection: close\r\n\r\n"
+        proxy.sendall(head.encode())
+        answered, _, body = proxy.makefile("rb").read().partition(b"\r\n\r\n")
+    assert b" 403 " in answered.splitlines()[0]
+    assert json.loads(body)["error"]["code"] == "web/loopback-only"
 
 
 def test_names_that_are_loopback() -> None:
@@ -415,6 +432,9 @@ def test_the_page_of_a_stranger_has_no_effect_on_this_machine() -> None:
         assert form.code == "web/media-type"
         assert it.post("/look", {"repo": "shop"}, Origin="https://evil.example.com").status == 403
         assert it.post("/look", {"repo": "shop"}, Origin="null").status == 403
+        for broken in ("http://[", "http://[::1", "//", "http://a\xbc"):
+            answer = it.ask(LOOK, "POST", b"{}", **JSON, Origin=broken)
+            assert (answer.status, answer.code) == (403, "web/strange-origin"), broken
 
 
 def test_behind_a_proxy_the_public_address_is_our_own(token_file: Path) -> None:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from automator.core.view import Filter
 from automator.edges.web import Access, Health, WebServer
 from automator.edges.web.openapi import COMMON, describe
 from automator.edges.web.operations import KINDS, OPERATIONS
+from automator.edges.web.parameters import Moment
 from automator.edges.web.site import Behind, make_site
 from automator.errors import ConfigError
 from automator.reasons import reason
@@ -184,7 +186,9 @@ def test_an_explanation_has_its_tags_page_by_page(api: Api) -> None:
     last = hold(api.ask("workloads/shop/web/explanation?offset=245&limit=10"), path, 200)
     assert [tag["tag"] for tag in last["tags"]] == [f"1.4.{n}" for n in range(5, 0, -1)]
     waits = api.ask("workloads/shop/api/explanation")
-    assert hold(waits, path, 503)["error"]["code"] == "web/not-yet"
+    told = hold(waits, path, 503)["error"]
+    assert (told["code"], told["params"]["since"]) == ("web/cycle-runs", "12:00 UTC")
+    assert first["decided_at"] == "2026-11-20T12:00:00Z"
     assert int(waits.headers["retry-after"]) > 0
 
 
@@ -263,6 +267,19 @@ def test_the_log_takes_the_filters_of_the_command(api: Api) -> None:
     assert len(api.ask("log?limit=1").json["items"]) == 1
 
 
+def test_how_long_ago_is_counted_from_the_minute(api: Api) -> None:
+    """So that whoever asks again and again asks for the same."""
+    moment, half = Moment("since", ""), timedelta(seconds=31)
+    assert moment.read(["30d"], NOON + half) == moment.read(["30d"], NOON) == NOON - timedelta(days=30)
+    assert moment.read(["2026-11-01T09:30:31Z"], NOON).second == 31
+
+
+def test_chains_come_in_pages(api: Api) -> None:
+    whole = hold(api.ask("chains"), "/chains", 200)
+    assert (whole["total"], len(whole["items"])) == (1, 1)
+    assert hold(api.ask("chains?offset=1&limit=1"), "/chains", 200)["items"] == []
+
+
 def test_history_that_is_being_read_is_said_to_be(api: Api) -> None:
     api.desk.state = "reading"
     assert hold(api.ask("log"), "/log", 200)["state"] == "reading"
@@ -279,6 +296,11 @@ def test_history_that_is_being_read_is_said_to_be(api: Api) -> None:
         ("log?since=2026-13-40", "web/parameter"),
         ("log?since=2026-11-21", "web/empty-period"),
         ("log?since=2d&until=2026-11-01", "web/empty-period"),
+        ("report?since=2027-01-01&until=2028-01-01", "web/empty-period"),
+        ("log?since=2026-11-20T12:00:00Z&until=2028-01-01", "web/empty-period"),
+        ("report?until=0001-02-01", "web/parameter"),
+        ("report?since=0001-01-01T00:00:00Z&until=0001-03-01", "web/parameter"),
+        ("log?until=9999-12-31", "web/parameter"),
         ("log?kind=nothing", "web/parameter"),
         ("log?image=a%20b", "web/parameter"),
         ("log?limit=0", "web/parameter"),

@@ -10,7 +10,8 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 import pytest
 from parts.registry import wait_until
 
-from automator.edges.web import Health, WebServer, make_app
+from automator.edges.web import Health, Refusal, WebServer, make_app
+from automator.edges.web.server import OF_ONE
 from automator.errors import ConfigError
 
 FINE = Health(True, "all is well")
@@ -148,6 +149,24 @@ def test_a_connection_of_which_no_request_comes_is_closed() -> None:
         assert ask(server.port, "/healthz")[0] == 200
     finally:
         server.stop()
+
+
+def test_who_asks_gets_the_place_of_who_does_not() -> None:
+    """Idle connections, of whoever is behind one address, keep nobody out."""
+    lost: list[Refusal] = []
+    app = make_app(lambda: FINE, lambda: FINE, lambda _: (b"x", PLAIN))
+    server = WebServer(app, ("127.0.0.1", 0), unserved=lost.append, head_seconds=60)
+    server.start()
+    try:
+        with ExitStack() as held:
+            address = ("127.0.0.1", server.port)
+            for _ in range(OF_ONE + 5):
+                held.enter_context(socket.create_connection(address, timeout=20))
+            for path in ("/metrics", "/healthz", "/readyz"):
+                assert ask(server.port, path)[0] == 200
+    finally:
+        server.stop()
+    assert set(lost) == {Refusal.CROWDED}
 
 
 def test_who_does_not_read_the_answer_is_left() -> None:

@@ -70,9 +70,11 @@ def send(
     limits: Limits,
     allowed: AddressRule | None = None,
     data: bytes | Mapping[str, str] | None = None,
+    status_only: bool = False,
 ) -> Answer:
     """One request by a session of `new_session`, one complete answer; redirects are answers too.
 
+    `status_only`: the body is of no interest, and not read, whatever is wrong with it.
     `allowed` is asked about the address before it is connected, and again when a kept connection is
     used; behind a proxy only an address written in `url` can be asked about. Raises TransportError.
     """
@@ -109,6 +111,9 @@ def send(
                 preload_content=False,
                 decode_content=False,
             )
+            if status_only:
+                response.close()
+                return Answer(response.status, response.headers, b"", url)
             body = _body(response, limits.body, bodiless=method == "HEAD")
     except _FAILURES as error:
         kind, words, cause = told(error, expired=exchange.expired, begun=response is not None, proxy=proxy)

@@ -28,7 +28,8 @@ PREFIX = "whsec_"
 """How secrets begin that are written in base64."""
 LONGEST_WAIT = 3_600.0
 """Seconds that a receiver's Retry-After may ask for at most."""
-_BODY_LIMIT = 64 * 1024
+SHORTEST_SECRET = 16
+"""Bytes of a secret that can be guessed by nobody (Standard Webhooks asks for 24 to 64)."""
 _BUSY = frozenset({408, 425, 429})
 """Refusals that another try may change; those of the server's own failing too."""
 
@@ -61,8 +62,11 @@ class WebhookReceiver:
             headers, body = self._request(message)
             proxy = self.outside.proxy_for(self.url)
             with new_session(pool_size=1, trust=self.trust, proxy=proxy) as session:
-                limits = Limits(self.seconds, self.seconds, time.monotonic() + self.seconds, _BODY_LIMIT)
-                answer = send(session, "POST", self.url, headers=headers, limits=limits, data=body)
+                limits = Limits(self.seconds, self.seconds, time.monotonic() + self.seconds, body=0)
+                # Taken is taken, whatever follows the status: else the same message would come again.
+                answer = send(
+                    session, "POST", self.url, headers=headers, limits=limits, data=body, status_only=True
+                )
         except UnusableFile as error:
             return Answer(Result.LATER, str(error))
         except TrustError:
@@ -117,10 +121,10 @@ def _wait(text: str, now: float) -> float | None:
         return min(float(text), LONGEST_WAIT)
     try:
         at = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        until = (at - datetime.fromtimestamp(now, UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError):  # a zone may be days away, and the year 9999
         return None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    until = (at - datetime.fromtimestamp(now, UTC)).total_seconds()
     return min(max(until, 0.0), LONGEST_WAIT)
 
 
@@ -134,12 +138,14 @@ def _secrets(path: str) -> tuple[bytes, ...]:
 
 
 def _secret(line: str) -> bytes:
-    if not line.startswith(PREFIX):
-        return line.encode()
     try:
-        return base64.b64decode(line.removeprefix(PREFIX), validate=True)
+        plain = line.startswith(PREFIX) and base64.b64decode(line.removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError):
         raise UnusableFile(f"its secret_file holds a secret after {PREFIX} that is no base64") from None
+    secret = line.encode() if plain is False else plain
+    if len(secret) < SHORTEST_SECRET:
+        raise UnusableFile(f"its secret_file holds a secret of less than {SHORTEST_SECRET} bytes")
+    return secret
 
 
 def _token(path: str) -> str:
