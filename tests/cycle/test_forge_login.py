@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from parts.canaries import secret
-from parts.forgestage import PROJECT
 from parts.forges import BOT, ForgeServer
+from parts.forgestage import PROJECT
 from parts.gitserver import http_git
 from parts.stage import Stage
 

@@ -11,7 +11,6 @@ from parts.stage import Stage
 from parts.story import POLICY, Story, at, image
 
 from automator.app import App
-from automator.cycle.reporting import read_for, summary_of
 from automator.config import Config
 from automator.core.delivery.change import Wanted
 from automator.core.delivery.fate import Failure
@@ -19,6 +18,7 @@ from automator.core.delivery.stations import Journey
 from automator.core.delivery.summary import Summary
 from automator.core.reference import TagList, parse_repository
 from automator.core.verification import Answer, Plan, Said, begin, heard, to_text
+from automator.cycle.reporting import read_for, summary_of
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 RANGE = 'semver: "1.x"'
@@ -26,7 +26,8 @@ RANGE = 'semver: "1.x"'
 
 def summary(stage: Stage) -> Summary:
     book = stage.cycle.logbook()
-    return summary_of({"shop": read_for(book, Wanted())}, {"shop": Wanted()}, stage.app.store, by="workload", now=stage.now)
+    read = {"shop": read_for(book, Wanted())}
+    return summary_of(read, {"shop": Wanted()}, stage.app.store, by="workload", now=stage.now)
 
 
 def legs(journey: Journey) -> dict[str, timedelta]:
