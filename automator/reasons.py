@@ -1628,8 +1628,9 @@ CODES: dict[str, Code] = _table(
         "a connection to daemon.hooks_listen was turned away: too many are open",
         "nothing, if senders come through again by themselves; else look at who opens connections and sends "
         "nothing",
-        "Only so many connections are served at a time, and half as many of one address. Others are answered "
-        "503, upon which most senders try again.",
+        "Only so many connections are served at a time, and half as many of one address. More take the place "
+        "of the oldest that has sent no request; where all have, they are answered 503, upon which most "
+        "senders try again.",
     ),
     Code(
         "hooks/no-request",

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from parts.receivers import SECRET, Inbox, inbox
-from parts.registry import Reply
+from parts.registry import Received, Reply
 from parts.world import until
 
 from automator.app.deliveries import Deliveries
-from automator.app.notices import Notices, Subscription
+from automator.app.notices import UNPOSTED, Notices, Subscription
 from automator.core.notice import Item, Kind, Taste, found
-from automator.core.noticetext import Words, message, message_text
+from automator.core.noticetext import Words, message, message_text, read_message
 from automator.core.report import Outcome, Report
 from automator.edges.notify import WebhookReceiver
 from automator.edges.store import Posted, Store
 from automator.edges.store.outbox import DAYS, KEPT
+from automator.errors import ConfigError
 from automator.reasons import Reason, Status, reason
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -115,6 +118,146 @@ def test_what_waits_is_bounded_in_number_and_age(store: Store) -> None:
     late = NOON + timedelta(days=DAYS, seconds=1)
     assert store.drop_old_messages("hook", late) == KEPT
     assert store.waiting_messages() == {"other": 1}
+
+
+def test_of_what_comes_at_once_the_first_are_kept(store: Store) -> None:
+    post(store, "old")
+    assert post(store, *(f"n{n}" for n in range(KEPT + 3))) == {"hook": 4}
+    kept, seq = [], 0
+    while (one := store.first_message("hook", after=seq)) is not None:
+        seq = one.seq
+        kept.append(read_message(one.text).items[0]["subject"])
+    assert kept == [f"n{n}" for n in range(KEPT)]
+
+
+def test_a_message_that_is_refused_each_time_holds_up_none_of_the_others(
+    tmp_path: Path, store: Store, hook: Inbox
+) -> None:
+    """As a mail server that takes no such mail does: it says "later" for ever."""
+    told: list[Reason] = []
+    whole = hook.behave
+
+    def refusing(received: Received) -> Reply:
+        poison = b'"subject":"poison"' in received.body
+        return Reply(503, headers={"Retry-After": "1"}) if poison else whole(received)
+
+    hook.server.behave = refusing
+    post(store, "poison", "second", "third", "fourth", "fifth")
+    seconds = iter(range(0, 100_000, 50))
+    sending = Deliveries(
+        store, {"hook": receiver(tmp_path, hook)}, lambda: NOON, told.append, lambda: next(seconds)
+    )
+    sending.start()
+    until(lambda: store.waiting_messages() == {}, "an end of the queue")
+    assert sending.close(20_000)
+    assert subjects(hook) == ["second", "third", "fourth", "fifth"]
+    assert [why.code for why in told] == ["notify/failed", "notify/refused"]
+    assert "503, while it took others" in told[-1].sentence
+    assert sending.tallies()[0].dropped == 1
+
+
+def test_a_receiver_that_was_down_for_long_loses_nothing(tmp_path: Path, store: Store, hook: Inbox) -> None:
+    hook.replies = [Reply(503, headers={"Retry-After": "1"})] * 23
+    post(store, "first", "second", "third")
+    seconds = iter(range(0, 100_000, 50))
+    sending = Deliveries(
+        store, {"hook": receiver(tmp_path, hook)}, lambda: NOON, monotonic=lambda: next(seconds)
+    )
+    sending.start()
+    until(lambda: store.waiting_messages() == {}, "an end of the queue")
+    assert sending.close(20_000)
+    assert sorted(subjects(hook)) == ["first", "second", "third"]
+
+
+class FullDisk:
+    """The store, while nothing can be written to it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.is_full = True
+
+    def __getattr__(self, name: str) -> object:
+        if self.is_full and name in ("drop_message", "drop_old_messages", "post"):
+            return self._refuse
+        return getattr(self.store, name)
+
+    def _refuse(self, *_: object) -> None:
+        raise ConfigError(reason("state/unusable", folder="/state", problem="full"))
+
+
+def test_on_a_full_disk_each_message_is_sent_once(tmp_path: Path, store: Store, hook: Inbox) -> None:
+    post(store, "first", "second")
+    disk = FullDisk(store)
+    sending = Deliveries(disk, {"hook": receiver(tmp_path, hook)}, lambda: NOON)  # type: ignore[arg-type]
+    sending.start()
+    until(lambda: len(hook.taken) == 2, "both messages")
+    assert sending.close(20)
+    assert subjects(hook) == ["first", "second"]
+    assert (sending.tallies()[0].sent, sending.tallies()[0].failed) == (2, 0)
+    disk.is_full = False
+    later = Deliveries(store, {"hook": receiver(tmp_path, hook)}, lambda: NOON)
+    later.start(sending)
+    until(lambda: store.waiting_messages() == {}, "an empty outbox")
+    assert later.close(20)
+    assert subjects(hook) == ["first", "second"]
+
+
+def test_a_new_config_waits_for_what_is_just_being_sent(tmp_path: Path, store: Store, hook: Inbox) -> None:
+    asked, go_on, whole = threading.Event(), threading.Event(), hook.behave
+
+    def slow(received: Received) -> Reply:
+        asked.set()
+        assert go_on.wait(30)
+        return whole(received)
+
+    hook.server.behave = slow
+    post(store, "first", "second")
+    old = Deliveries(store, {"hook": receiver(tmp_path, hook)}, lambda: NOON)
+    old.start()
+    assert asked.wait(30)
+    assert not old.close(0.01), "it is still sending"
+    new = Deliveries(store, {"hook": receiver(tmp_path, hook)}, lambda: NOON)
+    new.start(old)
+    go_on.set()
+    until(lambda: store.waiting_messages() == {}, "an empty outbox")
+    assert new.close(20)
+    assert subjects(hook) == ["first", "second"]
+
+
+def test_what_the_disk_did_not_take_is_told_by_the_next_config(
+    tmp_path: Path, store: Store, hook: Inbox
+) -> None:
+    disk = FullDisk(store)
+    one = Subscription("hook", Taste(), Words(), receiver(tmp_path, hook))
+    old = Notices(disk, (one,), {"shop": found}, lambda: NOON)  # type: ignore[arg-type]
+    old.tell(failed())
+    assert old.close(20)
+    assert store.waiting_messages() == {}
+    new = Notices(store, (one,), {"shop": found}, lambda: NOON)
+    new.start(old)
+    new.tell(failed())
+    assert new.close(20)
+    assert hook.kinds() == [("failed", "web")]
+
+
+def test_a_mass_of_failures_is_kept_or_counted(tmp_path: Path, store: Store, hook: Inbox) -> None:
+    told: list[Reason] = []
+    single = WebhookReceiver(hook.url, 600.0, "cloudevents")
+    one = Subscription("hook", Taste(), Words(), single)
+    why = reason("push/refused", after="1.4.3", words="no")
+    every = tuple(
+        Outcome(f"web-{n:03}", Status.FAILED, why, "ghcr.io/acme/web") for n in range(UNPOSTED + 50)
+    )
+    many = Report("shop", "interval", NOON, NOON, "abc", None, every)
+    kept = Notices(store, (one,), {"shop": found}, lambda: NOON, told.append)
+    kept.tell(many)
+    assert (store.waiting_messages(), told) == ({"hook": UNPOSTED + 50}, [])
+    one = replace(one, name="other")
+    full = Notices(FullDisk(store), (one,), {"shop": found}, lambda: NOON, told.append)  # type: ignore[arg-type]
+    full.tell(many)
+    assert [why.code for why in told] == ["notify/not-kept", "notify/dropped"]
+    assert "50 were too many" in told[-1].sentence
+    assert full.tallies()[0].dropped == 50
 
 
 def test_the_same_message_waits_once(store: Store) -> None:

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from parts.world import World, processes
@@ -67,6 +68,10 @@ def test_kept_running_until_ctrl_c(nowhere: World) -> None:
     with nowhere.start("demo", "--keep") as demo:
         demo.until(lambda: "Ctrl-C ends the daemon" in demo.text, "the invitation to play")
         demo.until(lambda: "cycle shop: " in demo.text, "a cycle of the daemon")
+        dashboard = re.search(r"^The dashboard is at (http://127\.0\.0\.1:\d+/)$", demo.text, re.MULTILINE)
+        assert dashboard is not None
+        with urlopen(dashboard[1], timeout=20) as answer:
+            assert b"<title>Workloads" in answer.read()
         shown = re.search(r"^ +cd (\S+)$", demo.text, re.MULTILINE)
         assert shown is not None
         folder = Path(shown[1])

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,19 +22,20 @@ from parts.gitserver import http_git
 from parts.stage import Stage
 from parts.world import EmbeddedWorld, until
 
-from automator.app.archive import HISTORY, UNUSED, Archive
+from automator.app.archive import HISTORY, UNUSED, Archive, _Shelf
 from automator.app.build import scope_of
 from automator.app.desk import LiveDesk
 from automator.config.repos import RepoConfig
 from automator.core.delivery.change import Wanted
 from automator.core.delivery.summary import GROUPINGS
+from automator.core.policy import InvalidWorkload
 from automator.core.reference import Repository
-from automator.core.view import Past
+from automator.core.view import Filter, Past
 from automator.edges.checkout.upkeep import take_lock
 from automator.edges.web import Access, Health, WebServer
 from automator.edges.web.parameters import Moment
 from automator.edges.web.site import Behind, make_site
-from automator.reasons import Status
+from automator.reasons import Status, reason
 
 
 @dataclass
@@ -291,6 +292,66 @@ def test_many_threads_ask_while_cycles_run(shown: Shown) -> None:
     assert shown.stage.image_of("web") == "web:1.5.0"
 
 
+def test_a_config_repo_that_cannot_be_read_after_a_restart_keeps_its_workloads(tmp_path: Path) -> None:
+    with ExitStack() as stack, http_git(tmp_path) as served:
+        stage = Stage(tmp_path, stack)
+        stage.settings = {"url": served.url(stage.repo)}
+        stage.push("acme/web", "1.0.0", "1.1.0")
+        stage.commit(stage.workload("web", "1.0.0"))
+        shown = Shown(stage)
+        shown.run()
+        stage.app.store.save_report(stage.run())
+        served.fail_with = 500
+        after = Shown(stage)
+        with after.desk.cycle("shop"):
+            failed = replace(stage.run(), outcomes=())
+            assert failed.error is not None
+            after.desk.saw(failed)
+        assert [view.name for view in after.desk.workloads()] == ["web"]
+        (repo,) = after.desk.repos()
+        assert repo.error == failed.error
+        shown.desk.close(), after.desk.close()
+
+
+def test_a_report_leaves_out_what_cannot_be_read_and_says_so(tmp_path: Path) -> None:
+    with ExitStack() as stack, http_git(tmp_path) as served:
+        stage = Stage(tmp_path, stack)
+        stage.settings = {"url": served.url(stage.repo)}
+        stage.push("acme/web", "1.0.0", "1.1.0")
+        stage.commit(stage.workload("web", "1.0.0"))
+        shown = Shown(stage)
+        shown.run()
+        shown.past()
+        archive = shown.desk._archive
+        head = shown.desk.repos()[0].head
+        lost = reason("git/unreachable", url="https://git.example.com/x", words="refused")
+        archive._shelves["lab"] = _Shelf("lab main")
+        heads, asked = {"shop": shown.desk._heads()["shop"] or head, "lab": None}, ("shop", "lab")
+        more: dict[str, Any] = {"repos": asked, "by": "workload", "now": stage.now}
+        assert archive.summary(Wanted(), heads, {}, **more) is None, "nobody has tried lab yet"
+        summary = archive.summary(Wanted(), heads, {"lab": lost}, **more)
+        assert summary is not None
+        assert summary.overall.deployments == 1
+        assert summary.notes[0] == f"lab is left out: {lost.sentence}"
+        assert archive.summary(Wanted(), heads, {"lab": lost}, **{**more, "repos": ("lab",)}) is None
+        shown.desk.close()
+
+
+def test_a_policy_that_cannot_be_used_still_has_its_owner(shown: Shown) -> None:
+    stage = shown.stage
+    keys = 'semver: ">=1.0 <2"\nowner: team-shop\nenvironment: production'
+    stage.commit(stage.workload("web", "1.0.0", keys=keys))
+    shown.run()
+    stage.commit(stage.workload("web", "1.1.0", keys=f"{keys}\nsemvr: 1"))
+    for _ in range(2):
+        shown.run()
+        view = shown.desk.workload("shop", "web")
+        assert view is not None
+        assert isinstance(view.entry, InvalidWorkload)
+        assert (view.outcome.owner, view.outcome.environment) == ("team-shop", "production")
+        assert Filter(owners=frozenset({"team-shop"})).takes(view)
+
+
 def test_looking_now_wakes_the_cycle_for_the_image(shown: Shown) -> None:
     assert not shown.desk.look("shop", "web"), "nobody knows it yet"
     shown.run()
@@ -451,7 +512,7 @@ def test_whoever_still_reads_there_is_waited_for(shown: Shown) -> None:
 
 def test_a_reader_that_could_not_be_started_is_told_and_tried_again(shown: Shown) -> None:
     shown.run()
-    size = threading.stack_size(1 << 46)  # more than any machine has
+    size = threading.stack_size(1 << 48)  # more than any machine has
     try:
         past = shown.desk.past(Wanted())
     finally:

@@ -144,4 +144,7 @@ def test_a_receiver_that_cannot_work_is_refused_at_the_start(world: World) -> No
     done = world.run("once")
     assert done.code == 2
     assert "the template of notifications cannot be used: 'nothing' is undefined" in done.err
+    judged = world.run("check", str(world.root))
+    assert judged.code == 2, "the gate finds it before the daemon does"
+    assert "'nothing' is undefined" in judged.err
     assert world.version("web") == "1.0.0"

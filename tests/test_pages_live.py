@@ -50,7 +50,7 @@ def pages(stage: ForgeStage) -> Iterator[Site]:
 
 def ready(pages: Site, path: str) -> Shown:
     """A page once history was read."""
-    until(lambda: "refresh" not in pages.get(path).headers, f"all of {path}")
+    until(lambda: not pages.get(path).all("body", data_again="3"), f"all of {path}")
     return pages.get(path)
 
 

@@ -361,6 +361,7 @@ def test_the_page_shows_hostile_names_as_text(tmp_path: Path) -> None:
         (("--since", "2026-13-01"), "--since takes no 2026-13-01"),
         (("--since", "2026-09-30", "--until", "2026-09-01"), "nothing lies between"),
         (("--since", "2999-01-01"), "nothing lies between"),
+        (("--until", "0001-02-01"), "--until takes no 0001-02-01"),
         (("--html", "-", "-o", "json"), "both want standard output"),
         (("--html", "/nonexistent/report.html"), "cannot write /nonexistent/report.html"),
     ],

@@ -165,30 +165,39 @@ class Archive:
         self,
         wanted: Wanted,
         heads: Mapping[str, str | None],
+        troubles: Mapping[str, Reason],
         *,
         repos: Collection[str],
         by: str,
         now: datetime,
     ) -> Summary | None:
-        """The report on delivery; None until all of these histories were read once."""
+        """The report on delivery, with a note for each history that cannot be read; `troubles` tells why
+        those have no commit that have none. None until all others of these histories were read once, and
+        where there are no others."""
         with self._lock:
             asked = {name: self._ask(name, heads.get(name)) for name in repos}
             read = {name: shelf.read for name, shelf in asked.items() if shelf.read is not None}
-            if len(read) < len(asked) or not read:
+            whys = {name: shelf.trouble or troubles.get(name) for name, shelf in asked.items()}
+            if not read or any(whys[name] is None for name in asked if name not in read):
                 return None
+            notes = tuple(
+                f"{name} is {'counted as it was read before' if name in read else 'left out'}: {why.sentence}"
+                for name, why in whys.items()
+                if why is not None
+            )
             # A report changes with time only in its period: a minute is nothing.
             stand = tuple((name, one.head) for name, one in sorted(read.items()))
             key = (wanted, stand, by, now.replace(second=0, microsecond=0))
             known = self._summaries.get(key)
         if known is not None:
-            return known
+            return _noted(known, notes)
         wants = dict.fromkeys(read, wanted)
         found = summary_of({n: one.told for n, one in read.items()}, wants, self._store, by=by, now=now)
         with self._lock:
             self._summaries[key] = found
             while len(self._summaries) > SUMMARIES:
                 self._summaries.popitem(last=False)
-        return found
+        return _noted(found, notes)
 
     def since(self) -> Since:
         """Since when workloads have their versions, as far as history was read already; the same value until
@@ -351,6 +360,10 @@ class Archive:
             index = Index(checkout, self._scope(name), Earlier(checkout, reach), located)
             opening.pop_all()
         return _Open(checkout, index, reach)
+
+
+def _noted(summary: Summary, notes: tuple[str, ...]) -> Summary:
+    return replace(summary, notes=(*notes, *summary.notes)) if notes else summary
 
 
 def wanted_of(wanted: Wanted) -> Callable[[Iterable[Change]], Iterable[Change]]:

@@ -1,14 +1,15 @@
 """Deliveries: what waits in the outbox goes out, to each receiver on a thread of its own.
 
-A receiver that is down is tried again, later and later; it delays no other, no cycle and no stop. A message
-leaves the outbox when it was taken, so after a crash it may come twice, under the same id.
+A receiver that is down is tried again, later and later; it delays no other, no cycle and no stop. One that
+refuses a single message gets those after it meanwhile. A message leaves the outbox when it was taken, so
+after a crash it may come twice, under the same id.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -23,14 +24,20 @@ from automator.reasons import Reason, reason
 FIRST_PAUSE = 5.0
 """Seconds after a failure until the next try; they double each time."""
 LONGEST_PAUSE = 900.0
-LONG_AGO = 3_600.0
-"""Seconds after which messages are looked at for their age."""
+UNFORGOTTEN = 30.0
+"""Seconds until it is tried again to take a message out of an outbox that cannot be written."""
+PATIENCE = 5
+"""Tries of one message after which the next ones are tried in between: it may be the message's own fault."""
+STRIKES = 3
+"""Times that one message is refused right after another was taken, until it is given up."""
 
 
 class Outbox(Protocol):
     """Where messages wait (`edges.store`)."""
 
-    def first_message(self, receiver: str) -> Kept | None: ...
+    def first_message(
+        self, receiver: str, *, after: int = 0, without: Collection[int] = ()
+    ) -> Kept | None: ...
     def drop_message(self, seq: int) -> None: ...
     def drop_old_messages(self, receiver: str, now: datetime) -> int: ...
     def waiting_messages(self) -> dict[str, int]: ...
@@ -65,6 +72,26 @@ class _Lane:
     """Whether there may be a message that was not looked at."""
     words: str = field(default="", repr=False)
     """Of the failure that was told last."""
+    predecessor: _Lane | None = None
+    """Of an earlier config: whatever it is sending now is its own."""
+    gone: set[int] = field(default_factory=set)
+    """Numbers of messages that were taken or refused, and that the outbox could not forget yet."""
+    first: _First = field(default_factory=lambda: _First(0))
+
+
+@dataclass
+class _First:
+    """The message that has waited longest, and how often it was not taken."""
+
+    seq: int
+    tries: int = 0
+    strikes: int = 0
+    is_next: bool = True
+    """Whether it has its turn now, and not one after it."""
+    is_proved: bool = False
+    """Whether another one was taken since it was tried last."""
+    passed: int = 0
+    """Number of the one after it that was tried last, without success."""
 
 
 class Deliveries:
@@ -86,9 +113,15 @@ class Deliveries:
         self._lanes = {name: _Lane(name, receiver) for name, receiver in receivers.items()}
         self._stopping = False
         self._is_over = False
+        self._is_started = False
 
-    def start(self) -> None:
-        """Begin to send, with what an earlier process left."""
+    def start(self, after: Deliveries | None = None) -> None:
+        """Begin to send, with what an earlier process left; `after` those of an earlier config, which were
+        closed: what one of them is still sending is waited for."""
+        with self._changed:
+            self._is_started = True
+            for name, lane in self._lanes.items():
+                lane.predecessor = None if after is None else _busy(after._lanes.get(name))
         waiting = self._outbox.waiting_messages()
         self.wake(name for name in self._lanes if waiting.get(name))
 
@@ -100,7 +133,7 @@ class Deliveries:
                 if lane is None or self._stopping:
                     continue
                 lane.has_news = True
-                if lane.thread is None:
+                if lane.thread is None and self._is_started:
                     lane.thread = threading.Thread(
                         target=self._run, args=[lane], name=f"notify-{name}", daemon=True
                     )
@@ -144,6 +177,8 @@ class Deliveries:
     # -- on the thread of one receiver -----------------------------------------------------------------
 
     def _run(self, lane: _Lane) -> None:
+        if not self._succeed(lane):
+            return
         while True:
             try:
                 kept = self._next(lane)
@@ -153,6 +188,20 @@ class Deliveries:
             except AutomatorError as error:  # the state folder cannot be used now
                 if not self._rest(lane, error.reason.sentence):
                     return
+
+    def _succeed(self, lane: _Lane) -> bool:
+        """Wait for the end of what an earlier lane is sending, and take over what it could not forget.
+        False where it is time to stop before that."""
+        earlier = lane.predecessor
+        while earlier is not None:
+            while earlier.thread is not None and earlier.thread.is_alive():
+                earlier.thread.join(0.5)
+                if self._stopping:
+                    return False
+            lane.gone |= earlier.gone
+            earlier = earlier.predecessor
+        lane.predecessor = None
+        return True
 
     def _next(self, lane: _Lane) -> Kept | None:
         """The message that is to be sent now; waits for one. None where sending ends."""
@@ -168,32 +217,88 @@ class Deliveries:
                     self._changed.wait()
                     continue
                 lane.has_news = False
-            gone = self._outbox.drop_old_messages(lane.name, self._clock())
-            if gone:
-                self.count_dropped(lane.name, gone, f"{gone} were older than {DAYS} days")
-            kept = self._outbox.first_message(lane.name)
+            is_clean = self._forget(lane)
+            kept = self._chosen(lane)
             if kept is not None or self._stopping:
                 return kept
+            if not is_clean:
+                with self._changed:
+                    lane.not_before = self._monotonic() + UNFORGOTTEN
+                    lane.has_news = True
+
+    def _forget(self, lane: _Lane) -> bool:
+        """Take what is done with, and what is too old, out of the outbox. False where that cannot be written
+        now, as on a full disk: then it is only kept in mind."""
+        try:
+            for seq in sorted(lane.gone):
+                self._outbox.drop_message(seq)
+                lane.gone.discard(seq)
+            old = self._outbox.drop_old_messages(lane.name, self._clock())
+        except AutomatorError:
+            return False
+        if old:
+            self.count_dropped(lane.name, old, f"{old} were older than {DAYS} days")
+        return True
+
+    def _chosen(self, lane: _Lane) -> Kept | None:
+        """The oldest message; where that one is not taken again and again, in turn with those after it."""
+        oldest = self._outbox.first_message(lane.name, without=lane.gone)
+        if oldest is None:
+            return None
+        if oldest.seq != lane.first.seq:
+            lane.first = _First(oldest.seq)
+        first = lane.first
+        if first.is_next:
+            return oldest
+        other = self._outbox.first_message(
+            lane.name, after=max(first.passed, first.seq), without=lane.gone
+        ) or self._outbox.first_message(lane.name, after=first.seq, without=lane.gone)
+        return other or oldest
 
     def _deliver(self, lane: _Lane, kept: Kept) -> None:
-        answer = self._answer(lane, kept)
+        answer = self._judged(lane, kept, self._answer(lane, kept))
+        if answer.result is not Result.LATER:
+            lane.gone.add(kept.seq)
         with self._changed:
             if self._is_over:
-                return
+                return  # whoever comes after us forgets it
         if answer.result is Result.LATER:
             self._rest(lane, answer.words, answer.wait)
             return
-        self._outbox.drop_message(kept.seq)
+        self._forget(lane)
         with self._changed:
             lane.has_news = True
             lane.pause = lane.not_before = 0.0
             lane.sent += answer.result is Result.SENT
             lane.dropped += answer.result is Result.NEVER
-            had_failed, lane.words = bool(lane.words), ""
+            # While the oldest is refused, that others are taken is no end of the trouble.
+            is_over = kept.seq == lane.first.seq
+            had_failed = is_over and bool(lane.words)
+            lane.words = "" if is_over else lane.words
         if answer.result is Result.NEVER:
             self._warn(reason("notify/refused", name=lane.name, problem=answer.words))
         elif had_failed:
             self._warn(reason("notify/reached", name=lane.name))
+
+    @staticmethod
+    def _judged(lane: _Lane, kept: Kept, answer: Answer) -> Answer:
+        """The answer, and what it says of the oldest message: one that is refused while others are taken
+        will never be taken."""
+        first = lane.first
+        if kept.seq != first.seq:
+            first.is_next = True
+            if answer.result is Result.LATER:
+                first.passed = kept.seq
+            else:
+                first.is_proved = answer.result is Result.SENT
+        elif answer.result is Result.LATER:
+            first.tries += 1
+            first.strikes += first.is_proved
+            first.is_proved = False
+            first.is_next = first.tries < PATIENCE
+            if first.strikes >= STRIKES:
+                return Answer(Result.NEVER, f"{answer.words}, while it took others")
+        return answer
 
     @staticmethod
     def _answer(lane: _Lane, kept: Kept) -> Answer:
@@ -218,3 +323,10 @@ class Deliveries:
         if is_news:
             self._warn(reason("notify/failed", name=lane.name, problem=words))
         return not over
+
+
+def _busy(lane: _Lane | None) -> _Lane | None:
+    """The lane, or the one before it, that is still sending or knows what is done with."""
+    while lane is not None and not lane.gone and (lane.thread is None or not lane.thread.is_alive()):
+        lane = lane.predecessor
+    return lane

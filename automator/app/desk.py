@@ -84,6 +84,8 @@ class _Picture:
     commits: Mapping[str, str]
     """Of the last releases of this process, by workload."""
     pages: _Pages
+    about: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    """Owner and environment, as they were told last, of workloads whose policies cannot be used now."""
 
     @cached_property
     def outcomes(self) -> Mapping[str, Outcome]:
@@ -98,6 +100,9 @@ class _Picture:
         entry = self.entries.get(outcome.workload)
         place = None if entry is None else entry.place
         head = None if self.snapshot is None else self.snapshot.commit
+        if outcome.workload in self.about:
+            owner, environment = self.about[outcome.workload]
+            outcome = replace(outcome, owner=owner, environment=environment)
         return WorkloadView(
             self.repo,
             outcome,
@@ -118,7 +123,8 @@ class _Picture:
         if outcome is None:
             return None
         if self.snapshot is None:
-            return self._view(outcome, tuple(SiteView(label, None, None) for label in outcome.sites))
+            unread = (SiteView(label, None, None, is_read=False) for label in outcome.sites)
+            return self._view(outcome, tuple(unread))
         sites = self.snapshot.claims.sites.get(name, ())
         return self._view(outcome, tuple(map(self._site, sites)))
 
@@ -232,13 +238,17 @@ class LiveDesk:
         """A cycle ended, or shows its outcomes in between; must be called within `cycle`, on its thread."""
         turns = self._turns[report.repo]
         last = turns.picture
+        if last is None and report.error is not None and not report.outcomes:
+            # This process knows no workload of it: what the one before it left stays, though it is old.
+            last = self._remembered(turns)
         commits = dict(last.commits) if last is not None else {}
         if report.pushed is not None:
             commits |= {o.workload: o.commit for o in report.outcomes if o.commit is not None}
         snapshot = turns.cycle.index.snapshot
         if last is not None and not report.outcomes and report.error is not None:
             report = report.completed(last.report, None)
-        picture = _Picture(report.repo, report, snapshot, commits, turns.pages)
+        about = _about(last, snapshot)
+        picture = _Picture(report.repo, report, snapshot, commits, turns.pages, about)
         if last is not None and _shows_the_same(last, picture):
             self._take_over(last, picture)
         with self._lock:
@@ -358,17 +368,25 @@ class LiveDesk:
         past = self._archive.past(wanted, heads, repos=chosen, limit=limit)
         if past.state != "reading":
             return past
-        # A config repo that no cycle could read so far has no commit to read history of.
-        pictures = (self._turns[name].picture for name in chosen if heads[name] is None)
-        why = next((p.report.error for p in pictures if p is not None and p.report.error is not None), None)
+        why = next(iter(self._unreadable(chosen, heads).values()), None)
         return past if why is None else replace(past, state="failed", trouble=why)
 
     def summary(
         self, wanted: Wanted, *, repos: frozenset[str] = frozenset(), by: str = "workload"
     ) -> Summary | None:
-        """The delivery figures; None while history is being read."""
-        chosen = self._chosen(repos)
-        return self._archive.summary(wanted, self._heads(), repos=chosen, by=by, now=self.now())
+        """The delivery figures; None while history is being read, and where none of it can be."""
+        chosen, heads = self._chosen(repos), self._heads()
+        troubles = self._unreadable(chosen, heads)
+        return self._archive.summary(wanted, heads, troubles, repos=chosen, by=by, now=self.now())
+
+    def _unreadable(self, chosen: tuple[str, ...], heads: Mapping[str, str | None]) -> dict[str, Reason]:
+        """Why config repos that no cycle could read so far have no commit to read history of."""
+        pictures = {name: self._turns[name].picture for name in chosen if heads[name] is None}
+        return {
+            name: picture.report.error
+            for name, picture in pictures.items()
+            if picture is not None and picture.report.error is not None
+        }
 
     def _chosen(self, repos: frozenset[str]) -> tuple[str, ...]:
         return tuple(name for name in self._turns if not repos or name in repos)
@@ -428,7 +446,7 @@ class LiveDesk:
         if known is not None and known.holds_for(pictures, since):
             return known
         chains = chains_of({p.repo: Place(p.entries, p.outcomes) for p in pictures}, since)
-        by_node = {(node.repo, node.name): chain for chain in chains for node in chain.nodes}
+        by_node = {(node.repo, node.name): chain for chain in chains[::-1] for node in chain.nodes}
         self._chained = _Chained(pictures, since, chains, by_node)
         return self._chained
 
@@ -458,17 +476,33 @@ class LiveDesk:
         """The last one; before the first cycle what the process before this one left."""
         self._asked_at = self._monotonic()
         if turns.picture is None:
-            report = self._app.store.last_report(turns.cycle.repo)
-            if report is None:
-                return None
+            remembered = self._remembered(turns)
             with self._lock:
                 if turns.picture is None:
-                    turns.picture = _Picture(report.repo, report, None, {}, turns.pages)
+                    turns.picture = remembered
         return turns.picture
+
+    def _remembered(self, turns: _Turns) -> _Picture | None:
+        """What the process before this one left of a config repo."""
+        report = self._app.store.last_report(turns.cycle.repo)
+        return None if report is None else _Picture(report.repo, report, None, {}, turns.pages)
 
     def close(self) -> None:
         """Give everything free; a reader of history that hangs is left behind."""
         self._archive.close()
+
+
+def _about(last: _Picture | None, snapshot: Snapshot | None) -> Mapping[str, tuple[str | None, str | None]]:
+    """Whose workloads those are whose policies cannot be used, as far as the last picture tells: whoever owns
+    one must find it."""
+    if last is None or snapshot is None or not snapshot.policies.problems:
+        return {}
+    invalid = (name for name, entry in snapshot.workloads.items() if isinstance(entry, InvalidWorkload))
+    return {
+        name: last.about.get(name, (outcome.owner, outcome.environment))
+        for name in invalid
+        if (outcome := last.outcomes.get(name)) is not None
+    }
 
 
 def _shows_the_same(one: _Picture, other: _Picture) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -71,19 +72,26 @@ class Notices:
     def start(self, after: Notices | None = None) -> None:
         """Forget whoever is no more, and begin to send what is left; `after` those of an earlier config,
         whose alarms hold."""
+        names = [one.name for one in self.subscriptions]
         if after is not None:
             with after._lock, self._lock:
                 self._alarms.update(after._alarms)
-        names = [one.name for one in self.subscriptions]
+                # What the disk has not taken yet is known here only.
+                self._unposted[:0] = [one for one in after._unposted if one.receiver in names]
+                self._unnoted = {**after._unnoted, **self._unnoted}
+                self._told = {**{k: read_told(text) for k, text in after._unnoted.items()}, **self._told}
         about = [(repo, is_daemon) for repo in (*self._repos, DAEMON) for is_daemon in (False, True)]
         keys = {_key(name, repo, is_daemon) for name in names for repo, is_daemon in about}
+        self._unnoted = {key: text for key, text in self._unnoted.items() if key in keys}
         self._store.keep_messages_only_of(names, keys)
-        self.deliveries.start()
+        self.deliveries.start(None if after is None else after.deliveries)
         for repo in (*self._repos, DAEMON):
             self._tell_of_the_daemon(repo)  # an alarm of the process before this one is over
 
     def close(self, seconds: float) -> bool:
         """Send what can be sent within so many seconds; the rest waits for the next process."""
+        with self._lock:
+            self._post([], self._clock())
         return self.deliveries.close(seconds)
 
     def tallies(self) -> tuple[Tally, ...]:
@@ -178,18 +186,33 @@ class Notices:
         """Write messages and what was told down at once; what the disk does not take now is kept."""
         if not posted and not self._unnoted and not self._unposted:
             return
-        every = [*self._unposted, *posted][-UNPOSTED:]
+        every = [*self._unposted, *posted]
         try:
             dropped = self._store.post(every, self._unnoted.items(), now)
         except AutomatorError as error:
             if not self._unposted and posted:
                 self._warn(reason("notify/not-kept", problem=error.reason.sentence))
-            self._unposted = every
+            self._unposted = self._kept_in_memory(posted)
             return
         self._unposted, self._unnoted = [], {}
         for name, count in dropped.items():
             self.deliveries.count_dropped(name, count, f"{count} were too many ({KEPT} are kept) or too old")
         self.deliveries.wake({one.receiver for one in every})
+
+    def _kept_in_memory(self, posted: list[Posted]) -> list[Posted]:
+        """As many as memory may hold: the oldest go first, and of what came at once the last."""
+        news = posted[:UNPOSTED]
+        room = UNPOSTED - len(news)
+        older = self._unposted[len(self._unposted) - min(room, len(self._unposted)) :]
+        kept = [*older, *news]
+        left = Counter(one.receiver for one in (*self._unposted, *posted))
+        left.subtract(one.receiver for one in kept)
+        for name, count in left.items():
+            if count:
+                self.deliveries.count_dropped(
+                    name, count, f"{count} were too many ({UNPOSTED} are kept in memory)"
+                )
+        return kept
 
 
 def _key(receiver: str, repo: str, is_daemon: bool) -> str:
@@ -228,6 +251,12 @@ def subscriptions_of(config: Config) -> tuple[Subscription, ...]:
     """The receivers of the config. Raises ConfigError (`notify/template`, `notify/no-extra`)."""
     outside = Outside.of(os.environ)
     return tuple(_subscription(config, name, one, outside) for name, one in config.notify.items())
+
+
+def try_words(config: Config) -> None:
+    """Make sure that the templates of all receivers work. Raises ConfigError (`notify/template`)."""
+    for one in config.notify.values():
+        try_out(Words(one.title, one.text))
 
 
 def _subscription(config: Config, name: str, one: NotifyConfig, outside: Outside) -> Subscription:

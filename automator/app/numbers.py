@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from automator import __version__
 from automator.app.build import App, utc_now
 from automator.config import Config
-from automator.cycle.looks import merged
+from automator.cycle.looks import HostLook, merged
 from automator.edges.metrics import Metrics, Sources
+from automator.edges.registry import Standing
 
 if TYPE_CHECKING:
     from automator.app.notices import Notices
@@ -29,8 +30,19 @@ def sources_of(app: App, notices: Notices | None, stuck: Callable[[], Collection
     cycle has ended for long."""
     return Sources(
         requests=lambda: app.registry.requests,
-        hosts=lambda: app.registry.standings,
-        looks=lambda: merged(cycle.observer.looks.hosts for cycle in app.cycles.values()).values(),
+        hosts=lambda: _watched(app),
+        looks=lambda: _looks(app).values(),
         deliveries=lambda: () if notices is None else notices.tallies(),
         stuck=stuck,
+        intervals=lambda: {name: app.config.interval(name).total_seconds() for name in app.config.repos},
     )
+
+
+def _looks(app: App) -> Mapping[str, HostLook]:
+    return merged(cycle.observer.looks.hosts for cycle in app.cycles.values())
+
+
+def _watched(app: App) -> tuple[Standing, ...]:
+    """How the hosts stand that are watched: one that nobody asks any more never gets up again."""
+    looks = _looks(app)
+    return tuple(one for one in app.registry.standings if one.host in looks)

@@ -97,6 +97,14 @@ def check(
     return 0 if is_go else FAILED
 
 
+def _try_words(config: Config) -> None:
+    """Raises ConfigError for what a daemon would not start with."""
+    if config.notify:
+        from automator.app.notices import try_words
+
+        try_words(config)
+
+
 class _StatusPlace(NamedTuple):
     """Where `--status` writes."""
 
@@ -208,6 +216,7 @@ def _settings(told: Globals, repo: str | None, policies: str | None) -> _Setting
     checks: frozenset[str] | None = None
     if repo is not None or config_file(told.config, os.environ) is not None:
         config = told.load(require_repos=False)
+        _try_words(config)
         if repo is not None and repo not in config.repos:
             raise unknown_repo(repo, config.repos)
         rails, keys, checks = config.rails, frozenset(config.keys), frozenset(config.checks)

@@ -88,6 +88,17 @@ def picture(chain: Chain) -> Picture:
     return Picture(width, height + 2 * _EDGE, boxes, tuple(lines))
 
 
+def weight(chain: Chain, most: int) -> int | None:
+    """How much there is in the picture: boxes, lines, and places where lines pass a layer; None for more than
+    `most`. Quick where a picture would not be."""
+    whole = len(chain.nodes) + len(chain.edges)
+    if whole > most:
+        return None
+    layer = _layers(chain)
+    whole += sum(max(layer[edge.downstream] - layer[edge.upstream] - 1, 0) for edge in chain.edges)
+    return whole if whole <= most else None
+
+
 def _layers(chain: Chain) -> dict[Key, int]:
     """The layer of each node: right of all that it comes after. A circle is cut where it comes back."""
     above: dict[Key, list[Key]] = {}

@@ -18,7 +18,7 @@ from automator.core.policy import Candidate, Dropped, Workload
 from automator.core.reference import TagList
 from automator.core.site import Site
 from automator.core.standing import Current, built_rank, current_of
-from automator.reasons import Reason, reason
+from automator.reasons import Reason, Status, reason
 
 
 class Verdict(NamedTuple):
@@ -72,6 +72,8 @@ def _verdict(question: Question, item: Candidate, rank: Any, current: Current, r
     tag, decision = item.tag, question.decision
     if isinstance(decision, Release) and tag == decision.tag:
         return Verdict(tag, item.key, reason("tag/chosen", tag=tag), True)
+    if isinstance(decision, Stay) and decision.status is Status.CURRENT and question.workload.rule.followed:
+        return Verdict(tag, item.key, decision.reason, True)
     if tag == current.tag:
         return Verdict(tag, item.key, reason("tag/current", tag=tag), True)
     return Verdict(tag, item.key, _dropped(question, Ranked(rank, tag, item.key), current, refused), False)

@@ -27,6 +27,8 @@ NAMES = 5
 """Workloads that are named of what concerns many."""
 TITLE_LIMIT = 150
 TEXT_LIMIT = 8_000
+ITEMS_LIMIT = 192 * 1024
+"""Characters of the items of one message, as JSON, that programs get; the rest is counted."""
 SENTENCE_LIMIT = 400
 _LINK_LIMIT = 400
 
@@ -75,6 +77,8 @@ class Message(NamedTuple):
     is_bad: bool
     """Whether something fails."""
     items: tuple[dict[str, Any], ...]
+    more: int = 0
+    """Items that there are besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ def message(
         title = _rendered(words.title, context, TITLE_LIMIT) or title
         if words.text is not None:
             text = markdown = _rendered(words.text, context, TEXT_LIMIT) or text
+    shown = _shown(items, mask)
     return Message(
         message_id(repo, items, salt),
         now,
@@ -117,8 +122,22 @@ def message(
         _cut(text),
         _cut(markdown),
         any(item.kind in (Kind.FAILED, Kind.SILENT, Kind.TROUBLE) for item in items),
-        tuple(shown_item(item, mask) for item in items),
+        shown,
+        len(items) - len(shown),
     )
+
+
+def _shown(items: Sequence[Item], mask: Callable[[str], str]) -> tuple[dict[str, Any], ...]:
+    """The first items, as many as a receiver can be expected to take at once; one at least."""
+    shown: list[dict[str, Any]] = []
+    room = ITEMS_LIMIT
+    for item in items:
+        one = shown_item(item, mask)
+        room -= len(json.dumps(one))
+        if room < 0 and shown:
+            break
+        shown.append(one)
+    return tuple(shown)
 
 
 def message_id(repo: str, items: Sequence[Item], salt: str) -> str:
@@ -255,11 +274,12 @@ def _cut(text: str) -> str:
 def _context(
     repo: str, title: str, text: str, told: Sequence[Item], lines: Sequence[str], items: Sequence[Item]
 ) -> dict[str, Any]:
+    counts = counted(items)
     return {
         "repo": quiet(repo),
         "title": title,
         "text": text,
-        "counts": {kind.value: count for kind, count in counted(items).items()},
+        "counts": {kind.value: counts.get(kind, 0) for kind in Kind},
         "items": tuple(_seen(item, line) for item, line in zip(told, lines, strict=True)),
     }
 
@@ -342,6 +362,7 @@ def webhook_body(told: Message) -> bytes:
         "title": told.title,
         "text": told.text,
         "items": told.items,
+        "more": told.more,
     }
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 

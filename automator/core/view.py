@@ -55,6 +55,8 @@ class SiteView:
     """Tag, digest or both, as the file has them."""
     page: str | None
     """The line or the file on the forge."""
+    is_read: bool = True
+    """Whether this process has read the file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,14 @@ LISTS_SHARE = 0.6
 """Part of a cycle's time for observing that tag lists may take."""
 CALM = 12
 """What did not change for a time is asked again after a twelfth of it, within the bounds set."""
+AGAIN = timedelta(minutes=1)
+"""A repository whose look failed is looked at again so much later, then twice as late each time, until that
+is as late as ever: with a long interval one bad moment would be taken for hours of silence."""
 EARLY, EARLY_PART = timedelta(seconds=5), 20
 """A turn may come so much early, but no more than a twentieth of the pause: else one whose pause is the
 daemon's own interval would miss every other cycle by some milliseconds."""
+_WANT_REST = frozenset({"registry/rate-limited", "registry/resting"})
+"""Whoever answers so is asked as rarely as the config says."""
 Answers = Mapping[tuple[Repository, str], Image | Unavailable]
 Seen = dict[tuple[Repository, str], Image]
 
@@ -284,6 +289,8 @@ class Observer:
                 due = max(named, now)
             elif answer.reason.code == "registry/late":
                 due = now
+            elif answer.reason.code not in _WANT_REST:
+                due = min(due, now + max(AGAIN, now - since))
         self._turns[repository] = _Turn(asked, since, due)
         heapq.heappush(self._queue, (due, next(self._numbers), repository))
 

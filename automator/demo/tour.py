@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -156,7 +157,8 @@ def _story(run: Run, stage: _Stage) -> bool:
 
 def _play(run: Run, stage: _Stage) -> None:
     """The daemon on the same repo, until Ctrl-C."""
-    host = stage.registry.host
+    host, port = stage.registry.host, _free_port()
+    _write(stage.config, CONFIG.format(bare=stage.repo.bare, host=host, port=port))
     say("The daemon is running now, a cycle every 5 seconds. In another terminal:")
     click.echo(f"    cd {shlex.quote(str(stage.root))}")
     program = _program()
@@ -165,10 +167,17 @@ def _play(run: Run, stage: _Stage) -> None:
     click.echo(f"    {program} tags {host}/acme/web")
     click.echo(f"    git -C {shlex.quote(str(stage.repo.work))} pull origin main")
     click.echo(f"    {shlex.quote(sys.executable)} -m automator.demo.images {host}/acme/web:1.4.5")
+    click.echo(f"The dashboard is at http://127.0.0.1:{port}/")
     click.echo("Ctrl-C ends the daemon, the registry, and removes the folder.")
     click.echo("")
     with suppress(KeyboardInterrupt):  # Ctrl-C before the daemon listens for it
         run(["run"])
+
+
+def _free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _program() -> str:

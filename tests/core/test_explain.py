@@ -139,18 +139,16 @@ OLD, NEW = digest("old"), digest("new")
         (f"7@{OLD}", (), "tag/chosen", True),
         (f"7@{OLD}", ("min_age: 1h",), "guard/min-age", False),
         (f"7@{OLD}", ("hold: {reason: audit}",), "guard/hold", False),
-        (f"7@{NEW}", (), "current/followed", None),
+        (f"7@{NEW}", (), "current/followed", True),
     ],
 )
-def test_a_followed_tag_is_explained_alone(
-    at: str, keys: tuple[str, ...], code: str, kept: bool | None
-) -> None:
+def test_a_followed_tag_is_explained_alone(at: str, keys: tuple[str, ...], code: str, kept: bool) -> None:
     follows = World(workload('follow: "7"', *keys), sites(at), (), {"7": Image(NEW)})
     decision = follows.decide()
     tags = TagList(follows.workload.repository, ("7",), NOW, "")
     (verdict,) = explain(Question(follows.workload, follows.sites, follows.facts, NOW, decision), tags)
     assert verdict.reason.code == code
-    assert kept is None or verdict.kept is kept
+    assert verdict.kept is kept
 
 
 def test_what_another_member_of_the_group_cannot_have_is_told() -> None:

@@ -171,6 +171,50 @@ def test_while_a_config_repo_cannot_be_read_nothing_is_said_to_be_well() -> None
     assert listener.hears(failed) == [("recovered", "config repo")]
 
 
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        outcome(Status.HELD, HELD),
+        outcome(Status.HELD, reason("guard/freeze", reason="week end", until="monday", place="p.yaml:1")),
+        proposed(),
+    ],
+)
+def test_only_what_is_known_to_be_well_ends_a_failure(unknown: Outcome) -> None:
+    listener = Listener(Taste())
+    listener.hears(outcome(Status.FAILED, REFUSED))
+    assert ("recovered", "web") not in listener.hears(unknown)
+    assert listener.hears(outcome(Status.FAILED, REFUSED)) == []
+    assert listener.hears(outcome(Status.CURRENT, FINE)) == [("recovered", "web")]
+
+
+def test_the_end_is_told_to_those_who_do_not_want_to_hear_of_silence() -> None:
+    listener = Listener(Taste(frozenset({Kind.FAILED, Kind.RECOVERED})))
+    denied = reason("git/denied", url="https://x/y", words="403")
+    late = reason("git/timeout", step="fetch", seconds=30)
+    fine = outcome(Status.CURRENT, FINE)
+    assert listener.hears(fine, error=denied) == [("failed", "config repo")]
+    for _ in range(4):
+        assert listener.hears(fine, error=late) == []
+        assert listener.hears(fine, error=denied) == [], "it fails as before"
+    assert listener.hears(fine, error=late) == []
+    assert listener.hears(fine) == [("recovered", "config repo")]
+
+
+def test_what_comes_again_is_another_piece_of_news() -> None:
+    listener = Listener(Taste(frozenset({Kind.HELD, Kind.PROPOSED})))
+    keys = []
+    for each in (outcome(Status.HELD, HELD), outcome(Status.CURRENT, FINE)) * 2:
+        listener.now += MINUTE
+        keys += [item.key for item in listener.items(report(each))]
+    first, again = keys
+    assert first != again
+    keys = []
+    for each in (proposed(), proposed(after="1.4.4"), proposed()):
+        listener.now += MINUTE
+        keys += [item.key for item in listener.items(report(each))]
+    assert len(set(keys)) == 3
+
+
 def test_a_workload_that_is_no_more_ends_its_failure() -> None:
     listener = Listener()
     listener.hears(outcome(Status.FAILED, REFUSED))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from automator.core.notice import About, Item, Kind
 from automator.core.noticetext import (
+    ITEMS_LIMIT,
     LINES,
     TEXT_LIMIT,
     TITLE_LIMIT,
@@ -198,6 +201,53 @@ def test_the_same_news_has_the_same_id_and_other_news_another() -> None:
 
     assert name(MOVED) == name(MOVED, at=NOON + timedelta(hours=1))
     assert len({name(MOVED), name(MOVED, salt="b"), name(FAILED), name(MOVED, FAILED)}) == 4
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for a in text %}{% for b in text %}{% for c in text %}{% endfor %}{% endfor %}{% endfor %}",
+        "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
+        "{{ 'x' * 999999999 }}",
+        "{{ 9 ** 9 ** 9 }}",
+    ],
+)
+def test_a_template_without_end_is_refused_soon(template: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        try_out(Words(text=template))
+    assert caught.value.reason.code == "notify/template"
+
+
+def test_loops_work_as_ever() -> None:
+    words = Words(
+        text="{% for i in items if i.kind %}{{ loop.index }}/{{ loop.length }} {{ i.kind }}"
+        "{% if not loop.last %}, {% endif %}{% else %}none{% endfor %}; {{ counts['rolled-back'] }}"
+    )
+    assert message("shop", (MOVED, FAILED), NOON, salt="a", words=words).text == "1/2 released, 2/2 failed; 0"
+
+
+def test_the_templates_of_the_documentation_work() -> None:
+    page = (Path(__file__).parents[2] / "docs/notifications.md").read_text()
+    tables = [tomllib.loads(part.partition("```")[0]) for part in page.split("```toml\n")[1:]]
+    told = [one for table in tables for one in table.get("notify", {}).values()]
+    words = [Words(one.get("title"), one.get("text")) for one in told if {"title", "text"} & one.keys()]
+    assert words
+    for each in words:
+        try_out(each)
+        made = message("shop", (FAILED, replace(FAILED, subject="workload x")), NOON, salt="a", words=each)
+        assert made.title == "2 failed in shop"
+        assert message("shop", (MOVED,), NOON, salt="a", words=each).title == "0 failed in shop"
+
+
+def test_what_programs_get_is_bounded_and_counted() -> None:
+    many = tuple(replace(FAILED, subject=f"workload w{n}", sentence="x" * 390) for n in range(10_000))
+    made = message("shop", many, NOON, salt="a")
+    body = webhook_body(made)
+    assert len(body) < ITEMS_LIMIT + 20_000
+    told = json.loads(body)
+    assert len(told["items"]) > 100
+    assert told["more"] == 10_000 - len(told["items"])
 
 
 def test_what_is_kept_comes_back() -> None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
+from parts.gitserver import BareRepo
 from parts.stage import NOW, Stage
 
+from automator.app import App
+from automator.app.numbers import sources_of
+from automator.config import Config
 from automator.core.reference import Repository
 from automator.cycle.looks import HostLook, Looks, merged
+from automator.cycle.run import Trigger
 from automator.demo.registry import EmbeddedRegistry
 from automator.reasons import reason
 
@@ -46,6 +52,54 @@ def test_a_host_tells_when_it_last_answered_and_what_fails(stage: Stage) -> None
     third = looks(stage)
     assert third.succeeded_at == at
     assert [repository.path for repository in third.failing] == ["acme/api"]
+
+
+def test_one_bad_moment_is_no_silence_until_the_next_turn(stage: Stage) -> None:
+    stage.registries[stage.host] = {"interval": "12h", "max_interval": "12h"}
+    stage.push("acme/web", "1.4.2")
+    stage.commit(stage.workload("web", "1.4.2"))
+    stage.run()
+    stage.registry.stop()
+    stage.now += timedelta(hours=12)
+    begin = stage.now
+    tried = []
+    for _ in range(40):
+        stage.run(trigger=Trigger("interval"))
+        failing = looks(stage).failing
+        tried.append(max(trouble.at for trouble in failing.values()) - begin)
+        stage.now += MINUTE
+    first, second, *later = sorted(set(tried))
+    assert first < second <= 2 * MINUTE
+    assert 2 <= len(later) <= 6, "later and later"
+    with EmbeddedRegistry(stage.folder / "images", port=int(stage.host.rpartition(":")[2])):
+        for _ in range(3):
+            stage.now += 20 * MINUTE
+            stage.run(trigger=Trigger("interval"))
+    assert looks(stage).failing == {}, "hours before its turn"
+
+
+def test_a_host_that_nobody_watches_any_more_is_not_told(stage: Stage, tmp_path: Path) -> None:
+    """Else its breaker would stay open in the metrics for ever, since nobody asks it again."""
+    stage.push("acme/web", "1.0.0")
+    repo = BareRepo.create(tmp_path / "shop.git", {"README.md": "config repo\n"})
+    good = stage.workload("web", "1.0.0")
+    repo.commit({path: text.replace(stage.host, "127.0.0.1:9") for path, text in good.items()}, "Typo")
+    insecure = {"insecure": True}
+    config = Config.model_validate(
+        {
+            "state": tmp_path / "state",
+            "repos": {"shop": {"url": str(repo.path)}},
+            "registries": {stage.host: insecure, "127.0.0.1:9": insecure},
+        }
+    )
+    with App.open(config, exclusive=True, clock=lambda: stage.now) as app:
+        sources = sources_of(app, None, tuple)
+        app.cycles["shop"].run(Trigger("startup"))
+        assert [one.host for one in sources.hosts()] == ["127.0.0.1:9"]
+        assert sources.intervals() == {"shop": 60.0}
+        repo.commit(good, "Mend")
+        app.cycles["shop"].run(Trigger("startup"))
+        assert [one.host for one in sources.hosts()] == [stage.host]
 
 
 def test_since_when_a_repository_fails_is_told_until_it_works_again() -> None:

@@ -246,7 +246,7 @@ def test_a_browser_signs_in_and_gets_a_cookie_that_is_not_the_token(token_file: 
         assert (answer.status, answer.headers["location"]) == (303, "/workloads?status=held")
         (cookie,) = answer.cookies
         words = {word.strip() for word in cookie.split(";")[1:]}
-        assert words == {f"Max-Age={SESSION_SECONDS}", "Path=/", "HttpOnly", "SameSite=Strict"}
+        assert words == {f"Max-Age={SESSION_SECONDS}", "Path=/", "HttpOnly", "SameSite=Lax"}
         assert TOKEN not in cookie
         session = cookie.partition(";")[0]
         assert it.ask(LIST, Cookie=session).status == 200
@@ -262,6 +262,30 @@ def test_the_cookie_is_for_tls_where_people_come_by_tls(token_file: Path) -> Non
         assert it.ask(LIST, Cookie=answer.cookies[0].partition(";")[0]).status == 200
     with site(token_file, "https://automator.example.com") as it:
         assert it.post("/sign-in", {"token": TOKEN}).cookies[0].endswith("; Secure")
+
+
+def test_who_comes_by_a_link_from_elsewhere_is_signed_in_still(token_file: Path) -> None:
+    with site(token_file) as it:
+        session = it.signed_in()
+        assert it.ask("/workloads/shop/web", Cookie=session, Sec_Fetch_Site="cross-site").status == 200
+        told = it.ask("/sign-in?next=/report", Cookie=session)
+        assert (told.status, told.headers["location"]) == (303, "/report"), "nobody is asked twice"
+        assert it.ask("/sign-in?next=/report").status == 200
+        assert it.ask("/sign-in?next=/report", Cookie=session[:-1] + "g").status == 200
+        for path in ("/look", "/sign-out"):
+            sent = {"repo": "shop", "form_token": "x"}
+            assert it.post(path, sent, Cookie=session, Sec_Fetch_Site="cross-site").status == 403
+        assert it.desk.looks == []
+
+
+def test_a_wish_to_look_too_many_leads_back_to_its_page() -> None:
+    with site() as it:
+        page = {"Accept": "text/html", "Origin": f"http://localhost:{it.port}"}
+        sent = {"repo": "shop", "next": "/repos?offset=50"}
+        answers = [it.post("/look", sent, host=f"localhost:{it.port}", **page) for _ in range(11)]
+        assert [one.headers.get("location") for one in answers[:2]] == ["/repos?offset=50&looked=shop"] * 2
+        assert answers[-1].status == 429
+        assert b'<a href="/repos?offset=50">Back to the page</a>' in answers[-1].body
 
 
 def test_a_session_ends_by_itself_and_with_its_token(token_file: Path) -> None:
@@ -460,7 +484,7 @@ def test_a_form_with_the_token_of_its_session_needs_no_origin(token_file: Path) 
 
         sent = {"repo": "shop", "workload": "web", "form_token": form_token(session)}
         answer = it.post("/look", {**sent, "next": "/workloads/shop/web"}, Cookie=session, Origin="null")
-        assert (answer.status, answer.headers["location"]) == (303, "/workloads/shop/web")
+        assert (answer.status, answer.headers["location"]) == (303, "/workloads/shop/web?looked=shop")
         assert it.desk.looks == [("shop", "web")]
         assert it.post("/look", sent, Cookie=other).status == 403
         assert it.post("/look", {**sent, "form_token": "ä"}, Cookie=session).status == 403

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from parts.registry import HostileServer, Reply, always
 from automator.core.notice import About, Item, Kind
 from automator.core.noticetext import Message, message, message_text
 from automator.edges.notify import ChatReceiver, Result, WebhookReceiver
-from automator.edges.notify.chats import masked
+from automator.edges.notify.chats import masked, shortened
 from automator.edges.notify.webhook import Form, judged, signed
 
 # Some plugin of apprise imports it, where Python still has it.
@@ -121,6 +122,9 @@ def test_a_second_try_has_the_same_id(tmp_path: Path, hook: Inbox) -> None:
         (429, "Fri, 20 Nov 2026 12:01:30 GMT", Result.LATER, 90.0),
         (429, "Fri, 20 Nov 2026 11:00:00 GMT", Result.LATER, 0.0),
         (503, "soon", Result.LATER, None),
+        (503, "Fri, 31 Dec 9999 23:59:59 -9959", Result.LATER, None),
+        (503, "Mon, 01 Jan 0001 00:00:00 +9959", Result.LATER, None),
+        (503, "Mon, 01 Jan 2024 00:00:00 +99999999999999999999", Result.LATER, None),
         (500, "-5", Result.LATER, None),
     ],
 )
@@ -136,10 +140,26 @@ def test_a_redirect_is_not_followed(tmp_path: Path, hook: Inbox) -> None:
         assert (answer.result, elsewhere.received) == (Result.NEVER, [])
 
 
-def test_a_receiver_that_drips_is_cut_off(tmp_path: Path) -> None:
-    with HostileServer(always(Reply(200, drip=0.05))) as slow:
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(200, drip=0.05),
+        Reply(200, b"x" * 70_000),
+        Reply(200, b"brotli", {"Content-Encoding": "br"}),
+        Reply(200, b"short", {"Transfer-Encoding": "chunked"}),
+    ],
+)
+def test_what_was_taken_is_taken_whatever_follows_the_status(tmp_path: Path, reply: Reply) -> None:
+    with HostileServer(always(reply)) as odd:
         (tmp_path / "hook-token").write_text(SECRET)
-        receiver = WebhookReceiver(f"http://{slow.host}/", 0.5, "json", str(tmp_path / "hook-token"))
+        receiver = WebhookReceiver(f"http://{odd.host}/", 2.0, "json", str(tmp_path / "hook-token"))
+        assert receiver.send(told()).result is Result.SENT
+
+
+def test_a_receiver_that_gives_no_status_in_time_is_asked_later(tmp_path: Path) -> None:
+    with HostileServer(always(Reply(silent=True))) as silent:
+        (tmp_path / "hook-token").write_text(SECRET)
+        receiver = WebhookReceiver(f"http://{silent.host}/", 0.3, "json", str(tmp_path / "hook-token"))
         assert receiver.send(told()).result is Result.LATER
 
 
@@ -160,7 +180,7 @@ def test_cloudevents_need_no_secret_and_may_bring_a_token(tmp_path: Path) -> Non
     assert json.loads(binary.body) == event["data"]
 
 
-@pytest.mark.parametrize("content", ["", "whsec_no base64"])
+@pytest.mark.parametrize("content", ["", "whsec_no base64", "whsec_", "hunter2", "whsec_aHVudGVyMg=="])
 def test_a_file_that_is_of_no_use_is_told_without_its_content(tmp_path: Path, content: str) -> None:
     answer = webhook(tmp_path, "http://127.0.0.1:1/", secrets=content).send(told())
     assert answer.result is Result.LATER, "files change without a restart"
@@ -233,6 +253,63 @@ def test_no_part_of_an_address_is_told(words: str) -> None:
     said = masked(words, url)
     for part in ("T1JJ3T3L2", "A1BRTD4JD", "TIiajkdnlazkcOXrIdevi7FQ", "word"):
         assert part not in said
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mailtos://bob:Kx9%40Lm2%3AQr7@smtp.example.com?to=b@c.org", "denied: Kx9@Lm2:Qr7"),
+        ("mailtos://bob:p%40ss%3Aw0rd!@smtp.example.com?to=b@c.org", "denied: p@ss:w0rd! or p%40ss%3Aw0rd!"),
+        ("mailtos://bob:a+b%2Bcd@smtp.example.com", "denied: a b+cd"),
+        ("mailtos://bob:Zq7@smtp.example.com", "denied: Zq7"),
+        ("mailtos://smtp.example.com?user=bob&pass=Q7", "denied: Q7"),
+        ("json://host.example.com/?x=1&token=Zq", "denied: Zq"),
+    ],
+)
+def test_no_password_is_told_however_it_is_written(url: str, words: str) -> None:
+    said = masked(words, url)
+    assert said.startswith("denied: *")
+    assert set(said.removeprefix("denied: ")) <= set("* or")
+
+
+@pytest.mark.parametrize("limit", [40, 60, 140, 1_400])
+def test_a_text_is_cut_between_lines_to_what_a_service_takes(limit: int) -> None:
+    text = "\n".join(f"released: web-{n} 1.4.2 → 1.4.3 & more" for n in range(40))
+    cut = shortened(text, limit)
+    assert len(cut.replace("&", "&amp;")) <= limit
+    *whole, last = cut.split("\n")
+    assert set(whole) <= set(text.split("\n"))
+    assert last.endswith("… and more" if whole else "…")
+    assert shortened(text, 10_000) == text
+
+
+def test_a_chat_gets_no_more_than_it_takes(tmp_path: Path) -> None:
+    """Discord refuses more than 2,000 characters for good, the title among them."""
+    moved = Item(Kind.RELEASED, "workload web", "k", "moved", before="1" * 80, after="2" * 80)
+    many = message("shop", tuple(replace(moved, subject=f"workload {n}") for n in range(40)), NOON, salt="x")
+    with HostileServer(always(Reply(204))) as server:
+        (tmp_path / "code").write_text(AT_DISCORD)
+        chat(tmp_path, "discord://123456789012345678/abcdefghijklmnopqrstuvwxyz")
+        done = subprocess.run(
+            [sys.executable, tmp_path / "code", tmp_path / "chat-token", f"http://{server.host}"],
+            input=message_text(many), capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        assert done.stdout == "sent\n", done.stderr
+        (received,) = server.received
+    content = json.loads(received.body)["content"]
+    assert len(content) <= 2_000
+    assert content.count("\n") >= 8
+    assert content.endswith("… and more")
+
+
+AT_DISCORD = """
+import sys
+from apprise.plugins.discord import NotifyDiscord
+NotifyDiscord.notify_url = sys.argv[2]
+from automator.core.noticetext import read_message
+from automator.edges.notify import ChatReceiver
+print(ChatReceiver(sys.argv[1], 20).send(read_message(sys.stdin.read())).result.value)
+"""
 
 
 def test_the_example_of_the_documentation_verifies_what_we_send(tmp_path: Path, hook: Inbox) -> None:

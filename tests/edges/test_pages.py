@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
-from parts.desks import HOSTILE, HOUR, NOON, StillDesk, change, outcome, workloads
+from parts.desks import HOSTILE, HOUR, NOON, StillDesk, chain, change, current, outcome, workloads
 from parts.fleets import FORGE, FleetDesk
 from parts.pages import site, text_of, words_of
 
-from automator.core.view import RepoView, SiteView, WorkloadView
+from automator.core.policy import InvalidWorkload, Place
+from automator.core.view import (
+    Chain,
+    ChainEdge,
+    ChainNode,
+    Past,
+    PolicyView,
+    RegistryView,
+    RepoView,
+    SiteView,
+    Verdicts,
+    WorkloadView,
+)
 from automator.edges.web.pages.drawing import link, relative, ticked
 from automator.edges.web.pages.routes import PAGES
-from automator.reasons import CODES, Status, reason
+from automator.edges.web.pages.words import as_of
+from automator.reasons import CODES, Reason, Status, reason
 
 ADDRESSES = (
     *("/", "/workloads/shop/web", "/workloads/shop/mail", "/chains", "/releases", "/report"),
@@ -144,8 +157,9 @@ def test_text_of_strangers_is_text(path: str) -> None:
 def test_what_a_visitor_asks_for_is_text_too() -> None:
     page = site(hostile_desk()).get("/", {"text": HOSTILE, "owner": HOSTILE})
     assert "<script>alert" not in page.text
-    value = page.all("input", name="text")[0].get("value") or ""
-    assert value.split() == HOSTILE.replace("\u202e", " ").split(), "but for what turns text round"
+    assert "\u202e" not in page.text, "what turns text round is not shown,"
+    assert page.all("input", name="text")[0].get("value") == HOSTILE, "and sent back as it came"
+    assert next(one.get("value") for one in page.all("option", selected="")) == HOSTILE
 
 
 def test_links_lead_to_https_or_to_the_forge_that_the_config_names() -> None:
@@ -225,10 +239,66 @@ def test_a_thousand_workloads_come_in_pages() -> None:
     assert [one.get("href") for one in last.all("a", rel="prev")] == ["/?offset=800"]
 
 
+@dataclass
+class EmptyDesk(StillDesk):
+    """A desk with nothing on it, whose config repos are as given."""
+
+    homes: tuple[RepoView, ...] = ()
+
+    def repos(self) -> tuple[RepoView, ...]:
+        return self.homes
+
+    def policies(self) -> tuple[PolicyView, ...]:
+        return ()
+
+    def chains(self) -> tuple[Chain, ...]:
+        return ()
+
+
 def test_nothing_yet() -> None:
-    none = site(StillDesk(views=(), changes=()))
-    assert "no workloads" in none.get("/").words or "first cycle" in none.get("/").words
+    home = RepoView("shop", "x", "main", None, "write", "push", HOUR)
+    first = site(EmptyDesk(views=(), changes=(), homes=(home,)))
+    assert "The first cycle has not ended yet" in first.get("/").words
+    read = replace(home, started_at=NOON, finished_at=NOON)
+    none = site(EmptyDesk(views=(), changes=(), homes=(read,)))
+    assert "There are no workloads" in none.get("/").words
+    assert "no policy has the key after" in none.get("/chains").words
+    assert "No policy file has been read" in none.get("/policies").words
     assert "Nothing was released yet" in none.get("/releases").words
+
+
+def test_what_is_not_known_is_not_said_to_be_nothing() -> None:
+    lost = RepoView(
+        *("shop", "x", "main", None, "write", "push", HOUR),
+        finished_at=NOON,
+        error=reason("git/unreachable", url="x", words="refused"),
+    )
+    it = site(EmptyDesk(views=(), homes=(lost,)))
+    for path in ("/", "/chains", "/policies"):
+        words = it.get(path).words
+        assert "is not known: shop could not be read" in words, path
+        assert "no policy" not in words.lower()
+
+
+def test_the_version_of_a_policy_that_cannot_be_used_is_that_of_its_site() -> None:
+    place = Place("policies/web.yaml", 3)
+    why = reason("policy/no-upstream", place=place, missing="staging/web")
+    entry = InvalidWorkload("web", None, ("workloads", "web"), why, place)
+    told = replace(outcome("web", Status.FAILED, why), image="", current=None, sites=("a.yaml#image",))
+    unread = SiteView("b.yaml#image", None, None, is_read=False)
+    view = WorkloadView("shop", told, entry, (SiteView("a.yaml#image", "1.2.1", None), unread))
+
+    class Desk(StillDesk):
+        def verdicts(self, repo: str, name: str) -> Verdicts | None:
+            return Verdicts((), NOON)
+
+    it = site(Desk(views=(view,), changes=()))
+    page = it.get("/workloads/shop/web")
+    assert "Version 1.2.1" in page.words
+    assert "b.yaml#image not known" in page.words, "another process read it"
+    assert "Nothing is known of its tags" in page.words
+    assert "lists no tag" not in page.words
+    assert "not known" in words_of(it.get("/").all("tbody")[0])
 
 
 # -- a workload ------------------------------------------------------------------------------------------
@@ -293,7 +363,12 @@ def test_releases_are_asked_for_as_the_log_is(fleet: FleetDesk) -> None:
     assert asked.asked[-1].people == {"ann"}
     assert "slow queries" in page.words
     assert "No" in it.get("/releases?workload=none").words
-    assert it.get("/releases?since=2026-11-20&until=2026-11-01").status == 400
+    for period in (
+        "since=2026-11-20&until=2026-11-01",
+        "since=2027-01-01&until=2028-01-01",
+        "until=0001-02-01",
+    ):
+        assert it.get(f"/releases?{period}").status == it.get(f"/report?{period}").status == 400
     assert it.get("/releases?repo=none").status == 400
 
 
@@ -312,9 +387,14 @@ def test_while_history_is_read_the_page_asks_again() -> None:
     it = site(StillDesk(state="reading"))
     for path in ("/releases", "/report", "/workloads/shop/web"):
         page = it.get(path)
-        assert page.headers["refresh"] == "3"
+        assert page.all("body", data_again="3"), "by the script, which disturbs nobody who types"
+        (again,) = page.all("meta", http_equiv="refresh")
+        assert again.get("content") == "3"
+        assert "<noscript><meta" in page.text, "or by the browser where there is no script"
         assert "reading history…" in page.words
-    assert "refresh" not in site(StillDesk()).get("/releases").headers
+    ready = site(StillDesk()).get("/releases")
+    assert not ready.all("meta", http_equiv="refresh")
+    assert ready.all("body", data_again="15")
 
 
 def test_the_report_has_figures_with_levels_that_lead_to_what_they_mean(fleet: FleetDesk) -> None:
@@ -407,6 +487,165 @@ def test_times_in_words() -> None:
     assert relative(NOON - 3 * HOUR, NOON) == "3 hours ago"
     assert relative(NOON + HOUR / 3, NOON) == "in 20 minutes"
     assert relative(NOON, NOON) == "now"
+
+
+# -- forms -----------------------------------------------------------------------------------------------
+
+
+def test_several_values_of_a_filter_outlive_the_next_form_and_can_be_taken_away(fleet: FleetDesk) -> None:
+    for path, name in (
+        ("/", "owner"),
+        ("/releases", "environment"),
+        ("/report", "owner"),
+        ("/chains", "repo"),
+    ):
+        one, other = ("staging", "shop") if name == "repo" else ("team-shop", "team-data")
+        page = site(fleet).get(path, {name: [one, other]})
+        assert page.status == 200
+        form = next(each for each in page.all("form") if each.get("action") == path and each.get("class"))
+        sent = [each.get("value") for each in form.iter() if each.get("name") == name and each.get("value")]
+        chosen = [each.get("value") for each in form.iter() if each.get("selected") is not None]
+        assert (one in chosen, sent) == (True, [other]), path
+        assert f"{path}?{name}={other}" in page.links, "without the one"
+        assert f"{path}?{name}={one}" in page.links
+
+
+def test_a_wish_to_look_is_confirmed_on_the_page_it_came_from(fleet: FleetDesk) -> None:
+    it = site(fleet)
+    assert "Looking at shop : its cycle" in it.get("/workloads/shop/web?looked=shop").words
+    assert "Nothing was looked at" in it.get("/?looked=-").words
+    assert "Looking" not in it.get("/?looked=evil%20words").words, "an address is anybody's"
+    page = it.get("/repos?looked=shop")
+    assert {one.get("value") for one in page.all("input", name="next")} == {"/repos"}, "once"
+
+
+# -- ages ------------------------------------------------------------------------------------------------
+
+
+def test_ages_are_those_of_now_and_not_of_the_cycle_that_told_them() -> None:
+    def soak(held: str) -> Reason:
+        told = {"version": "1.4.3", "upstream": "staging/web", "soak": "2h", "at": "13:00"}
+        return reason("guard/soak", changes_at=NOON + HOUR / 2, held=held, **told)
+
+    assert "for 1h30m of 2h" in as_of(soak("0s"), NOON).sentence
+    assert "for 2h of 2h" in as_of(soak("0s"), NOON + HOUR).sentence
+    assert as_of(current("1"), NOON) == current("1")
+    told = {"tag": "1.4.3", "min_age": "1h", "at": "13:00"}
+    young = reason("guard/min-age", changes_at=NOON + HOUR / 2, age="2 minutes", **told)
+    assert "1.4.3 is 30 minutes old" in as_of(young, NOON).sentence
+    window = reason("guard/min-age", changes_at=NOON + HOUR, age="50 minutes", **told)
+    assert as_of(window, NOON) == window, "it waits for a window: that tells nothing of the age"
+    view = WorkloadView("shop", outcome("web", Status.WAITING, soak("0s")), None)
+    assert "for 1h30m of 2h" in site(StillDesk(views=(view,))).get("/").words
+
+
+def test_a_moment_of_another_year_has_its_year(fleet: FleetDesk) -> None:
+    node = replace(chain().nodes[0], since=NOON - 400 * 24 * HOUR)
+
+    class Desk(StillDesk):
+        def chains(self) -> tuple[Chain, ...]:
+            return (replace(chain(), nodes=(node, chain().nodes[1])),)
+
+    page = site(Desk()).get("/chains")
+    assert "since 16 Oct 2025 12:00 UTC" in page.words
+    assert "soaks since 2026-11-20 11:00 UTC" in page.words
+
+
+# -- the report ------------------------------------------------------------------------------------------
+
+
+def test_a_history_that_cannot_be_read_is_said_so_and_not_waited_for() -> None:
+    @dataclass
+    class Desk(StillDesk):
+        def summary(self, *_: object, **__: object) -> None:
+            return None
+
+        def past(self, *_: object, **__: object) -> Past:
+            return Past("failed", (), None, reason("git/unreachable", url="x", words="refused"))
+
+    page = site(Desk()).get("/report")
+    assert "The history cannot be read: x cannot be reached: refused" in page.words
+    assert "reading history" not in page.words
+    assert not page.all("meta", http_equiv="refresh")
+
+
+def test_names_in_the_report_do_not_turn_text_round() -> None:
+    turned = replace(change(0), owner="team\u202egnp", environment="a\u200bb")
+    turned = replace(turned, member=replace(turned.member, after="1.0\u2066"))
+    for by in ("owner", "environment", "workload"):
+        text = site(StillDesk(changes=(turned,))).get(f"/report?by={by}").text
+        assert all(one.isprintable() or one == "\n" for one in text)
+
+
+# -- size ------------------------------------------------------------------------------------------------
+
+
+def wide_chain(number: int, above: int, below: int) -> Chain:
+    """Every one of some workloads before every one of others."""
+    repo, why = f"repo-{number}", reason("file/unreadable", file="x" * 200, problem="y" * 200)
+    nodes = [ChainNode(repo, f"w{n:04}-{'z' * 40}", "waiting", "1.4.2", NOON) for n in range(above + below)]
+    keys = [(one.repo, one.name) for one in nodes]
+    pairs = ((one, other) for one in keys[:above] for other in keys[above:])
+    return Chain(tuple(nodes), tuple(ChainEdge(*pair, HOUR, "1.5.0", why) for pair in pairs))
+
+
+def dense_chain(count: int) -> Chain:
+    """Every workload after all those before it."""
+    nodes = tuple(ChainNode("shop", f"w{n:04}", "waiting", "1.4.2", NOON) for n in range(count))
+    keys = [(one.repo, one.name) for one in nodes]
+    return Chain(
+        nodes, tuple(ChainEdge(a, b, HOUR, "1.5.0", None) for n, b in enumerate(keys) for a in keys[:n])
+    )
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        tuple(wide_chain(n, 1, 300) for n in range(20)),
+        tuple(wide_chain(n, 40, 40) for n in range(2)),
+        (dense_chain(120),),
+        (dense_chain(18), dense_chain(12)),
+        tuple(wide_chain(n, 1, 1) for n in range(40)),
+    ],
+    ids=["long", "wide", "dense", "drawn", "many"],
+)
+def test_chains_of_any_kind_stay_small(found: tuple[Chain, ...]) -> None:
+    @dataclass
+    class Desk(StillDesk):
+        def chains(self) -> tuple[Chain, ...]:
+            return found
+
+        def chain(self, repo: str, name: str) -> Chain | None:
+            return found[0]
+
+    it = site(Desk())
+    page = it.get("/chains")
+    assert len(page.text.encode()) < LARGEST
+    assert len(it.get("/workloads/shop/web").text.encode()) < LARGEST
+    assert len(page.all("h2")) == min(len(found), 20), "each is told of"
+
+
+def test_problems_without_end_stay_small() -> None:
+    why = tuple(reason("file/unreadable", file="x" * 200, problem="y" * 200) for _ in range(200))
+    names = tuple(f"workload-{'z' * 50}-{n}" for n in range(300))
+    homes = tuple(
+        RepoView(f"repo-{n}", "p" * 200, "main", None, "write", "push", HOUR, warnings=why) for n in range(60)
+    )
+
+    class Desk(EmptyDesk):
+        def policies(self) -> tuple[PolicyView, ...]:
+            return tuple(PolicyView("shop", f"{n}.yaml", None, names, why, why) for n in range(60))
+
+        def registries(self) -> tuple[RegistryView, ...]:
+            return tuple(
+                RegistryView(f"r{n}.example.com", False, 1, 1, 9.0, 1, NOON, why[0], 1, 1) for n in range(300)
+            )
+
+    it = site(Desk(homes=homes))
+    for path in ("/policies", "/repos", "/registries"):
+        page = it.get(path)
+        assert len(page.text.encode()) < LARGEST, path
+    assert "and 199 more" in it.get("/policies").words, "of each at least one is told"
 
 
 def test_no_page_is_huge() -> None:

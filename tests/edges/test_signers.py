@@ -364,6 +364,17 @@ def test_a_gpg_key_that_was_revoked_does_not_count(repo: BareRepo, tmp_path: Pat
 
 
 @pytest.mark.needs("gnupg")
+def test_a_state_folder_with_a_long_path_is_no_trouble(
+    repo: BareRepo, tmp_path: Path, keyring: GpgHome
+) -> None:
+    sign_tip(repo, by_gpg(keyring.plain), gnupg=keyring.folder)
+    folder = tmp_path / ("longer-than-the-path-of-a-socket-" * 4)
+    folder.mkdir()
+    with opened(repo, folder, gpg_signers(tmp_path, keyring.exported(keyring.plain))) as checkout:
+        checkout.prove(fetched(checkout))
+
+
+@pytest.mark.needs("gnupg")
 def test_both_kinds_of_keys_may_be_allowed(
     repo: BareRepo, tmp_path: Path, key: Path, signers: Signers, keyring: GpgHome
 ) -> None:

@@ -25,6 +25,7 @@ def busy() -> Metrics:
         requests=lambda: {"ghcr.io": 7},
         hosts=lambda: [Standing("ghcr.io", Breaker.CLOSED, 60, 3, 0.0, 0, "")],
         looks=lambda: looks.hosts.values(),
+        intervals=lambda: {"shop": 60.0},
         deliveries=lambda: [Tally("team", 3, 2, 1, 4)],
     )
     metrics = Metrics("1.2.3", sources, scanner="libyaml")

@@ -251,3 +251,64 @@ def test_signing_in_and_out(browser: Browser, desk: FleetDesk, tmp_path: Path) -
         browser.find_element(By.CSS_SELECTOR, '[action="/sign-out"] button').click()
         wait_until(lambda: "/sign-in" in browser.current_url, "the page")
         assert complaints(browser) == []
+
+
+def test_who_reads_is_not_disturbed_by_news(home: str, browser: Browser, desk: FleetDesk) -> None:
+    look_at(browser)
+    browser.get(home + "/report")
+    mine = "[...document.querySelectorAll('.scroll')].find(e => e.scrollHeight > e.clientHeight + 50)"
+    browser.execute_script(f"const s = {mine}; s.focus(); s.scrollTop = 40")
+    desk.changes = desk.changes[:10]
+    browser.execute_async_script("setTimeout(arguments[0], 17000)")  # news come every 15 seconds
+    assert browser.execute_script("return document.activeElement.className") == "scroll"
+    assert browser.execute_script(f"return {mine}.scrollTop") == 40
+
+
+def test_what_is_typed_while_history_is_read_stays(home: str, browser: Browser, desk: FleetDesk) -> None:
+    look_at(browser)
+    desk.state = "reading"
+    browser.get(home + "/releases")
+    field = browser.find_element(By.NAME, "author")
+    field.send_keys("An")
+    browser.execute_async_script("setTimeout(arguments[0], 4500)")
+    field.send_keys("n")
+    assert field.get_attribute("value") == "Ann"
+    field.clear()
+    browser.execute_script("document.activeElement.blur()")
+    desk.state = "ready"
+    wait_until(lambda: "reading history" not in browser.page_source, "the history", 30)
+
+
+def test_a_wish_to_look_is_confirmed(home: str, browser: Browser) -> None:
+    look_at(browser)
+    browser.get(home + "/repos")
+    browser.find_element(By.CSS_SELECTOR, ".look button").click()
+    wait_until(lambda: "Looking at" in browser.find_element(By.TAG_NAME, "main").text, "the word")
+    wait_until(lambda: browser.current_url == f"{home}/repos", "an address that is not told twice")
+
+
+def test_on_a_phone_the_menu_and_the_list_are_seen(home: str, browser: Browser) -> None:
+    look_at(browser, 360)
+    for path in ("/repos", "/policies", "/"):
+        browser.get(home + path)
+        script = "const a = document.querySelector('nav a[aria-current]').getBoundingClientRect();"
+        assert browser.execute_script(f"{script} return a.left >= 0 && a.right <= innerWidth"), path
+    high = "return document.querySelector('.filters').getBoundingClientRect().height"
+    assert browser.execute_script(high) < 130, "filters take but a part of the first screen"
+    browser.find_element(By.CSS_SELECTOR, ".more summary").click()
+    assert browser.find_element(By.NAME, "owner").is_displayed()
+    browser.get(home + "/chains")
+    assert browser.find_element(By.CSS_SELECTOR, "details.table table").is_displayed(), "pictures are cut"
+
+
+def test_on_paper_nothing_is_cut(home: str, browser: Browser) -> None:
+    look_at(browser, 1000, "dark")
+    browser.get(home + "/report")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        cut = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollHeight > e.clientHeight + 2)"
+        assert browser.execute_script(f"return {cut}") == []
+        ink = "return getComputedStyle(document.documentElement).colorScheme"
+        assert browser.execute_script(ink) == "light"
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -99,7 +99,7 @@ class Figures:
     @property
     def frequency_level(self) -> Level | None:
         rate = self.per_day
-        if rate is None:
+        if rate is None or self.days < WEEK / DAY:  # what is no week says nothing of how often
             return None
         steps = ((1.0, Level.ELITE), (DAY / WEEK, Level.HIGH), (DAY / LONGEST_MONTH, Level.MEDIUM))
         return next((level for least, level in steps if rate >= least), Level.LOW)

@@ -10,13 +10,12 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from datetime import UTC, timedelta
 from hashlib import sha256
-from html import escape
 
 from automator.core.delivery.figures import lead_time
 from automator.core.delivery.plots import Bar, Dot, Piece, Row, bars, dots, rows
 from automator.core.delivery.stations import SEEN, Journey, Leg
 from automator.core.delivery.summary import Group, Summary
-from automator.core.delivery.words import FIGURES, duration, level, moment, per_day, share
+from automator.core.delivery.words import FIGURES, counted, duration, level, moment, per_day, share, written
 from automator.core.reference import short_text
 
 MOST_DOTS = 2_000
@@ -80,7 +79,7 @@ def page(summary: Summary, *, slowest: int = 10) -> str:
     period = f"{moment(summary.period.since)} to {moment(summary.period.until)}"
     body = (
         f"<header><h1>Delivery report</h1><p class=soft>{period}</p>",
-        *(f"<p class=note>{escape(note)}</p>" for note in summary.notes),
+        *(f"<p class=note>{written(note)}</p>" for note in summary.notes),
         "</header><main>",
         _cards(summary),
         plotted(summary, slowest=slowest),
@@ -117,9 +116,9 @@ def _cards(summary: Summary) -> str:
     for name, value, rank, basis in FIGURES:
         found = rank(summary.overall)
         cards.append(
-            f"<li><h3>{escape(name)}</h3><p class=value>{escape(value(summary.overall))}</p>"
-            f'<span class="level {found or "none"}">{escape(level(found))}</span>'
-            f"<p class=basis>{escape(basis(summary.overall))}</p></li>"
+            f"<li><h3>{written(name)}</h3><p class=value>{written(value(summary.overall))}</p>"
+            f'<span class="level {found or "none"}">{written(level(found, value(summary.overall)))}</span>'
+            f"<p class=basis>{written(basis(summary.overall))}</p></li>"
         )
     return f"<ul class=cards>{''.join(cards)}</ul>"
 
@@ -130,7 +129,7 @@ def _weeks(summary: Summary) -> str:
     plot = bars(
         found,
         title="Deployments week by week",
-        description=f"{whole} deployments in {len(found)} weeks, {failed} of them failed.",
+        description=f"{whole} deployments in {counted(len(found), 'week')}, {failed} of them failed.",
         id_="weeks",
     )
     table = _table(
@@ -227,7 +226,7 @@ def _groups(summary: Summary, most: int | None) -> str:
     table = _table(f"By {summary.by}", columns, [_group_cells(group) for group in shown])
     left = len(summary.groups) - len(shown)
     more = f"<p class=soft>And {left} more.</p>" if left else ""
-    return f"<section><h2>By {escape(summary.by)}</h2>{table}{more}</section>"
+    return f"<section><h2>By {written(summary.by)}</h2>{table}{more}</section>"
 
 
 def _group_cells(group: Group) -> tuple[str, ...]:
@@ -301,16 +300,16 @@ def _name(one: Journey) -> str:
 def _section(heading: str, plot: str, table: str, key: str, *, beside: bool = True) -> str:
     inner = f"{table}{key}" if not plot else (
         f"<div class={'pair' if beside else 'stack'}><figure><div class=plot tabindex=0 role=region "
-        f'aria-label="{escape(heading)}, drawn">{plot}</div>{key}</figure>'
+        f'aria-label="{written(heading)}, drawn">{plot}</div>{key}</figure>'
         f"{table}</div>"
     )  # fmt: skip
-    return f"<section><h2>{escape(heading)}</h2>{inner}</section>"
+    return f"<section><h2>{written(heading)}</h2>{inner}</section>"
 
 
 def _key(looks: Iterable[tuple[str, str]]) -> str:
     items = (
         f'<li><svg viewBox="0 0 10 10" aria-hidden="true"><rect class="{look}" width="10" height="10"/></svg>'
-        f"{escape(words)}</li>"
+        f"{written(words)}</li>"
         for look, words in looks
     )
     return f"<ul class=key>{''.join(items)}</ul>"
@@ -322,16 +321,16 @@ def _table(
     """A table whose first column names its rows; the other columns are numbers, but those of `words`."""
     number = [i > 0 and i not in words for i in range(len(columns))]
     head = "".join(
-        f'<th scope="col"{" class=n" if number[i] else ""}>{escape(c)}</th>' for i, c in enumerate(columns)
+        f'<th scope="col"{" class=n" if number[i] else ""}>{written(c)}</th>' for i, c in enumerate(columns)
     )
     lines = []
     for row in cells:
         rest = "".join(
-            f"<td{' class=n' if number[i] else ''}>{escape(cell)}</td>" for i, cell in enumerate(row) if i
+            f"<td{' class=n' if number[i] else ''}>{written(cell)}</td>" for i, cell in enumerate(row) if i
         )
-        lines.append(f'<tr><th scope="row">{escape(row[0])}</th>{rest}</tr>')
+        lines.append(f'<tr><th scope="row">{written(row[0])}</th>{rest}</tr>')
     return (
-        f'<div class=scroll tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
+        f'<div class=scroll tabindex="0" role="region" aria-label="{written(caption)}"><table>'
+        f"<caption>{written(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
         "</table></div>"
     )

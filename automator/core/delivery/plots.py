@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from html import escape
 from math import log10
 from typing import NamedTuple
 
-from automator.core.delivery.words import duration
+from automator.core.delivery.words import duration, written
 
 WIDTH = 640
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 28
@@ -66,7 +65,7 @@ def bars(found: Sequence[Bar], *, title: str, description: str, id_: str) -> str
         good, bad = inner * (bar.whole - bar.failed) / top, inner * bar.failed / top
         base = height - _BOTTOM
         marks = _rect(x, base - good, wide, good, "good") + _rect(x, base - good - bad, wide, bad, "bad")
-        parts.append(f"<g><title>{escape(told)}</title>{marks}</g>")
+        parts.append(f"<g><title>{written(told)}</title>{marks}</g>")
     parts += [
         _text(_LEFT + (i + 0.5) * slot, height - 9, found[i].name, "middle") for i in _spaced(len(found))
     ]
@@ -92,7 +91,7 @@ def dots(
     parts = [_grid(up(value), duration(timedelta(seconds=value))) for value in steps]
     for dot in sorted(found):
         x, y = across(dot.at), up(dot.took.total_seconds())
-        told = escape(f"{dot.name}, {dot.at.astimezone(UTC):%Y-%m-%d}: {duration(dot.took)}")
+        told = written(f"{dot.name}, {dot.at.astimezone(UTC):%Y-%m-%d}: {duration(dot.took)}")
         if dot.failed:
             mark = f'<path class="cross" d="M{x - 4:.1f} {y - 4:.1f}l8 8m0 -8l-8 8"/>'
         else:
@@ -127,7 +126,7 @@ def rows(found: Sequence[Row], *, title: str, description: str, id_: str) -> str
             parts.append(f'<line class="whisker" x1="0" x2="{reach:.1f}" y1="{y + 22}" y2="{y + 22}"/>')
         for piece in row.pieces:
             wide = room * piece.took.total_seconds() / longest
-            told = escape(f"{piece.name}: {duration(piece.took)}")
+            told = written(f"{piece.name}: {duration(piece.took)}")
             parts.append(f"<g><title>{told}</title>{_rect(x, y + 15, max(wide, 0.5), 14, piece.look)}</g>")
             x += wide
         if row.most is None:
@@ -138,7 +137,7 @@ def rows(found: Sequence[Row], *, title: str, description: str, id_: str) -> str
 def _svg(height: int, title: str, description: str, id_: str, parts: Iterable[str]) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="{id_}-t {id_}-d">'
-        f'<title id="{id_}-t">{escape(title)}</title><desc id="{id_}-d">{escape(description)}</desc>'
+        f'<title id="{id_}-t">{written(title)}</title><desc id="{id_}-d">{written(description)}</desc>'
         f"{''.join(parts)}</svg>"
     )
 
@@ -150,7 +149,7 @@ def _rect(x: float, y: float, wide: float, high: float, look: str) -> str:
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{written(text)}</text>'
 
 
 def _grid(y: float, label: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from html import escape
 
 from automator.core.delivery.figures import Figures, Level, Spread
 
 NO_DATA = "no data"
+NO_LEVEL = "no level yet"
 NOTHING = "-"
 """Where there is no value."""
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
@@ -28,14 +30,19 @@ def duration(took: timedelta | None) -> str:
     return sign + (shown or "0s")
 
 
+def written(text: str) -> str:
+    """Text as HTML, without characters that turn round, hide or break what stands beside them."""
+    return escape(text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text))
+
+
 def moment(at: datetime) -> str:
     """`2026-11-21 09:30 UTC`."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def level(found: Level | None) -> str:
-    """The level, or that there is no data."""
-    return NO_DATA if found is None else str(found)
+def level(found: Level | None, value: str = NO_DATA) -> str:
+    """The level of a figure in words, or that there is no data, or none for a level."""
+    return str(found) if found is not None else NO_DATA if value == NO_DATA else NO_LEVEL
 
 
 def per_day(figures: Figures) -> str:
@@ -54,7 +61,11 @@ def share(figures: Figures) -> str:
 
 
 def _frequency_basis(figures: Figures) -> str:
-    return f"{_count(figures.deployments, 'deployment')} in {figures.days:.0f} days"
+    return f"{counted(figures.deployments, 'deployment')} in {_days(figures.days)}"
+
+
+def _days(days: float) -> str:
+    return duration(timedelta(days=days)) if days < 1 else counted(round(days), "day")
 
 
 def _lead_basis(figures: Figures) -> str:
@@ -72,7 +83,7 @@ def _lead_basis(figures: Figures) -> str:
 
 def _failure_basis(figures: Figures) -> str:
     ways = ", ".join(f"{count} {way}" for way, count in figures.failures)
-    return f"{figures.failed} of {_count(figures.deployments, 'deployment')}" + (f": {ways}" if ways else "")
+    return f"{figures.failed} of {counted(figures.deployments, 'deployment')}" + (f": {ways}" if ways else "")
 
 
 def _restore_basis(figures: Figures) -> str:
@@ -91,7 +102,8 @@ def _spread(took: Spread) -> str:
     return f"n = {took.n}, {duration(took.least)} to {duration(took.greatest)}{p90}"
 
 
-def _count(number: int, thing: str) -> str:
+def counted(number: int, thing: str) -> str:
+    """`1 week`, `2 weeks`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 

@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import shutil
+import tempfile
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -146,11 +147,16 @@ class Proof:
         (self._folder / "gpg.conf").write_text(_GPG_CONF, "ascii")
         if self._signers.gpg_file is None:
             return
-        arguments = ("gpg", f"--homedir={self._folder}", "--quiet", "--import")
-        try:
-            status, _, words = call(arguments, gpg, step="reading GPG keys", deadline=self._deadline)
-        except OSError as error:
-            raise _unusable(self._signers.gpg_file, f"gpg cannot be started: {error.strerror}") from None
+        # gpg looks for an agent in its home, and gives up where that is longer than a socket's path may be.
+        with tempfile.TemporaryDirectory(prefix="automator-gpg-") as short:
+            home = Path(short, "home")
+            home.symlink_to(self._folder.absolute())
+            arguments = ("gpg", f"--homedir={home}", "--quiet", "--import")
+            try:
+                status, _, words = call(arguments, gpg, step="reading GPG keys", deadline=self._deadline)
+            except OSError as error:
+                problem = f"gpg cannot be started: {error.strerror}"
+                raise _unusable(self._signers.gpg_file, problem) from None
         if status:
             raise _unusable(self._signers.gpg_file, f"gpg says: {said(words)}")
 

@@ -113,13 +113,15 @@ def send(
             )
             if status_only:
                 response.close()
-                return Answer(response.status, response.headers, b"", url)
-            body = _body(response, limits.body, bodiless=method == "HEAD")
+                body = b""
+            else:
+                body = _body(response, limits.body, bodiless=method == "HEAD")
     except _FAILURES as error:
         kind, words, cause = told(error, expired=exchange.expired, begun=response is not None, proxy=proxy)
         # Not chained where the chain quotes what was to be sent.
         raise TransportError(kind, words, host, cause) from (None if words == UNSENDABLE else error)
-    if exchange.expired:  # an answer without Content-Length looks complete when its socket is shut
+    # An answer without Content-Length looks complete when its socket is shut.
+    if exchange.expired and not status_only:
         raise TransportError(Kind.TIMEOUT, "the answer did not end in time", host)
     if response.status == 407 and proxy is not None:
         raise proxy_refusal(response.status, proxy, host)

@@ -85,3 +85,5 @@ class Sources:
     deliveries: Callable[[], Iterable[Delivery]] = tuple
     stuck: Callable[[], Collection[str]] = tuple
     """Config repos in which no cycle has ended for long."""
+    intervals: Callable[[], Mapping[str, float]] = dict
+    """Seconds from one cycle of each config repo to its next."""

@@ -122,6 +122,12 @@ class Metrics:
             ["repo"],
             {(name,): float(name in stuck) for name in sorted({*stuck, *(repo for repo, _ in repos)})},
         )
+        yield gauge(
+            "cycle_interval_seconds",
+            "Seconds from one planned cycle of the config repo to the next",
+            ["repo"],
+            {(name,): seconds for name, seconds in sorted(sources.intervals().items())},
+        )
         yield from of_registries(sources)
         yield from of_deliveries(sources.deliveries())
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 from automator.core.noticetext import Message
 from automator.edges.notify.answers import Answer, Result, UnusableFile, read_lines
@@ -24,6 +24,11 @@ MASK = "***"
 _SHORTEST = 4
 """Characters from which on a part of an address is taken for a secret."""
 _PARTS = re.compile(r"[:/?&=@,;#|\s]+")
+_MORE = "… and more"
+_OPEN = 24
+"""Characters that a service may put between title and text."""
+_KEYS = frozenset({"user", "pass", "password", "token", "key", "secret", "apikey"})
+"""Parameters of an address that are secret however short they are."""
 _PROSE = frozenset({"from", "name", "mode", "smtp", "format", "text", "html", "markdown", "https", "http"})
 
 
@@ -125,21 +130,66 @@ def _by_apprise(url: str, message: Message) -> str | None:
     is_markdown = apprise.NotifyFormat.MARKDOWN in several and apprise.NotifyFormat.HTML not in several
     kind = apprise.NotifyType.FAILURE if message.is_bad else apprise.NotifyType.INFO
     send: Callable[..., Any] = all_of_them.notify
+    title = message.title[: service.title_maxlen] if service.title_maxlen > 0 else message.title
+    # Most services count the title as a part of the text; one that is too long is refused for good.
+    room = max(service.body_maxlen - len(title) - _OPEN, _OPEN)
     taken = send(
-        body=message.markdown if is_markdown else message.text,
-        title=message.title,
+        body=shortened(message.markdown if is_markdown else message.text, room),
+        title=title,
         notify_type=kind,
         body_format=apprise.NotifyFormat.MARKDOWN if is_markdown else apprise.NotifyFormat.TEXT,
     )
     return None if taken else "it did not take the message"
 
 
+def shortened(text: str, limit: int) -> str:
+    """The first lines of a text that fit into so many characters, and that there is more.
+
+    A character that HTML writes longer counts as long as that, since some services are sent HTML.
+    """
+    if _size(text) <= limit:
+        return text
+    room = limit - len(_MORE)
+    kept: list[str] = []
+    for line in text.split("\n"):
+        room -= _size(line) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    if kept:
+        return "\n".join([*kept, _MORE])
+    cut = text[: limit - 1]
+    while _size(cut) >= limit:
+        cut = cut[:-1]
+    return cut + "…"
+
+
+def _size(text: str) -> int:
+    return len(text) + 5 * sum(map(text.count, "&\"'"))
+
+
 def masked(words: str, url: str) -> str:
     """`words` on one line, without any part of an address but its scheme."""
     scheme, _, rest = url.partition("://")
-    parts = {part for text in (rest, unquote(rest)) for part in _PARTS.split(text)}
+    # Split as it is written, and only then decoded: what is encoded is inside a part, and divides none.
+    written = {*_PARTS.split(rest), *_PARTS.split(unquote(rest))}
+    parts = {form for part in written for form in (part, unquote(part), unquote_plus(part))}
     secret = {part for part in parts if len(part) >= _SHORTEST and part.lower() not in _PROSE}
+    secret |= {form for part in _logins(url) for form in (part, unquote(part), unquote_plus(part)) if form}
     flat = words.replace(url, f"{scheme}://{MASK}")
     for part in sorted(secret, key=len, reverse=True):
         flat = flat.replace(part, MASK)
     return one_line(flat, 200)
+
+
+def _logins(url: str) -> set[str]:
+    """User and password of an address as they are written there, however short they are."""
+    rest = url.partition("://")[2]
+    place, _, query = rest.partition("?")
+    login = place.partition("/")[0].rpartition("@")[0] or place.rpartition("@")[0]
+    found = {login, *login.split(":")}
+    for pair in query.split("&"):
+        key, _, value = pair.partition("=")
+        if key.lower() in _KEYS:
+            found.add(value)
+    return found - {""}

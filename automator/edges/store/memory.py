@@ -392,7 +392,7 @@ class Store:
         self, messages: Iterable[outbox.Posted], notes: Iterable[tuple[str, str]], now: datetime
     ) -> dict[str, int]:
         """Keep messages until they are sent, and what their receivers were told then, all or nothing.
-        Returns how many older messages had to go, by receiver."""
+        Returns how many messages were too many or too old and had to go, by receiver."""
         posted, told = tuple(messages), tuple(notes)
         dropped: dict[str, int] = {}
 
@@ -407,9 +407,11 @@ class Store:
         """What `post` noted under a key."""
         return self._run(lambda connection: outbox.read_note(connection, key))
 
-    def first_message(self, receiver: str) -> outbox.Kept | None:
-        """The oldest message that waits for a receiver."""
-        return self._run(lambda connection: outbox.first_message(connection, receiver))
+    def first_message(
+        self, receiver: str, *, after: int = 0, without: Collection[int] = ()
+    ) -> outbox.Kept | None:
+        """The oldest message that waits for a receiver: after number `after`, none of `without`."""
+        return self._run(lambda connection: outbox.first_message(connection, receiver, after, without))
 
     def drop_message(self, seq: int) -> None:
         """A message was sent, or never will be."""

@@ -45,9 +45,10 @@ class Kept(NamedTuple):
 def write_messages(
     connection: sqlite3.Connection, messages: Iterable[Posted], notes: Iterable[tuple[str, str]], at: int
 ) -> dict[str, int]:
-    """Add messages, and note what their receivers know then. Returns how many older ones had to go, by
-    receiver."""
+    """Add messages, and note what their receivers know then. Returns how many had to go, by receiver: the
+    oldest, and of what came at once the last, since failures stand first."""
     posted = list(messages)
+    (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM outbox").fetchone()
     connection.executemany(
         "INSERT OR IGNORE INTO outbox (receiver, id, at, text) VALUES (?, ?, ?, ?)",
         [(one.receiver, one.id, at, one.text) for one in posted],
@@ -60,8 +61,9 @@ def write_messages(
     for receiver in sorted({one.receiver for one in posted}):
         gone = connection.execute(
             "DELETE FROM outbox WHERE receiver = ?1 AND (at < ?2 OR seq NOT IN"
-            " (SELECT seq FROM outbox WHERE receiver = ?1 ORDER BY seq DESC LIMIT ?3))",
-            (receiver, at - _AGE, KEPT),
+            " (SELECT seq FROM outbox WHERE receiver = ?1"
+            " ORDER BY seq > ?4 DESC, CASE WHEN seq > ?4 THEN seq ELSE -seq END LIMIT ?3))",
+            (receiver, at - _AGE, KEPT, last),
         ).rowcount
         if gone:
             dropped[receiver] = gone
@@ -75,12 +77,19 @@ def drop_old(connection: sqlite3.Connection, receiver: str, now: int) -> int:
     ).rowcount
 
 
-def first_message(connection: sqlite3.Connection, receiver: str) -> Kept | None:
-    """The oldest message for a receiver."""
-    row = connection.execute(
-        "SELECT seq, id, text FROM outbox WHERE receiver = ? ORDER BY seq LIMIT 1", (receiver,)
-    ).fetchone()
-    return None if row is None else Kept(int(row[0]), str(row[1]), str(row[2]))
+def first_message(
+    connection: sqlite3.Connection, receiver: str, after: int, without: Collection[int]
+) -> Kept | None:
+    """The oldest message for a receiver after number `after` that is none of `without`."""
+    rows = connection.execute(
+        "SELECT seq FROM outbox WHERE receiver = ? AND seq > ? ORDER BY seq LIMIT ?",
+        (receiver, after, len(without) + 1),
+    )
+    seq = next((seq for (seq,) in rows if seq not in without), None)
+    if seq is None:
+        return None
+    row = connection.execute("SELECT seq, id, text FROM outbox WHERE seq = ?", (seq,)).fetchone()
+    return Kept(int(row[0]), str(row[1]), str(row[2]))
 
 
 def count_messages(connection: sqlite3.Connection) -> dict[str, int]:

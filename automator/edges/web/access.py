@@ -153,6 +153,14 @@ class Access:
 
     # -- sessions ----------------------------------------------------------------------------------
 
+    def has_session(self, request: Request) -> bool:
+        """Whether a browser is signed in already; reads the token file, so not for the event loop."""
+        session = request.cookies.get(_SECURE_COOKIE) or request.cookies.get(_COOKIE)
+        try:
+            return session is not None and self._token_of(session, self._tokens()) is not None
+        except Problem:
+            return False
+
     def sign_in(self, request: Request, word: str) -> str:
         """The cookie of a new session, as a Set-Cookie header. Raises Problem where `word` is no token."""
         client = party(request.client.host if request.client is not None else "")
@@ -173,10 +181,12 @@ class Access:
         return self._cookie(request, "", 0)
 
     def _cookie(self, request: Request, value: str, seconds: int) -> str:
+        # Not Strict: a link in a chat must find its reader signed in. Lax is sent with no other site's forms,
+        # and what is only asked for has no effect.
         secure = self._is_https(request)
         name = _SECURE_COOKIE if secure else _COOKIE
         rest = "; Secure" if secure else ""
-        return f"{name}={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Strict{rest}"
+        return f"{name}={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax{rest}"
 
     def _is_https(self, request: Request) -> bool:
         # The header is anybody's claim: it can only make the claimant's own cookie stricter.

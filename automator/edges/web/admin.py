@@ -28,6 +28,8 @@ OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/sign-in", "/favicon.ico"}
 OPEN_FOLDER = "/assets/"
 """Paths that everybody may ask for: they tell nothing of config repos."""
 SIGN_IN = "/sign-in"
+LOOKED = "looked"
+"""Parameter of any page: the config repo that is looked at now, since somebody wished so on that page."""
 AT_ONCE = 4
 """Threads that look at who asks: a token file on a disk that hangs must not take all."""
 
@@ -36,8 +38,8 @@ AT_ONCE = 4
 class Drawn:
     """What people are shown by those who know nothing of pages, as HTML."""
 
-    problem: Callable[[Reason, int], str]
-    """Why a page cannot be had, and the status of the answer."""
+    problem: Callable[[Reason, int, str], str]
+    """Why a page cannot be had, the status of the answer, and the path that leads on from there."""
     sign_in: Callable[[str, Reason | None], str]
     """The form that posts `token` and `next` to /sign-in: the path that was wanted, and why the last attempt
     failed."""
@@ -103,7 +105,7 @@ def _answer(request: Request, problem: Problem, drawn: Drawn) -> Response:
     if prefers_pages(request):
         if problem.status == HTTPStatus.UNAUTHORIZED and request.method in ("GET", "HEAD"):
             return RedirectResponse(f"{SIGN_IN}?{_way_back(request)}", 303)
-        page = drawn.problem(problem.reason, problem.status)
+        page = drawn.problem(problem.reason, problem.status, "/")
         return Response(page, problem.status, problem.headers, "text/html")
     return Response(problem_json(problem.reason), problem.status, problem.headers, "application/json")
 

@@ -41,7 +41,8 @@ class Desk(Protocol):
         repos: frozenset[str] = frozenset(),
         by: str = "workload",
     ) -> Summary | None:
-        """The delivery figures; None while history is being read."""
+        """The delivery figures; None while history is being read, and where none of it can be (`past` tells
+        which)."""
 
     def registries(self) -> tuple[RegistryView, ...]:
         """By host."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlencode
 
 import anyio
 import anyio.to_thread
@@ -11,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from automator.edges.web.access import Access
-from automator.edges.web.admin import AT_ONCE, SIGN_IN, Drawn
+from automator.edges.web.admin import AT_ONCE, LOOKED, SIGN_IN, Drawn, prefers_pages
 from automator.edges.web.body import read_form
 from automator.edges.web.look import Looking
 from automator.edges.web.problem import Problem
@@ -28,7 +29,9 @@ def door_routes(access: Access, drawn: Drawn, looking: Looking) -> list[Route]:
     async def sign_in(request: Request) -> Response:
         if request.method != "POST":
             next_path = _path(request.query_params.get("next"))
-            if not access.needs_token:
+            if not access.needs_token or await anyio.to_thread.run_sync(
+                access.has_session, request, limiter=waiting
+            ):
                 return RedirectResponse(next_path, 303)
             return Response(drawn.sign_in(next_path, None), media_type="text/html")
         form = await read_form(request)
@@ -49,8 +52,15 @@ def door_routes(access: Access, drawn: Drawn, looking: Looking) -> list[Route]:
     async def look(request: Request) -> Response:
         form = await _own_form(request, access)
         repo, name = form.get("repo") or None, form.get("workload") or None
-        await anyio.to_thread.run_sync(looking.look, request, repo, name, limiter=waiting)
-        return RedirectResponse(_path(form.get("next")), 303)
+        next_path = _path(form.get("next"))
+        try:
+            found = await anyio.to_thread.run_sync(looking.look, request, repo, name, limiter=waiting)
+        except Problem as problem:
+            if not prefers_pages(request):
+                raise
+            page = drawn.problem(problem.reason, problem.status, next_path)
+            return Response(page, problem.status, problem.headers, "text/html")
+        return RedirectResponse(_told(next_path, found), 303)
 
     return [
         Route(SIGN_IN, sign_in, methods=["GET", "POST"]),
@@ -63,6 +73,13 @@ async def _own_form(request: Request, access: Access) -> Mapping[str, str]:
     form = await read_form(request)
     access.require_own_page(request, form.get("form_token", ""))
     return form
+
+
+def _told(path: str, found: Sequence[str]) -> str:
+    """The path that tells the page there what became of a wish to look."""
+    path, _, anchor = path.partition("#")
+    told = urlencode([(LOOKED, name) for name in found[:1] or ("-",)])
+    return f"{path}{'&' if '?' in path else '?'}{told}{f'#{anchor}' if anchor else ''}"
 
 
 def _path(wanted: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from automator.core.delivery.change import Change, Wanted
+from automator.core.delivery.figures import Level
 from automator.core.delivery.page import plotted
 from automator.core.delivery.summary import GROUPINGS
 from automator.core.delivery.words import FIGURES, level
@@ -127,17 +128,19 @@ RELEASES = Page(
 
 ANCHORS = ("frequency", "lead-time", "failure-rate", "restore")
 """Where the page itself says how each of the four is counted."""
-PERIODS = (("7d", "7 days"), ("30d", "30 days"), ("90d", "90 days"), ("365d", "a year"))
+PERIODS = (("7d", "7 days"), ("30d", "30 days"), ("90d", "90 days"), ("365d", "365 days"))
 
 
 def _report(asked: Asked) -> Shown:
     query = asked.query
     by = query["by"] or "workload"
     summary = _summary(asked.desk, _wanted(asked), frozenset(query["repo"]), by)
-    figures = plots = None
+    figures = plots = past = None
+    if summary is None:
+        past = asked.desk.past(Wanted(), repos=frozenset(query["repo"]), limit=1)
     if summary is not None:
         figures = [
-            (anchor, name, value(summary.overall), level(rank(summary.overall)), basis(summary.overall))
+            _figure(anchor, name, value(summary.overall), rank(summary.overall), basis(summary.overall))
             for anchor, (name, value, rank, basis) in zip(ANCHORS, FIGURES, strict=True)
         ]
         # `plotted` escapes every text itself; it has no style, script or address.
@@ -147,6 +150,7 @@ def _report(asked: Asked) -> Shown:
         "report.html",
         {
             "summary": summary,
+            "past": past,
             "figures": figures,
             "plots": plots,
             "by": by,
@@ -156,8 +160,12 @@ def _report(asked: Asked) -> Shown:
             "periods": PERIODS,
             "choices": _choices(asked),
         },
-        AGAIN if summary is None else None,
+        AGAIN if past is not None and past.state == "reading" else None,
     )
+
+
+def _figure(anchor: str, name: str, value: str, rank: Level | None, basis: str) -> tuple[str, ...]:
+    return anchor, name, value, level(rank, value), rank or "none", basis
 
 
 def _summary(desk: Desk, wanted: Wanted, repos: frozenset[str], by: str) -> Any:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from http import HTTPStatus
 from typing import Any
+from unicodedata import category
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
@@ -19,6 +20,7 @@ from automator.core.reference import short_text
 from automator.edges.web.admin import Drawn
 from automator.edges.web.pages.asked import page_of
 from automator.edges.web.pages.assets import assets
+from automator.edges.web.pages.words import as_of, begun
 from automator.reasons import Reason, one_line
 
 _SOON = timedelta(seconds=1)
@@ -49,6 +51,10 @@ def _templates() -> Environment:
         "clock": lambda at: f"{at.astimezone(UTC):%H:%M}",
         "date": lambda at: f"{at.astimezone(UTC):%-d %b %Y %H:%M}",
         "ticked": ticked,
+        "kept": kept,
+        "now": _now,
+        "begun": begun,
+        "short_date": _short_date,
     }
     return env
 
@@ -63,6 +69,19 @@ def _printable(value: object) -> object:
     if isinstance(value, Markup) or not isinstance(value, str) or value.isprintable():
         return value
     return "".join(one if one.isprintable() else " " for one in value)
+
+
+def kept(text: str) -> Markup:
+    """The value of a field, character by character: what is sent back must be what there is."""
+    escaped = str(escape(text))
+    if escaped.isprintable():
+        return Markup(escaped)  # noqa: S704 - just escaped
+    parts = (c if c.isprintable() else f"&#{ord(c)};" if category(c) in _FORMATS else " " for c in escaped)
+    return Markup("".join(parts))  # noqa: S704 - just escaped
+
+
+_FORMATS = frozenset({"Cf", "Zs", "Zl", "Zp"})
+"""Categories of characters that HTML can name, though they are not to be shown."""
 
 
 # -- times -----------------------------------------------------------------------------------------------
@@ -85,6 +104,19 @@ def utc(at: datetime) -> str:
 def _when(context: Context, at: datetime) -> Markup:
     """In words, with the exact moment for who points at it and for programs."""
     return _time(at, relative(at, context["now"]), "ago")
+
+
+@pass_context
+def _now(context: Context, why: Reason) -> Reason:
+    """A reason whose age is that of now, and not of the cycle that found it."""
+    return as_of(why, context["now"])
+
+
+@pass_context
+def _short_date(context: Context, at: datetime) -> str:
+    """`20 Nov 09:30`, with the year where it is another one."""
+    moment, now = at.astimezone(UTC), context["now"].astimezone(UTC)
+    return f"{moment:%-d %b %H:%M}" if moment.year == now.year else f"{moment:%-d %b %Y %H:%M}"
 
 
 @pass_context
@@ -150,9 +182,9 @@ _TITLES = {
 }
 
 
-def _problem(why: Reason, status: int) -> str:
+def _problem(why: Reason, status: int, back: str) -> str:
     title = _TITLES.get(status) or HTTPStatus(status).phrase
-    return draw("problem.html", {**bare(), "why": why, "status": status, "title": title})
+    return draw("problem.html", {**bare(), "why": why, "status": status, "title": title, "back": back})
 
 
 def _sign_in(next_path: str, trouble: Reason | None) -> str:
@@ -161,7 +193,7 @@ def _sign_in(next_path: str, trouble: Reason | None) -> str:
 
 def bare() -> dict[str, Any]:
     """What the frame of a page wants to know where nobody has been let in."""
-    return {"visitor": None, "at_page": "", "is_live": False, "here": "/"}
+    return {"visitor": None, "at_page": "", "again": None, "looked": None, "here": "/"}
 
 
 DRAWN = Drawn(_problem, _sign_in)

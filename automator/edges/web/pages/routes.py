@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from automator.core.view import RepoView
 from automator.edges.web.desk import Desk
 from automator.edges.web.pages import deliveries, standing, workload, workloads
-from automator.edges.web.pages.asked import Page, read
+from automator.edges.web.pages.asked import Asked, Page, read
 from automator.edges.web.pages.assets import asset_routes
 from automator.edges.web.pages.drawing import draw
 
@@ -51,12 +52,18 @@ def _answer(page: Page, request: Request, desk: Desk) -> Response:
     frame = {
         "visitor": request.state.visitor,
         "at_page": page.path,
-        "is_live": shown.again is None,
+        "again": shown.again,
+        "looked": _looked(asked),
         "asked": asked,
         "here": asked.here,
         "now": asked.now,
     }
     text = draw(shown.template, {**frame, **shown.values})
-    # Without JavaScript too: what is being read now is there in a moment.
-    headers = {} if shown.again is None else {"Refresh": str(shown.again)}
-    return HTMLResponse(text, shown.status, headers)
+    return HTMLResponse(text, shown.status)
+
+
+def _looked(asked: Asked) -> RepoView | str | None:
+    """The config repo that a wish to look is about; anybody can make up an address that names another."""
+    if asked.looked in (None, "-"):
+        return asked.looked
+    return next((repo for repo in asked.desk.repos() if repo.name == asked.looked), None)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from automator.core.chainpicture import picture
+from automator.core.chainpicture import picture, weight
 from automator.core.view import Chain, PolicyView, RepoView
 from automator.edges.web.desk import Desk
-from automator.edges.web.pages.asked import Asked, Page, Shown, part
+from automator.edges.web.pages.asked import Asked, Page, Shown, allot, part
 from automator.edges.web.parameters import Number, Text
 from automator.edges.web.problem import Problem
 from automator.reasons import CODES, reason
@@ -18,9 +18,10 @@ _REPO = Text("repo", "Only of this config repo.", many=True)
 
 # -- promotion chains ------------------------------------------------------------------------------------
 
-CHAINS_SIZE, NODES = 20, 120
-"""Chains on one page, and nodes of one that are drawn; a larger one is told as a table, up to so many."""
-ROWS = 300
+CHAINS_SIZE, WEIGHT = 20, 200
+"""Chains on one page, and how much of them all is drawn: boxes, lines, and places where lines pass."""
+ROWS = 120
+"""Rows of all tables of one page; what is too large for a picture is told as a table alone."""
 
 
 def _chains(asked: Asked) -> Shown:
@@ -28,11 +29,12 @@ def _chains(asked: Asked) -> Shown:
     wanted, text = frozenset(asked.query["repo"]), (asked.query["text"] or "").lower()
     found = [chain for chain in every if _has(chain, wanted, text)]
     places = part(asked, len(found), CHAINS_SIZE)
-    shown, nodes = [], 0
-    for chain in found[max(places.first - 1, 0) : places.last]:
-        nodes += len(chain.nodes)
-        drawn = picture(chain) if nodes <= NODES else None
-        shown.append((chain, drawn, chain.edges[:ROWS] if drawn is None else chain.edges, _name(chain)))
+    here, left = found[max(places.first - 1, 0) : places.last], WEIGHT
+    shown = []
+    for chain, rows in zip(here, allot((len(one.edges) for one in here), ROWS, ROWS), strict=True):
+        heavy = weight(chain, left)
+        left -= 0 if heavy is None else heavy
+        shown.append((chain, None if heavy is None else picture(chain), chain.edges[:rows], _name(chain)))
     return Shown(
         "chains.html",
         {
@@ -42,8 +44,14 @@ def _chains(asked: Asked) -> Shown:
             "known": pictured(asked.desk, (chain for chain, *_ in shown)),
             "is_filtered": bool(wanted or text),
             "repos": sorted(repo.name for repo in asked.desk.repos()),
+            "unread": unread(asked.desk.repos()),
         },
     )
+
+
+def unread(repos: Iterable[RepoView]) -> list[str]:
+    """Config repos of which nobody can say that something is not there: they could not be read."""
+    return [repo.name for repo in repos if repo.error is not None or repo.finished_at is None]
 
 
 def _rest(chain: Chain) -> tuple[bool, int, str]:
@@ -91,6 +99,8 @@ REGISTRIES = Page("/registries", _registries, (_OFFSET,))
 
 POLICIES_SIZE, MOST_TOLD, MOST_NAMES = 50, 20, 40
 """Files on one page; problems and names that are told of one."""
+ALL_TOLD, ALL_NAMES = 100, 400
+"""Problems and names that are told of all files of one page together."""
 
 
 def _policies(asked: Asked) -> Shown:
@@ -103,16 +113,19 @@ def _policies(asked: Asked) -> Shown:
         and (query["only"] is None or (view.problems if query["only"] == "problems" else view.warnings))
     ]
     places = part(asked, len(found), POLICIES_SIZE)
+    rows = found[max(places.first - 1, 0) : places.last]
+    problems = allot((len(one.problems) for one in rows), MOST_TOLD, ALL_TOLD)
+    warnings = allot((len(one.warnings) for one in rows), MOST_TOLD, ALL_TOLD - sum(problems))
+    names = allot((len(one.workloads) for one in rows), MOST_NAMES, ALL_NAMES)
     return Shown(
         "policies.html",
         {
-            "rows": found[max(places.first - 1, 0) : places.last],
+            "rows": list(zip(rows, problems, warnings, names, strict=True)),
             "part": places,
+            "unread": unread(asked.desk.repos()),
             "count": len(every),
             "problems": sum(len(view.problems) for view in every),
             "warnings": sum(len(view.warnings) for view in every),
-            "most": MOST_TOLD,
-            "most_names": MOST_NAMES,
             "bases": _bases(asked.desk.repos()),
         },
     )
@@ -140,12 +153,13 @@ REPOS_SIZE = 50
 def _repos(asked: Asked) -> Shown:
     found = sorted(asked.desk.repos(), key=lambda one: one.error is None and not one.is_stuck)
     places = part(asked, len(found), REPOS_SIZE)
+    rows = found[max(places.first - 1, 0) : places.last]
+    warnings = allot((len(one.warnings) for one in rows), MOST_TOLD, ALL_TOLD)
     return Shown(
         "repos.html",
         {
-            "rows": [(repo, next_cycle(repo)) for repo in found[max(places.first - 1, 0) : places.last]],
+            "rows": [(repo, next_cycle(repo), told) for repo, told in zip(rows, warnings, strict=True)],
             "part": places,
-            "most": MOST_TOLD,
         },
     )
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from automator.core.chaining import version_now
-from automator.core.chainpicture import picture
+from automator.core.chainpicture import picture, weight
 from automator.core.delivery.change import Wanted
 from automator.core.policy import InvalidWorkload, Workload
 from automator.edges.web.pages.asked import Asked, Page, Shown, part
 from automator.edges.web.pages.deliveries import AGAIN
 from automator.edges.web.pages.standing import pictured
-from automator.edges.web.pages.words import STUCK, rules, version_next
+from automator.edges.web.pages.words import STUCK, rules, version_next, version_words
 from automator.edges.web.parameters import Number
 from automator.edges.web.problem import Problem
 from automator.reasons import reason
@@ -33,13 +32,16 @@ def _show(asked: Asked) -> Shown:
     verdicts = None if tags is None else tags.told
     places = part(asked, len(verdicts or ()), TAGS)
     chain = asked.desk.chain(repo, name)
+    drawn = None if chain is None or weight(chain, MOST_DRAWN) is None else picture(chain)
+    version, otherwise = version_words(outcome, view.sites)
     since = next((one.landed for one in past.changes if one.moves and one.proven), None)
     return Shown(
         "workload.html",
         {
             "view": view,
             "outcome": outcome,
-            "version": version_now(outcome),
+            "version": version,
+            "otherwise": otherwise,
             "next": version_next(outcome),
             "lag": outcome.lag(asked.now),
             "is_stuck": outcome.status in STUCK,
@@ -48,6 +50,7 @@ def _show(asked: Asked) -> Shown:
             "base": None if home is None else home.page,
             "commits": {repo: None if home is None else home.commits},
             "description": entry.description if isinstance(entry, Workload) else None,
+            "is_invalid": isinstance(entry, InvalidWorkload),
             "policy": entry.place if isinstance(entry, Workload | InvalidWorkload) else None,
             "rules": rules(entry),
             "sites": view.sites[:SITES],
@@ -58,16 +61,16 @@ def _show(asked: Asked) -> Shown:
             "verdicts": None if verdicts is None else verdicts[max(places.first - 1, 0) : places.last],
             "decided_at": None if tags is None else tags.decided_at,
             "part": places,
-            "chain": chain if chain is None or len(chain.nodes) <= MOST_NODES else None,
-            "picture": None if chain is None or len(chain.nodes) > MOST_NODES else picture(chain),
+            "chain": chain,
+            "picture": drawn,
             "known": pictured(asked.desk, (chain,)) if chain is not None else frozenset(),
         },
         AGAIN if past.state == "reading" else None,
     )
 
 
-MOST_NODES = 40
-"""Nodes of a chain up to which it is drawn here; /chains draws larger ones."""
+MOST_DRAWN = 80
+"""How much of a chain is drawn here; /chains draws larger ones."""
 
 PAGE = Page(
     "/workloads/{repo}/{name}",

@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from automator.core.chaining import version_now
 from automator.core.view import Filter, RepoView, WorkloadView
 from automator.edges.web.pages.asked import Asked, Page, Shown, part
-from automator.edges.web.pages.words import STUCK, URGENCY, version_next
+from automator.edges.web.pages.words import STUCK, URGENCY, version_next, version_words
 from automator.edges.web.parameters import Number, Text
 from automator.reasons import Status
 
 SIZE = 100
 """Workloads on one page."""
-MOST_CHOICES = 500
+MOST_CHOICES = 200
 """Owners, environments or config repos that a form offers."""
 MOST_TROUBLES = 20
 """Config repos whose troubles are told above the list."""
@@ -82,6 +81,7 @@ def _show(asked: Asked) -> Shown:
             "choices": _choices(every, repos, query),
             "troubles": _troubles(repos)[:MOST_TROUBLES],
             "repos": len(repos),
+            "unread": [repo.name for repo in repos if repo.error is not None],
             "first": not every and any(repo.finished_at is None for repo in repos),
         },
     )
@@ -90,10 +90,12 @@ def _show(asked: Asked) -> Shown:
 def row(view: WorkloadView, now: datetime) -> dict[str, Any]:
     """What a list tells of a workload."""
     outcome = view.outcome
+    version, otherwise = version_words(outcome)
     return {
         "view": view,
         "outcome": outcome,
-        "version": version_now(outcome),
+        "version": version,
+        "otherwise": otherwise,
         "next": version_next(outcome),
         "lag": outcome.lag(now),
         "is_stuck": outcome.status in STUCK,

@@ -22,6 +22,7 @@
   // Our clock may be wrong; what counts is the server's.
   let ahead = 0;
   const set = (page) => {
+    document.body.dataset.again = page.body.dataset.again ?? "";
     const told = page.body.dataset.now;
     if (told) ahead = Date.now() - Date.parse(told);
   };
@@ -41,11 +42,13 @@
   };
 
   // The page as the server has it now takes the place of what is shown, unless somebody is busy with it.
-  const isBusy = () =>
-    document.hidden
-    || !getSelection().isCollapsed
-    || document.querySelector("main details[open]") !== null
-    || document.activeElement?.closest("main form, main .picture") != null;
+  const isBusy = () => {
+    const at = document.activeElement;
+    return document.hidden
+      || !getSelection().isCollapsed
+      || (at?.closest("main") != null && !at.matches("main, main a:not(.picture a)"))
+      || [...document.querySelectorAll("main form input[type=search], main form input[type=text]")].some((one) => one.value !== one.defaultValue);
+  };
   // What is shown stays, but nobody must take it for the present.
   const missed = () => {
     const news = document.querySelector("[data-news]");
@@ -58,9 +61,12 @@
   // What a page says, but for how long ago: who reads it is not to be disturbed by nothing.
   const gist = (main) => {
     const copy = main.cloneNode(true);
-    for (const one of copy.querySelectorAll("time")) one.textContent = "";
+    for (const one of copy.querySelectorAll("time, [data-drift]")) one.textContent = "";
+    for (const one of copy.querySelectorAll("details")) one.open = false;
     return copy.innerHTML;
   };
+  // What is scrolled inside itself.
+  const MOVING = ".scroll, .plot, .picture, .wide";
   const look = async () => {
     if (isBusy()) return;
     const main = document.querySelector("main");
@@ -72,7 +78,11 @@
       set(fresh);
       if (gist(main) === gist(fresh.querySelector("main"))) { stamp(fresh); return; }
       const focus = document.activeElement?.closest("main a")?.getAttribute("href");
+      const kept = [...main.querySelectorAll(MOVING)].map((one) => [one.scrollLeft, one.scrollTop]);
+      const open = [...main.querySelectorAll("details")].map((one) => one.open);
       main.replaceChildren(...fresh.querySelector("main").childNodes);
+      [...main.querySelectorAll("details")].forEach((one, number) => { one.open = open[number] ?? one.open; });
+      [...main.querySelectorAll(MOVING)].forEach((one, number) => one.scrollTo(...(kept[number] ?? [0, 0])));
       stamp(fresh);
       if (focus) main.querySelector(`a[href="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
     } catch { missed(); }
@@ -90,7 +100,21 @@
     dark.addEventListener("change", tell);
     set(document);
     setInterval(age, 20_000);
-    if (document.body.dataset.live !== undefined) setInterval(look, 15_000);
+    // A page that is not complete yet says to ask sooner.
+    const later = () => setTimeout(async () => { await look(); later(); }, 1000 * document.body.dataset.again);
+    if (document.body.dataset.again) later();
+    // What was wished for is told once.
+    const here = new URL(location.href);
+    if (here.searchParams.has("looked")) { here.searchParams.delete("looked"); history.replaceState(null, "", here); }
+    // Where there is little room, filters that nobody uses are folded away, and tables tell what pictures cannot.
+    const narrow = matchMedia("(max-width: 50rem)");
+    const fold = () => {
+      for (const one of document.querySelectorAll("details.more")) one.open = !narrow.matches || one.dataset.chosen !== undefined;
+      if (narrow.matches) for (const one of document.querySelectorAll("details.table")) one.open = true;
+    };
+    narrow.addEventListener("change", fold);
+    fold();
+    document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
     // A choice in a form is an answer already.
     document.addEventListener("change", (event) => {
       if (event.target.matches(".filters select")) event.target.form.requestSubmit();
