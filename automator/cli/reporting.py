@@ -27,7 +27,8 @@ def print_report(summary: Summary, *, slowest: int, as_json: bool) -> None:
     for note in summary.notes:
         click.echo(f"note: {note}")
     click.echo()
-    rows = [(name, value(summary.overall), level(rank(summary.overall)), basis(summary.overall))
+    whole = summary.overall
+    rows = [(name, value(whole), level(rank(whole), value(whole)), basis(whole))
             for name, value, rank, basis in FIGURES]  # fmt: skip
     print_table(("figure", "value", "level", "counted from"), rows)
     if summary.groups:

@@ -107,7 +107,9 @@ def test_strange_parameters_are_a_page_that_says_so(fleet: FleetDesk) -> None:
         assert page.status == 400, path
         assert "web/" in page.words
     assert site(fleet).get("/?owner=&status=&text=").status == 200, "a form sends its empty fields too"
-    assert "web/not-found" in site(fleet).get("/nowhere").words
+    lost = site(fleet).get("/nowhere").words
+    assert "web/not-found" in lost
+    assert "openapi" not in lost, "that is for programs"
     assert "web/no-workload" in site(fleet).get("/workloads/shop/none").words
     assert "web/no-code" in site(fleet).get("/codes/no/code").words
 
@@ -567,6 +569,13 @@ def test_a_history_that_cannot_be_read_is_said_so_and_not_waited_for() -> None:
     assert "The history cannot be read: x cannot be reached: refused" in page.words
     assert "reading history" not in page.words
     assert not page.all("meta", http_equiv="refresh")
+
+
+def test_few_days_have_no_level_of_how_often() -> None:
+    page = site(StillDesk()).get("/report?since=1d")
+    assert "4.0 a day no level yet 4 deployments in 1 day" in page.words
+    assert "4.0 a week high 4 deployments in 7 days" in site(StillDesk()).get("/report?since=7d").words
+    assert "in 1 week," in site(StillDesk()).get("/report?since=2h").text
 
 
 def test_names_in_the_report_do_not_turn_text_round() -> None:

@@ -283,7 +283,7 @@ def test_a_wish_to_look_is_confirmed(home: str, browser: Browser) -> None:
     look_at(browser)
     browser.get(home + "/repos")
     browser.find_element(By.CSS_SELECTOR, ".look button").click()
-    wait_until(lambda: "Looking at" in browser.find_element(By.TAG_NAME, "main").text, "the word")
+    wait_until(lambda: "Looking at" in browser.page_source, "the word")
     wait_until(lambda: browser.current_url == f"{home}/repos", "an address that is not told twice")
 
 

@@ -225,9 +225,10 @@ def told(found: FileSites, text: str) -> None:
         assert found.trouble.sentence
         assert found.trouble.next_step
         assert not found.sites
+    lines = len(text.splitlines())
     for site in found.sites:
         assert site.held is None or site.held.sentence
-        assert 1 <= site.line <= len(text.splitlines()) + 1
+        assert 1 <= site.line <= lines + 1
         for part in site.parts:
             assert 0 <= part.start <= part.end <= len(text)
 

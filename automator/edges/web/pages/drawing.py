@@ -182,9 +182,18 @@ _TITLES = {
 }
 
 
+_STEPS = {
+    "web/not-found": "go on from the list of all workloads",
+    "web/no-workload": "look for it in the list of all workloads",
+    "web/too-many": "wait a few seconds, then try again",
+}
+"""What people are to do where a reason tells programs."""
+
+
 def _problem(why: Reason, status: int, back: str) -> str:
     title = _TITLES.get(status) or HTTPStatus(status).phrase
-    return draw("problem.html", {**bare(), "why": why, "status": status, "title": title, "back": back})
+    told = {"why": why, "status": status, "title": title, "back": back, "step": _STEPS.get(why.code)}
+    return draw("problem.html", {**bare(), **told})
 
 
 def _sign_in(next_path: str, trouble: Reason | None) -> str:
