@@ -417,7 +417,7 @@ def test_the_report_has_figures_with_levels_that_lead_to_what_they_mean(fleet: F
 def test_chains_as_a_picture_and_as_a_table(fleet: FleetDesk) -> None:
     page = site(fleet).get("/chains")
     assert "staging/payments → shop/payments" in page.words
-    assert "until 20 Nov 13:00 UTC" in page.words
+    assert "soak 11:00 to 13:00" in page.words
     table = words_of(page.all("table")[0])
     assert "staging/api 1.5.0 current shop/api 1.4.2 waiting 2h 1.5.0" in table
     assert "/workloads/shop/edge" in page.links

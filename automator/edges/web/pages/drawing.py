@@ -55,6 +55,7 @@ def _templates() -> Environment:
         "now": _now,
         "begun": begun,
         "short_date": _short_date,
+        "until": _until,
     }
     return env
 
@@ -117,6 +118,18 @@ def _short_date(context: Context, at: datetime) -> str:
     """`20 Nov 09:30`, with the year where it is another one."""
     moment, now = at.astimezone(UTC), context["now"].astimezone(UTC)
     return f"{moment:%-d %b %H:%M}" if moment.year == now.year else f"{moment:%-d %b %Y %H:%M}"
+
+
+@pass_context
+def _until(context: Context, why: Reason) -> str:
+    """When what is waited for ends: `until 20 Nov 13:00 UTC`; a soak of today tells its begin too, which is
+    not that of the version."""
+    assert why.changes_at is not None
+    began = begun(why)
+    days = {at.astimezone(UTC).date() for at in (began or why.changes_at, why.changes_at, context["now"])}
+    if began is None or len(days) > 1:
+        return f"until {_short_date(context, why.changes_at)} UTC"
+    return f"soak {began.astimezone(UTC):%H:%M} to {why.changes_at.astimezone(UTC):%H:%M}"
 
 
 @pass_context
