@@ -208,20 +208,23 @@ def _trailers(message: str) -> Iterator[tuple[str, str]]:
     """Trailers in order: name without `Release-`, value decoded, empty ones left out."""
     open_trailer: _Trailer | None = None
     for line in [*re.split(r"\r\n|\r|\n", message[:MESSAGE_READ]), ""]:
-        if not TRAILER_LINE.match(line):
+        first = TRAILER_LINE.match(line)
+        if first is None:
             if open_trailer is not None and open_trailer.goes_on_with(line):
                 open_trailer.add(line.strip(" >|"))
             elif open_trailer is not None:
                 yield from _decoded(open_trailer.name, open_trailer.value)
                 open_trailer = None
             continue
-        for piece in _JOINED.split(line):
-            found = TRAILER_LINE.match(piece)
-            if found is None:
-                continue
+        for found in (first,) if "release-" not in first[2].lower() else _joined(line):
             if open_trailer is not None:
                 yield from _decoded(open_trailer.name, open_trailer.value)
             open_trailer = _Trailer(_short(found[1]), found[2])
+
+
+def _joined(line: str) -> Iterator[re.Match[str]]:
+    """The trailers of a line to which a tool has joined several."""
+    return filter(None, map(TRAILER_LINE.match, _JOINED.split(line)))
 
 
 class _Trailer:
