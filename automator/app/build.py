@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -104,6 +104,8 @@ class App:
     """Where those wait who are to be told of releases."""
     _ground: _Ground
     _closing: ExitStack
+    _locks: dict[str, int] = field(default_factory=dict)
+    """On the clones of cycles that were closed to be opened again; by config repo."""
 
     @classmethod
     def open(
@@ -158,6 +160,7 @@ class App:
                     clock,
                     closing,
                     forges,
+                    None if after is None else after._locks.get(name),
                 )
                 for name in (repos or tuple(config.repos))
             }
@@ -176,12 +179,19 @@ class App:
         self.close_cycles()
         self.leave_to(None)
 
-    def close_cycles(self) -> None:
-        """End the cycles' parts and give their clones free; store, registries and forges stay."""
+    def close_cycles(self, *, keep_locks: bool = False) -> None:
+        """End the cycles' parts; store, registries and forges stay, and with `keep_locks` the locks on the
+        clones, for an app that is opened `after` this one."""
+        if keep_locks:
+            for name, cycle in self.cycles.items():
+                if name not in self._locks:
+                    self._locks[name] = cycle.checkout.lock_copy()
         self._closing.close()
 
     def leave_to(self, other: App | None) -> None:
         """Give free what another app, opened `after` this one, has not taken over."""
+        while self._locks:
+            os.close(self._locks.popitem()[1])
         self._ground.leave_to(None if other is None else other._ground)
 
     def end_processes(self, repo: str) -> int:
@@ -277,9 +287,10 @@ def _cycle(
     clock: Callable[[], datetime],
     stack: ExitStack,
     forges: Mapping[str, Forge],
+    lock: int | None,
 ) -> Cycle:
     repo = config.repos[name]
-    checkout = open_checkout(config, name, folder / name, forges)
+    checkout = open_checkout(config, name, folder / name, forges, lock=lock)
     stack.callback(checkout.close)
     observer = Observer(
         registry,

@@ -12,13 +12,19 @@ from automator.edges.forge import Forge
 
 
 def open_checkout(
-    config: Config, name: str, folder: Path, forges: Mapping[str, Forge], *, patience: float = OPEN_PATIENCE
+    config: Config,
+    name: str,
+    folder: Path,
+    forges: Mapping[str, Forge],
+    *,
+    patience: float = OPEN_PATIENCE,
+    lock: int | None = None,
 ) -> Checkout:
     """The clone of a config repo in `folder`; nobody is asked yet, and no secret is read.
 
-    `patience`: seconds to wait for somebody else to leave it.
+    `patience`: seconds to wait for somebody else to leave it; `lock`: of the one that was open here before.
 
-    Raises CheckoutError (`git/bad-url`, `git/busy`, `git/not-installed`).
+    Raises CheckoutError (`git/bad-url`, `git/busy`, `git/disk`, `git/not-installed`).
     """
     repo = config.repos[name]
     return Checkout(
@@ -30,6 +36,7 @@ def open_checkout(
             None if repo.committer is None else identity(repo.committer), repo.sign_off, _key(repo.signing)
         ),
         signers=_signers(repo),
+        lock=lock,
     )
 
 

@@ -577,6 +577,34 @@ def test_two_automators_do_not_share_a_clone(repo: BareRepo, checkout: Checkout,
     opened(repo, tmp_path).close()
 
 
+def test_who_comes_after_in_the_same_process_takes_the_lock_over(
+    repo: BareRepo, checkout: Checkout, tmp_path: Path
+) -> None:
+    folder, remote = tmp_path / "state" / "config", Remote(str(repo.path))
+    of_a_hook = checkout.lock_copy()  # as what a hook left running has
+    copy = checkout.lock_copy()
+    checkout.close()
+    with pytest.raises(CheckoutError) as caught:
+        Checkout(folder, remote, deadline=60, patience=0.1)
+    assert code(caught) == "git/busy"
+    with Checkout(folder, remote, deadline=60, patience=0.1, lock=copy) as after:
+        os.close(copy)
+        os.close(of_a_hook)
+        assert fetched(after) == repo.tip()
+        with pytest.raises(CheckoutError) as caught:
+            Checkout(folder, remote, deadline=60, patience=0.1)
+        assert code(caught) == "git/busy"
+
+
+def test_where_nothing_can_be_written_it_is_the_disk(repo: BareRepo, tmp_path: Path) -> None:
+    (tmp_path / "state" / "config.gitconfig").mkdir(parents=True)
+    with pytest.raises(CheckoutError) as caught:
+        opened(repo, tmp_path)
+    assert code(caught) == "git/disk"
+    (tmp_path / "state" / "config.gitconfig").rmdir()
+    opened(repo, tmp_path).close()
+
+
 def test_a_ragged_clone_is_packed(repo: BareRepo, checkout: Checkout, tmp_path: Path) -> None:
     fetched(checkout)
     objects = tmp_path / "state/config/objects"

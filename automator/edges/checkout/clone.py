@@ -89,19 +89,21 @@ class Checkout:
         patience: float = OPEN_PATIENCE,
         seal: Seal = NO_SEAL,
         signers: Signers | None = None,
+        lock: int | None = None,
     ) -> None:
         """Open the clone in `folder`, or prepare to make one there; asks nobody yet.
 
-        `seal` is on every commit that is made here; with `signers`, nothing that none of them signed is
-        taken for the branch's tip, nor pushed there.
+        `lock` is a `lock_copy` of who had it before us, and stays theirs. `seal` is on every commit that is
+        made here; with `signers`, nothing that none of them signed is taken for the branch's tip, nor pushed
+        there.
 
         Removes what a killed git left behind. Raises CheckoutError `git/bad-url`, `git/busy` when
-        another process still works on the clone after `patience` seconds, `git/not-installed`.
+        another process still works on the clone after `patience` seconds, `git/disk` where nothing can be
+        written there, `git/not-installed`.
         """
         self._folder = folder.absolute()
         self._door = open_door(remote, deadline=deadline)
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = take_lock(self._beside("lock"), patience)
+        self._lock = self._locked(patience) if lock is None else os.dup(lock)
         self._close = weakref.finalize(self, os.close, self._lock)
         self._git = Git(self._folder, deadline=deadline, kept_fd=self._lock)
         self._present: set[str] | None = None
@@ -120,12 +122,26 @@ class Checkout:
         self._fetches_to_tidy = 0
         self._seal = seal
         self._proof = None if signers is None else Proof(signers, self._folder, deadline=deadline)
-        sweep(self._folder)
-        clear_away(self._folder)
         self._environment = dict(self._door.environment)
-        if self._door.local_path is not None:
-            settings = write_trust(self._beside("gitconfig"), self._door.local_path)
-            self._environment["GIT_CONFIG_GLOBAL"] = str(settings)
+        try:
+            sweep(self._folder)
+            clear_away(self._folder)
+            if self._door.local_path is not None:
+                settings = write_trust(self._beside("gitconfig"), self._door.local_path)
+                self._environment["GIT_CONFIG_GLOBAL"] = str(settings)
+        except OSError as error:
+            self._close()
+            raise self._unwritable(error) from error
+
+    def _locked(self, patience: float) -> int:
+        try:
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            return take_lock(self._beside("lock"), patience)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> CheckoutError:
+        return CheckoutError(reason("git/disk", url=self._door.url, words=error.strerror or error))
 
     def __enter__(self) -> Self:
         return self
@@ -136,6 +152,11 @@ class Checkout:
     def close(self) -> None:
         """Let another process open the clone."""
         self._close()
+
+    def lock_copy(self) -> int:
+        """A descriptor that keeps the clone ours when this is closed, for the next one here: what a hook of a
+        local remote left running has the lock, too, and nobody could take it anew."""
+        return os.dup(self._lock)
 
     def end_processes(self) -> int:
         """End the git processes that work on the clone now, with all that they started; from any thread.
