@@ -169,6 +169,9 @@ def test_a_receiver_that_was_down_for_long_loses_nothing(tmp_path: Path, store: 
     assert sorted(subjects(hook)) == ["first", "second", "third"]
 
 
+WRITES = ("drop_message", "drop_old_messages", "post", "keep_messages_only_of")
+
+
 class FullDisk:
     """The store, while nothing can be written to it."""
 
@@ -177,7 +180,7 @@ class FullDisk:
         self.is_full = True
 
     def __getattr__(self, name: str) -> object:
-        if self.is_full and name in ("drop_message", "drop_old_messages", "post"):
+        if self.is_full and name in WRITES:
             return self._refuse
         return getattr(self.store, name)
 
@@ -237,6 +240,22 @@ def test_what_the_disk_did_not_take_is_told_by_the_next_config(
     new.start(old)
     new.tell(failed())
     assert new.close(20)
+    assert hook.kinds() == [("failed", "web")]
+
+
+def test_a_config_that_is_taken_on_a_full_disk_forgets_others_when_there_is_room(
+    tmp_path: Path, store: Store, hook: Inbox
+) -> None:
+    post(store, "news", to="gone")
+    disk = FullDisk(store)
+    one = Subscription("hook", Taste(), Words(), receiver(tmp_path, hook))
+    new = Notices(disk, (one,), {"shop": found}, lambda: NOON)  # type: ignore[arg-type]
+    new.start()
+    assert store.waiting_messages() == {"gone": 1}
+    disk.is_full = False
+    new.tell(failed())
+    assert new.close(20)
+    assert store.waiting_messages() == {}
     assert hook.kinds() == [("failed", "web")]
 
 

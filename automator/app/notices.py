@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -66,12 +66,14 @@ class Notices:
         self._alarms: dict[tuple[str, str], Item] = {}
         self._unposted: list[Posted] = []
         self._unnoted: dict[str, str] = {}
+        self._kept_keys: Collection[str] | None = None
+        """Notes beside which all are to be forgotten, once the state folder can be written."""
         receivers = {one.name: one.receiver for one in subscriptions}
         self.deliveries = Deliveries(store, receivers, clock, warn)
 
     def start(self, after: Notices | None = None) -> None:
         """Forget whoever is no more, and begin to send what is left; `after` those of an earlier config,
-        whose alarms hold."""
+        whose alarms hold. What the state folder does not take now is done when it does."""
         names = [one.name for one in self.subscriptions]
         if after is not None:
             with after._lock, self._lock:
@@ -83,7 +85,9 @@ class Notices:
         about = [(repo, is_daemon) for repo in (*self._repos, DAEMON) for is_daemon in (False, True)]
         keys = {_key(name, repo, is_daemon) for name in names for repo, is_daemon in about}
         self._unnoted = {key: text for key, text in self._unnoted.items() if key in keys}
-        self._store.keep_messages_only_of(names, keys)
+        with self._lock:
+            self._kept_keys = keys
+            self._forget_others()
         self.deliveries.start(None if after is None else after.deliveries)
         for repo in (*self._repos, DAEMON):
             self._tell_of_the_daemon(repo)  # an alarm of the process before this one is over
@@ -195,9 +199,20 @@ class Notices:
             self._unposted = self._kept_in_memory(posted)
             return
         self._unposted, self._unnoted = [], {}
+        self._forget_others()
         for name, count in dropped.items():
             self.deliveries.count_dropped(name, count, f"{count} were too many ({KEPT} are kept) or too old")
         self.deliveries.wake({one.receiver for one in every})
+
+    def _forget_others(self) -> None:
+        """Forget receivers and config repos that are no more."""
+        if self._kept_keys is None:
+            return
+        try:
+            self._store.keep_messages_only_of([one.name for one in self.subscriptions], self._kept_keys)
+        except AutomatorError:  # whoever posts next finds out, too, and tells
+            return
+        self._kept_keys = None
 
     def _kept_in_memory(self, posted: list[Posted]) -> list[Posted]:
         """As many as memory may hold: the oldest go first, and of what came at once the last."""
