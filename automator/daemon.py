@@ -7,23 +7,22 @@ lasts is measured on the clock that nobody sets.
 
 from __future__ import annotations
 
-import os
-import select
 import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from types import FrameType
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobSubmissionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
 
+from automator.bell import Bell
 from automator.core.duration import format_duration
 from automator.core.reference import Repository
 from automator.core.report import Report
@@ -33,6 +32,8 @@ PATIENCE = timedelta(minutes=10)
 """How long a cycle may always take before the daemon counts as stuck: a first clone is slow."""
 TICK = 2.0
 """Seconds between two looks at the clock, and at what else there is to tend."""
+STANDSTILL = 5.0
+"""Seconds that a tick comes too late from which on the process itself stood still."""
 JUMP = timedelta(seconds=5)
 """A clock that is set by less is not worth planning anew for."""
 AT_ONCE, APART = 4, timedelta(milliseconds=200)
@@ -79,6 +80,8 @@ class RepoJob:
 
     interval: timedelta
     run: Callable[[Wake], Report]
+    patience: timedelta = timedelta(0)
+    """How long a cycle may take, whatever the daemon's patience: a step of it is permitted as much."""
 
 
 @dataclass(slots=True)
@@ -104,6 +107,8 @@ class _Turn:
     """Where the cycle runs."""
     failures: int = 0
     """Cycles in a row that could not be done."""
+    held: bool = False
+    """Begins no other cycle until `resume`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,40 +120,20 @@ class Overdue:
     thread: int | None
 
 
-_STOPS = (signal.SIGTERM, signal.SIGINT)
-
-
-class _Bell:
-    """What signals asked for. Takes no lock: a handler may interrupt whoever holds it."""
-
-    def __init__(self) -> None:
-        self.stops = False
-        self._asked: list[int] = []
-        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def ring(self, number: int, _frame: FrameType | None) -> None:
-        if number in _STOPS:
-            if self.stops:
-                os._exit(128 + number)  # the second one
-            self.stops = True
-        self._asked.append(number)
-        with suppress(BlockingIOError):
-            os.write(self._write, b"!")
-
-    def wait(self, seconds: float) -> frozenset[int]:
-        """The signals that came until now, or within so many seconds."""
-        if select.select([self._read], [], [], seconds)[0]:
-            os.read(self._read, 4096)
-        asked, self._asked = self._asked, []
-        return frozenset(asked)
-
-    def close(self) -> None:
-        os.close(self._read)
-        os.close(self._write)
-
-
 def _quiet(_what: object, _error: BaseException | None = None) -> None:
     """Nobody listens."""
+
+
+class EveryInterval(IntervalTrigger):  # type: ignore[misc]
+    """At each interval; of times that are past, as when the clock was set forth by years, no more than one:
+    the scheduler would list every one that was missed."""
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
+        """The time after `previous`, and after `now` where that is past."""
+        if previous is not None and previous + self.interval <= now:
+            previous = now
+        at: datetime | None = super().get_next_fire_time(previous, now)
+        return at
 
 
 class Daemon:
@@ -179,7 +164,7 @@ class Daemon:
         self._changed = threading.Condition()
         self._stopping = False
         self._paused = False
-        self._bell: _Bell | None = None
+        self._bell: Bell | None = None
         self._clocks = (datetime.now(UTC), time.monotonic())
         self.started_at: datetime | None = None
         # A thread for each cycle that runs, and one for each tick that finds it running.
@@ -209,8 +194,7 @@ class Daemon:
             interval = self._repos[repo].interval
             self._scheduler.add_job(
                 self._tick,
-                "interval",
-                seconds=interval.total_seconds(),
+                EveryInterval(seconds=interval.total_seconds(), timezone=UTC),
                 args=[repo],
                 id=f"interval {repo}",
                 next_run_time=now + min(max(0, number + 1 - AT_ONCE) * APART, interval / 2),
@@ -232,7 +216,7 @@ class Daemon:
                 return
             asked = Wake(trigger, repositories, trigger == "request" and not repositories)
             turn.pending = asked if turn.pending is None else turn.pending.merged(asked)
-            if self._paused or turn.running is not None or (turn.planned and asked.is_for_events):
+            if self._rests_now(turn) or turn.running is not None or (turn.planned and asked.is_for_events):
                 return
             turn.planned = True
             pause = self._pause(turn)
@@ -257,9 +241,15 @@ class Daemon:
                 self._changed.wait(min(0.5, max(0.0, ends_at - self._monotonic())))
             return tuple(repo for repo, turn in self._turns.items() if turn.running is not None)
 
-    def resume(self, repos: Mapping[str, RepoJob] | None = None, renewed: Collection[str] = ()) -> None:
+    def resume(
+        self,
+        repos: Mapping[str, RepoJob] | None = None,
+        renewed: Collection[str] = (),
+        but: Collection[str] = (),
+    ) -> None:
         """Go on, with these config repos where they are named: the cycles of those that are new or `renewed`
-        begin anew at once, others go on as planned, and those that are no more are forgotten."""
+        begin anew at once, others go on as planned, and those that are no more are forgotten. `but` those
+        named there begin no cycle before `resume` is called again."""
         with self._changed:
             old, self._repos = self._repos, dict(self._repos if repos is None else repos)
             gone = old.keys() - self._repos.keys()
@@ -268,10 +258,15 @@ class Daemon:
                 del self._turns[name]
             for name in fresh:
                 was = self._turns.get(name, _Turn())
-                self._turns[name] = _Turn(pending=was.pending, since=self._monotonic())
+                self._turns[name] = _Turn(
+                    pending=was.pending, since=self._monotonic(), reported_at=was.reported_at
+                )
             moved = [n for n in self._repos.keys() - set(fresh) if old[n].interval != self._repos[n].interval]
             self._paused = False
-            waiting = [n for n, t in self._turns.items() if t.pending is not None and n not in fresh]
+            for name, turn in self._turns.items():
+                turn.held = name in but
+            idle = self._turns.keys() - set(fresh) - set(but)
+            waiting = [name for name in self._turns if name in idle and self._turns[name].pending]
             for name in waiting:
                 self._turns[name].planned = True
         for name in gone:
@@ -320,9 +315,14 @@ class Daemon:
         return ended
 
     def run(
-        self, *, tend: Callable[[bool], None] = lambda _: None, before_stop: Callable[[], None] = lambda: None
+        self,
+        *,
+        tend: Callable[[bool], None] = lambda _: None,
+        before_stop: Callable[[], None] = lambda: None,
+        bell: Bell | None = None,
     ) -> bool:
-        """Start, wait for SIGTERM or SIGINT, stop; returns what `stop` does.
+        """Start, wait for SIGTERM or SIGINT, stop; returns what `stop` does. `bell` is one that hangs
+        already, and goes on to.
 
         `tend` is called every few seconds, with True where SIGHUP came meanwhile; `before_stop` once a
         signal came that ends it, before cycles are waited for.
@@ -330,12 +330,12 @@ class Daemon:
         Must be called on the main thread. A second signal ends the process at once; SIGUSR1 asks for
         a cycle of every config repo now.
         """
-        bell = self._bell = _Bell()
-        numbers = (*_STOPS, signal.SIGUSR1, signal.SIGHUP)
-        with closing(bell), _signals(dict.fromkeys(numbers, bell.ring)):
-            self.start()
+        with ExitStack() as stack:
+            bell = self._bell = stack.enter_context(Bell()) if bell is None else bell
+            if not bell.stops:
+                self.start()
             while not bell.stops:
-                asked = bell.wait(TICK)
+                asked = self._wait(bell)
                 if signal.SIGUSR1 in asked:
                     for repo in tuple(self._repos):
                         self.wake(repo)
@@ -344,6 +344,24 @@ class Daemon:
                     tend(signal.SIGHUP in asked)
             before_stop()
             return self.stop()
+
+    def _wait(self, bell: Bell) -> frozenset[int]:
+        began = self._monotonic()
+        asked = bell.wait(TICK)
+        missed = self._monotonic() - began - TICK
+        if missed > STANDSTILL:
+            self.pass_over(missed)
+        return asked
+
+    def pass_over(self, seconds: float) -> None:
+        """The process stood still for so long, as one that was stopped or frozen does: no cycle is to blame
+        for that."""
+        with self._changed:
+            for turn in self._turns.values():
+                turn.since += seconds
+                turn.ended = None if turn.ended is None else turn.ended + seconds
+                if turn.running is not None:
+                    turn.began += seconds
 
     def mind_clock(self) -> None:
         """Where the clock was set since the last call, plan anew: no cycle waits until a clock that was set
@@ -361,15 +379,17 @@ class Daemon:
         self._scheduler.wakeup()
 
     def last_finished(self, repo: str) -> datetime | None:
-        """When the config repo's last cycle ended with a report; None before the first."""
+        """When the config repo's last cycle ended with a report; None before the first, and for one that is
+        not, or no more, in the config."""
         with self._changed:
-            return self._turns[repo].reported_at
+            turn = self._turns.get(repo)
+            return None if turn is None else turn.reported_at
 
     def running_since(self, repo: str) -> datetime | None:
         """When the config repo's cycle began that is running now; None where none is."""
         with self._changed:
-            turn = self._turns[repo]
-            return None if turn.running is None else turn.began_at
+            turn = self._turns.get(repo)
+            return None if turn is None or turn.running is None else turn.began_at
 
     def unready(self) -> tuple[str, ...]:
         """Config repos whose first cycle has not ended yet."""
@@ -377,8 +397,8 @@ class Daemon:
             return tuple(repo for repo, turn in self._turns.items() if turn.reported_at is None)
 
     def stuck(self) -> tuple[str, ...]:
-        """Config repos in which no cycle has ended for three intervals, and ten minutes (`patience`) at
-        least.
+        """Config repos in which no cycle has ended for three intervals, and ten minutes (`patience`, or that
+        of the job) at least.
 
         A cycle that broke off counts as ended: it will be tried again, and a restart mends nothing.
         """
@@ -387,7 +407,8 @@ class Daemon:
         now = self._monotonic()
         with self._changed:
             limits = {
-                n: max(3 * job.interval, self.patience).total_seconds() for n, job in self._repos.items()
+                n: max(3 * job.interval, self.patience, job.patience).total_seconds()
+                for n, job in self._repos.items()
             }
             last = {n: turn.since if turn.ended is None else turn.ended for n, turn in self._turns.items()}
             return tuple(name for name, at in last.items() if now - at > limits[name])
@@ -452,7 +473,7 @@ class Daemon:
                 return self._begin(turn, None), None
             turn.running = turn.thread = None
             self._changed.notify_all()
-            if turn.planned or self._paused:
+            if turn.planned or self._rests_now(turn):
                 return None, None
             turn.planned = True
             return None, pause
@@ -462,7 +483,7 @@ class Daemon:
         if turn.pending is not None:
             wake = turn.pending if wake is None else turn.pending.merged(wake)
             turn.pending = None
-        if wake is None or self._stopping or self._paused:
+        if wake is None or self._stopping or self._rests_now(turn):
             turn.running = turn.thread = None
             turn.pending = None if self._stopping else wake
             self._changed.notify_all()
@@ -545,18 +566,8 @@ class Daemon:
         elif lasts >= LATE * interval.total_seconds():
             self._on_trouble(reason("daemon/late", repo=repo), None)
 
+    def _rests_now(self, turn: _Turn) -> bool:
+        return self._paused or turn.held
+
     def _is_idle(self) -> bool:
         return all(turn.running is None for turn in self._turns.values())
-
-
-_Handler = Callable[[int, FrameType | None], None]
-
-
-@contextmanager
-def _signals(handlers: Mapping[signal.Signals, _Handler]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

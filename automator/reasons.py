@@ -204,6 +204,13 @@ CODES: dict[str, Code] = _table(
         "A cycle outlasted daemon.stuck_after, although everything it waits for has a time limit of its own.",
     ),
     Code(
+        "daemon/impatient",
+        "a git step of {repo} may take {timeout}, but its cycle is taken for stuck after {limit}",
+        "raise daemon.stuck_after well above the config repo's timeout, or lower that",
+        "What repos.NAME.timeout permits, as a long first clone, is ended by the watchdog "
+        "(daemon.stuck_after).",
+    ),
+    Code(
         "daemon/gave-up",
         "the cycle of {repo} did not end for {time} after its processes were ended: exit with code 4",
         "have the supervisor start it again; report it with the stack in the log",
@@ -230,8 +237,16 @@ CODES: dict[str, Code] = _table(
     Code(
         "reload/busy",
         "the cycle of {repo} did not end within {limit}",
-        "nothing to do: it is tried again",
-        "What a changed config builds anew must not be at work meanwhile.",
+        "nothing to do: it is tried again when that cycle has ended",
+        "What a changed config builds anew must not be at work meanwhile. Other config repos go on by the "
+        "old one.",
+    ),
+    Code(
+        "reload/no-cycles",
+        "no cycle runs: the new config could not be opened, nor the old one again: {problem}",
+        "mend what it names; it is tried again every few seconds",
+        "Cycles were ended for a changed config, and then neither could be opened, as where a disk turned "
+        "read-only. /healthz is red meanwhile.",
     ),
     # -- outcomes of the decision -----------------------------------------------------------
     Code(

@@ -1,5 +1,6 @@
 """When cycles run: real scheduler, real threads, real signals; cycles that the test holds open."""
 
+import resource
 import signal
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from automator.app.watchdog import Watchdog
 from automator.core.reference import Repository
 from automator.core.report import Outcome, Report
-from automator.daemon import Daemon, RepoJob, Wake
+from automator.daemon import Daemon, EveryInterval, RepoJob, Wake
 from automator.reasons import Reason, Status, reason
 
 HOUR = timedelta(hours=1)
@@ -453,6 +455,66 @@ def test_stuck_is_no_cycle_ended_for_three_intervals_and_ten_minutes(
         assert running.daemon.stuck() == ()
 
 
+def test_a_config_repo_whose_git_may_take_longer_is_not_stuck_before() -> None:
+    seconds = [0.0]
+    shop = Cycles()
+    shop.gate.clear()
+    with Running(shop, interval=SOON, monotonic=lambda: seconds[0]) as running:
+        shop.begun(1)
+        running.daemon.resume({"shop": RepoJob(SOON, shop.run, patience=HOUR)})
+        seconds[0] += HOUR.total_seconds()
+        assert running.daemon.stuck() == ()
+        seconds[0] += 1
+        assert running.daemon.stuck() == ("shop",)
+        shop.gate.set()
+
+
+def test_who_asks_of_a_config_repo_that_is_gone_is_told_nothing() -> None:
+    daemon = Daemon({}, stop_timeout=HOUR)
+    assert (daemon.running_since("gone"), daemon.last_finished("gone")) == (None, None)
+
+
+def test_what_nothing_ends_is_given_up_some_time_after_it_was_told_and_not_at_once() -> None:
+    seconds, told, given_up = [0.0], list[str](), list[Reason]()
+    shop = Cycles()
+    shop.gate.clear()
+    with Running(shop, monotonic=lambda: seconds[0]) as running:
+        dog = Watchdog(
+            running.daemon,
+            lambda _: 0,
+            lambda repo, *_: told.append(repo),
+            lambda repo: told.append(f"no more {repo}"),
+            given_up.append,
+            timedelta(seconds=60),
+            timedelta(seconds=60),
+        )
+        shop.begun(1)
+        seconds[0] = 1_000.0  # nobody looked meanwhile
+        dog.look()
+        seconds[0] += 60
+        dog.look()
+        assert (told, given_up) == (["shop"], [])
+        running.daemon.pass_over(500.0)
+        seconds[0] += 500
+        dog.look()
+        assert (told, given_up) == (["shop"], [])
+        seconds[0] += 1
+        dog.look()
+        assert [why.code for why in given_up] == ["daemon/gave-up"]
+        running.daemon.pass_over(seconds[0])
+        dog.look()
+        assert told == ["shop", "no more shop"]
+        shop.gate.set()
+
+
+def test_a_clock_that_was_set_forth_by_years_makes_one_cycle_and_no_list_of_those_missed() -> None:
+    every, after = EveryInterval(seconds=60, timezone=UTC), now()
+    assert every.get_next_fire_time(after - timedelta(days=3650), after) == after + timedelta(seconds=60)
+    assert every.get_next_fire_time(after, after) == after + timedelta(seconds=60)
+    late = after + timedelta(seconds=20)
+    assert every.get_next_fire_time(after, late) == after + timedelta(seconds=60)
+
+
 # -- stopping ------------------------------------------------------------------------------------
 
 
@@ -552,6 +614,34 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
     assert process.returncode == 128 + signal.SIGTERM
 
 
+BELL = """
+import os, resource, signal, sys
+from automator.bell import Bell
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[1])))
+open_files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+with Bell() as bell:
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert bell.wait(10) == {signal.SIGHUP}
+    assert bell.wait(0) == frozenset()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert bell.wait(10) == {signal.SIGTERM} and bell.stops
+for number in (signal.SIGHUP, signal.SIGUSR1):
+    os.kill(os.getpid(), number)
+print("alive")
+"""
+
+
+def test_signals_are_heard_with_many_open_files_and_what_comes_at_the_end_kills_nobody() -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if 0 <= most < 2048:
+        pytest.skip("no more than a thousand files may be open here")
+    done = subprocess.run(
+        [sys.executable, "-c", BELL, "2048"], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
 def daemon_process() -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-c", PROCESS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -587,6 +677,40 @@ def test_it_pauses_no_longer_than_it_is_told_for_a_cycle_that_hangs() -> None:
         assert running.daemon.pause(HOUR) == ()
         running.daemon.resume()
         assert shop.done(2)[1] == Wake("request", frozenset({WEB}))
+
+
+def test_one_that_hangs_is_held_for_a_config_while_others_go_on() -> None:
+    shop, other = Cycles(), Cycles("other")
+    shop.gate.clear()
+    with Running(shop, other) as running:
+        shop.begun(1)
+        running.until(lambda: len(running.reports) == 1)
+        assert running.daemon.pause(timedelta(milliseconds=50)) == ("shop",)
+        running.daemon.resume(but=("shop",))
+        running.daemon.wake("shop", frozenset({WEB}))
+        running.daemon.wake("other")
+        other.done(2)
+        shop.gate.set()
+        running.until(lambda: len(running.reports) == 3)
+        running.daemon.wake("shop", frozenset({API}))
+        running.daemon.wake("other")
+        other.done(3)
+        assert len(shop.wakes) == 1
+        assert running.daemon.running_since("shop") is None
+        running.daemon.resume()
+        assert shop.done(2)[1] == Wake("request", frozenset({WEB, API}))
+
+
+def test_a_config_repo_that_begins_anew_stays_ready() -> None:
+    shop = Cycles()
+    with Running(shop) as running:
+        running.until(lambda: len(running.reports) == 1)
+        running.daemon.pause(HOUR)
+        shop.gate.clear()
+        running.daemon.resume({"shop": RepoJob(HOUR, shop.run)}, renewed=("shop",))
+        shop.begun(2)
+        assert running.daemon.unready() == ()
+        shop.gate.set()
 
 
 def test_config_repos_that_are_new_begin_and_those_that_are_gone_end() -> None:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
+import gc
 import os
 import signal
 import socket
+import tempfile
+import weakref
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from parts.gitserver import BareRepo
 from parts.registry import HostileServer, Reply, always
 from parts.world import EmbeddedWorld, Running, World, deployment, processes, until
+
+from automator.app.configwatch import ConfigSource, rehearse
+from automator.app.serve import Serving, _patience
+from automator.bell import Bell
+from automator.config import Config, load
 
 QUICK = 'listen = "127.0.0.1:0"\ninterval = "1s"'
 SLOW = 'listen = "127.0.0.1:0"\ninterval = "1h"'
@@ -84,7 +94,7 @@ def test_config_repos_come_and_go_and_the_listener_stays(world: World, tmp_path:
         replace(world, good)
         daemon.until(lambda: len(told(daemon, "reload/done")) == 2, "the second config, without a signal")
         assert 'repo="other"' not in daemon.get("/metrics").text
-        assert daemon.get("/readyz").status_code in (200, 503)
+        assert daemon.get("/readyz").status_code == 200
         world.push("web", "1.2.0")
         daemon.send(signal.SIGUSR1)
         daemon.until(lambda: world.version("web") == "1.2.0", "a release")
@@ -166,6 +176,104 @@ def test_an_address_that_is_taken_brings_the_old_config_back_with_its_cycles(wor
     assert world.repo.log() == ["Release web 1.1.0", "Adopt"], "in the words of the old config"
 
 
+def test_a_signal_while_it_starts_and_while_it_ends_kills_nobody(world: World) -> None:
+    world.state.mkdir()
+    with (world.state / "automator.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with world.start("run") as daemon:
+            daemon.until(lambda: hears(daemon, signal.SIGHUP), "a process that waits for its state folder")
+            daemon.send(signal.SIGHUP)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            daemon.until(daemon.cycles, "the first cycle")
+            daemon.until(lambda: told(daemon, "reload/done"), "what the signal asked for")
+            assert daemon.end() == 0
+
+
+def hears(daemon: Running, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal."""
+    lines = Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines()
+    caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
+    return bool(caught >> (number - 1) & 1)
+
+
+def test_where_neither_config_can_be_opened_health_is_red_until_cycles_are_back(world: World) -> None:
+    good = world.config.read_text()
+    settings = world.state / "repos" / "shop.gitconfig"
+    with world.start("run") as daemon:
+        daemon.until(daemon.cycles, "the first cycle")
+        settings.unlink()
+        settings.mkdir()  # as on a disk that cannot be written
+        replace(world, good + '[commit]\nsubject = "Deploy {{ workload }}"\n')
+        daemon.send(signal.SIGHUP)
+        daemon.until(lambda: told(daemon, "reload/no-cycles"), "the failure")
+        health = daemon.get("/healthz")
+        assert (health.status_code, "no cycle runs" in health.json()["words"]) == (503, True)
+        world.push("web", "1.1.0")
+        settings.rmdir()
+        daemon.until(lambda: world.version("web") == "1.1.0", "the release, without a signal")
+        assert daemon.get("/healthz").status_code == 200
+        assert len(told(daemon, "reload/no-cycles")) == 1, "told once"
+        daemon.send(signal.SIGHUP)
+        daemon.until(lambda: told(daemon, "reload/done"), "the new config")
+        assert daemon.end() == 0
+    assert world.repo.log() == ["Release web 1.1.0", "Adopt"], "in the words of the old config"
+
+
+def test_what_a_hook_left_running_keeps_nobody_from_a_new_config(world: World) -> None:
+    world.repo.hook(
+        "post-receive", f"setsid sleep 300 </dev/null >/dev/null 2>&1 &\necho $! > {world.root}/left"
+    )
+    world.push("web", "1.1.0")
+    with world.start("run") as daemon:
+        daemon.until(lambda: world.version("web") == "1.1.0", "the release")
+        daemon.until(daemon.cycles, "the end of its cycle")
+        try:
+            replace(world, world.config.read_text() + '[commit]\nsubject = "Deploy {{ workload }}"\n')
+            daemon.send(signal.SIGHUP)
+            daemon.until(lambda: told(daemon, "reload/done"), "the new config")
+        finally:
+            os.kill(int((world.root / "left").read_text()), signal.SIGKILL)
+        assert daemon.end() == 0
+
+
+def test_what_was_built_from_an_earlier_config_is_let_go_of(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world.root)
+    good = world.config.read_text()
+    serving = Serving(config_of(world), ConfigSource(lambda: config_of(world), world.config), Bell())
+    serving._daemon.start()
+    try:
+        until(lambda: not serving._daemon.unready(), "the first cycle")
+        earlier = weakref.ref(serving._now.app)
+        finished = serving._daemon.last_finished("shop")
+        replace(world, good + '[commit]\nsubject = "Deploy {{ workload }}"\n')
+        serving._tend(True)
+        until(lambda: serving._daemon.last_finished("shop") != finished, "the next one's first cycle")
+        gc.collect()
+        assert earlier() is None
+        assert serving._now.app.config.commit.subject is not None
+    finally:
+        serving._daemon.stop()
+        serving._front.close()
+        serving._now.desk.close()
+        serving._now.app.close()
+
+
+def config_of(world: World) -> Config:
+    return load(world.config, {}, require_repos=True)
+
+
+def test_a_config_is_tried_in_the_state_folder_and_leaves_nothing_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    config = config_of(world)
+    (config.state / "rehearsal" / "left").mkdir(parents=True)
+    rehearse(config, config)
+    assert list(config.state.iterdir()) == []
+
+
 # -- stuck -----------------------------------------------------------------------------------------------
 
 
@@ -178,6 +286,7 @@ def test_a_stuck_cycle_is_ended_and_told_with_its_stack(world: World) -> None:
         daemon.until(lambda: told(daemon, "daemon/stuck"), "the watchdog")
         (line,) = [line for line in daemon.lines if line.get("code") == "daemon/stuck"][:1]
         assert "checkout/git.py" in line["stack"]
+        assert "may take 2m" in told(daemon, "daemon/impatient")[0]
         opened.touch()
         daemon.until(lambda: world.version("web") == "1.1.0", "the release, by a later cycle")
         assert daemon.end() == 0
@@ -196,3 +305,9 @@ def test_a_cycle_that_nothing_ends_ends_the_process(tmp_path: Path) -> None:
             assert daemon.process.returncode == 4
             assert told(daemon, "daemon/gave-up")
     assert processes(mentioning=str(world.state)) == []
+
+
+def test_health_waits_for_two_steps_of_git_but_not_beyond_the_watchdog(world: World) -> None:
+    for timeout, stuck_after, patience in (("20m", "2h", 40), ("20m", "30m", 30), ("20m", "0s", 40)):
+        world.configure(repo=f'timeout = "{timeout}"', daemon=f'listen = ""\nstuck_after = "{stuck_after}"')
+        assert _patience(config_of(world), "shop") == timedelta(minutes=patience)

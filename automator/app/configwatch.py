@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,9 @@ from automator.errors import ConfigError
 from automator.reasons import reason
 
 _Mark = tuple[int, int, int, int]
+
+REHEARSAL = "rehearsal"
+"""Folder in the state folder where a new config is tried: no other place need be writable."""
 
 
 @dataclass
@@ -100,6 +103,12 @@ def rehearse(old: Config, new: Config) -> None:
     if old.state != new.state:
         raise ConfigError(reason("reload/fixed", key="state"))
     subscriptions_of(new)
-    with tempfile.TemporaryDirectory(prefix="automator-") as folder:
-        aside = new.model_copy(update={"state": Path(folder)})
-        App.open(aside, exclusive=True).close()
+    folder = old.state / REHEARSAL
+    try:
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+        folder.mkdir(mode=0o700)
+        App.open(new.model_copy(update={"state": folder}), exclusive=True).close()
+    except OSError as error:
+        raise ConfigError(reason("state/unusable", folder=folder, problem=error.strerror or error)) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -6,10 +6,11 @@ listeners, its numbers and its state folder stay.
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,10 +24,11 @@ from automator.app.configwatch import ConfigSource, ConfigWatch, changed_tables,
 from automator.app.desk import LiveDesk
 from automator.app.events import GoogleKeys, Inbox, door, mirrors_of, subscribers_of
 from automator.app.front import Front, Scene
-from automator.app.notices import LAST_WORDS, Notices, open_notices, subscriptions_of
+from automator.app.notices import LAST_WORDS, Notices, open_notices
 from automator.app.numbers import open_metrics, sources_of
 from automator.app.secondlooks import SecondLooks
 from automator.app.watchdog import STUCK, Watchdog
+from automator.bell import Bell
 from automator.config import Config
 from automator.core.duration import format_duration
 from automator.core.reference import Repository
@@ -38,15 +40,13 @@ from automator.edges.http import Outside
 from automator.edges.log import EventLog, configure, log_reason, log_stack, log_started
 from automator.edges.web import Health
 from automator.errors import AutomatorError, ConfigError
-from automator.reasons import Reason, reason
+from automator.reasons import Reason, one_line, reason
 
-FINE, CUT_OFF, NO_WAY_BACK = 0, 1, 2
+FINE, CUT_OFF = 0, 1
 LOCK_PATIENCE = 5.0
 """Seconds to wait for somebody else to leave the state folder."""
 ENDED_AFTER = timedelta(seconds=5)
 """How long a cycle has to end whose git processes were ended."""
-AGAIN = 60.0
-"""Seconds after which a config is tried again that waits for a cycle."""
 LEAVING = 3.0
 """Seconds in which parts are closed behind a cycle that was left behind."""
 
@@ -57,7 +57,8 @@ def serve(config: Config, source: ConfigSource | None = None) -> int:
     `source` is where `config` came from, and changed ones come. Raises ConfigError where the state folder or
     a listener cannot be had.
     """
-    return Serving(config, source or ConfigSource(lambda: config)).run()
+    with Bell() as bell:  # from here to the end: SIGHUP must never be what kills us
+        return Serving(config, source or ConfigSource(lambda: config), bell).run()
 
 
 @dataclass
@@ -72,12 +73,18 @@ class _Generation:
 class Serving:
     """One daemon process. All but what cycles and web threads call is for the main thread."""
 
-    def __init__(self, config: Config, source: ConfigSource) -> None:
+    def __init__(self, config: Config, source: ConfigSource, bell: Bell) -> None:
         self._source = source
+        self._bell = bell
         self._watch = ConfigWatch(source.file)
         self._refused: str | None = None
         """Why the config that was read last is not used."""
-        self._again_at: float | None = None
+        self._busy: tuple[str, ...] = ()
+        """Config repos for the end of whose cycle a changed config waits; they begin no other."""
+        self._fallen: str | None = None
+        """Why there are no cycles at all, while that is so."""
+        self._is_littered = False
+        """Whether there was another generation, which the collector may not have seen."""
         self._metrics = open_metrics(config)
         self._log = EventLog(time.monotonic)
         self._front = Front(self._log, self._metrics.observe_refusal)
@@ -101,6 +108,7 @@ class Serving:
             self._announcer = Announcer(app.store, self._metrics.observe, notices)
             self._now = self._generation(app, notices)
             self._take_numbers()
+            self._judge_patience(config)
             self._daemon.resume(self._jobs(app))
             self._front.open(config, self._scene(self._now))
         except BaseException:
@@ -114,7 +122,7 @@ class Serving:
         with closing(self._front):
             log_started(__version__, tuple(self._now.app.cycles), self._front.port, self._front.hooks_port)
             # An event that came while cycles end would be answered, and nobody would act on it.
-            ended = self._daemon.run(tend=self._tend, before_stop=self._front.stop_hooks)
+            ended = self._daemon.run(tend=self._tend, before_stop=self._front.stop_hooks, bell=self._bell)
         if self._now.notices is not None:
             self._now.notices.close(LAST_WORDS.total_seconds())
         end_all_processes()
@@ -154,12 +162,14 @@ class Serving:
                 desk.saw(report)
                 return report
 
-        return RepoJob(interval, run)
+        return RepoJob(interval, run, _patience(config, name))
 
     def _scene(self, now: _Generation) -> Scene:
         daemon = self._daemon
 
         def health() -> Health:
+            if self._fallen is not None:
+                return Health(False, self._fallen)
             stuck = daemon.stuck()
             if stuck:
                 return Health(False, f"no cycle has ended for long in {', '.join(stuck)}")
@@ -201,6 +211,15 @@ class Serving:
         self._daemon.patience = min(PATIENCE, keys.stuck_after or PATIENCE)
         self._watchdog.stuck_after, self._watchdog.give_up_after = keys.stuck_after, keys.give_up_after
 
+    @staticmethod
+    def _judge_patience(config: Config) -> None:
+        """Say where the watchdog would end what a config repo is permitted."""
+        limit = config.daemon.stuck_after
+        for name, repo in config.repos.items():
+            if limit and repo.timeout >= limit:
+                timeout, most = format_duration(repo.timeout), format_duration(limit)
+                log_reason(reason("daemon/impatient", repo=name, timeout=timeout, limit=most))
+
     # -- on other threads ----------------------------------------------------------------------------
 
     def _tell(self, report: Report) -> None:
@@ -221,9 +240,19 @@ class Serving:
 
     def _tend(self, is_asked: bool) -> None:
         self._watchdog.look()
-        is_time = self._again_at is not None and time.monotonic() >= self._again_at
-        if is_asked or is_time or self._watch.has_changed():
+        if self._fallen is not None:
+            self._go_back(self._now)
+        have_ended = bool(self._busy) and not self._still_running()
+        if is_asked or have_ended or self._watch.has_changed():
             self._reload(is_asked=is_asked)
+        if self._is_littered:
+            # What each index was built of is kept from the collector, which is to see the last one now.
+            self._is_littered = False
+            gc.unfreeze()
+            gc.collect()
+
+    def _still_running(self) -> tuple[str, ...]:
+        return tuple(repo for repo in self._busy if self._daemon.running_since(repo) is not None)
 
     def _alarm(self, repo: str, why: Reason, stack: str) -> None:
         log_stack(why, stack)
@@ -241,17 +270,20 @@ class Serving:
 
     def _reload(self, *, is_asked: bool) -> None:
         """Read the config again, and use it where it can be used."""
-        self._again_at = None
         self._watch.take()
         try:
             new = self._source.read()
             changed = changed_tables(self._now.app.config, new)
             if changed:
                 self._use(new)
+            self._release()
         except AutomatorError as error:
+            if error.reason.code != "reload/busy":
+                self._release()
             self._refuse(error.reason, is_asked=is_asked)
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the daemon goes on
+            self._release()
             why = reason("reload/refused", problem=f"{type(error).__name__}: {error}")
             self._refuse(why, is_asked=True, error=error)
             return
@@ -268,95 +300,119 @@ class Serving:
             return
         self._metrics.config_refused()
         told = why if why.code == "reload/refused" else reason("reload/refused", problem=why.sentence)
-        if why.code == "reload/busy":
-            self._again_at = time.monotonic() + AGAIN
         if is_asked or told.sentence != self._refused:
             log_reason(told, error)
         self._refused = told.sentence
         self._announcer.alarm("config", told)
 
+    def _release(self) -> None:
+        """No config waits any more for those that were busy."""
+        if self._busy:
+            self._busy = ()
+            self._daemon.resume()
+
     def _use(self, new: Config) -> None:
         """Have what runs be as the config says. Raises AutomatorError, and then all is as before."""
         old = self._now.app.config
-        if has_other_cycles(old, new):
+        if has_other_cycles(old, new) or self._fallen is not None:
             rehearse(old, new)
             self._replace(new)
         else:
-            subscriptions_of(new)
             self._put_around(new)
-        self._take_numbers()
+        self._judge_patience(new)
         if old.log != new.log:
             configure(new.log.format, self._source.log_level or new.log.level)
 
     def _put_around(self, new: Config) -> None:
         """Keep the cycles, and what they know, and change what is around them."""
-        app, old = self._now.app, self._now.app.config
+        now, app, old, notices = self._now, self._now.app, self._now.app.config, self._now.notices
+        if (old.notify, old.daemon.public_url) != (new.notify, new.daemon.public_url):
+            notices = open_notices(new, app.store, app.forges, utc_now, log_reason)
         app.config = new
         try:
-            self._front.open(new, self._scene(self._now))
-        except AutomatorError:
+            self._front.open(new, self._scene(now))
+        except BaseException:
             app.config = old
             raise
-        if (old.notify, old.daemon.public_url) != (new.notify, new.daemon.public_url):
-            self._change_notices(self._now)
-        self._daemon.resume(self._jobs(app))
+        self._take_over(_Generation(app, now.desk, notices), ())
 
-    def _change_notices(self, now: _Generation) -> None:
-        """Those whom the config wants told now; what was not sent yet is sent by them."""
-        old, app = now.notices, now.app
-        now.notices = open_notices(app.config, app.store, app.forges, utc_now, log_reason)
+    def _take_over(self, now: _Generation, renewed: Collection[str]) -> None:
+        """From here on it is this generation. Nothing in it may fail: there is no way back."""
+        before, self._now = self._now.notices, now
         self._announcer.notices = now.notices
-        if old is not None:
-            old.close(1.0)
+        self._take_numbers()
+        self._daemon.resume(self._jobs(now.app), renewed)
+        if now.notices is before:
+            return
+        # What was not sent yet is sent by those whom the config wants told now.
+        if before is not None:
+            before.close(1.0)
         if now.notices is not None:
-            now.notices.start(old)
+            now.notices.start(before)
 
     def _replace(self, new: Config) -> None:
         """Build everything anew that the cycles work with, once they have ended."""
-        old = self._now
+        old, limit = self._now, format_duration(self._daemon.stop_timeout)
+        if left := self._still_running():  # which nobody else is to wait for once more
+            raise ConfigError(reason("reload/busy", repo=", ".join(left), limit=limit))
         left = self._daemon.pause(self._daemon.stop_timeout)
         if left and not self._daemon.is_told_to_stop:
             for repo in left:
                 old.app.end_processes(repo)
             left = self._daemon.pause(ENDED_AFTER)
         if left:
-            self._daemon.resume()
-            limit = format_duration(self._daemon.stop_timeout)
+            self._busy = left
+            self._daemon.resume(but=left)
             raise ConfigError(reason("reload/busy", repo=", ".join(left), limit=limit))
+        self._busy = ()
         # Whatever git does now is for readers of history and of config repos upstream, which begin again.
         end_all_processes()
         _within(LEAVING, old.desk.close)
-        old.app.close_cycles()
+        old.app.close_cycles(keep_locks=True)
         try:
             self._begin(old, App.open(new, exclusive=True, warn=log_reason, after=old.app))
         except BaseException:
-            self._go_back(old)
+            if self._now is old:
+                self._go_back(old)
             raise
 
     def _go_back(self, old: _Generation) -> None:
-        """Let the parts of the old config, whose cycles were closed, go on; or end the process, to be started
-        again: without cycles it serves nobody."""
+        """Let the parts of the old config, whose cycles were closed, go on. Where even that cannot be done
+        now, it is tried again at every tick."""
         try:
             self._begin(old, App.open(old.app.config, exclusive=True, warn=log_reason, after=old.app))
-        except AutomatorError as error:
-            log_reason(error.reason)
-            end_all_processes()
-            os._exit(NO_WAY_BACK)
+        except Exception as error:  # noqa: BLE001 - whatever it is, cycles must come back
+            words = error.reason.sentence if isinstance(error, AutomatorError) else one_line(repr(error))
+            why = reason("reload/no-cycles", problem=words)
+            if why.sentence != self._fallen:
+                log_reason(why, None if isinstance(error, AutomatorError) else error)
+            self._fallen = why.sentence
 
     def _begin(self, old: _Generation, app: App) -> None:
         """Let a new generation take over from one whose cycles were closed; or raise, and close it."""
-        now = self._generation(app, old.notices)
+        desk: LiveDesk | None = None
         try:
+            notices = open_notices(app.config, app.store, app.forges, utc_now, log_reason)
+            now = self._generation(app, notices)
+            desk = now.desk
             self._front.open(app.config, self._scene(now))
         except BaseException:
-            now.desk.close()
+            if desk is not None:
+                desk.close()
             app.close_cycles()
             app.leave_to(old.app)
             raise
-        self._now = now
-        self._change_notices(now)
+        self._fallen = None
+        self._take_over(now, tuple(app.cycles))
+        self._is_littered = True
         old.app.leave_to(app)
-        self._daemon.resume(self._jobs(app), tuple(app.cycles))
+
+
+def _patience(config: Config, name: str) -> timedelta:
+    """How long a cycle may always take: two steps of git, which ask and fetch, but no longer than the
+    watchdog permits."""
+    steps, limit = 2 * config.repos[name].timeout, config.daemon.stuck_after
+    return min(steps, limit) if limit else steps
 
 
 def _within(seconds: float, act: Callable[[], None]) -> None:

@@ -36,22 +36,23 @@ class Watchdog:
     stuck_after: timedelta = timedelta(0)
     give_up_after: timedelta = timedelta(0)
     """Zero is never, of both."""
-    _told: set[str] = field(default_factory=set)
+    _told: dict[str, float] = field(default_factory=dict)
+    """Config repos of which was told, and for how many seconds their cycle had been running then."""
 
     def look(self) -> None:
         """See to the cycles that run for too long."""
         overdue = self.daemon.overdue(self.stuck_after) if self.stuck_after else ()
-        for repo in self._told - {one.repo for one in overdue}:
-            self._told.discard(repo)
+        for repo in self._told.keys() - {one.repo for one in overdue}:
+            del self._told[repo]
             self.all_clear(repo)
         for one in overdue:
             if one.repo not in self._told:
-                self._told.add(one.repo)
+                self._told[one.repo] = one.seconds
                 lasts = format_duration(timedelta(seconds=one.seconds))
                 self.alarm(one.repo, reason("daemon/stuck", repo=one.repo, time=lasts), stack_of(one))
             self.end_processes(one.repo)
-            longest = self.stuck_after + self.give_up_after
-            if self.give_up_after and one.seconds > longest.total_seconds():
+            lasted = one.seconds - self._told[one.repo]
+            if self.give_up_after and lasted > self.give_up_after.total_seconds():
                 self.give_up(
                     reason("daemon/gave-up", repo=one.repo, time=format_duration(self.give_up_after))
                 )
