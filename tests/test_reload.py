@@ -158,6 +158,35 @@ def test_a_cycle_that_hangs_puts_a_new_config_off_and_is_ended_for_it(world: Wor
     assert processes(mentioning=str(world.state)) == []
 
 
+def test_one_that_hangs_delays_no_other_while_a_config_waits_for_it(world: World, tmp_path: Path) -> None:
+    other = BareRepo.create(tmp_path / "git" / "other.git")
+    reached, opened = world.root / "reached", world.root / "opened"
+    other.hook("pre-receive", f'touch "{reached}"\nwhile [ ! -e "{opened}" ]; do sleep 0.02; done')
+    files = {world.manifest("web"): deployment(world.image("web", "1.0.0"), "web")}
+    other.commit({**files, "policies/shop.yaml": world.policy("web")}, "Adopt")
+    world.configure(daemon=f'{QUICK}\nstop_timeout = "5m"', more=f'[repos.other]\nurl = "{other.path}"')
+    world.push("web", "1.1.0")
+    text = world.config.read_text()
+    with world.start("run") as daemon:
+        daemon.until(reached.exists, "the push that hangs")
+        daemon.until(lambda: world.version("web") == "1.1.0", "the release beside it")
+        replace(world, text + '[commit]\nsubject = "Deploy {{ workload }}"\n')
+        daemon.send(signal.SIGHUP)
+        world.push("web", "1.2.0", "1.3.0")
+        for _ in range(2):
+            count = len(daemon.cycles())
+            daemon.until(lambda count=count: len(daemon.cycles()) > count + 2, "more cycles")
+        daemon.until(lambda: world.version("web") == "1.3.0", "a release meanwhile")
+        assert not told(daemon, "reload/done")
+        opened.touch()
+        daemon.until(lambda: told(daemon, "reload/done"), "the new config")
+        world.push("web", "1.4.0")
+        daemon.until(lambda: "1.4.0" in other.read(world.manifest("web")), "a release of who hung")
+        assert daemon.end() == 0
+    assert other.log()[0] == "Deploy web"
+    assert not told(daemon, "reload/refused")
+
+
 def test_an_address_that_is_taken_brings_the_old_config_back_with_its_cycles(world: World) -> None:
     good = world.config.read_text()
     with socket.create_server(("127.0.0.1", 0)) as taken, world.start("run") as daemon:

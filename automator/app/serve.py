@@ -45,20 +45,21 @@ from automator.reasons import Reason, one_line, reason
 FINE, CUT_OFF = 0, 1
 LOCK_PATIENCE = 5.0
 """Seconds to wait for somebody else to leave the state folder."""
+BRIEFLY = timedelta(seconds=2)
+"""How long all config repos wait for the end of the cycles that run when the config changes."""
 ENDED_AFTER = timedelta(seconds=5)
 """How long a cycle has to end whose git processes were ended."""
 LEAVING = 3.0
 """Seconds in which parts are closed behind a cycle that was left behind."""
 
 
-def serve(config: Config, source: ConfigSource | None = None) -> int:
+def serve(config: Config, source: ConfigSource, bell: Bell) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code.
 
     `source` is where `config` came from, and changed ones come. Raises ConfigError where the state folder or
     a listener cannot be had.
     """
-    with Bell() as bell:  # from here to the end: SIGHUP must never be what kills us
-        return Serving(config, source or ConfigSource(lambda: config), bell).run()
+    return Serving(config, source, bell).run()
 
 
 @dataclass
@@ -81,6 +82,8 @@ class Serving:
         """Why the config that was read last is not used."""
         self._busy: tuple[str, ...] = ()
         """Config repos for the end of whose cycle a changed config waits; they begin no other."""
+        self._busy_since = 0.0
+        self._busy_told = False
         self._fallen: str | None = None
         """Why there are no cycles at all, while that is so."""
         self._is_littered = False
@@ -242,7 +245,7 @@ class Serving:
         self._watchdog.look()
         if self._fallen is not None:
             self._go_back(self._now)
-        have_ended = bool(self._busy) and not self._still_running()
+        have_ended = bool(self._busy) and not self._hurry()
         if is_asked or have_ended or self._watch.has_changed():
             self._reload(is_asked=is_asked)
         if self._is_littered:
@@ -253,6 +256,32 @@ class Serving:
 
     def _still_running(self) -> tuple[str, ...]:
         return tuple(repo for repo in self._busy if self._daemon.running_since(repo) is not None)
+
+    def _hold(self, repos: Collection[str]) -> None:
+        """A changed config waits for these; the others go on by the old one."""
+        self._busy_since, self._busy_told = time.monotonic(), False
+        self._busy = tuple(dict.fromkeys((*self._busy, *repos)))
+        self._daemon.resume(but=self._busy)
+
+    def _hurry(self) -> bool:
+        """Have those end that a changed config waits for; whether it still does."""
+        left, limit = self._still_running(), self._daemon.stop_timeout
+        waited = timedelta(seconds=time.monotonic() - self._busy_since)
+        if waited > limit:
+            for repo in left:
+                self._now.app.end_processes(repo)
+        if left and waited > limit + ENDED_AFTER:
+            if left != self._busy:  # which need not wait for those that hang
+                self._busy = left
+                self._daemon.resume(but=left)
+            if not self._busy_told:
+                self._busy_told = True
+                self._refuse(self._busy_words(left), is_asked=False)
+        return bool(left)
+
+    def _busy_words(self, repos: Collection[str]) -> Reason:
+        limit = format_duration(self._daemon.stop_timeout)
+        return reason("reload/busy", repo=", ".join(repos), limit=limit)
 
     def _alarm(self, repo: str, why: Reason, stack: str) -> None:
         log_stack(why, stack)
@@ -278,8 +307,9 @@ class Serving:
                 self._use(new)
             self._release()
         except AutomatorError as error:
-            if error.reason.code != "reload/busy":
-                self._release()
+            if error.reason.code == "reload/busy":
+                return  # `_hurry` says so where it takes too long
+            self._release()
             self._refuse(error.reason, is_asked=is_asked)
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the daemon goes on
@@ -352,18 +382,13 @@ class Serving:
 
     def _replace(self, new: Config) -> None:
         """Build everything anew that the cycles work with, once they have ended."""
-        old, limit = self._now, format_duration(self._daemon.stop_timeout)
-        if left := self._still_running():  # which nobody else is to wait for once more
-            raise ConfigError(reason("reload/busy", repo=", ".join(left), limit=limit))
-        left = self._daemon.pause(self._daemon.stop_timeout)
-        if left and not self._daemon.is_told_to_stop:
-            for repo in left:
-                old.app.end_processes(repo)
-            left = self._daemon.pause(ENDED_AFTER)
+        old, left = self._now, self._still_running()
+        if not left:
+            left = self._daemon.pause(min(BRIEFLY, self._daemon.stop_timeout))
+            if left:
+                self._hold(left)
         if left:
-            self._busy = left
-            self._daemon.resume(but=left)
-            raise ConfigError(reason("reload/busy", repo=", ".join(left), limit=limit))
+            raise ConfigError(self._busy_words(left))
         self._busy = ()
         # Whatever git does now is for readers of history and of config repos upstream, which begin again.
         end_all_processes()

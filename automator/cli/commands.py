@@ -44,12 +44,16 @@ pass_globals = click.make_pass_decorator(Globals, ensure=True)
 @pass_globals
 def run(told: Globals) -> int:
     """Run the daemon: cycles at the configured interval until SIGTERM."""
-    from automator.app.configwatch import ConfigSource
-    from automator.app.serve import serve
-    from automator.config import config_file
+    from automator.bell import Bell
 
-    config = _configured(told)
-    return serve(config, ConfigSource(told.load, config_file(told.config, os.environ), told.log_level))
+    with Bell() as bell:  # hung before all else takes its time: SIGHUP must never be what kills us
+        from automator.app.configwatch import ConfigSource
+        from automator.app.serve import serve
+        from automator.config import config_file
+
+        config = _configured(told)
+        source = ConfigSource(told.load, config_file(told.config, os.environ), told.log_level)
+        return serve(config, source, bell)
 
 
 @click.command()
