@@ -3,10 +3,12 @@
     python -m bench.soak --minutes 5 [--seed 7]
 
 Debian's docker-registry and git's own server stand behind doors that refuse, hang, or say 429 and 503. Tags
-are pushed meanwhile, somebody else writes to the config repos, the registry is killed, the config changes,
-and in the first half the daemon is killed, with and without its state folder. In the end every workload must
-be at its newest version, and no release may have been made twice. Exit code 1 where one was lost, doubled or
-went backwards, somebody's commit was lost, or the daemon grew beyond its bounds.
+are pushed meanwhile, somebody else writes to the config repos, the registry is killed, a receiver of messages
+hangs or says no, and in the first half the daemon is killed, with and without its state folder. The config
+changes in what cycles are built of and in what is around them; a config repo comes and goes. In the end every
+workload must be at its newest version, and no release may have been made twice. Exit code 1 where one was
+lost, doubled or went backwards, somebody's commit was lost, the daemon grew beyond its bounds, or left a
+process behind.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ from typing import NamedTuple
 from automator.demo.images import push_image
 from bench.inputs import git, http_git
 
-REPOS = ("shop", "staging")
+REPOS = ("shop", "staging", "guest")
+GUEST = "guest"
+"""The config repo that the config names, or does not."""
 NAMES = ("web", "api", "worker")
 PACE, FAULT_PACE = 3.0, 6.0
 """Seconds from one tag to the next, and from one fault to the next."""
@@ -46,6 +50,7 @@ there are at most so many more open files and threads."""
 BUILT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 REFUSAL = "HTTP/1.1 {} No\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 MODES = ("429", "503", "hang", "drop")
+RELOADS = ("reload around", "reload within", "reload repos")
 
 
 class Door:
@@ -153,12 +158,39 @@ class Daemon:
     def size(self) -> Size:
         here = Path(f"/proc/{self.process.pid}")
         pages = int((here / "statm").read_text().split()[1])
-        children = (here / "task" / here.name / "children").read_text().split()
         files, threads = len(os.listdir(here / "fd")), len(os.listdir(here / "task"))
-        return Size(pages * os.sysconf("SC_PAGESIZE") / 2**20, files, threads, len(children))
+        return Size(pages * os.sysconf("SC_PAGESIZE") / 2**20, files, threads, self.children())
+
+    def children(self) -> int:
+        """Processes that any of its threads started and nobody has reaped."""
+        return sum(parent_of(folder) == self.process.pid for folder in Path("/proc").glob("[0-9]*"))
+
+    def left(self) -> list[str]:
+        """Processes at work on its clones, whoever their parent is by now."""
+        return [words for words in map(command_of, Path("/proc").glob("[0-9]*")) if self._is_its(words)]
+
+    def _is_its(self, words: str) -> bool:
+        return f"{self.folder}/state/" in words
 
     def cycles(self) -> int:
         return (self.folder / "daemon.log").read_text().count('"event": "cycle ')
+
+
+def parent_of(process: Path) -> int:
+    """The parent of a process by its folder in /proc; 0 where it is gone."""
+    with suppress(OSError):
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
+def command_of(process: Path) -> str:
+    """Command line, working folder and git's folder of a process; empty where it is gone."""
+    with suppress(OSError):
+        command, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+        git_dir = [word for word in environment.split(b"\0") if word.startswith(b"GIT_DIR=")]
+        words = [*command.split(b"\0"), *git_dir, os.fsencode(os.readlink(process / "cwd")) + b"/"]
+        return b" ".join(words).decode(errors="replace")
+    return ""
 
 
 class World:
@@ -172,12 +204,15 @@ class World:
         (folder / "git").mkdir()
         address = stack.enter_context(http_git(folder / "git"))
         self.git_door = Door(int(address.rpartition(":")[2]))
+        self.receiver_door = Door(1)  # behind which there is nobody
+        self.receiver_door.mode = "hang"
+        (folder / "secret").write_text("of-the-soak-and-nothing-else-0123\n")
         self.newest = {(repo, name): 0 for repo in REPOS for name in NAMES}
         self.notes: Counter[str] = Counter()
         self.pushed = 0
         for repo in REPOS:
             self._make(repo)
-        self.configure("2s")
+        self.configure()
         self.daemon = Daemon(folder)
         stack.callback(self.daemon.kill)
 
@@ -213,15 +248,22 @@ class World:
         git(self.folder / "git" / f"{repo}.git", "config", "http.receivepack", "true")
         git(work, "remote", "add", "origin", str(self.folder / "git" / f"{repo}.git"))
 
-    def configure(self, interval: str) -> None:
+    def configure(self, *, around: str = "", within: str = "", with_guest: bool = True) -> None:
+        """Write the config; `around` the cycles it has another interval and receiver, `within` them another
+        limit."""
         repos = "".join(
             f'[repos.{repo}]\nurl = "http://127.0.0.1:{self.git_door.port}/{repo}.git"\ntimeout = "5s"\n'
             for repo in REPOS
+            if with_guest or repo != GUEST
         )
         text = (
             f'state = "state"\n{repos}[registries."127.0.0.1:{self.registry_door.port}"]\n'
             'insecure = true\ntimeout = "3s"\n'
-            f'[daemon]\nlisten = ""\ninterval = "{interval}"\nobserve_timeout = "5s"\nstop_timeout = "10s"\n'
+            f'[daemon]\nlisten = "127.0.0.1:0"\nhooks_listen = "127.0.0.1:0"\ninterval = "{around or 2}s"\n'
+            f'observe_timeout = "{within or 5}s"\nstop_timeout = "10s"\n'
+            '[hooks.registry]\nsender = "distribution"\nsecret_file = "secret"\n'
+            f'[notify.team]\nwebhook = "http://127.0.0.1:{self.receiver_door.port}/{around}"\n'
+            'secret_file = "secret"\ntimeout = "4s"\n'
         )
         aside = self.folder / "config.new"
         aside.write_text(text)
@@ -245,12 +287,12 @@ class World:
 
     def fault(self, *, may_kill: bool) -> str:
         """Something goes wrong, for a while."""
-        doors = {"registry": self.registry_door, "git": self.git_door}
+        doors = {"registry": self.registry_door, "git": self.git_door, "receiver": self.receiver_door}
         faults = [
             *(f"{door} {mode}" for door in doors for mode in MODES),
             "registry killed",
-            "reload",
-            "reload",
+            *RELOADS,
+            *RELOADS,
         ]
         if may_kill:
             faults += ["killed", "killed", "state lost"]
@@ -261,11 +303,13 @@ class World:
             time.sleep(self.dice.uniform(0.5, 3))
             self.registry.start()
         elif subject in doors:
-            doors[subject].mode = mode
+            before, doors[subject].mode = doors[subject].mode, mode
             time.sleep(self.dice.uniform(1, 4))
-            doors[subject].mode = "pass"
-        elif name == "reload":
-            self.configure(self.dice.choice(("1s", "2s", "3s")))
+            doors[subject].mode = before
+        elif subject == "reload":
+            number = self.dice.choice("1234")
+            told = {"around": number} if mode == "around" else {"within": str(4 + int(number))}
+            self.configure(**told, with_guest=mode != "repos")
             self.daemon.process.send_signal(signal.SIGHUP)
         else:
             self.daemon.kill()
@@ -322,7 +366,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def soak(world: World, seconds: float, seed: int) -> int:
-    wait(lambda: world.daemon.cycles() >= 6, "the first cycles")
+    wait(lambda: world.daemon.cycles() >= 3 * len(REPOS), "the first cycles")
     first, began = world.daemon.size(), time.monotonic()
     faults: Counter[str] = Counter()
     tag_at = fault_at = began
@@ -336,16 +380,20 @@ def soak(world: World, seconds: float, seed: int) -> int:
             faults[world.fault(may_kill=now - began < seconds / 2)] += 1
             fault_at = time.monotonic() + FAULT_PACE * world.dice.uniform(0.3, 1.7)
         time.sleep(0.1)
+    world.configure()  # with all config repos
     wait(world.is_done, "the last releases", AT_LAST)
     time.sleep(5)  # whatever would still be pushed twice
+    wait(lambda: world.daemon.children() == 0, "a moment without a process of its own")
     last, lost = world.daemon.size(), world.behind()
     world.daemon.process.terminate()
     ended = world.daemon.process.wait(30)
+    left = world.daemon.left()
     made, doubled, backwards, notes = judged(world)
     print(f"{seconds / 60:.1f} minutes, seed {seed}: {faults.total()} faults, {world.daemon.starts} starts")
     print(", ".join(f"{name} {count}" for name, count in sorted(faults.items())))
     print(f"tags pushed {world.pushed}, releases {made}, lost {len(lost)} {' '.join(lost)}")
-    print(f"doubled {doubled}, backwards {backwards}, commits of others lost {notes}, exit code {ended}\n")
+    print(f"doubled {doubled}, backwards {backwards}, commits of others lost {notes}, exit code {ended}")
+    print(f"processes left behind {len(left)} {'; '.join(left)}\n")
     print("| | resident MB | open files | threads | children |\n|---|---|---|---|---|")
     for name, size in (("start", first), ("end", last)):
         print(f"| {name} | {size.megabytes:.1f} | {size.files} | {size.threads} | {size.children} |")
@@ -353,9 +401,10 @@ def soak(world: World, seconds: float, seed: int) -> int:
         last.megabytes > GROWTH * first.megabytes + MORE_MB
         or last.files > first.files + MORE_FILES
         or last.threads > first.threads + MORE_THREADS
+        or last.children > 0
     )
     print("\nit grew beyond its bounds" if grew else "\nwithin its bounds")
-    return 1 if lost or doubled or backwards or notes or grew or ended not in (0, 1) else 0
+    return 1 if lost or doubled or backwards or notes or grew or left or ended not in (0, 1) else 0
 
 
 def judged(world: World) -> tuple[int, int, int, int]:

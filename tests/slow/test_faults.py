@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from parts.gitserver import BareRepo
+from parts.registry import HostileServer, Reply, always
 from parts.world import EmbeddedWorld, Running, World, deployment, processes, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -170,6 +171,47 @@ def test_a_clock_that_is_set_costs_no_cycle_and_makes_no_storm(world: World, jum
         assert codes(daemon).isdisjoint({"daemon/bug", "daemon/stuck", "daemon/late"})
         assert daemon.end() == 0
     assert world.repo.log() == ["Release web 1.1.0", "Adopt"]
+
+
+def test_a_process_that_stood_still_blames_no_cycle_for_it(world: World) -> None:
+    reached, opened = world.root / "reached", world.root / "opened"
+    world.repo.hook("pre-receive", f'touch "{reached}"\nwhile [ ! -e "{opened}" ]; do sleep 0.02; done')
+    world.configure(daemon=f'{QUICK}\nstuck_after = "8s"\ngive_up_after = "1s"')
+    world.push("web", "1.1.0")
+    with world.start("run") as daemon:
+        daemon.until(reached.exists, "the push under way")
+        daemon.send(signal.SIGSTOP)
+        time.sleep(15)  # what is tried
+        daemon.send(signal.SIGCONT)
+        count = len(daemon.lines)
+        daemon.until(lambda: len(daemon.lines) > count, "a word of its")
+        opened.touch()
+        daemon.until(lambda: world.version("web") == "1.1.0", "the release")
+        assert codes(daemon).isdisjoint({"daemon/stuck", "daemon/gave-up"})
+        assert daemon.end() == 0
+    assert world.repo.log() == ["Release web 1.1.0", "Adopt"]
+
+
+def test_a_config_that_is_taken_while_the_disk_is_full_is_taken_whole(world: World) -> None:
+    text = world.config.read_text()
+    with HostileServer(always(Reply(204))) as old, HostileServer(always(Reply(204))) as new:
+        (world.root / "secret").write_text("of-a-test-and-nothing-else-0123\n")
+
+        def told(server: HostileServer) -> str:
+            return f'{text}[notify.team]\nwebhook = "http://{server.host}/"\nsecret_file = "secret"\n'
+
+        world.config.write_text(told(old))
+        with small_disk(world.state, 8) as filler, world.start("run") as daemon:
+            daemon.until(daemon.cycles, "the first cycle")
+            fill(filler)
+            world.config.write_text(told(new).replace("team", "crew"))
+            daemon.send(signal.SIGHUP)
+            daemon.until(lambda: "reload/done" in codes(daemon), "the new config")
+            filler.unlink()
+            world.push("web", "1.1.0")
+            daemon.until(lambda: new.received, "the message to the new receiver")
+            assert daemon.end() == 0
+        assert old.received == []
 
 
 def stamp(daemon: Running) -> datetime:
