@@ -291,8 +291,7 @@ class World:
         faults = [
             *(f"{door} {mode}" for door in doors for mode in MODES),
             "registry killed",
-            *RELOADS,
-            *RELOADS,
+            *(3 * RELOADS),
         ]
         if may_kill:
             faults += ["killed", "killed", "state lost"]

@@ -7,7 +7,6 @@ import gc
 import os
 import signal
 import socket
-import tempfile
 import weakref
 from collections.abc import Iterator
 from datetime import timedelta
@@ -22,6 +21,7 @@ from automator.app.configwatch import ConfigSource, rehearse
 from automator.app.serve import Serving, _patience
 from automator.bell import Bell
 from automator.config import Config, load
+from automator.errors import ConfigError
 
 QUICK = 'listen = "127.0.0.1:0"\ninterval = "1s"'
 SLOW = 'listen = "127.0.0.1:0"\ninterval = "1h"'
@@ -293,14 +293,16 @@ def config_of(world: World) -> Config:
     return load(world.config, {}, require_repos=True)
 
 
-def test_a_config_is_tried_in_the_state_folder_and_leaves_nothing_there(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+def test_a_config_is_tried_in_the_state_folder_and_leaves_nothing_there(world: World) -> None:
     config = config_of(world)
     (config.state / "rehearsal" / "left").mkdir(parents=True)
     rehearse(config, config)
     assert list(config.state.iterdir()) == []
+    config.state.rmdir()
+    config.state.write_text("in the way")
+    with pytest.raises(ConfigError) as caught:
+        rehearse(config, config)
+    assert caught.value.reason.code == "state/unusable"
 
 
 # -- stuck -----------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ from automator.edges.checkout.releaselog import (
 from automator.edges.checkout.remote import Remote, open_door
 from automator.edges.checkout.signers import NOBODY, Proof, Signers
 from automator.edges.checkout.signing import clear_away
-from automator.edges.checkout.upkeep import is_ragged, sweep, take_lock, write_trust
+from automator.edges.checkout.upkeep import is_ragged, sweep, take_lock, write_trust, writing
 from automator.edges.checkout.words import (
     NOT_COUNTED,
     Landed,
@@ -97,13 +97,13 @@ class Checkout:
         made here; with `signers`, nothing that none of them signed is taken for the branch's tip, nor pushed
         there.
 
-        Removes what a killed git left behind. Raises CheckoutError `git/bad-url`, `git/busy` when
-        another process still works on the clone after `patience` seconds, `git/disk` where nothing can be
-        written there, `git/not-installed`.
+        Removes what a killed git left behind. Raises CheckoutError `git/bad-url`, `git/disk`, `git/busy` when
+        another process still works on the clone after `patience` seconds, `git/not-installed`.
         """
         self._folder = folder.absolute()
         self._door = open_door(remote, deadline=deadline)
-        self._lock = self._locked(patience) if lock is None else os.dup(lock)
+        with writing(self._door.url):
+            self._lock = take_lock(self._beside("lock"), patience) if lock is None else os.dup(lock)
         self._close = weakref.finalize(self, os.close, self._lock)
         self._git = Git(self._folder, deadline=deadline, kept_fd=self._lock)
         self._present: set[str] | None = None
@@ -123,25 +123,12 @@ class Checkout:
         self._seal = seal
         self._proof = None if signers is None else Proof(signers, self._folder, deadline=deadline)
         self._environment = dict(self._door.environment)
-        try:
+        with writing(self._door.url, otherwise=self._close):
             sweep(self._folder)
             clear_away(self._folder)
             if self._door.local_path is not None:
                 settings = write_trust(self._beside("gitconfig"), self._door.local_path)
                 self._environment["GIT_CONFIG_GLOBAL"] = str(settings)
-        except OSError as error:
-            self._close()
-            raise self._unwritable(error) from error
-
-    def _locked(self, patience: float) -> int:
-        try:
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
-            return take_lock(self._beside("lock"), patience)
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> CheckoutError:
-        return CheckoutError(reason("git/disk", url=self._door.url, words=error.strerror or error))
 
     def __enter__(self) -> Self:
         return self
@@ -154,8 +141,7 @@ class Checkout:
         self._close()
 
     def lock_copy(self) -> int:
-        """A descriptor that keeps the clone ours when this is closed, for the next one here: what a hook of a
-        local remote left running has the lock, too, and nobody could take it anew."""
+        """The lock, for the next one here: a hook's program that runs on has it, too, so none can take it."""
         return os.dup(self._lock)
 
     def end_processes(self) -> int:

@@ -6,6 +6,8 @@ import fcntl
 import os
 import shutil
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from automator.errors import CheckoutError
@@ -45,6 +47,7 @@ def take_lock(path: Path, patience: float) -> int:
 
     Raises CheckoutError `git/busy` after `patience` seconds.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     until = time.monotonic() + patience
     while True:
@@ -57,6 +60,17 @@ def take_lock(path: Path, patience: float) -> int:
             time.sleep(0.05)
         else:
             return descriptor
+
+
+@contextmanager
+def writing(url: str, *, otherwise: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Raise CheckoutError `git/disk`, after `otherwise`, where something cannot be written for the clone of a
+    remote: a disk that is full, or read-only."""
+    try:
+        yield
+    except OSError as error:
+        otherwise()
+        raise CheckoutError(reason("git/disk", url=url, words=error.strerror or error)) from error
 
 
 def write_trust(file: Path, path: Path) -> Path:
