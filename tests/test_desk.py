@@ -18,7 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from parts.canaries import secret
-from parts.gitserver import http_git
+from parts.gitserver import HttpGit, http_git
 from parts.stage import Stage
 from parts.world import EmbeddedWorld, until
 
@@ -126,6 +126,19 @@ def served(desk: LiveDesk) -> Iterator[Ask]:
 def stage(tmp_path: Path) -> Iterator[Stage]:
     with ExitStack() as stack:
         yield Stage(tmp_path, stack)
+
+
+@contextmanager
+def behind_http(folder: Path, **settings: str) -> Iterator[tuple[Shown, HttpGit]]:
+    """A desk after its first cycle, and the server of its config repo."""
+    with ExitStack() as stack, http_git(folder) as served:
+        stage = Stage(folder, stack)
+        stage.settings = {"url": served.url(stage.repo), **settings}
+        stage.push("acme/web", "1.0.0", "1.1.0")
+        stage.commit(stage.workload("web", "1.0.0"))
+        shown = Shown(stage)
+        shown.run()
+        yield shown, served
 
 
 @pytest.fixture
@@ -293,13 +306,8 @@ def test_many_threads_ask_while_cycles_run(shown: Shown) -> None:
 
 
 def test_a_config_repo_that_cannot_be_read_after_a_restart_keeps_its_workloads(tmp_path: Path) -> None:
-    with ExitStack() as stack, http_git(tmp_path) as served:
-        stage = Stage(tmp_path, stack)
-        stage.settings = {"url": served.url(stage.repo)}
-        stage.push("acme/web", "1.0.0", "1.1.0")
-        stage.commit(stage.workload("web", "1.0.0"))
-        shown = Shown(stage)
-        shown.run()
+    with behind_http(tmp_path) as (shown, served):
+        stage = shown.stage
         stage.app.store.save_report(stage.run())
         served.fail_with = 500
         after = Shown(stage)
@@ -314,13 +322,8 @@ def test_a_config_repo_that_cannot_be_read_after_a_restart_keeps_its_workloads(t
 
 
 def test_a_report_leaves_out_what_cannot_be_read_and_says_so(tmp_path: Path) -> None:
-    with ExitStack() as stack, http_git(tmp_path) as served:
-        stage = Stage(tmp_path, stack)
-        stage.settings = {"url": served.url(stage.repo)}
-        stage.push("acme/web", "1.0.0", "1.1.0")
-        stage.commit(stage.workload("web", "1.0.0"))
-        shown = Shown(stage)
-        shown.run()
+    with behind_http(tmp_path) as (shown, _served):
+        stage = shown.stage
         shown.past()
         archive = shown.desk._archive
         head = shown.desk.repos()[0].head
@@ -553,13 +556,7 @@ def test_readers_that_hang_are_ended_all_at_once(tmp_path: Path) -> None:
 
 
 def test_a_git_server_that_hangs_keeps_back_its_history_and_nothing_else(tmp_path: Path) -> None:
-    with ExitStack() as stack, http_git(tmp_path) as served:
-        stage = Stage(tmp_path, stack)
-        stage.settings = {"url": served.url(stage.repo), "timeout": "1m"}
-        stage.push("acme/web", "1.0.0", "1.1.0")
-        stage.commit(stage.workload("web", "1.0.0"))
-        shown = Shown(stage)
-        shown.run()
+    with behind_http(tmp_path, timeout="1m") as (shown, served):
         served.silent = True
         served.asked.clear()
         assert shown.desk.past(Wanted()).state == "reading"
@@ -576,13 +573,8 @@ def test_a_git_server_that_hangs_keeps_back_its_history_and_nothing_else(tmp_pat
 
 
 def test_a_git_server_that_fails_is_said_to(tmp_path: Path) -> None:
-    with ExitStack() as stack, http_git(tmp_path) as served:
-        stage = Stage(tmp_path, stack)
-        stage.settings = {"url": served.url(stage.repo)}
-        stage.push("acme/web", "1.0.0", "1.1.0")
-        stage.commit(stage.workload("web", "1.0.0"))
-        shown = Shown(stage)
-        shown.run()
+    with behind_http(tmp_path) as (shown, served):
+        stage = shown.stage
         served.fail_with = 500
         failed = shown.past(state="failed")
         assert failed.trouble is not None

@@ -297,18 +297,15 @@ class LiveDesk:
         )
         if report is None:
             return view
-        return RepoView(
-            *(view.name, view.place, view.branch, view.page, view.mode, view.deliver, view.interval),
+        return replace(
+            view,
             head=report.head,
             started_at=report.started_at,
             finished_at=report.finished_at,
             sentence=report.sentence,
-            running_since=view.running_since,
             changes_at=report.changes_at,
-            is_stuck=is_stuck,
             error=report.error,
             warnings=report.warnings,
-            commits=view.commits,
         )
 
     def workloads(self) -> tuple[WorkloadView, ...]:

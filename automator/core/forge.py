@@ -38,8 +38,6 @@ class PullRequest:
     merge_commit: str | None = None
     """The commit on the base: of a merge, of a squash, or the last one of a rebase."""
     closed_at: datetime | None = None
-    reviewed_by: tuple[str, ...] = ()
-    """Logins of those who approved it, where the forge was asked for them."""
     warnings: tuple[Reason, ...] = ()
     """What did not work out while it was opened: labels, reviewers, `draft`."""
     lacks_extras: bool = False

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Protocol
 from zlib import crc32
 
-from automator.core.policy import Workload
+from automator.core.policy import PolicySet, Workload
 from automator.core.record import Member, ReleaseRecord, parse_all
 from automator.core.site import Site
 from automator.cycle.index import Snapshot
@@ -110,6 +110,8 @@ class Withdrawals:
     """Of the snapshot that was settled last."""
     _settled: str | None = None
     _tips: list[str] | None = None
+    _policies: PolicySet | None = None
+    """Of the snapshot that was settled last."""
 
     def pushing(self, commit: str | None) -> None:
         """`commit` is about to be pushed, or, with None, the last one certainly did not land. After being
@@ -184,6 +186,7 @@ class Withdrawals:
         if self._settled != snapshot.commit:
             self._forget_lists(snapshot)
         self._note_held(snapshot, begin_again=lost)
+        self._note_accepted(snapshot)
         if lost:
             self._tips = []
         if self.notes.get("seen", self.branch) != snapshot.commit.encode():
@@ -209,13 +212,13 @@ class Withdrawals:
 
     def _withdraw(self, snapshot: Snapshot) -> None:
         """Write down what was held and what is no more."""
-        every = self._withdrawn()
+        every, listed = self._withdrawn(), self._listed()
         held: dict[str, set[str]] = {}
         for site in (site for sites in snapshot.claims.sites.values() for site in sites):
             texts = held.setdefault(str(site.repository), set())
             texts.update(text for text in (site.tag, site.digest) if text is not None)
-        then = [Move(name, p.image, v) for name, p in self._all().items() for v in (*p.held, *p.left)]
-        for workload, image, version in (*then, *self._pushed):
+        past = [Move(name, p.image, v) for name, p in self._all().items() for v in (*p.held, *p.left)]
+        for workload, image, version in (*past, *self._pushed):
             now = _versions(snapshot, workload, image)
             there = _texts(snapshot, workload, image) if now else held.get(image, ())
             if version in there or not _is_above(snapshot, workload, version, now):
@@ -224,7 +227,10 @@ class Withdrawals:
             if gone is None or gone.image != image:
                 gone = every[workload] = _Gone(image)
             gone.versions = [*(v for v in gone.versions if v != version), version][-KEPT:]
-            if _is_accepted(snapshot, workload, version) and version not in gone.unaccepted:
+            then = None if listed is None else listed.get(workload, ())
+            was_said = _is_accepted(snapshot, workload, version, then)
+            is_old = was_said and _is_accepted(snapshot, workload, version)
+            if is_old and version not in gone.unaccepted:
                 gone.unaccepted.append(version)
         self._keep(every)
 
@@ -268,6 +274,25 @@ class Withdrawals:
                 changed.add(name)
         self._save(changed)
         self._sites, self._settled = sites, snapshot.commit
+
+    def _note_accepted(self, snapshot: Snapshot) -> None:
+        """Keep what each `accept` lists now: only what a person adds after a rewind speaks of it."""
+        if self._policies is snapshot.policies:
+            return
+        known = self._listed()
+        lists = {
+            name: entry.accept if isinstance(entry, Workload) else tuple((known or {}).get(name, ()))
+            for name, entry in snapshot.workloads.items()
+        }
+        kept = {name: list(versions) for name, versions in lists.items() if versions}
+        if kept != known:
+            self.notes.put("accepted", self.branch, json.dumps(kept).encode())
+        self._policies = snapshot.policies
+
+    def _listed(self) -> dict[str, list[str]] | None:
+        """What each `accept` listed when the branch was looked at last; None where nobody noted it."""
+        kept = self.notes.get("accepted", self.branch)
+        return None if kept is None else dict(json.loads(kept))
 
     def _go_on(self, snapshot: Snapshot, name: str, *, begin_again: bool) -> bool:
         """Take in what a workload holds now; whether that is news."""
@@ -363,9 +388,14 @@ def _texts(snapshot: Snapshot, workload: str, image: str) -> frozenset[str]:
     return frozenset(text for s in sites for text in (s.tag, s.digest) if text is not None)
 
 
-def _is_accepted(snapshot: Snapshot, workload: str, version: str) -> bool:
+def _is_accepted(
+    snapshot: Snapshot, workload: str, version: str, listed: Sequence[str] | None = None
+) -> bool:
+    """Whether a workload's `accept`, or a list that it had once, names a version."""
     entry = snapshot.workloads.get(workload)
-    return isinstance(entry, Workload) and entry.rule.names(entry.accept, version)
+    if not isinstance(entry, Workload):
+        return False
+    return entry.rule.names(entry.accept if listed is None else tuple(listed), version)
 
 
 def _is_above(snapshot: Snapshot, workload: str, version: str, now: Sequence[str]) -> bool:

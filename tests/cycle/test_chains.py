@@ -23,7 +23,7 @@ from automator.config import Config
 from automator.core.report import Outcome, Report
 from automator.cycle.run import Trigger
 from automator.demo.registry import EmbeddedRegistry
-from automator.reasons import Status
+from automator.reasons import Reason, Status
 
 HOUR = timedelta(hours=1)
 AFTER = "after: {workload: staging/web, soak: 2h}"
@@ -128,6 +128,17 @@ def said(outcome: Outcome) -> Said:
     return outcome.status, outcome.reason.code
 
 
+def soaked(fleet: Fleet) -> Reason:
+    """Why production waits at first; when that is over, it releases what staging has."""
+    waiting = fleet.run("prod")
+    assert said(waiting) == (Status.WAITING, "guard/soak")
+    assert waiting.reason.changes_at is not None
+    fleet.now = waiting.reason.changes_at
+    assert fleet.run("prod").status is Status.RELEASED
+    assert fleet.version("prod") == fleet.version("staging")
+    return waiting.reason
+
+
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
     with ExitStack() as stack:
@@ -138,13 +149,7 @@ def test_production_comes_after_another_config_repo(fleet: Fleet) -> None:
     fleet.adopt()
     assert said(fleet.run("prod")) == (Status.HELD, "guard/after-not-there")
     assert fleet.run("staging").status is Status.RELEASED
-    waiting = fleet.run("prod")
-    assert said(waiting) == (Status.WAITING, "guard/soak")
-    assert "staging/web" in waiting.reason.sentence
-    assert waiting.reason.changes_at is not None
-    fleet.now = waiting.reason.changes_at
-    assert fleet.run("prod").status is Status.RELEASED
-    assert fleet.version("prod") == fleet.version("staging")
+    assert "staging/web" in soaked(fleet).sentence
 
 
 def test_once_for_the_one_config_repo_alone_reads_the_other(fleet: Fleet) -> None:
@@ -260,13 +265,8 @@ def test_two_branches_of_one_repo_are_a_chain(fleet: Fleet) -> None:
     fleet.repos["prod"] = BareRepo(shared.path, "production", shared.clock)
     fleet.repos["prod"].commit(fleet.files("1.4.2", AFTER), "Production comes after")
     fleet.run("staging")
-    waiting = fleet.run("prod")
-    assert said(waiting) == (Status.WAITING, "guard/soak")
-    assert waiting.reason.changes_at is not None
-    fleet.now = waiting.reason.changes_at
-    assert fleet.run("prod").status is Status.RELEASED
+    soaked(fleet)
     assert "1.4.3@sha256:" in fleet.version("prod")
-    assert fleet.version("staging") == fleet.version("prod")
 
 
 def test_a_branch_upstream_that_was_rewound_begins_its_soaks_anew(fleet: Fleet) -> None:
@@ -319,13 +319,8 @@ def test_a_group_counts_while_all_of_its_members_are_at_the_version(fleet: Fleet
     staging.clock = int(fleet.now.timestamp())
     staging.commit({"api.yaml": pinned}, "And on again")
     fleet.run("staging")
-    waiting = fleet.run("prod")
-    assert said(waiting) == (Status.WAITING, "guard/soak")
-    assert waiting.reason.changes_at is not None
-    assert waiting.reason.changes_at >= NOW + 6 * HOUR
-    fleet.now = waiting.reason.changes_at
-    assert fleet.run("prod").status is Status.RELEASED
-    assert fleet.version("prod") == fleet.version("staging")
+    soaked(fleet)
+    assert fleet.now >= NOW + 6 * HOUR
 
 
 def test_a_group_without_the_image_is_told(fleet: Fleet) -> None:
@@ -440,12 +435,7 @@ def test_a_workload_with_after_alone_takes_the_order_of_another_config_repo(flee
     fleet.adopt(prod_rule="")
     assert said(fleet.run("prod")) == (Status.HELD, "guard/after-not-there")
     fleet.run("staging")
-    waiting = fleet.run("prod")
-    assert said(waiting) == (Status.WAITING, "guard/soak")
-    assert waiting.reason.changes_at is not None
-    fleet.now = waiting.reason.changes_at
-    assert fleet.run("prod").status is Status.RELEASED
-    assert fleet.version("prod") == fleet.version("staging")
+    soaked(fleet)
     current = fleet.run("prod")
     assert said(current) == (Status.CURRENT, "current/newest")
     assert 'semver "1.x" of staging/web' in current.reason.sentence
@@ -502,12 +492,7 @@ def test_a_group_upstream_lends_the_rule_of_the_same_image(fleet: Fleet) -> None
     bare = fleet.files("1.4.2", "after: {group: staging/shop, soak: 2h}", rule="")
     fleet.repos["prod"].commit(bare, "No order of its own")
     fleet.run("staging")
-    waiting = fleet.run("prod")
-    assert said(waiting) == (Status.WAITING, "guard/soak")
-    assert waiting.reason.changes_at is not None
-    fleet.now = waiting.reason.changes_at
-    assert fleet.run("prod").status is Status.RELEASED
-    assert fleet.version("prod") == fleet.version("staging")
+    soaked(fleet)
 
 
 # -- circles -----------------------------------------------------------------------------------------------

@@ -106,6 +106,15 @@ def test_an_accept_that_is_older_than_the_rewind_brings_nothing_back(stage: Stag
     assert web(stage).status is Status.RELEASED
 
 
+def test_an_accept_after_the_rewind_counts_though_both_came_between_two_looks(stage: Stage) -> None:
+    released(stage, "1.4.2", "1.4.3")
+    policy = stage.repo.read(POLICY)
+    stage.stop()
+    stage.repo.set_tip(git(stage.repo.path, "rev-parse", "main~1"))
+    stage.commit({POLICY: policy + '\n    accept: ["1.4.3"]\n'})
+    assert web(stage).status is Status.RELEASED
+
+
 def test_who_takes_a_version_back_twice_is_no_contest_for_newer_ones(stage: Stage) -> None:
     released(stage, "1.4.2", "1.4.3")
     for kind in ("rollback", "accept"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypedDict, TypeVar
+from typing import TypedDict, TypeVar
 
 from automator.core.delivery.change import Wanted
 from automator.core.delivery.summary import GROUPINGS
@@ -37,7 +37,7 @@ from automator.core.shownview import (
 from automator.core.view import Filter, WorkloadView
 from automator.edges.web.api import Operation, Question
 from automator.edges.web.look import no_repo
-from automator.edges.web.parameters import Moment, Number, Text, require_period, wrong
+from automator.edges.web.parameters import Moment, Number, Text, wanted_by, wrong
 from automator.edges.web.problem import Problem
 from automator.errors import AutomatorError
 from automator.reasons import CODES, Reason, Status, reason
@@ -265,20 +265,8 @@ def _paged(asked: Question, found: Sequence[T]) -> tuple[Page, Sequence[T]]:
 
 
 def _wanted(asked: Question) -> Wanted:
-    query: dict[str, Any] = {"image": (), "author": (), "kind": (), **asked.query}
     _require_repos(asked)
-    since, until = query["since"], query["until"]
-    require_period(since, until, asked.now)
-    return Wanted(
-        workloads=frozenset(query["workload"]),
-        images=frozenset(map(_image, query["image"])),
-        owners=frozenset(query["owner"]),
-        environments=frozenset(query["environment"]),
-        people=frozenset(person.lower() for person in query["author"]),
-        kinds=frozenset(query["kind"]),
-        since=since,
-        until=until,
-    )
+    return wanted_by(asked.query, asked.now, images=map(_image, asked.query.get("image", ())))
 
 
 def _image(text: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.requests import Request
 
+from automator.core.delivery.change import Wanted
 from automator.core.moment import parse_moment
 from automator.edges.web.problem import Problem
 from automator.edges.web.schemas import Schema
@@ -120,8 +121,26 @@ def read_query(request: Request, known: Sequence[Parameter], now: datetime) -> d
     return {name: parameter.read(told.get(name, ()), now) for name, parameter in names.items()}
 
 
-def require_period(since: datetime | None, until: datetime | None, now: datetime) -> None:
-    """Raises Problem for a period in which nothing can have happened."""
+def wanted_by(query: Mapping[str, Any], now: datetime, *, images: Iterable[str] = ()) -> Wanted:
+    """Which changes are asked for: those of canonical `images`, and of what else the address names.
+
+    Raises Problem for a period in which nothing can have happened.
+    """
+    since, until = query["since"], query["until"]
+    _require_period(since, until, now)
+    return Wanted(
+        workloads=frozenset(query["workload"]),
+        images=frozenset(images),
+        owners=frozenset(query["owner"]),
+        environments=frozenset(query["environment"]),
+        people=frozenset(person.lower() for person in query.get("author", ())),
+        kinds=frozenset(query.get("kind", ())),
+        since=since,
+        until=until,
+    )
+
+
+def _require_period(since: datetime | None, until: datetime | None, now: datetime) -> None:
     ends = now if until is None else min(until, now)
     if since is not None and since >= ends:
         told = f"{until:%Y-%m-%d %H:%M}" if until is not None and until <= now else "now"

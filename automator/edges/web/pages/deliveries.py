@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -17,7 +17,7 @@ from automator.core.delivery.words import FIGURES, level
 from automator.edges.web.desk import Desk
 from automator.edges.web.pages.asked import Asked, Page, Part, Shown
 from automator.edges.web.pages.workloads import MOST_CHOICES
-from automator.edges.web.parameters import Moment, Number, Text, require_period, wrong
+from automator.edges.web.parameters import Moment, Number, Text, wanted_by, wrong
 
 SIZE = 100
 """Changes on one page."""
@@ -80,22 +80,11 @@ def _releases(asked: Asked) -> Shown:
 
 def _wanted(asked: Asked) -> Wanted:
     """Raises Problem for what no period is."""
-    query: Mapping[str, Any] = {"author": (), "kind": (), **asked.query}
-    since, until = query["since"], query["until"]
-    require_period(since, until, asked.now)
     known = {repo.name for repo in asked.desk.repos()}
-    strange = next((name for name in query["repo"] if name not in known), None)
+    strange = next((name for name in asked.query["repo"] if name not in known), None)
     if strange is not None:
         raise wrong("repo", f"one of {', '.join(sorted(known))}", strange)
-    return Wanted(
-        workloads=frozenset(query["workload"]),
-        owners=frozenset(query["owner"]),
-        environments=frozenset(query["environment"]),
-        people=frozenset(person.lower() for person in query["author"]),
-        kinds=frozenset(query["kind"]),
-        since=since,
-        until=until,
-    )
+    return wanted_by(asked.query, asked.now)
 
 
 def _choices(asked: Asked) -> list[tuple[str, str, list[str]]]:
