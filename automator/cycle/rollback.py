@@ -21,7 +21,7 @@ from automator.core.action import (
     unlist,
 )
 from automator.core.duration import format_age
-from automator.core.facts import Facts, Unavailable, site_key
+from automator.core.facts import Facts, Need, Unavailable, site_key
 from automator.core.history import HeldValue, SiteHistory, earlier_versions, is_same_version
 from automator.core.policy import Workload
 from automator.core.reference import DIGEST, TAG, Image, short_text, value_text
@@ -34,6 +34,8 @@ from automator.cycle.run import Cycle
 from automator.errors import ActionError, ManifestError
 from automator.reasons import Reason, reason
 
+DATED = 20
+"""Versions of a site, the newest first, whose build times a rollback asks for."""
 JUST_NOW = timedelta(minutes=10)
 """After somebody's rollback, another person's is probably the same one, asked for twice."""
 
@@ -238,7 +240,7 @@ def _read(cycle: Cycle, snapshot: Snapshot, names: Sequence[str]) -> dict[str, _
         entry, sites = snapshot.workloads[name], snapshot.claims.sites[name]
         assert isinstance(entry, Workload)
         workload = cycle.facts.ask_rule(entry, cycle.clock())
-        facts = cycle.facts.known(workload, sites)
+        facts = _with_build_times(cycle, workload, sites)
         if cycle.facts.verifying is not None and workload.verify:
             facts = replace(facts, verified=cycle.facts.verifying.failures(name))
         current = current_of(workload, sites, facts).tag
@@ -248,6 +250,21 @@ def _read(cycle: Cycle, snapshot: Snapshot, names: Sequence[str]) -> dict[str, _
         troubles = (history.reason for history in known if isinstance(history, Unavailable))
         found[name] = _Going(workload, ordered, histories, next(troubles, None), facts)
     return found
+
+
+def _with_build_times(cycle: Cycle, workload: Workload, sites: tuple[Site, ...]) -> Facts:
+    """What is known of a workload; under `newest`, the registry is asked when its last versions were built,
+    since what is above what cannot be told otherwise. It may not answer: then it stays unknown."""
+    facts = cycle.facts.known(workload, sites)
+    if workload.rule.order != "newest":
+        return facts
+    pasts = (past for past in facts.histories.values() if isinstance(past, SiteHistory))
+    tags = dict.fromkeys(v.tag for past in pasts for v in past.held[:DATED] if v.tag is not None)
+    undated = tuple(tag for tag in tags if tag not in facts.built)
+    if not undated:
+        return facts
+    cycle.facts.look_up([(workload.repository, Need(built=undated))], cycle.clock())
+    return cycle.facts.known(workload, sites)
 
 
 def _refuse_no_way_back(going: _Going, target: HeldValue, request: Request) -> None:

@@ -100,6 +100,19 @@ def test_accept_takes_back_what_a_rollback_turned_away(stage: Stage) -> None:
     assert stage.image_of("web") == "web:1.4.3"
 
 
+def test_under_newest_a_rollback_asks_what_is_older_and_never_goes_up(stage: Stage) -> None:
+    stage.push("acme/web", "build-1", age=timedelta(days=3))
+    stage.push("acme/web", "build-2", age=timedelta(days=1))
+    stage.push("acme/web", "build-3", age=timedelta(days=2))
+    stage.commit(stage.workload("web", "build-1", keys='glob: "build-*"\norder: newest'))
+    assert stage.outcomes()["web"].status is Status.RELEASED
+    assert stage.image_of("web") == "web:build-2"
+    stage.commit({"apps/web.yaml": stage.repo.read("apps/web.yaml").replace("build-2", "build-3") + "\n"})
+    stage.lose_state()
+    ask(stage, "rollback")
+    assert stage.image_of("web") == "web:build-1"
+
+
 def test_a_version_that_a_person_wrote_is_rolled_back_too(stage: Stage) -> None:
     released(stage, "1.4.2")
     stage.push("acme/web", "1.4.3", "1.4.4")
