@@ -12,10 +12,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BROWSER := tests/browser/node_modules
-PACKAGES = $(shell sed '/^\#/d' tests/debian-packages.txt)
+DEBIAN = $(shell sed '/^\#/d' tests/debian-packages.txt)
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' automator/__init__.py)
+export EXTRAS PACKAGES
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format bench replay screenshots image lock clean debian
+.PHONY: help demo test test-slow check format bench replay docs screenshots audit sbom dist image image-test lock clean debian
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | \
@@ -47,16 +49,32 @@ bench: $(VENV)/.dev ## measure a cycle against git's own speed (ARGS='--help' fo
 replay: $(VENV)/.dev ## recorded commits of real config repos through the rewriter (ARGS=--verbose names each case)
 	@$(BIN)/python -m bench.replay $(ARGS)
 
+docs: $(VENV)/.runtime ## what of docs/ comes from the program: the schemas, every reason code
+	@for kind in policy rules freeze; do $(BIN)/automator schema $$kind > docs/schema/$$kind.schema.json || exit; done
+	@$(BIN)/python -m bench.codes
+
 screenshots: $(VENV)/.dev debian ## the pictures in docs/images, of the dashboard over the demo's parts
 	@$(BIN)/python -m bench.pictures
 
-image: ## build the container image (ENGINE=podman, IMAGE=name:tag)
-	@engine="$(ENGINE)"; for e in docker podman; do \
-	  [ -n "$$engine" ] || ! $$e info >/dev/null 2>&1 || engine=$$e; done; \
-	[ -n "$$engine" ] || { echo "make image: no container engine answers here; start docker or podman first" >&2; exit 1; }; \
-	version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' automator/__init__.py); \
-	$$engine build --build-arg VERSION=$$version --build-arg REVISION=$$(git rev-parse HEAD) \
-	  --tag $(or $(IMAGE),automator:$$version) .
+image: ## build the container image (ENGINE=, IMAGE=name:tag, EXTRAS=, PACKAGES=: docs/install.md)
+	@deploy/image/build $(or $(IMAGE),automator:$(VERSION))
+
+image-test: $(VENV)/.dev debian ## build the image from Debian's packages, and let it make a release
+	@$(BIN)/python -m pytest -p no:cacheprovider -m slow -rP --timeout 1200 tests/slow/test_image.py $(ARGS)
+
+audit: $(VENV)/.runtime ## ask an advisory source about every locked package (ARGS='--source URL', '--accept ID')
+	@$(BIN)/python -m deploy.supply.audit $(ARGS)
+
+sbom: $(VENV)/.runtime ## what automator and each extra is made of, as CycloneDX, in dist/
+	@for lock in runtime $(patsubst locks/%.txt,%,$(wildcard locks/extra-*.txt)); do \
+	  $(BIN)/python -m deploy.supply.sbom --lock locks/$$lock.txt \
+	    --output dist/automator-$(VERSION)-$$lock.cdx.json || exit; done
+
+dist: $(VENV)/.runtime ## wheel, sdist, SBOMs and their checksums in dist/: the same source, the same bytes
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build --directory dist
+	@$(MAKE) --no-print-directory sbom
+	@cd dist && sha256sum -- * > SHA256SUMS && cat SHA256SUMS
 
 lock: $(VENV)/.lock ## write locks/ anew from pyproject.toml, newest versions that fit (Python 3.11)
 	@$(VENV)/lock/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
@@ -64,6 +82,9 @@ lock: $(VENV)/.lock ## write locks/ anew from pyproject.toml, newest versions th
 	@rm -f locks/*.txt
 	@$(PIP_COMPILE) --output-file locks/runtime.txt pyproject.toml
 	@$(PIP_COMPILE) --extra dev --constraint locks/runtime.txt --output-file locks/dev.txt pyproject.toml
+	@for extra in notify aws azure google; do \
+	  $(PIP_COMPILE) --extra $$extra --constraint locks/dev.txt --output-file locks/extra-$$extra.txt pyproject.toml \
+	    || exit; done
 	@$(PIP_COMPILE) --build-deps-for editable --build-deps-for wheel --only-build-deps \
 	  --constraint locks/dev.txt --output-file locks/build.txt pyproject.toml
 
@@ -78,7 +99,7 @@ clean: ## remove .venv and everything that was built or cached
 # A stamp file says which lock files an environment was made from; a newer lock makes it anew.
 
 debian:
-	@.ci/debian-packages $(PACKAGES)
+	@.ci/debian-packages $(DEBIAN)
 
 # What the tests of the dashboard run inside of a browser; where there is no npm, those are skipped.
 $(BROWSER)/.made: tests/browser/package-lock.json

@@ -102,7 +102,7 @@ class _Turn:
     ended: float | None = None
     began_at: datetime | None = None
     begun: bool = False
-    reported_at: datetime | None = None
+    has_reported: bool = False
     thread: int | None = None
     """Where the cycle runs."""
     failures: int = 0
@@ -259,7 +259,7 @@ class Daemon:
             for name in fresh:
                 was = self._turns.get(name, _Turn())
                 self._turns[name] = _Turn(
-                    pending=was.pending, since=self._monotonic(), reported_at=was.reported_at
+                    pending=was.pending, since=self._monotonic(), has_reported=was.has_reported
                 )
             moved = [n for n in self._repos.keys() - set(fresh) if old[n].interval != self._repos[n].interval]
             self._paused = False
@@ -378,13 +378,6 @@ class Daemon:
                         job.modify(next_run_time=max(job.next_run_time + drift, self._clocks[0]))
         self._scheduler.wakeup()
 
-    def last_finished(self, repo: str) -> datetime | None:
-        """When the config repo's last cycle ended with a report; None before the first, and for one that is
-        not, or no more, in the config."""
-        with self._changed:
-            turn = self._turns.get(repo)
-            return None if turn is None else turn.reported_at
-
     def running_since(self, repo: str) -> datetime | None:
         """When the config repo's cycle began that is running now; None where none is."""
         with self._changed:
@@ -394,24 +387,35 @@ class Daemon:
     def unready(self) -> tuple[str, ...]:
         """Config repos whose first cycle has not ended yet."""
         with self._changed:
-            return tuple(repo for repo, turn in self._turns.items() if turn.reported_at is None)
+            return tuple(repo for repo, turn in self._turns.items() if not turn.has_reported)
 
     def stuck(self) -> tuple[str, ...]:
-        """Config repos in which no cycle has ended for three intervals, and ten minutes (`patience`, or that
-        of the job) at least.
+        """Config repos in which a cycle has been running, or none has begun, for three intervals, and ten
+        minutes (`patience`, or that of the job) at least.
 
-        A cycle that broke off counts as ended: it will be tried again, and a restart mends nothing.
+        A cycle that broke off, or could not be done, is over: it will be tried again, and a restart mends
+        nothing. For how long such a config repo is left alone is not counted.
         """
         if self.started_at is None:
             return ()
         now = self._monotonic()
         with self._changed:
-            limits = {
-                n: max(3 * job.interval, self.patience, job.patience).total_seconds()
-                for n, job in self._repos.items()
-            }
-            last = {n: turn.since if turn.ended is None else turn.ended for n, turn in self._turns.items()}
-            return tuple(name for name, at in last.items() if now - at > limits[name])
+            return tuple(
+                repo
+                for repo, turn in self._turns.items()
+                if now - self._last_move(turn) > self._limit(repo) + self._rest(repo)
+            )
+
+    @staticmethod
+    def _last_move(turn: _Turn) -> float:
+        """When a cycle began that runs, or else the last one ended."""
+        if turn.running is not None:
+            return turn.began
+        return turn.since if turn.ended is None else turn.ended
+
+    def _limit(self, repo: str) -> float:
+        job = self._repos[repo]
+        return max(3 * job.interval, self.patience, job.patience).total_seconds()
 
     # -- on the scheduler's threads --------------------------------------------------------------
 
@@ -423,12 +427,18 @@ class Daemon:
 
     def _rests(self, repo: str) -> bool:
         """Whether a config repo whose cycles cannot be done is left alone for a while yet."""
+        turn = self._turns[repo]
+        rest = self._rest(repo)
+        return turn.ended is not None and self._monotonic() - turn.ended < LATE * rest
+
+    def _rest(self, repo: str) -> float:
+        """For how many seconds after its last cycle a config repo is left alone, where nobody asks; 0 where
+        its cycles can be done."""
         turn, interval = self._turns[repo], self._repos[repo].interval
         if turn.failures < FAILURES or turn.ended is None or turn.running is not None or turn.pending:
-            return False
+            return 0.0
         grown = interval * (1 << min(turn.failures - FAILURES + 1, 16))
-        pause = min(grown, max(interval, LONGEST_REST))
-        return self._monotonic() - turn.ended < LATE * pause.total_seconds()
+        return min(grown, max(interval, LONGEST_REST)).total_seconds()
 
     def _due(self, repo: str) -> None:
         self._take_turn(repo, Wake("due"))
@@ -450,7 +460,7 @@ class Daemon:
             report = self._cycle(repo, begun)
             with self._changed:
                 turn.ended = self._monotonic()
-                turn.reported_at = self._clock() if report is not None else turn.reported_at
+                turn.has_reported = turn.has_reported or report is not None
                 turn.failures = turn.failures + 1 if report is None or report.error is not None else 0
             if report is not None:
                 self._plan(repo, report)

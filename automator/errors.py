@@ -11,6 +11,7 @@
     ├─ RegistryError       a registry's no, or its silence
     ├─ ForgeError          a forge's no, or its silence
     ├─ CheckError          a key or command of the config that could prove nothing
+    ├─ RuntimeTrouble      a runtime's no, or its silence: what runs there is not known
     └─ CheckoutError       Git's no, or its silence
 
 `retry` is False where a person must change something first, True where the next cycle may succeed.
@@ -75,6 +76,12 @@ class ForgeError(AutomatorError):
 
 class CheckError(AutomatorError):
     """A key or a command of the daemon's config told neither yes nor no."""
+
+    retry = True
+
+
+class RuntimeTrouble(AutomatorError):
+    """A place where images run refused, failed or did not answer in time: nothing is known of it."""
 
     retry = True
 

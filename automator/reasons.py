@@ -217,6 +217,13 @@ CODES: dict[str, Code] = _table(
         "A cycle that is stuck in automator itself ends only with the process (daemon.give_up_after).",
     ),
     Code(
+        "daemon/state-hangs",
+        "the state folder could not be closed within {limit} and was left as it is",
+        "look at the disk that `state` is on; the next start goes on where this process ended",
+        "The daemon was told to stop and all cycles had ended, but a write to the state folder hung, as on a "
+        "network disk that is away. Nothing that matters is lost: it is in Git.",
+    ),
+    Code(
         "reload/done",
         "the new config is used; changed: {changed}",
         "nothing to do",
@@ -225,8 +232,10 @@ CODES: dict[str, Code] = _table(
     Code(
         "reload/refused",
         "the new config is not used, the old one stays: {problem}",
-        "mend the config; it is read again when the file changes, and at SIGHUP",
-        "The config was read again, and found broken. automator goes on with the one that it has.",
+        "mend what it names; the config is read again when its file changes, at SIGHUP, and every half minute "
+        "where what is wrong is not in the file",
+        "The config was read again, and is broken, or cannot be used as things are (a full disk, an address "
+        "that is taken). automator goes on with the one that it has.",
     ),
     Code(
         "reload/fixed",
@@ -272,6 +281,12 @@ CODES: dict[str, Code] = _table(
         "{before} -> {after} would be released",
         'run `automator once` to release it, or set `mode` to "write"',
         'A release is ready, but this run only plans: `plan`, or a config repo with `mode = "observe"`.',
+    ),
+    Code(
+        "waiting/first-look",
+        "the tags of {image} have not been listed yet",
+        "wait: the first cycle is running",
+        "Shown from the moment the config repo was read until registries have answered for the first time.",
     ),
     Code(
         "waiting/limit",
@@ -982,6 +997,15 @@ CODES: dict[str, Code] = _table(
         "of one file, or as far back as the server's own copy goes. Beyond the bound the mark rule cannot "
         "see. It is a warning: releases go on.",
     ),
+    Code(
+        "history/newer-format",
+        "{file} was written by a newer automator in {commit}, whose record of format {found} is not "
+        "understood here (up to {known} is)",
+        "run the newer automator; until then such commits count as somebody's own",
+        "Release records carry their format. One that this version does not know is believed in nothing: its "
+        "commit counts as a person's, whose word may keep versions back and is never rolled back. It is a "
+        "warning: releases go on.",
+    ),
     # -- people, and what a commit says ------------------------------------------------------------
     Code(
         "history/turned-away",
@@ -1174,6 +1198,19 @@ CODES: dict[str, Code] = _table(
         "the config has no repo named {name}; it has {known}",
         "use one of the names under [repos] in the config",
         "The name given on the command line is not among the config's repos.",
+    ),
+    Code(
+        "usage/unknown-runtime",
+        "the config has no runtime named {name}; {known}",
+        "use one of the names under [runtimes] in the config",
+        "The name given with --runtime is not among the config's runtimes.",
+    ),
+    Code(
+        "usage/no-runtimes",
+        "the config names no runtime that could be asked what runs",
+        "add a table [runtimes.NAME] to the config: a Kubernetes cluster, or a Docker engine",
+        "`drift` compares what runs with what Git says; without [runtimes.NAME], or where those asked for "
+        "belong to other config repos, there is nothing to compare.",
     ),
     Code(
         "policy/none",
@@ -1577,6 +1614,33 @@ CODES: dict[str, Code] = _table(
         "see that the daemon runs with an identity of {cloud} that may read the registry",
         "The cloud's own package looks for the identity of the machine, pod or service account it runs as.",
     ),
+    # -- Docker engines ------------------------------------------------------------------------
+    Code(
+        "engine/unreachable",
+        "{runtime}: the engine at {host} gives no answer: {problem}",
+        "see that the engine runs and that automator's user may open its socket, or mend runtimes.{runtime}",
+        "A Docker engine of the config could not be asked what runs there, or not within the runtime's "
+        "timeout. Nothing is concluded from that: its workloads are unknown until it answers.",
+    ),
+    Code(
+        "engine/refused",
+        "{runtime}: the engine at {host} refuses with {status}: {words}",
+        "see what it says; an engine behind TLS needs runtimes.{runtime}.ca_file, or a client certificate",
+        "The engine, or a proxy before it, did not let automator look. It asks for the version, for the "
+        "containers and for the images, by GET alone.",
+    ),
+    Code(
+        "engine/bad-answer",
+        "{runtime}: what answers at {host} is no Docker engine: {problem}",
+        "mend runtimes.{runtime}.host",
+        "What answered does not speak the Docker engine's API, or one too old for the docker package.",
+    ),
+    Code(
+        "engine/files",
+        "{runtime}: the engine at {host} cannot be spoken to by TLS: {problem}",
+        "mend the files that runtimes.{runtime} names",
+        "A file of certificates or keys for a Docker engine cannot be read. It is read at each look.",
+    ),
     # -- signatures ---------------------------------------------------------------------------
     Code(
         "signature/key",
@@ -1686,6 +1750,12 @@ CODES: dict[str, Code] = _table(
         "there is no config repo {repo}; {known}",
         "name one that [repos] of the config has",
         "The request is about a config repo that this daemon does not serve.",
+    ),
+    Code(
+        "web/no-runtime",
+        "the config has no runtime {name}; it has {known}",
+        "use one of the names under [runtimes] in the config",
+        "The filter `runtime` of /api/v1/drift takes names of the config's runtimes alone.",
     ),
     Code(
         "web/no-workload",
@@ -1824,8 +1894,8 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "web/too-many",
-        "too many {what} in a short time",
-        "wait for as long as the header Retry-After says",
+        "too many {what} in a short time: the next one is taken in {seconds} s",
+        "wait for {seconds} s; the header Retry-After says the same",
         "Failed attempts to sign in, and requests to look now, are limited for each client.",
     ),
     Code(
@@ -1894,7 +1964,15 @@ CODES: dict[str, Code] = _table(
         "notify/dropped",
         "messages to {name} were dropped: {problem}",
         "mend the receiver; what is dropped stands in the log and in `automator status`",
-        "What waits for a receiver is bounded in number and age; the oldest messages go first.",
+        "What waits for a receiver is bounded in number and age; the oldest messages go first. It goes with "
+        "the receiver where the config names that no more, or by another name.",
+    ),
+    Code(
+        "notify/broke-off",
+        "telling of the daemon itself broke off: {problem}",
+        "report it with the lines around this one; what comes next is told as planned",
+        "A bug of automator: an error that it does not know kept receivers from being told of a trouble of "
+        "the daemon's own. The log has it.",
     ),
     Code(
         "notify/not-kept",
@@ -2319,6 +2397,21 @@ CODES: dict[str, Code] = _table(
         "afterwards; this one was not.",
     ),
     Code(
+        "guard/soak-undeployed",
+        "{version} is in {upstream}, and soaks once it is deployed there: {said}",
+        "see why it does not come up there, or why the runtime does not answer; or let `urgent` name it",
+        "Where a runtime of the config covers the workload upstream, a soak begins only once every such "
+        "runtime has reported that it runs the version. What is not known is waited for, however long.",
+    ),
+    Code(
+        "guard/soak-unseen",
+        "{version} was in {upstream} and is there no longer; it was not seen deployed: {said}",
+        "wait for what {upstream} holds now, or let it hold {version} again",
+        "Where a runtime of the config covers the workload upstream, only time counts in which every such "
+        "runtime is known to have run the version. What was there before a runtime was configured, or before "
+        "the state folder was lost, is not known.",
+    ),
+    Code(
         "guard/after-never",
         "{upstream} never held {version}@{digest}",
         "let {upstream} have it first",
@@ -2436,6 +2529,13 @@ CODES: dict[str, Code] = _table(
         "program. A release that nobody can verify is not made.",
     ),
     Code(
+        "verify/no-runtime",
+        "{place}: `verify: deployed`, but no runtime of the config covers {workload}",
+        "add [runtimes.NAME] to the config whose `repo` and `paths` cover its files, or remove the check",
+        "The check `deployed` is built in, and answered by the runtimes that the daemon's config names. A "
+        "release of which nobody could say that it runs is not made.",
+    ),
+    Code(
         "verify/running",
         "{tag} waits for the checks of {version}: {checks}",
         "wait, or let `urgent` name the version in the policy",
@@ -2469,6 +2569,154 @@ CODES: dict[str, Code] = _table(
         "`on_failure: rollback` undoes only releases that automator made by itself, to a version that the "
         "workload held before, that did not fail, and that the registry still has; a group as a whole, or "
         "not at all.",
+    ),
+    # -- clusters, as runtimes --------------------------------------------------------------------------
+    Code(
+        "cluster/kubeconfig",
+        "{runtime}: the kubeconfig {file} cannot be used: {problem}",
+        "mend it, or name another one as runtimes.{runtime}.kubeconfig",
+        "The file that says where the cluster's API is and who we are is read at each look. It needs a "
+        "cluster, a context, and a user with a token, a token file or a client certificate.",
+    ),
+    Code(
+        "cluster/login-program",
+        "{runtime}: user {user} of {file} logs in by a program ({command}), and none is ever run",
+        "make a service account that may get, list and watch, and give the user its token by `tokenFile`",
+        "Kubeconfigs of clouds run a program for each login (`exec`). automator runs none of them: in the "
+        "cluster, its own service account is enough; from outside, a service account's token in a file.",
+    ),
+    Code(
+        "cluster/file",
+        "{runtime}: {file} cannot be used: {problem}",
+        "mend the file, and let automator's user read it",
+        "A token, a certificate or a key for the cluster's API is read at each look, and one cannot be.",
+    ),
+    Code(
+        "cluster/no-account",
+        "{runtime} has no kubeconfig, and there is no service account in {folder}",
+        "run automator in the cluster with a service account, or set runtimes.{runtime}.kubeconfig",
+        "Without a kubeconfig the service account of automator's own pod is used. A pod has none where "
+        "`automountServiceAccountToken` is false.",
+    ),
+    Code(
+        "cluster/unreachable",
+        "{runtime}: the API server {host} gives no proper answer about {what}: {problem}",
+        "wait; if it goes on, check the network, the server, and the time limit of runtimes.{runtime}",
+        "The cluster's API was not reached, did not answer within the time limit, or failed by itself. What "
+        "runs there is not known until it answers.",
+    ),
+    Code(
+        "cluster/denied",
+        "{runtime}: the API server {host} does not know {login}: {answer}",
+        "give it a token or certificate that is valid; tokens of service accounts end after a time",
+        "HTTP 401: who we are is not known, or not any more.",
+    ),
+    Code(
+        "cluster/forbidden",
+        "{runtime}: the API server {host} does not let automator list {what} {where}: {answer}",
+        "add this rule to its role: {rule}; or narrow runtimes.{runtime}.namespaces",
+        "HTTP 403: the role of our service account or user lacks a right. Only get, list and watch are ever "
+        "needed.",
+    ),
+    Code(
+        "cluster/answer",
+        "{runtime}: the answer of {host} about {what} makes no sense: {problem}",
+        "check the address; a proxy or a login page may be in between",
+        "What answered does not speak the Kubernetes API, or gave a part of a list only. A part never passes "
+        "for the whole.",
+    ),
+    Code(
+        "cluster/left-out",
+        "{what} are left out at {runtime}: {problem}",
+        "add the rule to its role, or leave their synchronizer out of runtimes.{runtime}.status",
+        "The status of Flux and Argo CD, and Rollouts, are of use where they may be read, and not needed.",
+    ),
+    # -- drift ---------------------------------------------------------------------------------------------
+    Code(
+        "drift/same",
+        "{place} in {runtime} runs {wanted}, as Git says",
+        "nothing to do",
+        "What runs is what the config repo says.",
+    ),
+    Code(
+        "drift/pending",
+        "not yet deployed: {place} in {runtime} runs {runs}, Git says {wanted}{told}",
+        "wait for the synchronizer; past the grace time of the runtime it counts as diverged",
+        "What runs is not what the config repo says, and the grace time ([runtimes.NAME] grace) is not over.",
+    ),
+    Code(
+        "drift/rolling",
+        "not yet deployed: {place} in {runtime} is on its way to {wanted}: {ready}{told}",
+        "wait for the rollout; past the grace time of the runtime it counts as diverged",
+        "The controller was told the version that Git says, and has not rolled it out completely.",
+    ),
+    Code(
+        "drift/late",
+        "{place} in {runtime} runs {runs}, Git says {wanted}{told}",
+        "see whether the synchronizer works and reads this branch and folder; Git is never changed for this",
+        "What runs is another version than the config repo says, for longer than the grace time of the "
+        "runtime.",
+    ),
+    Code(
+        "drift/foreign",
+        "{place} in {runtime} runs {runs}, which Git never said; it says {wanted}{told}",
+        "find out who set it, as by `kubectl set image`; write it into the config repo, or have the "
+        "synchronizer set it back",
+        "What runs is a version that the config repo never had there, for longer than the grace time of the "
+        "runtime: somebody changed it past Git.",
+    ),
+    Code(
+        "drift/stuck",
+        "{place} in {runtime} does not get to {wanted}: {ready}{told}",
+        "see why it does not come up, as with `kubectl describe`; roll back if it is the version",
+        "The controller was told the version that Git says, and its rollout has not become complete within "
+        "the grace time of the runtime.",
+    ),
+    Code(
+        "drift/unobserved",
+        "what runs in {runtime} is not known: {problem}",
+        "mend what it names; until then nothing is said of what runs there",
+        "The runtime could not be asked. Its workloads are unknown, never diverged, and releases go on.",
+    ),
+    Code(
+        "drift/stale",
+        "what runs in {runtime} is not known: the last look was {age} ago",
+        "see in the log why there was none since",
+        "An old observation says nothing of what runs now.",
+    ),
+    Code(
+        "drift/absent",
+        "nothing that runs in {runtime} is {image} of {site}",
+        "nothing to do where it does not run there; else correct `paths` or `namespaces` of the runtime",
+        "Neither the object that the file names nor another one with its image was found. Charts and other "
+        "artifacts run under no name of their own, and stay unknown.",
+    ),
+    Code(
+        "drift/ended",
+        "{place} in {runtime} ended, with {runs}; Git says {wanted}",
+        "nothing to do: the next one runs what Git says",
+        "A job that has ended is past: that it ran another version is no divergence.",
+    ),
+    Code(
+        "drift/ambiguous",
+        "several versions of {image} run in {runtime}, and nothing tells which is whose: {workloads}",
+        "narrow `paths` and `namespaces` of the runtime, or name kind, namespace and container in the files",
+        "Sites say different versions of one image, and what runs cannot be told apart by object or "
+        "namespace. It is unknown, never diverged.",
+    ),
+    Code(
+        "drift/unsure",
+        "{place} in {runtime} runs {runs}, Git says {wanted}: whether they are the same cannot be told",
+        "have the synchronizer apply the digest as Git says it, and it can be compared",
+        "The runtime names the image in a way that cannot be compared: without a tag, or with a digest that "
+        "may be one platform's part of what Git pins.",
+    ),
+    Code(
+        "drift/broke-off",
+        "the look at {runtime} broke off: {problem}",
+        "report it with the lines around this one; the next look comes as planned",
+        "A bug of automator: an error that it does not know ended a look at a runtime. Its workloads are "
+        "unknown until the next one.",
     ),
     # -- what will surprise ---------------------------------------------------------------------------------
     Code(

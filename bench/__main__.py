@@ -19,7 +19,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import cases, decide, fleet, lists, past, polling, programs, race, rows, texts
+from bench import (
+    cases,
+    decide,
+    figures,
+    first,
+    fleet,
+    flood,
+    idle,
+    lists,
+    past,
+    polling,
+    programs,
+    race,
+    rows,
+    texts,
+)
 from bench.inputs import ConfigRepo, MissingInputs, Shape, generator, http_git, make_config_repo
 from bench.measure import median
 
@@ -29,6 +44,8 @@ DECIDE = "decide"
 POLLING = "polling"
 PARTS = {**past.PARTS, **race.PARTS, **fleet.PARTS}
 """What has rows of its own, each made in a process of its own."""
+RUNNING = {**idle.PARTS, **programs.PARTS, **first.PARTS, **flood.PARTS}
+"""What is seen of a daemon from outside, and of commands."""
 CASES = {**cases.CASES, **lists.CASES}
 MIXED = Shape("mixed", files=10_000, images=1_600, workloads=200)
 SMALL = Shape("small", files=1_000, images=160, workloads=20)
@@ -134,8 +151,9 @@ def main(arguments: Sequence[str]) -> int:
     edited = list(_edited(options.runs)) if options.only in (None, TEXTS) else []
     polled = list(_polled(options.runs)) if options.only in (None, POLLING) else []
     parted = [row for name in PARTS if options.only in (None, name) for row in _part(name, options.runs)]
+    seen = [figure for name in RUNNING if options.only in (None, name) for figure in _seen(name, options)]
     whole = [] if options.only or options.targets else _print_programs()
-    missed = [row for row in (*measured, *decided, *edited, *polled, *parted) if row.missed]
+    missed = [row for row in (*measured, *decided, *edited, *polled, *parted, *seen) if row.missed]
     print(f"\n{time.monotonic() - began:.0f} s in all.", end=" ")
     print("Every target is met." if not missed else f"Targets missed: {len(missed)}.")
     if options.json:
@@ -147,6 +165,7 @@ def main(arguments: Sequence[str]) -> int:
                     "texts": [_plain_text(row) for row in edited],
                     "polling": [polling.plain(row) for row in polled],
                     "parts": [rows.plain(row) for row in parted],
+                    "running": [figure._asdict() for figure in seen],
                     "programs": whole,
                 },
                 indent=1,
@@ -162,8 +181,14 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only",
         metavar="CASE",
-        choices=(*sorted(CASES), *sorted(PARTS), DECIDE, POLLING, TEXTS),
+        choices=(*sorted(CASES), *sorted(PARTS), *RUNNING, DECIDE, POLLING, TEXTS),
         help="only this case",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"{', '.join(RUNNING)}: small and short, to see that they run; what they say of limits is worth "
+        "little",
     )
     parser.add_argument("--files", type=int, help="another number of files than 10,000, to try things out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
@@ -174,7 +199,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _measured(options: argparse.Namespace) -> Iterator[Row]:
-    if options.only in (DECIDE, POLLING, TEXTS, *PARTS):
+    if options.only in (DECIDE, POLLING, TEXTS, *PARTS, *RUNNING):
         return
     wanted = TARGETS if options.targets else TARGETS + OTHERS
     repos: dict[Shape, ConfigRepo] = {}
@@ -259,6 +284,14 @@ def _part(name: str, runs: int) -> Iterator[rows.Row]:
         yield row
 
 
+def _seen(name: str, options: argparse.Namespace) -> Iterator[figures.Figure]:
+    print(f"\n{RUNNING[name].__doc__}\n\n{figures.HEAD}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="automator-bench-") as folder:
+        for figure in RUNNING[name](figures.QUICK if options.quick else figures.FULL, Path(folder)):
+            print(figures.line(figure), flush=True)
+            yield figure
+
+
 def _decided(runs: int) -> Iterator[decide.Row]:
     print(f"\nDeciding {decide.TAGS:,} tags, judged anew, beside python-semver reading them once.")
     print(f"Processor time, the least of {runs} runs.\n")
@@ -324,13 +357,6 @@ def _print_programs() -> list[dict[str, object]]:
             flush=True,
         )
         told.append({"name": row.name, **run.cost._asdict(), "memory": run.memory, "requests": row.requests})
-    print("\n| command | s | CPU s | MB | times `python -c pass` |\n|---|---|---|---|---|", flush=True)
-    for start in programs.starts(9):
-        print(
-            f"| {start.name} | {start.cost.wall:.3f} | {start.cost.cpu:.3f} | {start.memory:.0f} "
-            f"| {start.ratio:.1f} |"
-        )
-        told.append({"name": start.name, **start.cost._asdict(), "memory": start.memory})
     return told
 
 

@@ -99,14 +99,19 @@ def rows(runs: int) -> Iterator[Row]:
 
 
 @contextmanager
-def docker_registry(folder: Path, count: int = REPOSITORIES) -> Iterator[str]:
-    """Debian's docker-registry with `count` repositories of `TAGS` tags; gives its host."""
+def docker_registry(
+    folder: Path, count: int = REPOSITORIES, *, tags: int = TAGS, level: str = "error"
+) -> Iterator[str]:
+    """Debian's docker-registry with `count` repositories of so many tags; gives its host. At the level `info`
+    it writes every answer to registry.log."""
     port = free_port()
     host = f"127.0.0.1:{port}"
     mk = [sys.executable, str(generator("mk_registry.py"))]
     root = folder / "registry"
     config = subprocess.run(
-        [*mk, "conf", "--root", str(root), "--addr", host], stdout=subprocess.PIPE, check=True
+        [*mk, "conf", "--root", str(root), "--addr", host, "--level", level],
+        stdout=subprocess.PIPE,
+        check=True,
     ).stdout
     (folder / "registry.yml").write_bytes(config)
     with (folder / "registry.log").open("wb") as log:
@@ -116,7 +121,7 @@ def docker_registry(folder: Path, count: int = REPOSITORIES) -> Iterator[str]:
     try:
         wait_for(port)
         naming = ["--registry", host, "--prefix", PREFIX, "--repos", "1"]
-        filling = ["--tags", str(TAGS), "--suffix-share", "0", "--digests", "repo"]
+        filling = ["--tags", str(tags), "--suffix-share", "0", "--digests", "repo"]
         subprocess.run([*mk, "fill", *naming, *filling], stdout=subprocess.DEVNULL, check=True)
         _multiply(root, count)
         yield host

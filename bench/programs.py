@@ -5,16 +5,23 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from automator.demo.registry import EmbeddedRegistry
+from bench.figures import Figure, Scale
 from bench.inputs import Shape, make_config_repo, push_tag
-from bench.measure import Cost, Run, run_process
+from bench.measure import Run, run_process
 
 AUTOMATOR = (sys.executable, "-m", "automator")
 TAGS = 10
 """Tags of each repository at the start."""
+SCRIPT = Path(sys.executable).with_name("automator")
+STARTS = {"--version": 5.0, "--help": 15.0}
+"""Commands, and how many times `python -c pass` they may take."""
+FEW, COMMAND_RUNS = 9, 31
+"""Pairs measured of each, where the scale does not ask for fewer than the first."""
 
 
 class Row(NamedTuple):
@@ -54,27 +61,26 @@ def cycles(shape: Shape) -> list[Row]:
             return rows
 
 
-class Start(NamedTuple):
-    """What a command takes before it does anything."""
-
-    name: str
-    cost: Cost
-    memory: float
-    ratio: float
-    """Median of wall time against a bare interpreter, in turn."""
-
-
-def starts(runs: int) -> list[Start]:
-    """`--version` and `--help`, beside `python -c pass`."""
-    found = []
-    for option in ("--version", "--help"):
+def start(scale: Scale, _folder: Path) -> Iterator[Figure]:
+    """Commands that do nothing, as a shell starts them, beside a Python that does nothing."""
+    for option, limit in STARTS.items():
         pairs = []
-        for _ in range(runs + 1):
-            ours = run_process((*AUTOMATOR, option), {}, trace=False)
+        for _ in range(1 + (scale.runs if scale.runs < FEW else COMMAND_RUNS)):
+            ours = run_process((str(SCRIPT), option), {}, trace=False)
             bare = run_process((sys.executable, "-c", "pass"), {}, trace=False)
             pairs.append((ours, bare))
-        pairs = pairs[1:]
-        ratio = statistics.median(a.cost.wall / b.cost.wall for a, b in pairs)
-        ours = sorted((a for a, _ in pairs), key=lambda run: run.cost.wall)[len(pairs) // 2]
-        found.append(Start(f"automator {option}", ours.cost, ours.memory, ratio))
-    return found
+        walls = [(ours.cost.wall, bare.cost.wall) for ours, bare in pairs[1:]]
+        ratios = [ours / bare for ours, bare in walls]
+        mine, limits = zip(*walls, strict=True)
+        memory = statistics.median(ours.memory for ours, _ in pairs)
+        yield Figure(
+            f"automator {option}",
+            f"{1000 * statistics.median(mine):.1f} ms",
+            f"python -c pass: {1000 * statistics.median(limits):.1f} ms",
+            statistics.median(ratios),
+            limit,
+            note=f"median of {len(walls)} pairs; {memory:.0f} MB",
+        )
+
+
+PARTS = {"start": start}

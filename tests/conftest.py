@@ -25,17 +25,24 @@ ON_CI = os.environ.get("CI", "") not in ("", "0", "false")
 
 PROGRAMS = {
     "apache2-utils": "htpasswd",
+    "buildah": "buildah",
     "chromium": "chromium",
     "chromium-driver": "chromedriver",
+    "debootstrap": "debootstrap",
+    "docker-compose": "docker-compose",
     "docker-registry": "docker-registry",
     "faketime": "faketime",
     "fcgiwrap": "fcgiwrap",
+    "fish": "fish",
     "gnupg": "gpg",
     "nginx-light": "nginx",
     "openssh-client": "ssh",
     "openssh-server": "sshd",
+    "podman": "podman",
     "prometheus": "promtool",
     "skopeo": "skopeo",
+    "systemd": "systemd-analyze",
+    "zsh": "zsh",
 }
 """Debian package -> the program by which we see that it is installed."""
 
@@ -180,7 +187,11 @@ def _children() -> list[str]:
     """This process's children that have not ended, by Linux's /proc; none where there is no /proc."""
     found = []
     for listing in Path("/proc/self/task").glob("*/children"):
-        for pid in listing.read_text().split():
+        try:
+            pids = listing.read_text().split()
+        except OSError:  # a thread that has ended meanwhile
+            continue
+        for pid in pids:
             try:
                 state = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0]
                 command = Path("/proc", pid, "cmdline").read_bytes()

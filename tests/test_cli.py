@@ -226,12 +226,13 @@ def test_status_and_explain_tell_how_far_behind_a_workload_is(world: World) -> N
     world.run("once").fine()
     row = columns(world.run("status").fine())["web"]
     assert row[:2] == ["held", "1.0.0"]
-    assert re.fullmatch(r"2 versions, \d+ (day|hour|minute|second)s?", row[2])
+    assert row[2] == "2 versions", "nobody knows for how long"
     out = world.run("explain", "web").fine().out
-    assert re.search(r"^behind +2 versions, .*; the newest is 1\.2\.0$", out, re.MULTILINE)
+    assert re.search(r"^behind +2 versions; the newest is 1\.2\.0$", out, re.MULTILINE)
     told = world.run("status", "-o", "json").fine().json[0]["outcomes"][0]
     assert (told["candidate"], told["behind"]) == ("1.2.0", 2)
     assert told["behind_since"].endswith("Z")
+    assert told["behind_at_least"]
 
 
 def test_explain_tells_for_every_tag_why(settled: World) -> None:
@@ -302,7 +303,7 @@ def test_health_without_a_daemon(world: World) -> None:
 # -- json --------------------------------------------------------------------------------------------
 
 OUTCOME = {"repo", "workload", "status", "reason", "image", "current", "target", "commit", "owner"} | {
-    *("environment", "sites", "candidate", "behind", "behind_since"),
+    *("environment", "sites", "candidate", "behind", "behind_since", "behind_at_least"),
 }
 REASON = {"code", "sentence", "next_step", "params", "changes_at"}
 REPORT = {"repo", "trigger", "started_at", "finished_at", "head", "pushed", "outcomes", "warnings", "error"}

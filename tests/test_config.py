@@ -365,7 +365,9 @@ def keys(model: type[BaseModel], at: tuple[str, ...] = ()) -> list[tuple[tuple[s
     return found
 
 
-NAMED = {(table,) for table in ("repos", "registries", "forges", "checks", "keys", "hooks", "notify")}
+NAMED = {
+    (table,) for table in ("repos", "registries", "forges", "checks", "keys", "hooks", "notify", "runtimes")
+}
 """Tables of tables with names of the user's choice."""
 
 

@@ -414,7 +414,7 @@ def test_announcing_that_fails_costs_no_planned_cycle() -> None:
     shop.begun(2)
     daemon.stop()
     assert troubles[0].code == "daemon/bug"
-    assert daemon.last_finished("shop") is not None
+    assert daemon.unready() == ()
 
 
 # -- probes --------------------------------------------------------------------------------------
@@ -427,12 +427,10 @@ def test_ready_after_the_first_cycle_of_every_config_repo() -> None:
         running.until(lambda: len(running.reports) == 1)
         staging.begun(1)
         assert "staging" in running.daemon.unready()
-        assert running.daemon.last_finished("staging") is None
         staging.gate.set()
         running.daemon.wake("shop")
         running.until(lambda: {r.repo for r in running.reports} == {"shop", "staging"})
     assert running.daemon.unready() == ()
-    assert running.daemon.last_finished("staging") is not None
 
 
 @pytest.mark.parametrize(("interval", "patience"), [(HOUR, 3 * HOUR), (SOON, timedelta(minutes=10))])
@@ -455,6 +453,30 @@ def test_stuck_is_no_cycle_ended_for_three_intervals_and_ten_minutes(
         assert running.daemon.stuck() == ()
 
 
+def test_an_outage_of_a_git_server_is_not_taken_for_a_stuck_cycle_and_a_stuck_one_still_is() -> None:
+    """Git gives up after five minutes each time, and between the tries the config repo is left alone."""
+    minute, seconds, seen = 60, [0], set[tuple[str, ...]]()
+
+    def run(wake: Wake) -> Report:
+        for _ in range(5 * minute + 1):
+            seconds[0] += 1
+            seen.add(daemon.stuck())
+        return replace(report("down", wake), error=reason("git/timeout", step="asking", limit="5m"))
+
+    job = RepoJob(timedelta(minutes=3), run, timedelta(minutes=10))
+    daemon = Daemon({"down": job}, stop_timeout=HOUR, monotonic=lambda: float(seconds[0]))
+    daemon.started_at = now()
+    while seconds[0] < 120 * minute:
+        if seconds[0] % (3 * minute) == 0:
+            daemon._tick("down")
+        seconds[0] += 1
+        seen.add(daemon.stuck())
+    assert seen == {()}
+    rests = 5 * minute
+    seconds[0] += 10 * minute + rests
+    assert daemon.stuck() == ("down",), "nothing begins any more"
+
+
 def test_a_config_repo_whose_git_may_take_longer_is_not_stuck_before() -> None:
     seconds = [0.0]
     shop = Cycles()
@@ -471,7 +493,7 @@ def test_a_config_repo_whose_git_may_take_longer_is_not_stuck_before() -> None:
 
 def test_who_asks_of_a_config_repo_that_is_gone_is_told_nothing() -> None:
     daemon = Daemon({}, stop_timeout=HOUR)
-    assert (daemon.running_since("gone"), daemon.last_finished("gone")) == (None, None)
+    assert daemon.running_since("gone") is None
 
 
 def test_what_nothing_ends_is_given_up_some_time_after_it_was_told_and_not_at_once() -> None:

@@ -9,11 +9,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from parts.hanging import hanging
 from parts.receivers import SECRET, Inbox, inbox
 from parts.registry import Received, Reply
 from parts.world import until
 
-from automator.app.deliveries import Deliveries
+from automator.app.announce import Announcer
+from automator.app.deliveries import Deliveries, Tally
+from automator.app.errands import Errands
 from automator.app.notices import UNPOSTED, Notices, Subscription
 from automator.core.notice import Item, Kind, Taste, found
 from automator.core.noticetext import Words, message, message_text, read_message
@@ -321,17 +324,129 @@ def test_a_trouble_of_the_daemon_is_told_once_with_its_end_even_by_the_next_proc
 ) -> None:
     why = reason("daemon/bug", repo="shop", error="KeyError: token=hunter2")
     made = notices(store, tmp_path, hook)
+    announcer = Announcer(store, lambda _: None, made)
     for _ in range(2):
-        made.alarm("config", why)
-        made.alarm("cycle", why, "shop")
+        announcer.alarm("config", why)
+        announcer.alarm("cycle", why, "shop")
     reloaded = Notices(store, made.subscriptions, {"shop": found}, lambda: NOON)
-    assert made.close(20)
-    reloaded.start(made)
-    reloaded.all_clear("cycle", "shop")
-    reloaded.all_clear("cycle", "shop")
+    announcer.take(reloaded)
+    for _ in range(2):
+        announcer.all_clear("cycle", "shop")
     assert reloaded.close(20)
     assert notices(store, tmp_path, hook).close(20)
     kinds = [("trouble", "config"), ("trouble", "cycle"), ("recovered", "cycle"), ("recovered", "config")]
     assert hook.kinds() == kinds
     assert [body["repo"] for body in hook.taken] == [None, "shop", "shop", None]
     assert "hunter2" not in str(hook.taken)
+
+
+STUCK = reason("daemon/stuck", repo="shop", time="30m")
+
+
+class Daemon:
+    """The announcer of a daemon whose clock the test sets, with one receiver."""
+
+    def __init__(self, store: Store, folder: Path, hook: Inbox) -> None:
+        self.now = NOON
+        taste = Taste(remind_after=timedelta(days=1))
+        one = Subscription("hook", taste, Words(), receiver(folder, hook))
+        self.notices = Notices(store, (one,), {"shop": found}, lambda: self.now)
+        self.announcer = Announcer(store, lambda _: None, self.notices)
+        self.announcer.begin()
+        self.hook = hook
+
+    def waits(self, *kinds: str, by: timedelta = timedelta(0)) -> timedelta:
+        """Until so much was told; `by` this the clock goes on at each look. For how long it did."""
+        began = self.now
+
+        def has_told() -> bool:
+            self.announcer.tend()
+            if len(self.hook.kinds()) >= len(kinds):
+                return True
+            self.now += by
+            return False
+
+        until(has_told, "the message")
+        assert [kind for kind, _ in self.hook.kinds()] == list(kinds)
+        return self.now - began
+
+
+def test_a_trouble_of_the_daemon_that_came_back_has_an_end_and_one_that_goes_on_is_told_again(
+    tmp_path: Path, store: Store, hook: Inbox
+) -> None:
+    daemon = Daemon(store, tmp_path, hook)
+    daemon.announcer.alarm("config", STUCK)
+    daemon.waits("trouble")
+    daemon.announcer.all_clear("config")
+    daemon.waits("trouble", "recovered")
+    daemon.now += timedelta(minutes=10)
+    daemon.announcer.alarm("config", STUCK)
+    daemon.waits("trouble", "recovered", "trouble")
+    daemon.announcer.all_clear("config")
+    told = ["trouble", "recovered"] * 2
+    calm = daemon.waits(*told, by=timedelta(minutes=1))
+    assert calm >= timedelta(minutes=15), "it had come back within the hour"
+    daemon.now += timedelta(days=2)
+    daemon.announcer.alarm("config", STUCK)
+    daemon.waits(*told, "trouble")
+    daemon.waits(*told, "trouble", "trouble", by=timedelta(hours=1))
+    assert [item["turn"] for item in hook.items()[-2:]] == ["begun", "still"]
+    assert daemon.notices.close(20)
+
+
+def test_a_receiver_that_is_new_hears_what_is_wrong_with_the_daemon(
+    tmp_path: Path, store: Store, hook: Inbox
+) -> None:
+    announcer = Announcer(store, lambda _: None)
+    announcer.alarm("cycle", STUCK, "shop")
+    one = Subscription("hook", Taste(), Words(), receiver(tmp_path, hook))
+    made = Notices(store, (one,), {"shop": found}, lambda: NOON)
+    announcer.take(made)
+    assert made.close(20)
+    assert [(*each, body["repo"]) for each, body in zip(hook.kinds(), hook.taken, strict=True)] == [
+        ("trouble", "cycle", "shop")
+    ]
+
+
+def test_while_the_state_folder_hangs_neither_alarms_nor_numbers_nor_the_end_wait_for_it(
+    tmp_path: Path, store: Store, hook: Inbox
+) -> None:
+    hook.replies = [Reply(429, headers={"Retry-After": "1"})]
+    daemon = Daemon(store, tmp_path, hook)
+    daemon.notices.tell(failed())
+    until(lambda: hook.server.received, "a try")
+    with hanging(store):
+        daemon.announcer.alarm("cycle", STUCK, "shop")
+        daemon.announcer.tend()
+        assert [one.queued for one in daemon.notices.tallies()] == [1], "as it was counted last"
+    daemon.waits("failed", "trouble")
+    with hanging(store):
+        daemon.announcer.all_clear("cycle", "shop")
+        assert not daemon.notices.close(0.1)
+
+
+def test_messages_for_a_receiver_that_the_config_names_no_more_are_dropped_loudly(
+    tmp_path: Path, store: Store, hook: Inbox
+) -> None:
+    told: list[Reason] = []
+    post(store, "first", "second")
+    one = Subscription("renamed", Taste(), Words(), receiver(tmp_path, hook))
+    made = Notices(store, (one,), {"shop": found}, lambda: NOON, told.append)
+    made.start()
+    assert made.close(20)
+    assert hook.taken == []
+    assert [why.code for why in told] == ["notify/dropped"]
+    assert "messages to hook were dropped: 2 waited" in told[0].sentence
+    assert made.tallies() == (Tally("hook", 0, 0, 2, 0), Tally("renamed", 0, 0, 0, 0))
+
+
+def test_an_errand_that_breaks_off_costs_none_of_the_others() -> None:
+    done, broken = list[str](), list[Exception]()
+    errands = Errands("test", broken.append)
+    errands.leave(lambda: done.append("first"))
+    errands.leave(lambda: done.remove("nothing"))
+    errands.leave(lambda: done.append("last"))
+    assert errands.close(20)
+    assert (done, [type(error) for error in broken]) == (["first", "last"], [ValueError])
+    errands.leave(lambda: done.append("too late"))
+    assert done == ["first", "last"]

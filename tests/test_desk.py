@@ -30,7 +30,7 @@ from automator.core.delivery.change import Wanted
 from automator.core.delivery.summary import GROUPINGS
 from automator.core.policy import InvalidWorkload
 from automator.core.reference import Repository
-from automator.core.view import Filter, Past
+from automator.core.view import DaemonView, Filter, Past
 from automator.edges.checkout.upkeep import take_lock
 from automator.edges.web import Access, Health, WebServer
 from automator.edges.web.parameters import Moment
@@ -66,7 +66,10 @@ class Shown:
 
     def __post_init__(self) -> None:
         app = self.stage.app
-        self.desk = LiveDesk(app, self.pulse, lambda: self.stage.now, self.stage._monotonic)
+        view = DaemonView("1.2.3", self.stage.now, self.stage.now)
+        self.desk = LiveDesk(
+            app, self.pulse, lambda: self.stage.now, self.stage._monotonic, standing=lambda: view
+        )
 
     def run(self, **more: Any) -> None:
         with self.desk.cycle("shop"):
@@ -213,29 +216,64 @@ def test_a_cycle_that_runs_delays_no_answer(shown: Shown) -> None:
     before = shown.desk.verdicts("shop", "web")
     with shown.running():
         began = time.monotonic()
-        assert shown.desk.verdicts("shop", "api") is None, "it was never asked for before"
+        outline = shown.desk.verdicts("shop", "api")
+        assert outline is not None, "though it was never asked for before"
+        assert outline.is_outline
         assert shown.desk.verdicts("shop", "web") == before
         assert len(shown.desk.workloads()) == 2
         assert shown.desk.repos()[0].name == "shop"
         assert time.monotonic() - began < 30
     told = shown.desk._known(shown.desk._turns["shop"], "api")
     assert told is not None, "whoever asked in vain has the answer when the cycle has ended"
+    assert not told.is_outline
     assert [verdict.tag for verdict in told.told] == ["1.0.0"]
 
 
-def test_who_asks_why_while_a_cycle_runs_is_told_that_it_does(shown: Shown) -> None:
+def test_a_stuck_cycle_keeps_nobody_from_an_explanation(shown: Shown) -> None:
+    stage = shown.stage
+    stage.push("acme/job", "1.0.0-rc.1", "1.0.0", "1.1.0", "nightly")
+    stage.push("acme/new", "1", "2")
+    keys = 'semver: "~1.0"\nexclude: ["*-rc*"]'
+    newest = "order: newest\nglob: '*'"
+    stage.commit({**stage.workload("job", "1.0.0", keys=keys), **stage.workload("new", "1", keys=newest)})
+    shown.run()
     shown.run()
     first = shown.desk.verdicts("shop", "web")
     assert first is not None
     path = "/api/v1/workloads/shop/{}/explanation"
     with served(shown.desk) as ask, shown.running():
-        shown.pulse.since = shown.stage.now
-        status, told = ask(path.format("api"))
-        assert (status, told["error"]["code"]) == (503, "web/cycle-runs")
-        assert told["error"]["params"]["since"] == f"{shown.stage.now:%H:%M} UTC"
+        shown.pulse.since = stage.now
+        status, told = ask(path.format("job"))
+        assert (status, told["is_outline"], told["status"]) == (200, True, "current")
+        assert told["reason"]["sentence"], "the outcome is that of the last cycle"
+        assert {tag["tag"]: tag["reason"]["code"] for tag in told["tags"]} == {
+            "1.1.0": "tag/range",
+            "1.0.0": "tag/current",
+            "1.0.0-rc.1": "tag/excluded",
+            "nightly": "tag/unreadable",
+        }
+        told = ask(path.format("new"))[1]
+        assert [tag["reason"]["code"] for tag in told["tags"]] == ["tag/current", "tag/older"]
+        page = ask("/workloads/shop/job")
+        assert page[0] == 200
         status, told = ask(path.format("web"))
         assert (status, told["decided_at"]) == (200, f"{first.decided_at:%Y-%m-%dT%H:%M:%SZ}")
+        assert not told["is_outline"], "what was found before is all there is to know"
         assert ask("/api/v1/workloads/shop/api")[1]["reason"]["sentence"]
+
+
+def test_before_the_first_cycle_nobody_can_explain(shown: Shown) -> None:
+    shown.run()
+    shown.stage.app.store.save_report(shown.stage.run())
+    shown.desk.close()
+    shown.stage.stop()
+    again = Shown(shown.stage)
+    with served(again.desk) as ask, again.running():
+        again.pulse.since = shown.stage.now
+        status, told = ask("/api/v1/workloads/shop/api/explanation")
+        assert (status, told["error"]["code"]) == (503, "web/cycle-runs")
+        assert told["error"]["params"]["since"] == f"{shown.stage.now:%H:%M} UTC"
+    again.desk.close()
 
 
 def test_tags_of_an_older_cycle_say_so(shown: Shown) -> None:
@@ -603,11 +641,10 @@ def test_a_daemon_answers_its_api_and_looks_when_asked(tmp_path: Path) -> None:
             log = f"{api}/log"
             daemon.until(lambda: daemon.get(log).json()["state"] == "ready", "the log")
             by_command = world.run("log", "--output", "json").fine().json
-            without = {"policy_changed", "signature", "signer"}
-            shown, said = daemon.get(log).json()["items"], by_command
-            assert [{k: v for k, v in one.items() if k not in without} for one in shown] == [
-                {k: v for k, v in one.items() if k not in without} for one in said
-            ]
+            without = {"policy_changed", "approved_by", "signature", "signer"}
+            assert daemon.get(log).json()["items"] == [
+                {k: v for k, v in one.items() if k not in without} for one in by_command
+            ], "and nothing that is null because nobody asked"
             world.push("web", "1.2.0")
             url = f"http://127.0.0.1:{daemon.port}{api}/look"
             answer = daemon.session.post(url, json={"repo": "shop", "workload": "web"}, timeout=20)
@@ -635,14 +672,34 @@ def test_a_daemon_with_a_token_tells_of_refusals_and_never_the_token(tmp_path: P
                 )
             form = {"token": wrong, "next": "/"}
             statuses.append(daemon.session.post(f"{base}/sign-in", data=form, timeout=20).status_code)
-            daemon.session.close()
             assert statuses == [401, 401, 200, 401]
+            later = secret("of-the-api-later")
+
+            def status(told: str) -> int:
+                bearer = {"Authorization": f"Bearer {told}"}
+                return daemon.session.get(f"{base}/api/v1/repos", headers=bearer, timeout=20).status_code
+
+            (tmp_path / "api-token").write_text(f"{token}\n{later}\n")
+            assert (status(token), status(later)) == (200, 200), "both, for as long as the file has both"
+            form = {"token": token, "next": "/repos"}
+            assert "Config repos" in daemon.session.post(f"{base}/sign-in", data=form, timeout=20).text
+            (tmp_path / "api-token").write_text(later)
+            assert (status(token), status(later)) == (401, 200), "without a restart, nor a signal"
+            page = daemon.session.get(f"{base}/repos", timeout=20)
+            assert page.status_code == 401, "the session that it began is over"
+            (tmp_path / "api-token").unlink()
+            assert status(later) == 503, "nobody is let in by a file that is gone"
+            (tmp_path / "api-token").write_text(later)
+            assert status(later) == 200
+            daemon.session.cookies.clear()
+            daemon.session.close()
             metrics = daemon.get("/metrics").text
-            assert 'automator_web_refusals_total{code="web/bad-token"} 2.0' in metrics
+            assert 'automator_web_refusals_total{code="web/bad-token"} 3.0' in metrics
             assert daemon.end() == 0
             told_of = [line for line in daemon.lines if line.get("code") == "web/bad-token"]
-            assert [line["client"] for line in told_of] == ["127.0.0.1", "127.0.0.1"]
+            assert [line["client"] for line in told_of] == ["127.0.0.1"] * 3
             assert token not in daemon.text
+            assert later not in daemon.text
             assert wrong not in daemon.text
 
 

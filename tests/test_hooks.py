@@ -12,6 +12,7 @@ import re
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ SECRET = canaries.secret("hook")
 REGISTRYS = "what docker-registry has in its config"
 TIP = "1" * 40
 OTHER = "2" * 40
+STOPPED = 25.0
+"""Seconds in which a daemon has stopped whose cycles are short: `stop_timeout` is 30 s."""
 
 
 # -- whom an event is about --------------------------------------------------------------------------
@@ -684,28 +687,61 @@ def test_hostile_senders_do_not_stop_the_cycles(world: World) -> None:
     assert {line["hook"] for line in refused if "hook" in line} == {"generic"}
 
 
-def test_it_stops_cleanly_while_events_come(world: World) -> None:
-    with running(world) as hooked:
-        port, stop = hooked.port, threading.Event()
+def test_it_stops_while_events_come_and_none_that_it_took_is_lost(world: World) -> None:
+    with running(world) as hooked, ExitStack() as open_ones:
+        port, answers = hooked.port, list[int | str]()
 
         def send() -> None:
-            while not stop.is_set():
+            while True:
                 try:
-                    hooked.push(world.image("web", "1.0.0"))
-                except (OSError, http.client.HTTPException):
-                    return
+                    answers.append(hooked.push(world.image("web", "1.1.0")))
+                except ConnectionRefusedError:
+                    return  # nobody listens any more
+                except (OSError, http.client.HTTPException) as error:
+                    answers.append(type(error).__name__)
 
+        late = open_ones.enter_context(socket.create_connection(("127.0.0.1", port)))
+        late.sendall(b"POST /hooks/generic HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         threads = [threading.Thread(target=send) for _ in range(3)]
         for thread in threads:
             thread.start()
         hooked.daemon.until(lambda: "event" in hooked.triggers(), "a cycle for events")
+        world.push("web", "1.1.0")
+        began = time.monotonic()
         assert hooked.daemon.end(signal.SIGTERM) == 0
-        stop.set()
+        assert time.monotonic() - began < STOPPED, "one that sends half of its event keeps nobody up"
         for thread in threads:
             thread.join()
         assert "Traceback" not in hooked.daemon.text
-        with pytest.raises(OSError):
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        taken = answers.count(202)
+        assert taken
+        others = {one for one in answers if one != 202}
+        assert 200 not in others, "what was not taken looks like it to whoever sent it"
+        assert others <= {503, "ConnectionResetError", "RemoteDisconnected", "BadStatusLine"}
+        late.settimeout(20)
+        assert b" 503 " in late.recv(4096), "half an event is to come again"
+        assert not [line for line in hooked.daemon.lines if line["level"] == "error"]
+    with world.start("run") as daemon:
+        daemon.until(daemon.cycles, "the first cycle")
+        assert world.version("web") == "1.1.0", "what the events told of"
+        assert daemon.end() == 0
+    assert world.repo.log() == ["Release web 1.1.0", "Adopt"]
+
+
+def test_a_hook_s_secret_changes_without_a_restart(world: World) -> None:
+    with running(world) as hooked:
+        image, other = world.image("web", "1.0.0"), canaries.secret("another-hook")
+        assert hooked.push(image) == 202
+        (world.root / "hook-password").write_text(f"{SECRET}\n{other}\n")
+        assert (hooked.push(image), hooked.push(image, secret=other)) == (202, 202), "both, for a while"
+        (world.root / "hook-password").write_text(f"{other}\n")
+        assert (hooked.push(image), hooked.push(image, secret=other)) == (401, 202)
+        (world.root / "hook-password").unlink()
+        assert hooked.push(image, secret=other) >= 500, "the sender is to try again"
+        (world.root / "hook-password").write_text(f"{other}\n")
+        assert hooked.push(image, secret=other) == 202
+        assert hooked.daemon.end() == 0
+    assert other not in hooked.daemon.text
 
 
 def test_an_address_for_events_that_is_taken_is_refused(world: World) -> None:

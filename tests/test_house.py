@@ -50,8 +50,10 @@ FENCES = {
     "re2": {"automator.core.pattern"},
     "requests": {
         "automator.demo",
+        "automator.edges.engine",  # the docker package's client is a session of it
         "automator.edges.forge",
         "automator.edges.http",
+        "automator.edges.kubernetes",
         "automator.edges.registry",
     },
     "rich": {"automator.cli", "automator.demo"},

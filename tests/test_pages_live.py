@@ -14,6 +14,7 @@ from parts.world import until
 
 from automator.app.desk import LiveDesk
 from automator.core.reference import Repository
+from automator.core.view import DaemonView
 from automator.edges.web.pages.routes import PAGES
 
 
@@ -41,7 +42,8 @@ def stage(tmp_path: Path) -> Iterator[ForgeStage]:
 def pages(stage: ForgeStage) -> Iterator[Site]:
     stage.push("acme/web", "1.0.0", "1.1.0", "2.0.0")
     stage.commit(stage.workload("web", "1.0.0"))
-    desk = LiveDesk(stage.app, Pulse(), lambda: stage.now)
+    view = DaemonView("1.2.3", stage.now, stage.now)
+    desk = LiveDesk(stage.app, Pulse(), lambda: stage.now, standing=lambda: view)
     with desk.cycle("shop"):
         desk.saw(stage.run())
     yield site(desk)

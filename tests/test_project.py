@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -158,17 +159,103 @@ def test_make_alone_lists_every_target_with_a_sentence() -> None:
     makefile = (ROOT / "Makefile").read_text()
     phony = " ".join(re.findall(r"^\.PHONY: (.*)$", makefile, re.M)).split()
     assert listed.keys() == set(phony) - {"debian"}
-    assert {"help", "demo", "test", "test-slow", "check", "bench", "image", "clean", "lock"} <= listed.keys()
+    assert {
+        "help",
+        "demo",
+        "test",
+        "test-slow",
+        "check",
+        "bench",
+        "image",
+        "image-test",
+        "clean",
+        "lock",
+    } <= listed.keys()
 
 
-def test_make_image_says_that_no_engine_answers(tmp_path: Path) -> None:
-    for engine in ("docker", "podman"):
-        program = tmp_path / engine
-        program.write_text("#!/bin/sh\nexit 1\n")
-        program.chmod(0o755)
-    run = make("image", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+@pytest.fixture
+def only(tmp_path: Path) -> Path:
+    """A folder with the few programs that a build script needs, and none that builds."""
+    for name in (
+        "awk",
+        "cat",
+        "cp",
+        "dirname",
+        "env",
+        "git",
+        "grep",
+        "make",
+        "mktemp",
+        "mv",
+        "rm",
+        "sed",
+        "sh",
+        "tail",
+    ):
+        found = shutil.which(name)
+        assert found
+        (tmp_path / name).symlink_to(found)
+    return tmp_path
+
+
+def engine(folder: Path, name: str, *, answers: bool = True) -> None:
+    """A container engine that writes down what it is called with, and the secrets it is given."""
+    program = folder / name
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" != info ] || exit {0 if answers else 1}\n'
+        f'echo "{name} $*" >>"{folder}/called"\n'
+        'for word in "$@"; do case $word in id=*,src=*) echo "$word"; cat "${word##*src=}";; esac; done '
+        f'>>"{folder}/secrets"\n'
+    )
+    program.chmod(0o755)
+
+
+def test_make_image_says_that_no_engine_answers(only: Path) -> None:
+    for name in ("docker", "podman"):
+        engine(only, name, answers=False)
+    run = make("image", PATH=str(only))
     assert run.returncode != 0
     assert "no container engine answers" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("there", "taken"),
+    [
+        (("docker", "podman"), "docker"),
+        (("podman",), "podman"),
+        (("podman", "buildah", "debootstrap"), "buildah"),
+    ],
+    ids=["docker", "podman", "buildah"],
+)
+def test_make_image_takes_the_engine_that_is_there(there: tuple[str, ...], taken: str, only: Path) -> None:
+    for name in there:
+        engine(only, name)
+    run = make("image", "EXTRAS=notify,aws", PATH=str(only), PYTHON_IMAGE="registry.example.com/python:3.11")
+    assert run.returncode == 0, run.stderr
+    (called,) = (only / "called").read_text().splitlines()
+    assert called.startswith(f"{taken} build --tag automator:{automator.__version__}")
+    assert "--build-arg PYTHON_IMAGE=registry.example.com/python:3.11" in called
+    assert "--build-arg EXTRAS=notify,aws" in called
+    assert f"--build-arg VERSION={automator.__version__}" in called
+    assert ("--format docker" in called) == (taken != "docker"), "only that format has a HEALTHCHECK"
+
+
+def test_settings_of_pip_go_to_the_build_as_a_secret_alone(only: Path, tmp_path: Path) -> None:
+    engine(only, "docker")
+    (tmp_path / "ca").write_text("an authority of the house")
+    conf = tmp_path / "pip.conf"
+    conf.write_text(
+        f"[global]\nindex-url = https://ann:word@mirror.example.com/simple\ncert = {tmp_path}/ca\n"
+    )
+    run = make("image", PATH=str(only), PIP_CONF=str(conf), https_proxy="http://ann:pass@proxy.example.com")
+    assert run.returncode == 0, run.stderr
+    called, given = (only / "called").read_text(), (only / "secrets").read_text()
+    assert "word" not in called + run.stdout
+    assert "pass@" not in called + run.stdout
+    assert "--build-arg https_proxy " in called, "its value is taken from the environment"
+    assert "index-url = https://ann:word@mirror.example.com/simple" in given
+    assert "cert = /run/build/ca.pem" in given
+    assert "an authority of the house" in given
 
 
 def test_debian_packages_of_the_tests_are_listed() -> None:
@@ -187,22 +274,38 @@ def test_debian_packages_of_the_tests_are_listed() -> None:
 
 
 def test_image_is_small_and_not_root() -> None:
+    """What it says of itself; tests/slow/test_image.py builds it and looks inside."""
     text = (ROOT / "Dockerfile").read_text()
     instructions = [
         line.split(None, 1) for line in text.replace("\\\n", " ").splitlines() if line[:1].isalpha()
     ]
     stages = [i for i, (word, _) in enumerate(instructions) if word == "FROM"]
-    assert len(stages) == 2
+    assert [instructions[i][1] for i in stages] == [
+        "${PYTHON_IMAGE} AS build",
+        "${PYTHON_IMAGE} AS system",
+        "scratch",
+    ]
     final = dict(instructions[stages[-1] :])
-    assert all("${PYTHON_IMAGE}" in instructions[i][1] for i in stages)
+    assert "RUN" not in final, "its layers have what the stages before left, and nothing of how"
     assert final["USER"] == "10001:10001"
     assert final["ENTRYPOINT"] == '["automator"]'
     assert final["CMD"] == '["run"]'
     assert final["HEALTHCHECK"].endswith('CMD ["automator", "health"]')
-    installed = re.search(r"apt-get install (.*?) &&", final["RUN"])
-    assert installed
-    assert [w for w in installed.group(1).split() if not w.startswith("-")] == ["git", "openssh-client"]
-    assert "pip" not in final["RUN"]
+    system = dict(instructions[stages[1] : stages[2]])
+    assert system["ARG"] == "PACKAGES="
+    (installed,) = re.findall(
+        r"apt-get install (.*?) &&", text[text.index("AS system") :].replace("\\\n", " ")
+    )
+    wanted = ["ca-certificates", "git", "openssh-client", "${PACKAGES}"]
+    assert [w for w in installed.split() if not w.startswith("-")] == wanted
+
+
+def test_every_extra_has_a_lock_for_the_image() -> None:
+    extras = PYPROJECT["project"]["optional-dependencies"].keys() - {"dev"}
+    assert {lock.stem for lock in LOCKS if lock.stem.startswith("extra-")} == {f"extra-{e}" for e in extras}
+    for extra in extras:
+        for name, version in pins(f"extra-{extra}.txt").items():
+            assert pins("dev.txt").get(name) == version
 
 
 def test_image_is_built_from_what_the_context_lets_in() -> None:

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import socket
+import time
 import weakref
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import pytest
 from parts.gitserver import BareRepo
+from parts.receivers import inbox, table
 from parts.registry import HostileServer, Reply, always
 from parts.world import EmbeddedWorld, Running, World, deployment, processes, until
 
-from automator.app.configwatch import ConfigSource, rehearse
+from automator.app.configwatch import AGAIN, ConfigSource, rehearse
 from automator.app.serve import Serving, _patience
 from automator.bell import Bell
 from automator.config import Config, load
@@ -49,17 +51,25 @@ def replace(world: World, text: str) -> None:
 
 
 def test_a_broken_config_is_told_and_the_old_one_stays_until_it_is_mended(world: World) -> None:
-    good = world.config.read_text()
-    with world.start("run") as daemon:
+    with inbox() as hook, world.start("run") as daemon:
         daemon.until(daemon.cycles, "the first cycle")
+        events = 'events = ["trouble", "recovered"]'
+        good = world.config.read_text() + table("hook", world.root, events)(hook.url)
+        replace(world, good)
+        daemon.until(lambda: told(daemon, "reload/done"), "the first receiver")
         replace(world, good + '[notify.team]\nwebhook = "ftp://example.com"\n')
         daemon.until(lambda: told(daemon, "reload/refused"), "the refusal, without a signal")
         (said,) = told(daemon, "reload/refused")
         assert "the old one stays" in said
+        daemon.until(lambda: hook.kinds() == [("trouble", "config")], "the message")
         assert "notify.team" in said
         assert 'automator_config_reloads_total{result="refused"} 1.0' in daemon.get("/metrics").text
         health = daemon.get("/healthz")
         assert (health.status_code, "the new one cannot be used" in health.json()["words"]) == (200, True)
+        process = daemon.get("/api/v1/daemon").json()
+        assert "notify.team" in process["config_refused"]["sentence"]
+        assert process["config_refused_at"] > process["config_taken_at"]
+        assert "the old one stays" in daemon.get("/").text, "on the dashboard"
         world.push("web", "1.1.0")
         daemon.send(signal.SIGUSR1)
         daemon.until(lambda: world.version("web") == "1.1.0", "a release by the old config")
@@ -67,10 +77,33 @@ def test_a_broken_config_is_told_and_the_old_one_stays_until_it_is_mended(world:
         daemon.send(signal.SIGHUP)
         daemon.until(lambda: len(told(daemon, "reload/refused")) == 2, "told again, since somebody asks")
         replace(world, good.replace('"1h"', '"1s"'))
-        daemon.until(lambda: told(daemon, "reload/done"), "the mended one")
+        daemon.until(lambda: len(told(daemon, "reload/done")) == 2, "the mended one")
+        daemon.until(lambda: hook.kinds() == [("trouble", "config"), ("recovered", "config")], "its end")
         world.push("web", "1.2.0")
         daemon.until(lambda: world.version("web") == "1.2.0", "a release at the new interval")
         assert "cannot be used" not in daemon.get("/healthz").json()["words"]
+        after = daemon.get("/api/v1/daemon").json()
+        assert after["config_refused"] is after["config_refused_at"] is None
+        assert after["config_taken_at"] > process["config_taken_at"]
+        assert "the old one stays" not in daemon.get("/").text
+        assert daemon.end() == 0
+    assert "Traceback" not in daemon.text
+
+
+def test_a_config_file_that_is_gone_changes_nothing_and_is_told_until_it_is_back(world: World) -> None:
+    with world.start("run") as daemon:
+        daemon.until(daemon.cycles, "the first cycle")
+        aside = world.config.rename(world.root / "config.aside")
+        daemon.until(lambda: told(daemon, "reload/refused"), "the word that it is gone")
+        assert "there is no config file" in told(daemon, "reload/refused")[0]
+        assert "there is no config file" in daemon.get("/").text
+        world.push("web", "1.1.0")
+        daemon.send(signal.SIGUSR1)
+        daemon.until(lambda: world.version("web") == "1.1.0", "a release by what was read before")
+        aside.rename(world.config)
+        daemon.until(lambda: told(daemon, "reload/done"), "the same file, back")
+        assert "nothing" in told(daemon, "reload/done")[0]
+        assert daemon.get("/api/v1/daemon").json()["config_refused"] is None
         assert daemon.end() == 0
     assert "Traceback" not in daemon.text
 
@@ -274,13 +307,49 @@ def test_what_was_built_from_an_earlier_config_is_let_go_of(
     try:
         until(lambda: not serving._daemon.unready(), "the first cycle")
         earlier = weakref.ref(serving._now.app)
-        finished = serving._daemon.last_finished("shop")
+        (before,) = serving._now.desk.repos()
         replace(world, good + '[commit]\nsubject = "Deploy {{ workload }}"\n')
         serving._tend(True)
-        until(lambda: serving._daemon.last_finished("shop") != finished, "the next one's first cycle")
+        until(
+            lambda: serving._now.desk.repos()[0].finished_at != before.finished_at,
+            "the next one's first cycle",
+        )
         gc.collect()
         assert earlier() is None
         assert serving._now.app.config.commit.subject is not None
+    finally:
+        serving._daemon.stop()
+        serving._front.close()
+        serving._now.desk.close()
+        serving._now.app.close()
+
+
+def test_a_config_that_something_is_in_the_way_of_is_tried_again_by_itself(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world.root)
+    text = world.config.read_text()
+    serving = Serving(config_of(world), ConfigSource(lambda: config_of(world), world.config), Bell())
+    serving._daemon.start()
+    try:
+        in_the_way = world.state / "rehearsal"
+        in_the_way.write_text("")
+        replace(world, text + '[commit]\nsubject = "Deploy {{ workload }}"\n')
+        serving._tend(True)
+        refused = serving._standing.view.config_refused
+        assert refused is not None
+        assert "the old one stays" in refused.sentence
+        in_the_way.unlink()
+        serving._tend(False)
+        assert serving._now.app.config.commit.subject is None, "it is not its turn yet"
+        assert serving._again_at is not None
+        assert 0 < serving._again_at - time.monotonic() <= AGAIN
+        serving._again_at = time.monotonic()
+        until(lambda: serving._tend(False) or serving._now.app.config.commit.subject, "the new one")
+        assert serving._standing.view.config_refused is None
+        replace(world, text.replace('"state"', '"elsewhere"'))
+        serving._tend(True)
+        assert serving._again_at is None, "what only somebody can mend is not tried again"
     finally:
         serving._daemon.stop()
         serving._front.close()
@@ -325,15 +394,23 @@ def test_a_stuck_cycle_is_ended_and_told_with_its_stack(world: World) -> None:
 
 
 def test_a_cycle_that_nothing_ends_ends_the_process(tmp_path: Path) -> None:
-    with HostileServer(always(Reply(silent=True))) as silent:
+    with HostileServer(always(Reply(silent=True))) as silent, inbox() as hook:
         world = World(tmp_path, silent.host)
         world.adopt("web")
-        keys = 'observe_timeout = "10m"\nstuck_after = "1s"\ngive_up_after = "1s"'
-        world.configure(daemon=f"{SLOW}\n{keys}")
+        keys = 'observe_timeout = "10m"\nstuck_after = "1s"\ngive_up_after = "5s"'
+        world.configure(
+            daemon=f"{QUICK}\n{keys}", more=table("hook", world.root, 'remind_after = "1s"')(hook.url)
+        )
         with world.start("run") as daemon:
+            stuck = 'automator_cycle_stuck{repo="shop"} 1.0'
+            daemon.until(lambda: stuck in daemon.get("/metrics").text, "the number, while it is stuck")
+            assert daemon.get("/healthz").status_code == 503
             until(lambda: daemon.process.poll() is not None, "its end")
             assert daemon.process.returncode == 4
             assert told(daemon, "daemon/gave-up")
+        assert set(hook.kinds()) == {("trouble", "cycle")}
+        first, *reminders, last = [(b["repo"], i["turn"]) for b in hook.taken for i in b["items"]]
+        assert (first, set(reminders), last) == (("shop", "begun"), {("shop", "still")}, (None, "begun"))
     assert processes(mentioning=str(world.state)) == []
 
 

@@ -21,6 +21,7 @@ from automator.config import Config, ForgeConfig, KeyConfig, RegistryConfig, Rep
 from automator.core.decide import Limits
 from automator.core.release import DEFAULT_BODY, DEFAULT_SUBJECT, Member, ReleaseRecord, Templates, compose
 from automator.cycle.decisions import Decider
+from automator.cycle.deploying import Deploying
 from automator.cycle.earlier import Earlier
 from automator.cycle.facts import FactFinder
 from automator.cycle.feedback import Feedback, Teller
@@ -102,6 +103,8 @@ class App:
     """Where the cycles tell each other that there is news."""
     feedback: Feedback
     """Where those wait who are to be told of releases."""
+    deployments: Mapping[str, Deploying]
+    """What runtimes said, by config repo, of those that have any."""
     _ground: _Ground
     _closing: ExitStack
     _locks: dict[str, int] = field(default_factory=dict)
@@ -172,7 +175,10 @@ class App:
             chains.connect(cycles, closing)
             opened = closing.pop_all()
             stack.pop_all()
-            return cls(config, registry, store, cycles, forges, chains.board, feedback, ground, opened)
+            deployments = chains.deployments
+            return cls(
+                config, registry, store, cycles, forges, chains.board, feedback, deployments, ground, opened
+            )
 
     def close(self) -> None:
         """Give everything free; what was in flight is dropped."""

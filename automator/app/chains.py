@@ -13,9 +13,11 @@ from pathlib import Path
 from automator.app.checkouts import open_checkout
 from automator.config import CheckConfig, Config, RepoConfig
 from automator.core.facts import Declined
+from automator.core.running import Scope as RuntimeScope
 from automator.core.verification import Plan, Wanted
 from automator.cycle.closed import Closed
 from automator.cycle.closings import Unwritten, UpstreamClosings
+from automator.cycle.deploying import Deploying
 from automator.cycle.earlier import Earlier
 from automator.cycle.facts import FactFinder
 from automator.cycle.forgedesk import Desk
@@ -46,6 +48,15 @@ SEEN_SELDOM = timedelta(minutes=1)
 is asked."""
 
 
+def runtime_scopes(config: Config, repo: str) -> tuple[RuntimeScope, ...]:
+    """What the runtimes of a config repo cover of it."""
+    return tuple(
+        RuntimeScope(name, tuple(runtime.paths), tuple(runtime.namespaces))
+        for name, runtime in config.runtimes.items()
+        if config.repo_of(name) == repo
+    )
+
+
 @dataclass
 class Chains:
     """What is shared by the cycles of one process, so that one may come after another."""
@@ -59,6 +70,15 @@ class Chains:
     clock: Callable[[], datetime]
     scope: Callable[[RepoConfig], Scope]
     board: Board = field(default_factory=Board)
+    deployments: dict[str, Deploying] = field(default_factory=dict)
+    """What runtimes said, by config repo, of those that have any."""
+
+    def __post_init__(self) -> None:
+        for name in self.config.repos:
+            scopes = runtime_scopes(self.config, name)
+            if scopes:
+                wake = partial(self._wake, name)
+                self.deployments[name] = Deploying(self._branch(name), scopes, self.store, wake)
 
     def connect(self, cycles: Mapping[str, Cycle], stack: ExitStack) -> None:
         """Let the cycles ask what came before, and have their releases verified."""
@@ -73,10 +93,12 @@ class Chains:
         for name, cycle in cycles.items():
             sightings = self._sightings(name, cycle.checkout)
             closings = self._own_closings(name, cycle)
-            reading = Reading(name, self._branch(name), cycle.facts, sightings, self.store, closings)
+            deploying = cycle.facts.deploying = self.deployments.get(name)
+            branch = self._branch(name)
+            reading = Reading(name, branch, cycle.facts, sightings, self.store, closings, deploying)
             others = {other: reader for other, reader in readers.items() if other != name}
             cycle.facts.upstreams = Upstreams(name, reading, others, self.board)
-            if self.config.checks:
+            if self.config.checks or deploying is not None:
                 cycle.facts.verifying = self._verifying(name)
                 stack.callback(cycle.facts.verifying.close)
 
@@ -119,7 +141,8 @@ class Chains:
 
             closings = None if closed is None else self._closings(name, closed, learnt)
             sightings = self._sightings(name, checkout)
-            reading = Reading(name, self._branch(name), facts, sightings, self.store, closings)
+            branch, deploying = self._branch(name), self.deployments.get(name)
+            reading = Reading(name, branch, facts, sightings, self.store, closings, deploying)
             withdrawals = Withdrawals(self._branch(name), checkout, self.store)
             seen = Withdrawals(f"{self._branch(name)} (read)", checkout, self.store)
             return RemoteRepo(checkout, index, facts, withdrawals, seen, reading, begin, closing.pop_all())
@@ -159,7 +182,8 @@ class Chains:
     def _verifying(self, name: str) -> Verifying:
         checks = {check: self._check(name, check, keys) for check, keys in self.config.checks.items()}
         known = {check: made for check, made in checks.items() if made is not None}
-        return Verifying(name, self._branch(name), known, self.store, self.clock, partial(self._wake, name))
+        wake, deploying = partial(self._wake, name), self.deployments.get(name)
+        return Verifying(name, self._branch(name), known, self.store, self.clock, wake, deploying)
 
     def _wake(self, name: str) -> None:
         self.board.wake(name)

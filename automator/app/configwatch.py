@@ -1,22 +1,29 @@
-"""The config while automator runs: when it is read again, what a new one changes, and whether it works."""
+"""The config while automator runs: when it is read again, what a new one changes, whether it works, and how
+that is told."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from automator import __version__
 from automator.app.build import App
 from automator.app.notices import subscriptions_of
 from automator.config import Config
+from automator.core.view import DaemonView
 from automator.errors import ConfigError
-from automator.reasons import reason
+from automator.reasons import Reason, reason
 
 _Mark = tuple[int, int, int, int]
 
+AGAIN = 30.0
+"""Seconds after which a config that is right in itself is tried again, where something around it is not: a
+full disk, an address that is taken."""
 REHEARSAL = "rehearsal"
 """Folder in the state folder where a new config is tried: no other place need be writable."""
 
@@ -64,6 +71,35 @@ class ConfigWatch:
         except OSError:
             return None
         return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+class Standing:
+    """How the process stands with its config. Written by one thread, for any thread to read."""
+
+    def __init__(self, now: datetime) -> None:
+        self.view = DaemonView(__version__, now, now)
+
+    def taken(self, now: datetime) -> None:
+        """The config that was read last is used."""
+        self.view = replace(self.view, config_taken_at=now, config_refused=None, config_refused_at=None)
+
+    def kept(self) -> None:
+        """The config is what it was before it was refused."""
+        self.view = replace(self.view, config_refused=None, config_refused_at=None)
+
+    def refused(self, why: Reason, now: datetime) -> None:
+        """It is not, and why."""
+        since = self.view.config_refused_at or now
+        self.view = replace(self.view, config_refused=why, config_refused_at=since)
+
+    def fallen(self, why: Reason | None) -> None:
+        """No cycle runs, and why; None where they do again."""
+        self.view = replace(self.view, no_cycles=why)
+
+
+def may_mend_itself(why: Reason) -> bool:
+    """Whether a config that could be read, and not used for this, is worth trying again as it is."""
+    return why.code != "reload/fixed"
 
 
 def changed_tables(old: Config, new: Config) -> tuple[str, ...]:

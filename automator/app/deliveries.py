@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -111,6 +112,12 @@ class Deliveries:
         self._monotonic = monotonic
         self._changed = threading.Condition()
         self._lanes = {name: _Lane(name, receiver) for name, receiver in receivers.items()}
+        self._waiting: dict[str, int] = {}
+        """Messages that waited when they were counted last."""
+        self._counting = threading.Lock()
+        """Guards nothing but the order of counts; also held while the outbox is asked."""
+        self._left: Counter[str] = Counter()
+        """Messages that were dropped since the config names their receiver no more."""
         self._stopping = False
         self._is_over = False
         self._is_started = False
@@ -122,10 +129,8 @@ class Deliveries:
             self._is_started = True
             for name, lane in self._lanes.items():
                 lane.predecessor = None if after is None else _busy(after._lanes.get(name))
-        try:
-            waiting = self._outbox.waiting_messages()
-        except AutomatorError:  # each looks for itself, again and again
-            waiting = dict.fromkeys(self._lanes, 1)
+        waiting = self._waiting if self.count_waiting() else self._lanes
+        # Where they cannot be counted, each looks for itself, again and again.
         self.wake(name for name in self._lanes if waiting.get(name))
 
     def wake(self, receivers: Iterable[str]) -> None:
@@ -158,23 +163,35 @@ class Deliveries:
             self._changed.notify_all()
         return not any(thread.is_alive() for thread in threads)
 
+    def count_waiting(self) -> bool:
+        """Count what waits anew, since the outbox was changed. False where it cannot be read."""
+        with self._counting:
+            try:
+                waiting = self._outbox.waiting_messages()
+            except AutomatorError:
+                return False
+            with self._changed:
+                self._waiting = waiting
+        return True
+
     def tallies(self) -> tuple[Tally, ...]:
-        """How it goes with each receiver, by name."""
-        try:
-            waiting = self._outbox.waiting_messages()
-        except AutomatorError:  # the metrics are asked for when the state folder is in trouble, too
-            waiting = {}
+        """How it goes with each receiver, by name. It waits for nothing, and leaves the outbox alone, which
+        may hang with the state folder."""
         with self._changed:
-            return tuple(
-                Tally(name, lane.sent, lane.failed, lane.dropped, waiting.get(name, 0))
-                for name, lane in sorted(self._lanes.items())
-            )
+            gone = [Tally(name, 0, 0, count, 0) for name, count in self._left.items()]
+            here = [
+                Tally(name, lane.sent, lane.failed, lane.dropped, self._waiting.get(name, 0))
+                for name, lane in self._lanes.items()
+            ]
+            return tuple(sorted([*here, *gone]))
 
     def count_dropped(self, receiver: str, count: int, problem: str) -> None:
         """Messages were dropped before they could be sent: told, and counted."""
         with self._changed:
             if (lane := self._lanes.get(receiver)) is not None:
                 lane.dropped += count
+            else:
+                self._left[receiver] += count
         self._warn(reason("notify/dropped", name=receiver, problem=problem))
 
     # -- on the thread of one receiver -----------------------------------------------------------------
@@ -233,12 +250,15 @@ class Deliveries:
         """Take what is done with, and what is too old, out of the outbox. False where that cannot be written
         now, as on a full disk: then it is only kept in mind."""
         try:
+            is_less = bool(lane.gone)
             for seq in sorted(lane.gone):
                 self._outbox.drop_message(seq)
                 lane.gone.discard(seq)
             old = self._outbox.drop_old_messages(lane.name, self._clock())
         except AutomatorError:
             return False
+        if old or is_less:
+            self.count_waiting()
         if old:
             self.count_dropped(lane.name, old, f"{old} were older than {DAYS} days")
         return True

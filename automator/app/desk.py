@@ -13,25 +13,30 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from automator.app.archive import UNUSED, Archive
 from automator.app.build import App, scope_of, utc_now
+from automator.app.pictures import Pages, Picture, about_of, pages_of, shows_the_same
 from automator.core.chaining import Place, chains_of
 from automator.core.delivery.change import Wanted
 from automator.core.delivery.summary import Summary
-from automator.core.policy import InvalidWorkload, Workload
-from automator.core.reference import Repository
-from automator.core.report import Outcome, Report
-from automator.core.site import Site
+from automator.core.drift import Drift
+from automator.core.driftview import DriftView, RuntimeView, worst_first
+from automator.core.explain import Question, explain
+from automator.core.facts import Facts
+from automator.core.heirs import is_heir
+from automator.core.notice import About
+from automator.core.policy import Workload
+from automator.core.reference import Repository, TagList
+from automator.core.report import Report
 from automator.core.view import (
     Chain,
+    DaemonView,
     Past,
     PolicyView,
     RegistryView,
     RepoView,
-    SiteView,
     Verdicts,
     WorkloadView,
 )
@@ -59,116 +64,15 @@ class Pulse(Protocol):
     def stuck(self) -> tuple[str, ...]: ...
 
 
-@dataclass(frozen=True)
-class _Pages:
-    """Addresses on the forge of one config repo; None for all where it has none."""
-
-    project: Callable[[], str] | None = None
-    commit: Callable[[str], str] | None = None
-    file: Callable[[str, str, int | None], str] | None = None
-
-    def of_file(self, head: str | None, path: str, line: int | None = None) -> str | None:
-        return None if self.file is None or head is None else self.file(head, path, line)
-
-    def of_commit(self, commit: str | None) -> str | None:
-        return None if self.commit is None or commit is None else self.commit(commit)
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """One config repo after a cycle. Nothing in it changes; what is asked of it is found once."""
-
-    repo: str
-    report: Report
-    snapshot: Snapshot | None
-    commits: Mapping[str, str]
-    """Of the last releases of this process, by workload."""
-    pages: _Pages
-    about: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
-    """Owner and environment, as they were told last, of workloads whose policies cannot be used now."""
-
-    @cached_property
-    def outcomes(self) -> Mapping[str, Outcome]:
-        return {outcome.workload: outcome for outcome in self.report.outcomes}
-
-    @cached_property
-    def views(self) -> tuple[WorkloadView, ...]:
-        """All workloads, without their places."""
-        return tuple(self._view(outcome) for outcome in self.report.outcomes)
-
-    def _view(self, outcome: Outcome, sites: tuple[SiteView, ...] = ()) -> WorkloadView:
-        entry = self.entries.get(outcome.workload)
-        place = None if entry is None else entry.place
-        head = None if self.snapshot is None else self.snapshot.commit
-        if outcome.workload in self.about:
-            owner, environment = self.about[outcome.workload]
-            outcome = replace(outcome, owner=owner, environment=environment)
-        return WorkloadView(
-            self.repo,
-            outcome,
-            entry,
-            sites,
-            None if place is None else self.pages.of_file(head, place.file, place.line),
-            self.pages.of_commit(outcome.commit or self.commits.get(outcome.workload)),
-            _pull_request(outcome.reason),
-        )
-
-    @property
-    def entries(self) -> Mapping[str, Workload | InvalidWorkload]:
-        return {} if self.snapshot is None else self.snapshot.workloads
-
-    def view(self, name: str) -> WorkloadView | None:
-        """One workload, with its places."""
-        outcome = self.outcomes.get(name)
-        if outcome is None:
-            return None
-        if self.snapshot is None:
-            unread = (SiteView(label, None, None, is_read=False) for label in outcome.sites)
-            return self._view(outcome, tuple(unread))
-        sites = self.snapshot.claims.sites.get(name, ())
-        return self._view(outcome, tuple(map(self._site, sites)))
-
-    def _site(self, site: Site) -> SiteView:
-        version = "@".join(text for text in (site.tag, site.digest) if text)
-        head = None if self.snapshot is None else self.snapshot.commit
-        return SiteView(site.label, version or None, self.pages.of_file(head, site.file, site.line))
-
-    @cached_property
-    def policies(self) -> tuple[PolicyView, ...]:
-        """The policy files, by path."""
-        if self.snapshot is None:
-            return ()
-        policies, head = self.snapshot.policies, self.snapshot.commit
-        names: dict[str, list[str]] = {}
-        for entry in policies.workloads:
-            names.setdefault(entry.place.file, []).append(entry.name)
-        wrong: dict[str, list[Reason]] = {}
-        odd: dict[str, list[Reason]] = {}
-        for told, found in ((policies.problems, wrong), (policies.warnings, odd)):
-            for place, why in told:
-                found.setdefault(place.file, []).append(why)
-        return tuple(
-            PolicyView(
-                self.repo,
-                path,
-                self.pages.of_file(head, path),
-                tuple(sorted(set(names.get(path, ())))),
-                tuple(wrong.get(path, ())),
-                tuple(odd.get(path, ())),
-            )
-            for path in sorted({*names, *wrong, *odd})
-        )
-
-
 @dataclass
 class _Turns:
     """One config repo's cycles, seen from outside."""
 
     cycle: Cycle
-    pages: _Pages
+    pages: Pages
     running: threading.Lock = field(default_factory=threading.Lock)
     """Held while a cycle runs, and while something is asked of its parts."""
-    picture: _Picture | None = None
+    picture: Picture | None = None
     wishes: OrderedDict[str, None] = field(default_factory=OrderedDict)
     """Workloads that somebody asked about while a cycle ran; guarded by the desk's lock."""
 
@@ -176,17 +80,17 @@ class _Turns:
 class _Chained(NamedTuple):
     """The promotion chains, and what they were found in."""
 
-    pictures: tuple[_Picture, ...]
+    pictures: tuple[Picture, ...]
     since: Mapping[tuple[str, str], datetime]
     chains: tuple[Chain, ...]
     by_node: Mapping[tuple[str, str], Chain]
 
-    def holds_for(self, pictures: tuple[_Picture, ...], since: object) -> bool:
+    def holds_for(self, pictures: tuple[Picture, ...], since: object) -> bool:
         """Whether nothing of it has changed."""
         return (
             self.since is since
             and len(pictures) == len(self.pictures)
-            and all(map(_shows_the_same, self.pictures, pictures))
+            and all(map(shows_the_same, self.pictures, pictures))
         )
 
 
@@ -199,13 +103,19 @@ class LiveDesk:
         pulse: Pulse,
         clock: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        standing: Callable[[], DaemonView],
     ) -> None:
+        """`standing` tells how the process stands."""
         self._app = app
         self._pulse = pulse
+        self._standing = standing
         self._clock = clock
         self._monotonic = monotonic
+        self.watched: Callable[[], tuple[RuntimeView, ...]] = tuple
+        """What the last looks at the runtimes left."""
         self._lock = threading.Lock()
-        self._turns = {name: _Turns(cycle, _pages(app, name)) for name, cycle in app.cycles.items()}
+        self._turns = {name: _Turns(cycle, pages_of(app, name)) for name, cycle in app.cycles.items()}
         self._verdicts: OrderedDict[tuple[str, str], Verdicts] = OrderedDict()
         self._chained: _Chained | None = None
         self._asked_at = monotonic()
@@ -234,6 +144,13 @@ class LiveDesk:
                 self._verdicts.clear()
                 self._chained = None
 
+    def foresaw(self, report: Report) -> None:
+        """A first cycle has read its branch and asks registries now: shown where no process before this one
+        left anything better. As for `saw`."""
+        turns = self._turns[report.repo]
+        if turns.picture is None and self._app.store.last_report(report.repo) is None:
+            self.saw(report)
+
     def saw(self, report: Report) -> None:
         """A cycle ended, or shows its outcomes in between; must be called within `cycle`, on its thread."""
         turns = self._turns[report.repo]
@@ -247,14 +164,14 @@ class LiveDesk:
         snapshot = turns.cycle.index.snapshot
         if last is not None and not report.outcomes and report.error is not None:
             report = report.completed(last.report, None)
-        about = _about(last, snapshot)
-        picture = _Picture(report.repo, report, snapshot, commits, turns.pages, about)
-        if last is not None and _shows_the_same(last, picture):
+        about = about_of(last, snapshot)
+        picture = Picture(report.repo, report, snapshot, commits, turns.pages, about)
+        if last is not None and shows_the_same(last, picture):
             self._take_over(last, picture)
         with self._lock:
             turns.picture = picture
 
-    def _take_over(self, last: _Picture, picture: _Picture) -> None:
+    def _take_over(self, last: Picture, picture: Picture) -> None:
         """What was found of the last picture and holds for this one; nothing where nobody asks any more."""
         if self._monotonic() - self._asked_at < UNUSED:
             for name in ("outcomes", "views", "policies"):
@@ -273,6 +190,9 @@ class LiveDesk:
 
     def now(self) -> datetime:
         return self._clock()
+
+    def daemon(self) -> DaemonView:
+        return self._standing()
 
     def repos(self) -> tuple[RepoView, ...]:
         """In the order of the config."""
@@ -308,6 +228,17 @@ class LiveDesk:
             warnings=report.warnings,
         )
 
+    def snapshot(self, repo: str) -> Snapshot | None:
+        """Where a config repo was when its last cycle ended; None before the first that could read it."""
+        picture = self._turns[repo].picture
+        return None if picture is None else picture.snapshot
+
+    def about(self, repo: str, workload: str) -> About:
+        """Whose a workload is, as far as its policy can be read."""
+        snapshot = self.snapshot(repo)
+        entry = None if snapshot is None else snapshot.workloads.get(workload)
+        return About(workload, getattr(entry, "owner", None), getattr(entry, "environment", None))
+
     def workloads(self) -> tuple[WorkloadView, ...]:
         """All of them, by config repo and name; their places are told by `workload` only."""
         return tuple(view for picture in self._pictures() for view in picture.views)
@@ -319,7 +250,8 @@ class LiveDesk:
         return None if picture is None else picture.view(name)
 
     def verdicts(self, repo: str, name: str) -> Verdicts | None:
-        """What became of every tag of a workload; while a cycle runs, what was found after the last one."""
+        """What became of every tag of a workload; while a cycle runs, what was found after the last one, or
+        in outline by what that left."""
         turns = self._turns.get(repo)
         self._asked_at = self._monotonic()
         if turns is None or turns.picture is None:
@@ -332,7 +264,7 @@ class LiveDesk:
                 turns.wishes[name] = None
                 while len(turns.wishes) > WISHES:
                     turns.wishes.popitem(last=False)
-            return known
+            return known or self._outlined(turns.picture, name)
         try:
             return self._found(turns, name)
         finally:
@@ -358,6 +290,22 @@ class LiveDesk:
             while count > MOST_VERDICTS and len(self._verdicts) > 1:
                 count -= len(self._verdicts.popitem(last=False)[1].told)
         return found
+
+    def _outlined(self, picture: Picture, name: str) -> Verdicts | None:
+        """What filters and order say of the tags that were listed last, without a part of a cycle; None for a
+        workload that has no rule of its own, or whose tags nobody has listed."""
+        entry = picture.entries.get(name)
+        if not isinstance(entry, Workload) or is_heir(entry) or picture.snapshot is None:
+            return None
+        store, at, sites = self._app.store, picture.report.started_at, picture.snapshot.claims.sites
+        tags = store.tag_list(entry.listed)
+        if entry.rule.followed is not None:
+            tags = TagList(entry.repository, (entry.rule.followed,), at, "")
+        if tags is None:
+            return None
+        built = store.built(entry.repository, tags.tags) if entry.rule.order == "newest" else {}
+        asked = Question(entry, sites.get(name, ()), Facts(built=built), at, None)
+        return Verdicts(explain(asked, tags), at, is_outline=True)
 
     def past(self, wanted: Wanted, *, repos: frozenset[str] = frozenset(), limit: int = 100) -> Past:
         """The newest changes that are wanted, as far as they were read; reading begins with a question."""
@@ -447,6 +395,25 @@ class LiveDesk:
         self._chained = _Chained(pictures, since, chains, by_node)
         return self._chained
 
+    def runtimes(self) -> tuple[RuntimeView, ...]:
+        """In the order of the config, as the last looks left them."""
+        return self.watched()
+
+    def drifts(self) -> tuple[DriftView, ...]:
+        """Every workload at every runtime that covers it, the worst first."""
+        views = (self._drift(runtime.repo, one) for runtime in self.watched() for one in runtime.drifts)
+        return worst_first(views)
+
+    def drifts_of(self, repo: str, name: str) -> tuple[DriftView, ...]:
+        """Those of one workload."""
+        mine = (one for one in self.watched() if one.repo == repo)
+        found = (drift for runtime in mine for drift in runtime.drifts if drift.workload == name)
+        return worst_first(self._drift(repo, drift) for drift in found)
+
+    def _drift(self, repo: str, drift: Drift) -> DriftView:
+        whose = self.about(repo, drift.workload)
+        return DriftView(repo, drift, whose.owner, whose.environment)
+
     def look(self, repo: str, name: str | None = None) -> bool:
         """Have a cycle of the config repo run now, or right after the one that is running."""
         turns = self._turns.get(repo)
@@ -462,14 +429,14 @@ class LiveDesk:
         self._pulse.wake(repo, named)
         return True
 
-    def _pictures(self) -> Iterator[_Picture]:
+    def _pictures(self) -> Iterator[Picture]:
         """By config repo; those of which nothing is known are left out."""
         for name in sorted(self._turns):
             picture = self._picture(self._turns[name])
             if picture is not None:
                 yield picture
 
-    def _picture(self, turns: _Turns) -> _Picture | None:
+    def _picture(self, turns: _Turns) -> Picture | None:
         """The last one; before the first cycle what the process before this one left."""
         self._asked_at = self._monotonic()
         if turns.picture is None:
@@ -479,47 +446,11 @@ class LiveDesk:
                     turns.picture = remembered
         return turns.picture
 
-    def _remembered(self, turns: _Turns) -> _Picture | None:
+    def _remembered(self, turns: _Turns) -> Picture | None:
         """What the process before this one left of a config repo."""
         report = self._app.store.last_report(turns.cycle.repo)
-        return None if report is None else _Picture(report.repo, report, None, {}, turns.pages)
+        return None if report is None else Picture(report.repo, report, None, {}, turns.pages)
 
     def close(self) -> None:
         """Give everything free; a reader of history that hangs is left behind."""
         self._archive.close()
-
-
-def _about(last: _Picture | None, snapshot: Snapshot | None) -> Mapping[str, tuple[str | None, str | None]]:
-    """Whose workloads those are whose policies cannot be used, as far as the last picture tells: whoever owns
-    one must find it."""
-    if last is None or snapshot is None or not snapshot.policies.problems:
-        return {}
-    invalid = (name for name, entry in snapshot.workloads.items() if isinstance(entry, InvalidWorkload))
-    return {
-        name: last.about.get(name, (outcome.owner, outcome.environment))
-        for name in invalid
-        if (outcome := last.outcomes.get(name)) is not None
-    }
-
-
-def _shows_the_same(one: _Picture, other: _Picture) -> bool:
-    """Whether what was found of one picture holds for another of the same config repo."""
-    return one.report.outcomes is other.report.outcomes and one.snapshot is other.snapshot
-
-
-def _pages(app: App, name: str) -> _Pages:
-    place = app.config.forge_of(name)
-    if place is None:
-        return _Pages()
-    host, project = place
-    forge = app.forges[host]
-    return _Pages(
-        lambda: forge.page(project),
-        lambda commit: forge.commit_page(project, commit),
-        lambda head, path, line: forge.file_page(project, head, path, line),
-    )
-
-
-def _pull_request(why: Reason) -> str | None:
-    """The page of the pull request that an outcome tells of."""
-    return dict(why.params).get("url") if why.code.startswith("proposal/") else None

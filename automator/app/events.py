@@ -6,17 +6,16 @@ An event names repositories and nothing else that counts: what is new is asked o
 from __future__ import annotations
 
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from automator.app.secondlooks import Listed, SecondLooks
 from automator.config import Config, HookConfig
 from automator.core.reference import Repository, repository_at
+from automator.core.synced import place_of
 from automator.cycle.run import Cycle
 from automator.edges import http
 from automator.edges.log import EventLog
@@ -37,9 +36,6 @@ from automator.edges.webhook import (
     require_keys,
 )
 from automator.reasons import Reason, reason
-
-_DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418}
-_SCP = re.compile(r"(?:[^@/]+@)?([^:/]+):(.*)", re.S)
 
 Wake = Callable[[str, frozenset[Repository], str], None]
 """Asks for a cycle of a config repo: its name, the repositories with news, the trigger."""
@@ -242,23 +238,6 @@ def _names(pushed: Repository, mirrors: Mapping[str, tuple[str, str]]) -> Iterat
             path = pushed.path.removeprefix(f"{prefix}/") if prefix else pushed.path
             if not prefix or path != pushed.path:
                 yield repository_at(of, path)
-
-
-def place_of(url: str) -> tuple[str, str]:
-    """Host and path of a Git repository, equal for its names by https and ssh: without user, the scheme's
-    own port and `.git`, and whatever the case, in which no server that we know has two repositories."""
-    host, path = "", url
-    if "://" in url:
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError:
-            return "", url
-        own = port is None or port == _DEFAULT_PORTS.get(parts.scheme)
-        host, path = (parts.hostname or "") + ("" if own else f":{port}"), parts.path
-    elif not url.startswith(("/", ".")) and (match := _SCP.fullmatch(url)):
-        host, path = match[1], match[2]
-    return host.lower(), path.strip("/").removesuffix(".git").strip("/").lower()
 
 
 def mirrors_of(config: Config) -> Mapping[str, tuple[str, str]]:

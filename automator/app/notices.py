@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from automator.app.deliveries import Deliveries, Tally
+from automator.app.errands import Errands
 from automator.config import Config, NotifyConfig
 from automator.core.notice import Found, Item, Kind, Taste, Told, due, found, step
 from automator.core.noticebook import read_told, told_text
@@ -22,8 +25,9 @@ from automator.edges.notify import ChatReceiver, Receiver, WebhookReceiver, has_
 from automator.edges.store import Posted, Store
 from automator.edges.store.outbox import KEPT
 from automator.errors import AutomatorError, ConfigError
-from automator.reasons import Reason, reason
+from automator.reasons import Reason, one_line, reason
 
+OF_THE_DAEMON = " daemon"
 DAEMON = ""
 """In the place of a config repo's name: what is told of the daemon itself."""
 UNPOSTED = 200
@@ -52,51 +56,51 @@ class Notices:
         repos: Mapping[str, Callable[[Report], Found]],
         clock: Callable[[], datetime],
         warn: Callable[[Reason], None] = lambda _: None,
+        runtimes: Mapping[str, str] | None = None,
     ) -> None:
-        """`repos` has, for each config repo, what is found in a report of it."""
+        """`repos` has, for each config repo, what is found in a report of it; `runtimes` the config repo of
+        each runtime."""
         self._store = store
         self.subscriptions = subscriptions
         self._repos = repos
+        self._runtimes = runtimes or {}
         self._clock = clock
         self._warn = warn
         self._lock = threading.Lock()
         self._told: dict[str, Told] = {}
         self._last: dict[str, tuple[Report, Found]] = {}
         self._stepped: dict[str, tuple[Found, datetime, datetime | None]] = {}
-        self._alarms: dict[tuple[str, str], Item] = {}
         self._unposted: list[Posted] = []
         self._unnoted: dict[str, str] = {}
         self._kept_keys: Collection[str] | None = None
         """Notes beside which all are to be forgotten, once the state folder can be written."""
         receivers = {one.name: one.receiver for one in subscriptions}
         self.deliveries = Deliveries(store, receivers, clock, warn)
+        self._errands = Errands("notices", self._broke_off)
+        self._moment = threading.Lock()
+        """Guards what follows; held for moments only, and never while the state folder is asked."""
+        self._ailing: dict[str, tuple[Item, ...]] = {}
+        """What is wrong with the daemon itself, by the config repo that it concerns."""
+        self._next_looks: dict[str, tuple[datetime, datetime]] = {}
+        """When that was looked at, and when something of it may be news although it stays the same."""
 
-    def start(self, after: Notices | None = None) -> None:
-        """Forget whoever is no more, and begin to send what is left; `after` those of an earlier config,
-        whose alarms hold. What the state folder does not take now is done when it does."""
-        names = [one.name for one in self.subscriptions]
-        if after is not None:
-            with after._lock, self._lock:
-                self._alarms.update(after._alarms)
-                # What the disk has not taken yet is known here only.
-                self._unposted[:0] = [one for one in after._unposted if one.receiver in names]
-                self._unnoted = {**after._unnoted, **self._unnoted}
-                self._told = {**{k: read_told(text) for k, text in after._unnoted.items()}, **self._told}
-        about = [(repo, is_daemon) for repo in (*self._repos, DAEMON) for is_daemon in (False, True)]
-        keys = {_key(name, repo, is_daemon) for name in names for repo, is_daemon in about}
-        self._unnoted = {key: text for key, text in self._unnoted.items() if key in keys}
-        with self._lock:
-            self._kept_keys = keys
-            self._forget_others()
-        self.deliveries.start(None if after is None else after.deliveries)
-        for repo in (*self._repos, DAEMON):
-            self._tell_of_the_daemon(repo)  # an alarm of the process before this one is over
+    def start(
+        self, after: Notices | None = None, ailing: Mapping[str, Mapping[str, Reason]] | None = None
+    ) -> None:
+        """Forget whoever is no more, and begin to send what is left; `after` those of an earlier config.
+        `ailing` is what is wrong with the daemon now, as `tell_of_the_daemon` takes it, by config repo: what
+        earlier processes told beside that is over. What the state folder does not take now is done when it
+        does; it is not waited for."""
+        with self._moment:
+            self._ailing = {repo: _items(wrong) for repo, wrong in (ailing or {}).items()}
+            self._errands.leave(partial(self._begin, after, dict(self._ailing)))
 
     def close(self, seconds: float) -> bool:
         """Send what can be sent within so many seconds; the rest waits for the next process."""
-        with self._lock:
-            self._post([], self._clock())
-        return self.deliveries.close(seconds)
+        ends_at = time.monotonic() + seconds
+        self._errands.leave(self._flush)
+        is_done = self._errands.close(seconds)
+        return self.deliveries.close(max(0.0, ends_at - time.monotonic())) and is_done
 
     def tallies(self) -> tuple[Tally, ...]:
         """How it goes with each receiver, for the metrics."""
@@ -111,25 +115,73 @@ class Notices:
             here = self._found(report, is_whole)
             self._step(report.repo, here)
 
-    def alarm(self, subject: str, why: Reason, repo: str | None = None) -> None:
-        """Something of the daemon is wrong, until `all_clear`."""
-        item = Item(Kind.TROUBLE, subject, why.code, why.sentence, why.code, why.next_step)
+    def tell_of_runtime(self, runtime: str, here: Found) -> None:
+        """Write down what is news in a look at a runtime; as `tell`, it waits for nobody."""
+        if runtime not in self._runtimes:
+            return
         with self._lock:
-            self._alarms[(repo or DAEMON, subject)] = item
-        self._tell_of_the_daemon(repo or DAEMON)
+            self._step(here.repo, here, _of_runtime(runtime))
 
-    def all_clear(self, subject: str, repo: str | None = None) -> None:
-        """What an alarm was about is well."""
-        with self._lock:
-            if self._alarms.pop((repo or DAEMON, subject), None) is None:
-                return
-        self._tell_of_the_daemon(repo or DAEMON)
+    def tell_of_the_daemon(self, repo: str, wrong: Mapping[str, Reason]) -> None:
+        """All that is wrong with the daemon itself, by subject, as far as it concerns a config repo, or none
+        (`DAEMON`). What is news of it is written down on another thread: this waits for nothing."""
+        items = _items(wrong)
+        with self._moment:
+            if self._ailing.get(repo, ()) != items:
+                self._ailing[repo] = items
+                self._errands.leave(partial(self._step_of_the_daemon, repo, items))
 
-    def _tell_of_the_daemon(self, repo: str) -> None:
+    def tend(self) -> None:
+        """Have told what time alone makes news of the daemon's own troubles: to be called now and then. It
+        waits for nothing."""
+        now = self._clock()
+        with self._moment:
+            ripe = [repo for repo, (at, until) in self._next_looks.items() if until <= now or now < at]
+            for repo in ripe:
+                del self._next_looks[repo]
+                self._errands.leave(partial(self._step_of_the_daemon, repo, self._ailing.get(repo, ())))
+
+    # -- errands -----------------------------------------------------------------------------------------
+
+    def _begin(self, after: Notices | None, ailing: Mapping[str, tuple[Item, ...]]) -> None:
+        names = [one.name for one in self.subscriptions]
+        if after is not None:
+            with after._lock, self._lock:
+                # What the disk has not taken yet is known here only.
+                self._unposted[:0] = [one for one in after._unposted if one.receiver in names]
+                self._count_unnamed(
+                    Counter(one.receiver for one in after._unposted if one.receiver not in names)
+                )
+                self._unnoted = {**after._unnoted, **self._unnoted}
+                self._told = {**{k: read_told(text) for k, text in after._unnoted.items()}, **self._told}
+        about = [(repo, stream) for repo in (*self._repos, DAEMON) for stream in ("", OF_THE_DAEMON)]
+        about += [(repo, _of_runtime(runtime)) for runtime, repo in self._runtimes.items()]
+        keys = {_key(name, repo, stream) for name in names for repo, stream in about}
+        self._unnoted = {key: text for key, text in self._unnoted.items() if key in keys}
         with self._lock:
-            items = tuple(item for (where, _), item in sorted(self._alarms.items()) if where == repo)
-            here = Found(repo, ailing=items, ails=frozenset(item.subject for item in items))
-            self._step(repo, here, is_daemon=True)
+            self._kept_keys = keys
+            self._forget_others()
+        self.deliveries.start(None if after is None else after.deliveries)
+        for repo in (*self._repos, DAEMON):
+            self._step_of_the_daemon(repo, ailing.get(repo, ()))
+
+    def _step_of_the_daemon(self, repo: str, items: tuple[Item, ...]) -> None:
+        here = Found(repo, ailing=items, ails=frozenset(item.subject for item in items))
+        with self._lock:
+            self._step(repo, here, OF_THE_DAEMON)
+            looks = [self._stepped[_key(one.name, repo, OF_THE_DAEMON)] for one in self.subscriptions]
+        until = min((due for _, _, due in looks if due is not None), default=None)
+        with self._moment:
+            self._next_looks.pop(repo, None)
+            if until is not None:
+                self._next_looks[repo] = (looks[0][1], until)
+
+    def _flush(self) -> None:
+        with self._lock:
+            self._post([], self._clock())
+
+    def _broke_off(self, error: Exception) -> None:
+        self._warn(reason("notify/broke-off", problem=one_line(f"{type(error).__name__}: {error}")))
 
     # -- with the lock held ------------------------------------------------------------------------------
 
@@ -142,11 +194,11 @@ class Notices:
         self._last[report.repo] = (report, here)
         return here
 
-    def _step(self, repo: str, here: Found, *, is_daemon: bool = False) -> None:
+    def _step(self, repo: str, here: Found, stream: str = "") -> None:
         now = self._clock()
         posted: list[Posted] = []
         for one in self.subscriptions:
-            key = _key(one.name, repo, is_daemon)
+            key = _key(one.name, repo, stream)
             if self._is_known(key, here, now):
                 continue
             told = self._told_before(key)
@@ -200,6 +252,7 @@ class Notices:
             return
         self._unposted, self._unnoted = [], {}
         self._forget_others()
+        self.deliveries.count_waiting()
         for name, count in dropped.items():
             self.deliveries.count_dropped(name, count, f"{count} were too many ({KEPT} are kept) or too old")
         self.deliveries.wake({one.receiver for one in every})
@@ -209,10 +262,18 @@ class Notices:
         if self._kept_keys is None:
             return
         try:
-            self._store.keep_messages_only_of([one.name for one in self.subscriptions], self._kept_keys)
+            unsent = self._store.keep_messages_only_of(
+                [one.name for one in self.subscriptions], self._kept_keys
+            )
         except AutomatorError:  # whoever posts next finds out, too, and tells
             return
         self._kept_keys = None
+        self._count_unnamed(unsent)
+
+    def _count_unnamed(self, unsent: Mapping[str, int]) -> None:
+        for name, count in unsent.items():
+            problem = f"{count} waited, and the config names that receiver no more"
+            self.deliveries.count_dropped(name, count, problem)
 
     def _kept_in_memory(self, posted: list[Posted]) -> list[Posted]:
         """As many as memory may hold: the oldest go first, and of what came at once the last."""
@@ -230,9 +291,22 @@ class Notices:
         return kept
 
 
-def _key(receiver: str, repo: str, is_daemon: bool) -> str:
-    """Under which it is noted what a receiver was told: of a config repo, or of the daemon's own troubles."""
-    return f"{receiver} {repo}{' daemon' if is_daemon else ''}"
+def _key(receiver: str, repo: str, stream: str) -> str:
+    """Under which it is noted what a receiver was told: of a config repo, of the daemon's own troubles, or of
+    a runtime."""
+    return f"{receiver} {repo}{stream}"
+
+
+def _items(wrong: Mapping[str, Reason]) -> tuple[Item, ...]:
+    """Troubles of the daemon, by subject, as they are told."""
+    return tuple(
+        Item(Kind.TROUBLE, subject, why.code, why.sentence, why.code, why.next_step)
+        for subject, why in sorted(wrong.items())
+    )
+
+
+def _of_runtime(runtime: str) -> str:
+    return f" runtime {runtime}"
 
 
 def _is_the_same(last: Report, report: Report) -> bool:
@@ -259,7 +333,8 @@ def open_notices(
         return None
     subscriptions = subscriptions_of(config)
     repos = {name: _finder(config, name, forges) for name in config.repos}
-    return Notices(store, subscriptions, repos, clock, warn)
+    runtimes = {name: config.repo_of(name) for name in config.runtimes}
+    return Notices(store, subscriptions, repos, clock, warn, runtimes)
 
 
 def subscriptions_of(config: Config) -> tuple[Subscription, ...]:

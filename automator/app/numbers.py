@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from automator import __version__
 from automator.app.build import App, utc_now
 from automator.config import Config
+from automator.core.driftview import RuntimeView
 from automator.cycle.looks import HostLook, merged
 from automator.edges.metrics import Metrics, Sources
 from automator.edges.registry import Standing
@@ -25,9 +26,14 @@ def open_metrics(config: Config) -> Metrics:
     return metrics
 
 
-def sources_of(app: App, notices: Notices | None, stuck: Callable[[], Collection[str]]) -> Sources:
+def sources_of(
+    app: App,
+    notices: Notices | None,
+    stuck: Callable[[], Collection[str]],
+    runtimes: Callable[[], tuple[RuntimeView, ...]] = tuple,
+) -> Sources:
     """What one generation of parts tells whenever it is asked; `stuck` names the config repos in which no
-    cycle has ended for long."""
+    cycle has ended for long, `runtimes` are as the last looks left them."""
     return Sources(
         requests=lambda: app.registry.requests,
         hosts=lambda: _watched(app),
@@ -35,6 +41,7 @@ def sources_of(app: App, notices: Notices | None, stuck: Callable[[], Collection
         deliveries=lambda: () if notices is None else notices.tallies(),
         stuck=stuck,
         intervals=lambda: {name: app.config.interval(name).total_seconds() for name in app.config.repos},
+        runtimes=runtimes,
     )
 
 

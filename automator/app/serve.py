@@ -10,22 +10,35 @@ import gc
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from automator import __version__
 from automator.app.announce import Announcer
 from automator.app.build import App, utc_now
-from automator.app.configwatch import ConfigSource, ConfigWatch, changed_tables, has_other_cycles, rehearse
+from automator.app.configwatch import (
+    AGAIN,
+    ConfigSource,
+    ConfigWatch,
+    Standing,
+    changed_tables,
+    has_other_cycles,
+    may_mend_itself,
+    rehearse,
+)
 from automator.app.desk import LiveDesk
+from automator.app.driftwatch import DriftWatch
 from automator.app.events import GoogleKeys, Inbox, door, mirrors_of, subscribers_of
 from automator.app.front import Front, Scene
+from automator.app.memory import give_back
 from automator.app.notices import LAST_WORDS, Notices, open_notices
 from automator.app.numbers import open_metrics, sources_of
+from automator.app.runtimes import Look
 from automator.app.secondlooks import SecondLooks
 from automator.app.watchdog import STUCK, Watchdog
 from automator.bell import Bell
@@ -51,6 +64,8 @@ ENDED_AFTER = timedelta(seconds=5)
 """How long a cycle has to end whose git processes were ended."""
 LEAVING = 3.0
 """Seconds in which parts are closed behind a cycle that was left behind."""
+CLOSING = 10.0
+"""Seconds in which the parts are closed after all cycles have ended: longer only where the disk hangs."""
 
 
 def serve(config: Config, source: ConfigSource, bell: Bell) -> int:
@@ -69,6 +84,7 @@ class _Generation:
     app: App
     desk: LiveDesk
     notices: Notices | None
+    watch: DriftWatch
 
 
 class Serving:
@@ -78,14 +94,15 @@ class Serving:
         self._source = source
         self._bell = bell
         self._watch = ConfigWatch(source.file)
-        self._refused: str | None = None
-        """Why the config that was read last is not used."""
+        self._standing = Standing(utc_now())
+        self._again_at: float | None = None
+        """When a config that could be read, and not used, is tried again."""
         self._busy: tuple[str, ...] = ()
         """Config repos for the end of whose cycle a changed config waits; they begin no other."""
         self._busy_since = 0.0
         self._busy_told = False
-        self._fallen: str | None = None
-        """Why there are no cycles at all, while that is so."""
+        self._has_settled = False
+        """Whether every config repo has had its first cycle, which takes the most."""
         self._is_littered = False
         """Whether there was another generation, which the collector may not have seen."""
         self._metrics = open_metrics(config)
@@ -120,14 +137,14 @@ class Serving:
 
     def run(self) -> int:
         """Serve until a signal; the exit code."""
-        if self._now.notices is not None:
-            self._now.notices.start()
+        self._announcer.begin()
         with closing(self._front):
+            self._now.watch.start()
             log_started(__version__, tuple(self._now.app.cycles), self._front.port, self._front.hooks_port)
             # An event that came while cycles end would be answered, and nobody would act on it.
             ended = self._daemon.run(tend=self._tend, before_stop=self._front.stop_hooks, bell=self._bell)
-        if self._now.notices is not None:
-            self._now.notices.close(LAST_WORDS.total_seconds())
+        self._now.watch.close(0.0)
+        self._announcer.close(LAST_WORDS.total_seconds())
         end_all_processes()
         _within(LEAVING, self._now.desk.close)
         if not ended:
@@ -135,20 +152,26 @@ class Serving:
             # push it may have in flight is done or not: the next start finds out from Git.
             _within(LEAVING, self._now.app.close)
             os._exit(CUT_OFF)
-        self._now.app.close()
+        if not _within(CLOSING, self._now.app.close):
+            log_reason(reason("daemon/state-hangs", limit=format_duration(timedelta(seconds=CLOSING))))
+            os._exit(CUT_OFF)
         return FINE
 
     # -- one generation ------------------------------------------------------------------------------
 
     def _generation(self, app: App, notices: Notices | None) -> _Generation:
         app.board.wake = self._wake_after_news
-        return _Generation(app, LiveDesk(app, self._daemon), notices)
+        desk = LiveDesk(app, self._daemon, standing=lambda: self._standing.view)
+        watch = DriftWatch(app, desk.snapshot, utc_now, heard=partial(self._heard, desk), log=log_reason)
+        desk.watched = watch.views
+        return _Generation(app, desk, notices, watch)
 
     def _jobs(self, app: App) -> Mapping[str, RepoJob]:
         return {name: self._job(app.config, name, cycle) for name, cycle in app.cycles.items()}
 
     def _job(self, config: Config, name: str, cycle: Cycle) -> RepoJob:
         interval = config.interval(name)
+        cycle.preview = lambda report: self._now.desk.foresaw(report)
 
         def run(wake: Wake) -> Report:
             trigger = Trigger(
@@ -171,13 +194,14 @@ class Serving:
         daemon = self._daemon
 
         def health() -> Health:
-            if self._fallen is not None:
+            standing = self._standing.view
+            if standing.no_cycles is not None:
                 # Whoever asks needs no token: the log says why.
                 return Health(False, "no cycle runs: neither the new config could be opened nor the old one")
             stuck = daemon.stuck()
             if stuck:
                 return Health(False, f"no cycle has ended for long in {', '.join(stuck)}")
-            by = "" if self._refused is None else ", by the old config: the new one cannot be used"
+            by = "" if standing.config_refused is None else ", by the old config: the new one cannot be used"
             return Health(True, f"cycles are ending{by}")
 
         def ready() -> Health:
@@ -209,7 +233,7 @@ class Serving:
     def _take_numbers(self) -> None:
         """Have this generation's numbers told, and go by its limits."""
         app = self._now.app
-        self._metrics.read_from(sources_of(app, self._now.notices, self._daemon.stuck))
+        self._metrics.read_from(sources_of(app, self._now.notices, self._daemon.stuck, self._now.watch.views))
         keys = app.config.daemon
         self._daemon.stop_timeout = keys.stop_timeout
         self._daemon.patience = min(PATIENCE, keys.stuck_after or PATIENCE)
@@ -229,6 +253,9 @@ class Serving:
     def _tell(self, report: Report) -> None:
         self._announcer.tell(report)
 
+    def _heard(self, desk: LiveDesk, look: Look) -> None:
+        self._announcer.tell_of_runtime(look, partial(desk.about, look.place.repo))
+
     def _show(self, report: Report) -> None:
         self._now.desk.saw(report)
         self._announcer.show(report)
@@ -244,11 +271,16 @@ class Serving:
 
     def _tend(self, is_asked: bool) -> None:
         self._watchdog.look()
-        if self._fallen is not None:
+        self._announcer.tend()
+        if self._standing.view.no_cycles is not None:
             self._go_back(self._now)
         have_ended = bool(self._busy) and not self._hurry()
-        if is_asked or have_ended or self._watch.has_changed():
+        is_due = self._again_at is not None and time.monotonic() >= self._again_at
+        if is_asked or have_ended or self._watch.has_changed() or is_due:
             self._reload(is_asked=is_asked)
+        if not self._has_settled and not self._daemon.unready():
+            self._has_settled = True
+            give_back()
         if self._is_littered:
             # What each index was built of is kept from the collector, which is to see the last one now.
             self._is_littered = False
@@ -290,17 +322,19 @@ class Serving:
 
     def _give_up(self, why: Reason) -> None:
         log_reason(why)
-        end_all_processes()
-        if self._now.notices is not None:
+        try:
+            end_all_processes()
             self._announcer.alarm("cycle", why)
-            self._now.notices.close(LAST_WORDS.total_seconds())
-        os._exit(STUCK)
+            self._announcer.close(LAST_WORDS.total_seconds())
+        finally:  # whatever becomes of the words: nobody else ends this process
+            os._exit(STUCK)
 
     # -- another config ------------------------------------------------------------------------------
 
     def _reload(self, *, is_asked: bool) -> None:
         """Read the config again, and use it where it can be used."""
         self._watch.take()
+        self._again_at = None
         try:
             new = self._source.read()
             changed = changed_tables(self._now.app.config, new)
@@ -318,11 +352,14 @@ class Serving:
             why = reason("reload/refused", problem=f"{type(error).__name__}: {error}")
             self._refuse(why, is_asked=True, error=error)
             return
-        if changed or is_asked or self._refused is not None:
+        if changed or is_asked or self._standing.view.config_refused is not None:
             config = self._now.app.config
             self._metrics.config_taken(config.repos, config.hooks, utc_now())
             log_reason(reason("reload/done", changed=", ".join(changed) or "nothing"), level="info")
-        self._refused = None
+        if changed:
+            self._standing.taken(utc_now())
+        else:
+            self._standing.kept()
         self._announcer.all_clear("config")
 
     def _refuse(self, why: Reason, *, is_asked: bool, error: Exception | None = None) -> None:
@@ -331,9 +368,10 @@ class Serving:
             return
         self._metrics.config_refused()
         told = why if why.code == "reload/refused" else reason("reload/refused", problem=why.sentence)
-        if is_asked or told.sentence != self._refused:
+        before = self._standing.view.config_refused
+        if is_asked or before is None or told.sentence != before.sentence:
             log_reason(told, error)
-        self._refused = told.sentence
+        self._standing.refused(told, utc_now())
         self._announcer.alarm("config", told)
 
     def _release(self) -> None:
@@ -345,14 +383,26 @@ class Serving:
     def _use(self, new: Config) -> None:
         """Have what runs be as the config says. Raises AutomatorError, and then all is as before."""
         old = self._now.app.config
-        if has_other_cycles(old, new) or self._fallen is not None:
-            rehearse(old, new)
+        if has_other_cycles(old, new) or self._standing.view.no_cycles is not None:
+            with self._tried_again():
+                rehearse(old, new)
             self._replace(new)
         else:
-            self._put_around(new)
+            with self._tried_again():
+                self._put_around(new)
         self._judge_patience(new)
         if old.log != new.log:
             configure(new.log.format, self._source.log_level or new.log.level)
+
+    @contextmanager
+    def _tried_again(self) -> Iterator[None]:
+        """Around what disturbs no cycle: where it fails for what may mend itself, it is tried again."""
+        try:
+            yield
+        except AutomatorError as error:
+            if may_mend_itself(error.reason):
+                self._again_at = time.monotonic() + AGAIN
+            raise
 
     def _put_around(self, new: Config) -> None:
         """Keep the cycles, and what they know, and change what is around them."""
@@ -365,21 +415,17 @@ class Serving:
         except BaseException:
             app.config = old
             raise
-        self._take_over(_Generation(app, now.desk, notices), ())
+        self._announcer.all_clear("config")
+        self._take_over(_Generation(app, now.desk, notices, now.watch), ())
 
     def _take_over(self, now: _Generation, renewed: Collection[str]) -> None:
         """From here on it is this generation. Nothing in it may fail: there is no way back."""
-        before, self._now = self._now.notices, now
-        self._announcer.notices = now.notices
+        old, self._now = self._now, now
+        self._announcer.take(now.notices)
         self._take_numbers()
         self._daemon.resume(self._jobs(now.app), renewed)
-        if now.notices is before:
-            return
-        # What was not sent yet is sent by those whom the config wants told now.
-        if before is not None:
-            before.close(1.0)
-        if now.notices is not None:
-            now.notices.start(before)
+        if now.watch is not old.watch:
+            now.watch.start()
 
     def _replace(self, new: Config) -> None:
         """Build everything anew that the cycles work with, once they have ended."""
@@ -393,6 +439,7 @@ class Serving:
         self._busy = ()
         # Whatever git does now is for readers of history and of config repos upstream, which begin again.
         end_all_processes()
+        old.watch.close(0.0)  # what a look under way still brings is dropped
         _within(LEAVING, old.desk.close)
         old.app.close_cycles(keep_locks=True)
         try:
@@ -410,9 +457,10 @@ class Serving:
         except Exception as error:  # noqa: BLE001 - whatever it is, cycles must come back
             words = error.reason.sentence if isinstance(error, AutomatorError) else one_line(repr(error))
             why = reason("reload/no-cycles", problem=words)
-            if why.sentence != self._fallen:
+            before = self._standing.view.no_cycles
+            if before is None or why.sentence != before.sentence:
                 log_reason(why, None if isinstance(error, AutomatorError) else error)
-            self._fallen = why.sentence
+            self._standing.fallen(why)
 
     def _begin(self, old: _Generation, app: App) -> None:
         """Let a new generation take over from one whose cycles were closed; or raise, and close it."""
@@ -428,7 +476,9 @@ class Serving:
             app.close_cycles()
             app.leave_to(old.app)
             raise
-        self._fallen = None
+        self._standing.fallen(None)
+        if app.config is not old.app.config:
+            self._announcer.all_clear("config")
         self._take_over(now, tuple(app.cycles))
         self._is_littered = True
         old.app.leave_to(app)
@@ -441,11 +491,12 @@ def _patience(config: Config, name: str) -> timedelta:
     return min(steps, limit) if limit else steps
 
 
-def _within(seconds: float, act: Callable[[], None]) -> None:
-    """Do it, but wait no longer for its end."""
+def _within(seconds: float, act: Callable[[], None]) -> bool:
+    """Do it, but wait no longer for its end; whether that came."""
     thread = threading.Thread(target=act, daemon=True)
     thread.start()
     thread.join(seconds)
+    return not thread.is_alive()
 
 
 def _opened(config: Config) -> App:

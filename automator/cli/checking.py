@@ -21,6 +21,7 @@ from automator.reasons import reason
 if TYPE_CHECKING:
     from automator.config import Config
     from automator.core.rail import Rail
+    from automator.core.running import Scope as RuntimeScope
     from automator.cycle.gate import Ask, Verdict
     from automator.cycle.source import Scope
 
@@ -72,7 +73,7 @@ def check(
     from automator.cli.formats import FORMATS
     from automator.cycle.gate import check as judge
 
-    scope, rails, keys, can_propose, checks = _settings(told, repo, policies)
+    scope, rails, keys, can_propose, checks, runtimes = _settings(told, repo, policies)
     where = _place_of_status(told, repo, commit) if status or commit is not None else None
     with _asking(told, online) as ask:
         verdict = judge(
@@ -85,6 +86,7 @@ def check(
             keys=keys,
             can_propose=can_propose,
             checks=checks,
+            runtimes=runtimes,
         )
     form = form or ("json" if told.json else "terminal")
     if form in _PLACED:
@@ -200,11 +202,13 @@ class _Settings(NamedTuple):
     """Whether there is a forge for pull requests; None where nothing tells."""
     checks: frozenset[str] | None
     """Names of the config's checks; None where there is no config."""
+    runtimes: tuple[RuntimeScope, ...] | None
+    """What its runtimes cover; None where nothing tells."""
 
 
 def _settings(told: Globals, repo: str | None, policies: str | None) -> _Settings:
     """The config's word, or the defaults without a config."""
-    from automator.app import scope_of
+    from automator.app import runtime_scopes, scope_of
     from automator.cli.choice import unknown_repo
     from automator.config import config_file
     from automator.cycle.source import Scope
@@ -214,6 +218,7 @@ def _settings(told: Globals, repo: str | None, policies: str | None) -> _Setting
     keys: frozenset[str] | None = None
     can_propose: bool | None = None
     checks: frozenset[str] | None = None
+    runtimes: tuple[RuntimeScope, ...] | None = None
     if repo is not None or config_file(told.config, os.environ) is not None:
         config = told.load(require_repos=False)
         _try_words(config)
@@ -225,7 +230,8 @@ def _settings(told: Globals, repo: str | None, policies: str | None) -> _Setting
             scope = scope_of(config.repos[chosen])
             rails = config.rails_of(chosen)
             can_propose = config.forge_of(chosen) is not None
+            runtimes = runtime_scopes(config, chosen)
         elif config.repos:
             raise UsageError(reason("usage/which-repo", known=", ".join(sorted(config.repos))))
     scope = scope if policies is None else replace(scope, policies=policies.strip("/"))
-    return _Settings(scope, rails, keys, can_propose, checks)
+    return _Settings(scope, rails, keys, can_propose, checks, runtimes)

@@ -12,6 +12,8 @@ import click
 
 from automator.cli.acting import ACTIONS
 from automator.cli.checking import check
+from automator.cli.completing import completion
+from automator.cli.drifting import drift
 from automator.cli.files import images, set_
 from automator.cli.history import log, report
 from automator.cli.importing import import_
@@ -27,6 +29,7 @@ from automator.reasons import CODES, Status, reason
 
 if TYPE_CHECKING:
     from automator.app import App
+    from automator.config import Config
     from automator.core.report import Outcome, Report
     from automator.core.shown import ReportShown
     from automator.cycle.run import Cycle
@@ -44,13 +47,18 @@ pass_globals = click.make_pass_decorator(Globals, ensure=True)
 @pass_globals
 def run(told: Globals) -> int:
     """Run the daemon: cycles at the configured interval until SIGTERM."""
+    import gc
+
     from automator.bell import Bell
 
     with Bell() as bell:  # hung before all else takes its time: SIGHUP must never be what kills us
+        gc.disable()  # modules stay: looking through them again and again while they come is a tenth of it
         from automator.app.configwatch import ConfigSource
         from automator.app.serve import serve
         from automator.config import config_file
 
+        gc.freeze()
+        gc.enable()
         config = _configured(told)
         source = ConfigSource(told.load, config_file(told.config, os.environ), told.log_level)
         return serve(config, source, bell)
@@ -95,6 +103,8 @@ def _cycles(
     choice = choose(config, repos, workloads, owners)
     reports = []
     with _open(config, exclusive=push, repos=choice.repos) as app, telling(app, push=push) as tell:
+        if push:
+            _look_at_runtimes(config, app)
         for cycle in app.cycles.values():
             trigger = choice.trigger(cycle.repo)
             report = cycle.run(trigger, push=push, interim=_progress)
@@ -342,13 +352,24 @@ def demo(told: Globals, keep: bool) -> int:
 
 
 COMMANDS = (
-    *(run, once, plan, check, status, explain, tags, log, report),
-    *(set_, images, schema, notify, health, init, import_, demo),
+    *(run, once, plan, check, status, drift, explain, tags, log, report),
+    *(set_, images, schema, notify, health, init, import_, completion, demo),
     *ACTIONS,
 )
 
 
 # -- what commands share ---------------------------------------------------------------------------
+
+
+def _look_at_runtimes(config: Config, app: App) -> None:
+    """What runs where, once before the cycles: soaks and the check `deployed` may wait for it."""
+    if not app.deployments:
+        return
+    from automator.app import utc_now
+    from automator.app.runtimes import look_once
+
+    for why in look_once(config, app, utc_now):
+        _warn(why)
 
 
 def _progress(report: Report) -> None:

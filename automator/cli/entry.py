@@ -7,7 +7,7 @@ import traceback
 
 import click
 
-from automator import __version__
+from automator import __version__, describe
 from automator.cli.commands import COMMANDS
 from automator.cli.options import EPILOG, Globals, tabular_options
 from automator.errors import AutomatorError, ConfigError, InvalidReference, UsageError
@@ -17,7 +17,7 @@ FINE, FAILED, USAGE, BUG, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "--version", "-V", prog_name="automator", message="%(prog)s %(version)s")
+@click.version_option(__version__, "--version", "-V", message=describe())
 @tabular_options
 @click.pass_context
 def automator(context: click.Context) -> None:

@@ -35,6 +35,10 @@ COLOURS = {
     "warning": "yellow",
     "kept": "green",
     "dropped": "bright_black",
+    "same": "green",
+    "pending": "yellow",
+    "diverged": "red",
+    "unknown": "yellow",
 }
 
 

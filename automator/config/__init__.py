@@ -17,6 +17,7 @@ from automator.config.repos import (
     RequireSignedConfig,
     SigningConfig,
 )
+from automator.config.runtimes import RuntimeConfig
 from automator.config.sections import CommitConfig, Config, DaemonConfig, LogConfig, RuleConfig
 from automator.config.values import Address, parse_address
 
@@ -39,6 +40,7 @@ __all__ = [
     "RepoCredentials",
     "RequireSignedConfig",
     "RuleConfig",
+    "RuntimeConfig",
     "SigningConfig",
     "config_file",
     "load",

@@ -16,6 +16,7 @@ Event = Literal[
     "failed",
     "silent",
     "trouble",
+    "diverged",
     "recovered",
     "held",
     "waiting",
@@ -29,6 +30,7 @@ USUAL: tuple[Event, ...] = (
     "failed",
     "silent",
     "trouble",
+    "diverged",
     "recovered",
 )
 
@@ -92,7 +94,8 @@ class NotifyConfig(Section):
     )
     stale_after: Duration = Field(
         default=timedelta(hours=1),
-        description="How long a registry, forge or config repo may give no answer before that is told.",
+        description="How long a registry, forge, config repo or runtime may give no answer before that is "
+        "told.",
     )
     remind_after: Duration | None = Field(
         default=None,

@@ -22,6 +22,7 @@ from automator.config.forges import CheckConfig, ForgeConfig
 from automator.config.notify import NotifyConfig
 from automator.config.outside import HookConfig, KeyConfig, RegistryConfig
 from automator.config.repos import RepoConfig
+from automator.config.runtimes import RuntimeConfig
 from automator.config.values import (
     Address,
     Duration,
@@ -42,6 +43,7 @@ from automator.config.values import (
 from automator.core.guardrails import Flaw, parse_rails
 from automator.core.policykeys import RuleKeys
 from automator.core.rail import Rail
+from automator.core.verification import DEPLOYED
 
 PREFIX = "AUTOMATOR_"
 
@@ -231,6 +233,9 @@ class Config(BaseSettings):
     keys: dict[str, KeyConfig] = Field(
         default={}, description="Whose signatures `signed_by` may ask for, by a name of your choice."
     )
+    runtimes: dict[str, RuntimeConfig] = Field(
+        default={}, description="Where images run, asked read-only by `drift`, by a name of your choice."
+    )
     hooks: dict[str, HookConfig] = Field(
         default={}, description="Who may send events to daemon.hooks_listen, by the last part of the path."
     )
@@ -278,13 +283,30 @@ class Config(BaseSettings):
         for name, repo in self.repos.items():
             self._check_delivery(name, repo)
         for name, key in (
-            (name, table) for table in ("keys", "hooks", "checks", "notify") for name in getattr(self, table)
+            (name, table)
+            for table in ("keys", "hooks", "checks", "notify", "runtimes")
+            for name in getattr(self, table)
         ):
             if not _REPO_NAME.fullmatch(name):
                 raise ValueError(f"a name of lower-case letters, digits, `.`, `_` and `-` for {key}.{name}")
+        if DEPLOYED in self.checks:
+            raise ValueError(f"another name than checks.{DEPLOYED}, which is built in and asks [runtimes]")
         for name, hook in self.hooks.items():
             hook.require_complete(name)
+        for name, runtime in self.runtimes.items():
+            self._check_runtime(name, runtime)
         return self
+
+    def _check_runtime(self, name: str, runtime: RuntimeConfig) -> None:
+        """Raises ValueError where nothing tells which config repo says what is to run there."""
+        if runtime.repo is None and len(self.repos) > 1:
+            raise ValueError(f"a repo for runtimes.{name}, one of {', '.join(sorted(self.repos))}")
+        if runtime.repo is not None and runtime.repo not in self.repos:
+            raise ValueError(f"a config repo of [repos] for runtimes.{name}.repo, not {runtime.repo!r}")
+
+    def repo_of(self, runtime: str) -> str:
+        """The config repo that says what is to run at a runtime; empty where the config has none at all."""
+        return self.runtimes[runtime].repo or next(iter(self.repos), "")
 
     def _check_delivery(self, name: str, repo: RepoConfig) -> None:
         """Raises ValueError where a config repo needs a forge, and has none."""

@@ -36,20 +36,6 @@ class Claims:
     warnings: tuple[Reason, ...]
 
 
-def assign(sites: Sequence[Site], workloads: Sequence[Entry]) -> Claims:
-    """Give each site to the workload that claims it. `sites` carry their file.
-
-    Sites that a `where.field` names must have been located with that field. Never raises.
-    """
-    files: dict[str, list[Site]] = {}
-    for site in sites:
-        files.setdefault(site.file, []).append(site)
-    ledger = Ledger(workloads)
-    for file, found in files.items():
-        ledger.put(file, found)
-    return ledger.claims()
-
-
 _Claimed = tuple[Site, tuple[Entry, ...]]
 """A site and everyone who claims it."""
 

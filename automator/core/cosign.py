@@ -28,8 +28,6 @@ SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 """Media type of a layer that is a legacy payload."""
 SIGNATURE_NOTE = "dev.cosignproject.cosign/signature"
 """Annotation of such a layer that holds the signature."""
-BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-"""Artifact type of a bundle, and media type of its layer."""
 
 MAX_SIGNATURES = 16
 """Signatures of one envelope that are tried."""

@@ -89,16 +89,6 @@ class _File(NamedTuple):
     """Lines with a value of a document whose top is a list."""
 
 
-def dead_markers(
-    text: str, documents: Sequence[Document] | None, sites: Sequence[Site]
-) -> tuple[Reason, ...]:
-    """The markers of a file that stand where they cannot work, by their line.
-
-    `documents` are those of the file as plain YAML, None where it is none; `sites` those found in it.
-    """
-    return tuple(why for _, why in survey(text, documents, sites).dead)
-
-
 def survey(text: str, documents: Sequence[Document] | None, sites: Sequence[Site]) -> Survey:
     """Look at every comment of a file that is a marker, or was meant to be one."""
     if FLUX not in text and "automator:" not in text:

@@ -33,6 +33,7 @@ from automator.core.history import (
     Writer,
     combine,
     last_writer,
+    newer_wrote,
     released_here,
     turned_away,
     undated,
@@ -327,7 +328,8 @@ def _unorderable_current(ground: Ground, facts: Facts) -> Decision | Need | None
     if not isinstance(histories, tuple):
         return histories
     for site, history in zip(ground.sites, histories, strict=True):
-        if released_here(history) and last_writer(history) is not Writer.OURS:
+        is_adopted = released_here(history) or newer_wrote(history) is not None
+        if is_adopted and last_writer(history) is not Writer.OURS:
             by = history.held[0].author if history.held else "somebody"
             why = reason(
                 "current/unorderable",

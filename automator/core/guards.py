@@ -16,7 +16,7 @@ from automator.core.policy import Workload
 from automator.core.promotion import After, Unknown, Upstream, never_there, promoted
 from automator.core.reference import Image, short_text
 from automator.core.standing import Current
-from automator.core.verification import State
+from automator.core.verification import DEPLOYED, Progress, State
 from automator.core.version import Rank
 from automator.core.windows import state
 from automator.reasons import Reason, Status, reason
@@ -29,6 +29,8 @@ STILL_PUSHED = timedelta(hours=1)
 
 OF_DIGEST = ("guard/platforms", "guard/unsigned", "guard/bad-signature", "guard/rejected-digest")
 """Stops that speak of what stands under a tag now."""
+TOLD_UNASKED = ("guard/soak-undeployed", "verify/running")
+"""Stops that end with news of a check or of a runtime, which wakes a cycle."""
 
 
 OF_GROUP = "group:"
@@ -51,7 +53,8 @@ class Stop(NamedTuple):
     @property
     def is_polled(self) -> bool:
         """Whether it ends at a time that nobody tells, so that it must be asked for again and again."""
-        return self.status is Status.WAITING and self.reason.changes_at is None
+        is_untold = self.reason.changes_at is None and self.reason.code not in TOLD_UNASKED
+        return self.status is Status.WAITING and is_untold
 
 
 def step_stop(workload: Workload, current: Current, tag: str) -> Stop | None:
@@ -235,10 +238,18 @@ def unknown_check(workload: Workload, known: Collection[str]) -> Reason | None:
     """Why a workload cannot be decided, where it must be verified by a check that the daemon's config does
     not have."""
     for name in workload.verify:
-        if name not in known:
+        if name not in known and name != DEPLOYED:
             told = ", ".join(sorted(known)) or "none"
             return reason("verify/unknown-check", place=workload.place_of("verify"), check=name, known=told)
     return None
+
+
+def unreported(workload: Workload, runtimes: Collection[str]) -> Reason | None:
+    """Why a workload cannot be decided that must be deployed, if nobody can say that it is; `runtimes` are
+    those that cover it."""
+    if DEPLOYED not in workload.verify or runtimes:
+        return None
+    return reason("verify/no-runtime", place=workload.place_of("verify"), workload=workload.name)
 
 
 def failed(workload: Workload, facts: Facts) -> Reason | None:
@@ -274,7 +285,7 @@ def unverified(workload: Workload, tag: str, digest: str | None, facts: Facts) -
         return Stop(Status.HELD, broken)
     if series.state is State.FAILED or is_accepted(workload, series.version):
         return None
-    running = ", ".join(p.check for p in series.checks if p.state is State.RUNNING)
+    running = ", ".join(_waited_for(p) for p in series.checks if p.state is State.RUNNING)
     why = reason(
         "verify/running",
         changes_at=facts.decided_by,
@@ -283,6 +294,11 @@ def unverified(workload: Workload, tag: str, digest: str | None, facts: Facts) -
         checks=running,
     )
     return Stop(Status.WAITING, why)
+
+
+def _waited_for(progress: Progress) -> str:
+    told = progress.check == DEPLOYED and progress.words
+    return f"{progress.check} ({progress.words})" if told else progress.check
 
 
 def _known_unsigned(workload: Workload, digest: str, facts: Facts, now: datetime) -> Signature | None:
@@ -371,7 +387,8 @@ def _promotion(workload: Workload, tag: str, image: Image, facts: Facts, now: da
     why = promoted(tag, image.digest, after, held, now, urgent=urgent)
     if why is None:
         return None
-    return Stop(Status.HELD if why.changes_at is None else Status.WAITING, why)
+    waits = why.changes_at is not None or why.code == "guard/soak-undeployed"
+    return Stop(Status.WAITING if waits else Status.HELD, why)
 
 
 def _unlearnt(workload: Workload, facts: Facts) -> Need | None:

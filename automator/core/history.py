@@ -9,7 +9,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
-from automator.core.record import Member, ReleaseRecord, parse_all
+from automator.core.record import Member, ReleaseRecord, newer_format, parse_all
 from automator.core.reference import Repository, value_text
 from automator.core.site import Site
 from automator.core.trace import (
@@ -49,6 +49,7 @@ __all__ = [
     "is_ours",
     "is_same_version",
     "last_writer",
+    "newer_wrote",
     "previous_version",
     "released_here",
     "site_history",
@@ -197,6 +198,11 @@ def is_ours(value: HeldValue) -> bool:
 def released_here(history: SiteHistory) -> bool:
     """Whether automator ever wrote this site, as far as the history was read."""
     return any(is_ours(value) for value in history.held)
+
+
+def newer_wrote(history: SiteHistory) -> HeldValue | None:
+    """What a newer automator wrote here last, whose record is of a format that this one does not know."""
+    return next((v for v in history.held if v.record is None and newer_format(v.message) is not None), None)
 
 
 def last_writer(history: SiteHistory) -> Writer:

@@ -32,9 +32,22 @@ class Lag(NamedTuple):
     """Newer versions; 0 with a candidate where the current version has no place in the order."""
     since: datetime | None = None
     """When the oldest of them appeared, as far as that is known."""
+    at_least: bool = False
+    """Whether `since` is but when somebody looked first at one of them: it may have been there for longer."""
 
 
 NO_LAG = Lag()
+
+
+class Appearance(NamedTuple):
+    """When the oldest of some versions appeared."""
+
+    at: datetime | None = None
+    at_least: bool = False
+    """Whether one of them may have been there for longer."""
+
+
+NOT_KNOWN = Appearance()
 
 
 class Ahead(NamedTuple):
@@ -49,13 +62,13 @@ class Ahead(NamedTuple):
         """Those that are newer than a version at `rank`, too."""
         return Ahead(tuple(found for found in self.tags if found.rank > rank))
 
-    def lag(self, since: datetime | None) -> Lag:
+    def lag(self, since: Appearance = NOT_KNOWN) -> Lag:
         """They as a lag; tags that spell the same version count once."""
         if not self.tags:
             return NO_LAG
         if not self.is_counted:
             return Lag(self.tags[0].tag)
-        return Lag(self.tags[0].tag, len({found.rank for found in self.tags}), since)
+        return Lag(self.tags[0].tag, len({found.rank for found in self.tags}), *since)
 
 
 def ahead_of(workload: Workload, sites: tuple[Site, ...], judged: Judged, facts: Facts) -> Ahead:
@@ -84,7 +97,7 @@ def ahead_of(workload: Workload, sites: tuple[Site, ...], judged: Judged, facts:
 
 def followed_lag(workload: Workload, sites: tuple[Site, ...], sighting: Sighting | None, facts: Facts) -> Lag:
     """Of a workload that follows a tag: one version, where another digest was seen under the tag last than
-    one of its sites has, since that was first seen there."""
+    one of its sites has, since that was first seen there, at least."""
     tag = workload.rule.followed
     if tag is None or sighting is None:
         return NO_LAG
@@ -92,7 +105,7 @@ def followed_lag(workload: Workload, sites: tuple[Site, ...], sighting: Sighting
     behind = [site for site in at_tag if site.digest != sighting.digest]
     if not behind or _is_turned_away(workload, behind, tag, sighting.digest, facts):
         return NO_LAG
-    return Lag(value_text(tag, sighting.digest), 1, sighting.since)
+    return Lag(value_text(tag, sighting.digest), 1, sighting.since, at_least=True)
 
 
 def _is_turned_away(workload: Workload, sites: list[Site], tag: str, digest: str, facts: Facts) -> bool:
@@ -117,15 +130,22 @@ class Appeared(NamedTuple):
     """When those came that were not there then."""
 
 
-def appeared_at(tags: Iterable[str], appeared: Appeared, built: Mapping[str, datetime]) -> datetime | None:
+def appeared_at(tags: Iterable[str], appeared: Appeared, built: Mapping[str, datetime]) -> Appearance:
     """When the oldest of these tags appeared: when it came, as far as we saw it come; for one that was there
-    before us when it was built, if that can be, else when we first saw it."""
-    times = (appeared.arrived.get(tag) or _before_us(built.get(tag), appeared.baseline) for tag in tags)
-    return min((at for at in times if at is not None), default=None)
+    before us when it was built, if that is known and can be; else when we first looked, or before."""
+    times: list[datetime] = []
+    at_least = False
+    for tag in tags:
+        at = appeared.arrived.get(tag) or _possible(built.get(tag), appeared.baseline)
+        if at is None:
+            at, at_least = appeared.baseline, True
+        if at is not None:
+            times.append(at)
+    return Appearance(min(times), at_least) if times else NOT_KNOWN
 
 
-def _before_us(built: datetime | None, baseline: datetime | None) -> datetime | None:
+def _possible(built: datetime | None, baseline: datetime | None) -> datetime | None:
     # A reproducible build calls itself of 1970, and a wrong clock of tomorrow.
     if built is None or built < FIRST_COMMIT or (baseline is not None and built > baseline):
-        return baseline
+        return None
     return built

@@ -35,6 +35,7 @@ class Kind(StrEnum):
     FAILED = "failed"
     SILENT = "silent"
     TROUBLE = "trouble"
+    DIVERGED = "diverged"
     RECOVERED = "recovered"
     HELD = "held"
     WAITING = "waiting"
@@ -77,6 +78,8 @@ _NO_ANSWER = frozenset(
 
 CONFIG_REPO = "config repo"
 """The subject that the config repo itself is."""
+DRIFT = "drift"
+"""Begin of the subject that a workload at a runtime is: `drift web at production`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,8 @@ class Item:
     @property
     def workload(self) -> str | None:
         """The workload, where it is about one."""
-        return self.about[0].workload if self.subject.startswith("workload ") and self.about else None
+        is_of_one = self.subject.startswith(("workload ", f"{DRIFT} "))
+        return self.about[0].workload if is_of_one and self.about else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +136,9 @@ class Found:
     stills: tuple[Item, ...] = ()
     """What is held or waits."""
     settled: frozenset[str] = frozenset()
-    """Workloads that are well now."""
+    """Workloads that are well now; of a look at a runtime, as `web at production`."""
     unsettled: frozenset[str] = frozenset()
-    """Workloads of which neither is known now."""
+    """Those of which neither is known now."""
     ails: frozenset[str] = frozenset()
     """Subjects of `ailing`."""
     is_read: bool = True
@@ -149,7 +153,7 @@ class Found:
         if not self.is_read:
             return None
         area, _, name = subject.partition(" ")
-        if area == "workload":
+        if area in ("workload", DRIFT):
             if name in self.unsettled:
                 return None
             return True if name in self.settled or self.is_whole else None

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from automator.core.duration import format_age
-from automator.core.notice import About, Item, Kind, counted
+from automator.core.notice import DRIFT, About, Item, Kind, counted
 from automator.core.wording import UnusableTemplate, render
 from automator.errors import ConfigError
 from automator.reasons import one_line, reason
@@ -109,7 +109,8 @@ def message(
     title = _title(repo, items, plain)
     text, markdown = "\n".join([*plain, *more]), "\n".join(f"- {line}" for line in (*plain, *more))
     if words is not None and (words.title is not None or words.text is not None):
-        context = _context(repo, title, text, told, plain, items)
+        seen = tuple(_seen(item, line, mask) for item, line in zip(told, plain, strict=True))
+        context = _context(repo, title, text, seen, items)
         title = _rendered(words.title, context, TITLE_LIMIT) or title
         if words.text is not None:
             text = markdown = _rendered(words.text, context, TEXT_LIMIT) or text
@@ -121,7 +122,7 @@ def message(
         " ".join(title.split())[:TITLE_LIMIT],
         _cut(text),
         _cut(markdown),
-        any(item.kind in (Kind.FAILED, Kind.SILENT, Kind.TROUBLE) for item in items),
+        any(item.kind in (Kind.FAILED, Kind.SILENT, Kind.TROUBLE, Kind.DIVERGED) for item in items),
         shown,
         len(items) - len(shown),
     )
@@ -187,7 +188,7 @@ def _line(item: Item, repo: str, now: datetime, mask: Callable[[str], str]) -> s
     next_step = f" Next: {step}." if step else ""
     match item.kind:
         case Kind.RELEASED | Kind.ROLLED_BACK:
-            return _moved(item, name)
+            return _moved(item, name, mask)
         case Kind.PROPOSED:
             link = safe_link(item.link)
             page = f": {link}" if link else ""
@@ -199,6 +200,11 @@ def _line(item: Item, repo: str, now: datetime, mask: Callable[[str], str]) -> s
             return f"no answer for {age}: {name}: {sentence}.{_waiting(item)}{next_step}"
         case Kind.TROUBLE:
             return f"{'test' if item.subject == 'test' else 'trouble'}: {sentence}.{next_step}"
+        case Kind.DIVERGED:
+            begin = f"still diverged, for {age}" if item.turn == "still" else "diverged"
+            return f"{begin}: {name}{_whose(item)}: {sentence}.{next_step}"
+        case Kind.RECOVERED if item.subject.startswith(f"{DRIFT} "):
+            return f"runs what Git says again: {name}, was told to differ {age} ago"
         case Kind.RECOVERED if item.turn == "gone":
             return f"is no more: {name}, which failed for {age}"
         case Kind.RECOVERED:
@@ -207,6 +213,8 @@ def _line(item: Item, repo: str, now: datetime, mask: Callable[[str], str]) -> s
 
 
 def _name(item: Item, repo: str) -> str:
+    if item.subject.startswith(f"{DRIFT} "):
+        return quiet(item.subject.removeprefix(f"{DRIFT} "))
     if item.workload is not None:
         return quiet(item.workload)
     return quiet(f"{item.subject} {repo}" if item.subject == "config repo" else item.subject)
@@ -222,12 +230,12 @@ def _whose(item: Item) -> str:
     return f" ({', '.join(words)})" if words else ""
 
 
-def _moved(item: Item, name: str) -> str:
+def _moved(item: Item, name: str, mask: Callable[[str], str]) -> str:
     verb = "rolled back" if item.kind is Kind.ROLLED_BACK else "released"
     by = f" by {quiet(item.actor)}" if item.actor else ""
     link = safe_link(item.link)
     where = link or (quiet(item.commit[:12]) if item.commit else "")
-    why = f", since {quiet(item.why, SENTENCE_LIMIT)}" if item.why else ""
+    why = f", since {quiet(mask(item.why), SENTENCE_LIMIT)}" if item.why else ""
     return f"{verb}: {name} {_versions(item)}{_whose(item)}{by}{why}" + (f": {where}" if where else "")
 
 
@@ -243,6 +251,7 @@ _COUNTED = {
     Kind.FAILED: "failed",
     Kind.SILENT: "without an answer",
     Kind.TROUBLE: "in trouble",
+    Kind.DIVERGED: "diverged",
     Kind.RECOVERED: "working again",
     Kind.RELEASED: "released",
     Kind.ROLLED_BACK: "rolled back",
@@ -272,7 +281,7 @@ def _cut(text: str) -> str:
 
 
 def _context(
-    repo: str, title: str, text: str, told: Sequence[Item], lines: Sequence[str], items: Sequence[Item]
+    repo: str, title: str, text: str, seen: tuple[dict[str, str], ...], items: Sequence[Item]
 ) -> dict[str, Any]:
     counts = counted(items)
     return {
@@ -280,15 +289,15 @@ def _context(
         "title": title,
         "text": text,
         "counts": {kind.value: counts.get(kind, 0) for kind in Kind},
-        "items": tuple(_seen(item, line) for item, line in zip(told, lines, strict=True)),
+        "items": seen,
     }
 
 
-def _seen(item: Item, line: str) -> dict[str, str]:
-    """An item as templates see it: all of it harmless text."""
+def _seen(item: Item, line: str, mask: Callable[[str], str]) -> dict[str, str]:
+    """An item as templates see it: all of it harmless text, without secrets."""
     seen = {
         key: quiet(value, SENTENCE_LIMIT) if isinstance(value, str) else ""
-        for key, value in shown_item(item).items()
+        for key, value in shown_item(item, mask).items()
     }
     return {**seen, "link": safe_link(item.link) or "", "line": line}
 

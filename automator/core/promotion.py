@@ -11,6 +11,8 @@ What holds, whoever asks:
 - A stay that is not verified counts for nothing; a beginning in the future is a soak of zero.
 - What one upstream rejected is rejected, with `need: any` too.
 - What is not known withholds: an upstream whose history may still hold a rejection stops `any` too.
+- Where runtimes tell what runs, a stay begins once all of them ran the version; one of which that is not
+  known, whatever the cause, is no soak yet.
 - `urgent` waits for no soak, but for everything else. A person's approval passes all but a rejection.
 """
 
@@ -55,6 +57,8 @@ class Stay:
     """What the commit that began it says of its own time."""
     asked: bool = True
     """Whether anything is known of those checks; not so where another automator asks them."""
+    awaits: tuple[str, ...] = ()
+    """What each runtime of upstream that is not known to have run it has to say, with its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +159,11 @@ class _Kind(IntEnum):
     """What an upstream lacks, in the order of how much must happen until it does not."""
 
     SOAK = 0
-    UNVERIFIED = 1
-    ENDED = 2
-    NEVER = 3
-    UNKNOWN = 4
+    UNDEPLOYED = 1
+    UNVERIFIED = 2
+    ENDED = 3
+    NEVER = 4
+    UNKNOWN = 5
 
 
 class _Lack(NamedTuple):
@@ -183,17 +188,21 @@ def _lack(
     if not stays:
         return _Lack(_Kind.NEVER, reason("guard/after-never", version=tag, digest=digest, upstream=name))
     verified = [stay for stay in stays if stay.verified]
-    longest = max((_soaked(stay, now) for stay in verified), default=timedelta(0))
-    if verified and (urgent or longest >= soak):
+    ran = [stay for stay in verified if not stay.awaits]
+    longest = max((_soaked(stay, now) for stay in ran), default=timedelta(0))
+    if verified and (urgent or (ran and longest >= soak)):
         return None
     # Clocks differ: an end in the future, by the commit that ended it, is not reached yet.
-    lasting = [stay for stay in verified if stay.until is None or stay.since + soak <= stay.until]
+    lasting = [stay for stay in ran if stay.until is None or stay.since + soak <= stay.until]
     checked = verified and all(stay.verified for stay in stays if stay.until is None)
     if not lasting and not checked:
         code = "guard/after-unverified" if any(stay.asked for stay in stays) else "guard/after-unasked"
         return _Lack(_Kind.UNVERIFIED, reason(code, version=tag, upstream=name))
     wanted, lasted = format_duration(soak), format_duration(longest)
     if not lasting:
+        unseen = _undeployed(tag, name, verified)
+        if unseen is not None and (not ran or unseen.kind is _Kind.UNDEPLOYED):
+            return unseen
         code = "guard/soak-ended"
         return _Lack(_Kind.ENDED, reason(code, version=tag, upstream=name, longest=lasted, soak=wanted))
     begun = min(stay.since for stay in lasting)
@@ -208,6 +217,18 @@ def _lack(
         at=f"{at:%Y-%m-%d %H:%M:%S} UTC",
     )
     return _Lack(_Kind.SOAK, why)
+
+
+def _undeployed(tag: str, name: str, verified: list[Stay]) -> _Lack | None:
+    """What is to be said of stays that no runtime has shown to run: first of all of the one that lasts."""
+    waiting = sorted((stay for stay in verified if stay.awaits), key=lambda stay: stay.until is not None)
+    if not waiting:
+        return None
+    said = "; ".join(waiting[0].awaits)
+    if waiting[0].until is None:
+        why = reason("guard/soak-undeployed", version=tag, upstream=name, said=said)
+        return _Lack(_Kind.UNDEPLOYED, why)
+    return _Lack(_Kind.ENDED, reason("guard/soak-unseen", version=tag, upstream=name, said=said))
 
 
 def _soaked(stay: Stay, now: datetime) -> timedelta:

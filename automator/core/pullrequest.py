@@ -18,7 +18,7 @@ from automator.core.decide import Release
 from automator.core.explain import Verdict
 from automator.core.facts import Declined
 from automator.core.forge import CommitStatus, PullRequest
-from automator.core.record import TRAILER_LINE, Member, ReleaseRecord, parse, parse_all
+from automator.core.record import TRAILER_LINE, Member, ReleaseRecord, newer_members, parse, parse_all
 from automator.core.reference import Image, short_text
 from automator.core.release import harmless, source_link
 from automator.reasons import Reason, Status, one_line
@@ -352,13 +352,11 @@ def declined_by(pull: PullRequest, message: str = "") -> tuple[tuple[str, Declin
     if pull.state != "closed" or was_closed_by_us(pull):
         return ()
     record = parse(message) or parse(pull.body)
-    if record is None or (record.kind == "rollback" and record.actor is not None):
+    if record is not None and record.kind == "rollback" and record.actor is not None:
         return ()  # who does not want to go back says nothing against the version before
-    return tuple(
-        (member.workload, _declined(member, pull))
-        for member in record.members
-        if member.image and member.after
-    )
+    # What a newer automator proposed was refused as well, as far as its text is understood.
+    members = record.members if record is not None else newer_members(message) or newer_members(pull.body)
+    return tuple((m.workload, _declined(m, pull)) for m in members if m.image and m.after)
 
 
 def _declined(member: Member, pull: PullRequest) -> Declined:

@@ -103,6 +103,34 @@ def parse_all(message: str) -> tuple[ReleaseRecord, ...]:
     return tuple(record for record in found if record is not None)
 
 
+def newer_members(message: str) -> tuple[Member, ...]:
+    """The members of a message's last record as far as they are understood, where one has a format beyond
+    ours; none where none has. Never raises.
+
+    Only for what withholds: what a person refused stays refused, whichever automator proposed it.
+    """
+    if newer_format(message) is None:
+        return ()
+    last: list[list[tuple[str, str]]] = []
+    for name, value in _trailers(message):
+        if name == "Format":
+            last = []
+        elif name == "Workload":
+            last.append([(name, value)])
+        elif last and name in _MEMBER_NAMES:
+            last[-1].append((name, value))
+    return tuple(map(_member, last))
+
+
+def newer_format(message: str) -> int | None:
+    """The highest format beyond ours that a message's records name; None where it names none. Never raises.
+
+    Such a record is no claim here: its commit counts as somebody's, and that may only keep versions back.
+    """
+    named = (value for name, value in _trailers(message) if name == "Format" and _NUMBER.fullmatch(value))
+    return max((number for number in map(int, named) if number > FORMAT), default=None)
+
+
 # -- writing -------------------------------------------------------------------------------------
 
 _SPLITTING = re.compile(r"(release)-(?=[a-z][a-z0-9-]*:)", re.IGNORECASE | re.ASCII)
@@ -110,6 +138,7 @@ _VERSION = re.compile(rf"(?:{TAG.pattern})(?:@(?:{DIGEST.pattern}))?", re.ASCII)
 _SITE = re.compile(r"[^#@\[\"][^#@\[]*(?<! )#(?:[^#@\[\]0-9][^#@\[\]]*)?(?:(?<! )\[[^#@\[\]]*\][^#@\[\]]*)*")
 _CI_COMMAND = re.compile(r"(?i)skip|no.?ci")
 _REF = re.compile(r"[^\s,\"]+")
+_NUMBER = re.compile(r"[0-9]{1,6}")
 _PROMPTS = {"#": "\\u0023", "@": "\\u0040", "[": "\\u005b", "\x7f": "\\u007f"}
 
 

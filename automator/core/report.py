@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from automator.core.duration import format_age
 from automator.core.unidiff import unified_diff
 from automator.reasons import Reason, Status
+
+_TELLING = timedelta(hours=1)
+"""A shorter "at least" says nothing of how far behind something is, only that somebody has just looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Outcome:
     policy's order (`latest`), so that nobody can tell."""
     behind_since: datetime | None = None
     """Since when there has been one of them, as far as that is known: built or first seen."""
+    behind_at_least: bool = False
+    """Whether that is but when we looked first: there may have been one for longer."""
 
     def lag(self, now: datetime) -> str:
         """How far it is behind, as people say it: `2 versions, 3 days behind`; empty where it is not."""
@@ -44,8 +49,10 @@ class Outcome:
         if not self.behind:
             return "unknown how far behind"
         versions = "1 version" if self.behind == 1 else f"{self.behind} versions"
-        since = "" if self.behind_since is None else f", {format_age(now - self.behind_since)}"
-        return f"{versions}{since} behind"
+        age = None if self.behind_since is None else now - self.behind_since
+        if age is None or (self.behind_at_least and age < _TELLING):
+            return f"{versions} behind"
+        return f"{versions}, {'at least ' if self.behind_at_least else ''}{format_age(age)} behind"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ class ReasonShown(TypedDict):
 
 
 class OutcomeShown(TypedDict):
-    """Where one workload is after a cycle."""
+    """Where one workload is after a cycle. With `behind_at_least`, `behind_since` is but when automator looked
+    first: the versions may have been there for longer."""
 
     repo: str
     workload: str
@@ -53,6 +54,7 @@ class OutcomeShown(TypedDict):
     candidate: str | None
     behind: int
     behind_since: datetime | None
+    behind_at_least: bool
     commit: str | None
     owner: str | None
     environment: str | None
@@ -116,6 +118,7 @@ def shown_outcome(repo: str, outcome: Outcome) -> OutcomeShown:
         "candidate": outcome.candidate,
         "behind": outcome.behind,
         "behind_since": outcome.behind_since,
+        "behind_at_least": outcome.behind_at_least,
         "commit": outcome.commit,
         "owner": outcome.owner,
         "environment": outcome.environment,

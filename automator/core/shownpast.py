@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, cast
 
 from automator.core.delivery.change import Change
 from automator.core.delivery.figures import Figures, Level, Spread
@@ -21,8 +21,8 @@ class PolicyChangeShown(TypedDict):
     time: datetime
 
 
-ChangeShown = TypedDict(
-    "ChangeShown",
+LoggedShown = TypedDict(
+    "LoggedShown",
     {
         "repo": str,
         "commit": str,
@@ -47,17 +47,31 @@ ChangeShown = TypedDict(
         "source_time": datetime | None,
         "why": str | None,
         "policy": str | None,
-        "policy_changed": PolicyChangeShown | None,
         "pull_request": int | None,
-        "approved_by": list[str] | None,
         "refs": list[str],
         "reverts": str | None,
-        "signature": str | None,
-        "signer": str | None,
         "proven": bool | None,
     },
 )
-ChangeShown.__doc__ = "A line of the release log."
+LoggedShown.__doc__ = "A line of the release log, as commits alone tell it."
+
+
+class ChangeShown(LoggedShown):
+    """A line of the release log, with what else git and the forge were asked about its commit."""
+
+    policy_changed: PolicyChangeShown | None
+    approved_by: list[str] | None
+    signature: str | None
+    signer: str | None
+
+
+_ASKED = ChangeShown.__annotations__.keys() - LoggedShown.__annotations__.keys()
+
+
+def shown_logged(change: Change) -> LoggedShown:
+    """A line of the release log, without what nobody asked about its commit."""
+    told = {key: value for key, value in shown_change(change).items() if key not in _ASKED}
+    return cast(LoggedShown, told)
 
 
 def shown_change(change: Change) -> ChangeShown:
@@ -124,10 +138,11 @@ class FrequencyShown(TypedDict):
 
 
 class LeadTimeShown(SpreadShown):
-    """How long it took from the source, or the build, to the branch."""
+    """How long it took from the source, or the build, to the branch, or until it ran."""
 
     from_source: int
     from_build: int
+    until_deployed: int
     unknown: int
     level: LevelWord | None
 
@@ -233,6 +248,7 @@ def _figures(figures: Figures) -> FiguresShown:
             **_spread(figures.lead),
             "from_source": figures.lead_from_source,
             "from_build": figures.lead_from_build,
+            "until_deployed": figures.lead_until_deployed,
             "unknown": figures.lead_unknown,
             "level": _level(figures.lead_level),
         },

@@ -7,8 +7,30 @@ from typing import Literal, TypedDict
 
 from automator.core.policy import Workload, group_of
 from automator.core.shown import OutcomeShown, ReasonShown, shown_outcome, shown_reason
-from automator.core.view import Chain, ChainEdge, ChainNode, PolicyView, RegistryView, RepoView, WorkloadView
+from automator.core.view import (
+    Chain,
+    ChainEdge,
+    ChainNode,
+    DaemonView,
+    PolicyView,
+    RegistryView,
+    RepoView,
+    SiteView,
+    WorkloadView,
+)
 from automator.reasons import Reason
+
+
+class DaemonShown(TypedDict):
+    """How the process itself stands. `config_refused` says why a newer config is not used, `no_cycles` why
+    there are none at all."""
+
+    version: str
+    started_at: datetime
+    config_taken_at: datetime
+    config_refused: ReasonShown | None
+    config_refused_at: datetime | None
+    no_cycles: ReasonShown | None
 
 
 class RepoShown(TypedDict):
@@ -33,9 +55,13 @@ class RepoShown(TypedDict):
 
 
 class SiteShown(TypedDict):
-    """One place where a workload's image is written."""
+    """One place where a workload's image is written. `file`, `field` and `line` are null where this process
+    has not read the file yet, `page` where the config names no forge."""
 
     label: str
+    file: str | None
+    field: str | None
+    line: int | None
     version: str | None
     page: str | None
 
@@ -118,6 +144,18 @@ class ChainShown(TypedDict):
 PastState = Literal["ready", "reading", "failed"]
 
 
+def shown_daemon(view: DaemonView) -> DaemonShown:
+    """The process."""
+    return {
+        "version": view.version,
+        "started_at": view.started_at,
+        "config_taken_at": view.config_taken_at,
+        "config_refused": _reason(view.config_refused),
+        "config_refused_at": view.config_refused_at,
+        "no_cycles": _reason(view.no_cycles),
+    }
+
+
 def shown_repo(view: RepoView) -> RepoShown:
     """A config repo."""
     return {
@@ -147,7 +185,7 @@ def shown_workload(view: WorkloadView) -> WorkloadShown:
     after = None if known is None else known.guards.after
     return {
         **shown_outcome(view.repo, view.outcome),
-        "places": [{"label": s.label, "version": s.version, "page": s.page} for s in view.sites],
+        "places": list(map(_site, view.sites)),
         "description": None if known is None else known.description,
         "policy": None if entry is None else str(entry.place),
         "policy_page": view.policy_page,
@@ -155,6 +193,17 @@ def shown_workload(view: WorkloadView) -> WorkloadShown:
         "pull_request": view.pull_request,
         "group": None if entry is None else group_of(entry),
         "after": [] if after is None else list(after.upstreams or (after.group or "",)),
+    }
+
+
+def _site(view: SiteView) -> SiteShown:
+    return {
+        "label": view.label,
+        "file": view.file,
+        "field": view.field,
+        "line": view.line,
+        "version": view.version,
+        "page": view.page,
     }
 
 

@@ -122,8 +122,8 @@ def may_hold_sites(data: bytes) -> bool:
     """
     # Plain words first: they are found many times faster than patterns.
     return (
-        any(word in data for word in _SURE_WORDS)
-        or (any(word in data for word in _KEY_WORDS) and _KEYED.search(data) is not None)
+        any(map(data.__contains__, _SURE_WORDS))
+        or (any(map(data.__contains__, _KEY_WORDS)) and _KEYED.search(data) is not None)
         or _REFERENCE.search(data) is not None
     )
 
@@ -159,11 +159,6 @@ def read_file(text: str, name: str) -> tuple[Document, ...]:
 
 def _given(name: str) -> Callable[[Document], tuple[Source, ...]]:
     return compose.env_sources if is_dotenv(name) else compose.sources
-
-
-def locate_field(text: str, name: str, field: str) -> tuple[Site, ...]:
-    """The sites that one `where.field` path leads to: none, one, or (a mistake) several."""
-    return tuple(site for site in locate(text, name, (field,)).sites if field in site.selectors)
 
 
 def _sites(

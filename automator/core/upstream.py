@@ -19,6 +19,7 @@ from automator.core.policy import Candidate, Workload
 from automator.core.promotion import Stay, Upstream, stay_begins
 from automator.core.reference import DIGEST
 from automator.core.refusal import accepted_digests
+from automator.core.rollout import Told, landing
 from automator.core.site import Site
 from automator.core.standing import Current, current_of, ranking
 from automator.core.verification import State, Verification
@@ -49,6 +50,8 @@ class Span(NamedTuple):
     """`NEVER` while it lasts."""
     committed: datetime | None = None
     """What the commit that began it says."""
+    awaits: tuple[str, ...] = ()
+    """What each runtime that is not known to have run it has to say."""
 
     @property
     def version(self) -> tuple[str, str | None]:
@@ -83,12 +86,28 @@ def both(
 ) -> tuple[Span, ...]:
     """The parts of `spans` that fall together with matching ones of `others`, newest first."""
     found = [
-        span._replace(since=max(span.since, other.since), until=min(span.until, other.until))
+        span._replace(
+            since=max(span.since, other.since),
+            until=min(span.until, other.until),
+            awaits=tuple(dict.fromkeys((*span.awaits, *other.awaits))),
+        )
         for span in spans
         for other in others
         if match(span, other) and max(span.since, other.since) < min(span.until, other.until)
     ]
     return tuple(sorted(found, key=lambda span: span.since, reverse=True))
+
+
+def deployed_by(held: Held, told: Mapping[str, Told]) -> Held:
+    """What a workload held, each stay from when all of its runtimes ran it; `told` is what each of them, by
+    name, says of the workload, and is empty where none is known."""
+    return held._replace(spans=tuple(_deployed(span, told) for span in held.spans)) if told else held
+
+
+def _deployed(span: Span, told: Mapping[str, Told]) -> Span:
+    until = None if span.until == NEVER else span.until
+    found = landing(told, span.tag, span.digest, span.since, until)
+    return span._replace(since=stay_begins(span.since, deployed=found.at), awaits=found.awaits)
 
 
 def _spans(history: SiteHistory, sights: Sights) -> tuple[Span, ...]:
@@ -153,6 +172,7 @@ def upstream_of(
             not held.workload.verify or _passed(series, span),
             span.committed,
             not held.workload.verify or _series_of(series, span) is not None,
+            span.awaits,
         )
         for span in held.spans
     )

@@ -5,6 +5,8 @@ it passes or fails. Pure: who asks, and when, is told by `due`; what was answere
 
 - The first yes passes a check. So many noes in a row as its plan says fail it.
 - No answer is neither: a server that is down says nothing of a release.
+- Where `deployed` is asked for, the other checks begin once it has passed: before, they would be answered by
+  the version before.
 - After `within` the next try decides that is not a yes, once there were as many tries as noes would fail it.
   Time alone fails nothing: who was not running, or had no thread free, has not asked.
 - One failed check fails the series, and then nobody is asked any more; all passed checks pass it.
@@ -24,6 +26,8 @@ from typing import Any, NamedTuple
 from automator.core.duration import format_duration
 from automator.reasons import one_line
 
+DEPLOYED = "deployed"
+"""The check that is built in: what runtimes say of a version. The others of a series wait for it."""
 SAID_LIMIT = 120
 """Characters that are kept of what a check said: it is untrusted, and stands in commits and messages."""
 
@@ -58,7 +62,8 @@ class Plan:
 
     name: str
     interval: timedelta = timedelta(seconds=30)
-    within: timedelta = timedelta(minutes=15)
+    within: timedelta | None = timedelta(minutes=15)
+    """None where time fails nothing, however often it was tried."""
     failures: int = 3
     """Noes in a row that fail it."""
     delay: timedelta = timedelta(0)
@@ -149,9 +154,28 @@ def _begun(plan: Plan, now: datetime) -> Progress:
 
 def due(series: Verification, now: datetime) -> tuple[str, ...]:
     """The checks that are to be asked now."""
+    return tuple(p.check for p in _asking(series) if p.next_at <= now)
+
+
+def _asking(series: Verification) -> tuple[Progress, ...]:
+    """The checks that run and wait for none other."""
     if series.state is not State.RUNNING:
         return ()
-    return tuple(p.check for p in series.checks if p.state is State.RUNNING and p.next_at <= now)
+    running = tuple(p for p in series.checks if p.state is State.RUNNING)
+    return tuple(p for p in running if p.check == DEPLOYED) or running
+
+
+def arrived(series: Verification, plans: Iterable[Plan], now: datetime) -> Verification:
+    """The series once its version runs: the checks that waited for it begin."""
+    waited = {plan.name: plan for plan in plans if plan.name != DEPLOYED}
+
+    def begun(progress: Progress) -> Progress:
+        plan = waited.get(progress.check)
+        untried = progress.state is State.RUNNING and not progress.tries
+        return _begun(plan, now) if plan is not None and untried else progress
+
+    found = replace(series, checks=tuple(map(begun, series.checks)))
+    return series if found == series else found
 
 
 def asked(series: Verification, plan: Plan, now: datetime) -> Verification:
@@ -159,8 +183,9 @@ def asked(series: Verification, plan: Plan, now: datetime) -> Verification:
     next interval, or the end of its time if that is sooner."""
 
     def after(progress: Progress) -> Progress:
-        end = progress.begun + plan.within
-        return replace(progress, next_at=now + plan.interval if now >= end else min(now + plan.interval, end))
+        again = now + plan.interval
+        end = again if plan.within is None else progress.begun + plan.within
+        return replace(progress, next_at=again if now >= end else min(again, end))
 
     return _with(series, plan.name, after)
 
@@ -180,6 +205,8 @@ def heard(
         progress = replace(progress, refusals=refusals, words=words, tries=progress.tries + 1)
         if refusals >= plan.failures:
             return replace(progress, state=State.FAILED, ended=now)
+        if plan.within is None:
+            return progress
         if began >= progress.begun + plan.within and progress.tries >= plan.failures:
             words = one_line(f"not passed within {format_duration(plan.within)}: {words}", SAID_LIMIT)
             return replace(progress, state=State.FAILED, words=words, ended=now)
@@ -189,20 +216,21 @@ def heard(
 
 
 def looks_at(series: Verification) -> datetime | None:
-    """When the series is to be looked at next; None where it has ended."""
-    if series.state is not State.RUNNING:
-        return None
-    return min((p.next_at for p in series.checks if p.state is State.RUNNING), default=None)
+    """When the series is to be looked at next; None where it has ended, or waits for what is told unasked."""
+    return min((p.next_at for p in _asking(series) if p.check != DEPLOYED), default=None)
 
 
 def decided_by(series: Verification, plans: Iterable[Plan]) -> datetime | None:
-    """About when a running series ends at the latest, if its checks are asked."""
-    times = [
-        progress.begun + plan.within
+    """About when a running series ends at the latest, if its checks are asked; None where nobody knows."""
+    running = {p.check: p for p in series.checks if p.state is State.RUNNING}
+    if series.state is not State.RUNNING or DEPLOYED in running:
+        return None
+    times = (
+        running[plan.name].begun + plan.within
         for plan in plans
-        if (progress := series.of(plan.name)) is not None and progress.state is State.RUNNING
-    ]
-    return max(times, default=None) if series.state is State.RUNNING else None
+        if plan.name in running and plan.within is not None
+    )
+    return max(times, default=None)
 
 
 def _with(series: Verification, check: str, change: Callable[[Progress], Progress]) -> Verification:

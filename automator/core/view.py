@@ -14,6 +14,22 @@ from automator.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
+class DaemonView:
+    """How the process itself stands."""
+
+    version: str
+    started_at: datetime
+    config_taken_at: datetime
+    """When the config was read that is used now."""
+    config_refused: Reason | None = None
+    """Why a newer one is not used; None where there is none, or it is."""
+    config_refused_at: datetime | None = None
+    """Since when that is so."""
+    no_cycles: Reason | None = None
+    """Why no cycle runs at all: neither the new config could be opened nor the old one again."""
+
+
+@dataclass(frozen=True, slots=True)
 class RepoView:
     """One config repo of the daemon, and how its cycles go."""
 
@@ -57,6 +73,11 @@ class SiteView:
     """The line or the file on the forge."""
     is_read: bool = True
     """Whether this process has read the file."""
+    file: str | None = None
+    field: str | None = None
+    """Path of the value in the file, as `automator images` prints it."""
+    line: int | None = None
+    """Where the value begins, counted from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +112,9 @@ class Verdicts:
     told: tuple[Verdict, ...]
     decided_at: datetime
     """Begin of the cycle that they are of: an outcome may be of a later one."""
+    is_outline: bool = False
+    """Whether they were judged by filters, order and build times alone, since what else is known is in use by
+    a cycle that runs or is stuck."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ class Board:
         """Asks for a cycle of a config repo, and does not wait for it."""
 
     def tell(self, repo: str, head: str, *, verified: bool = False) -> None:
-        """A config repo is at `head`; with `verified`, checks there came to an end, or people refused
-        something there."""
+        """A config repo is at `head`; with `verified`, checks there came to an end, runtimes told news
+        of what it has, or people refused something there."""
         with self._lock:
             was, count = self._stamps.get(repo, (None, 0))
             if was == head and not verified:

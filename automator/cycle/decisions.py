@@ -14,7 +14,7 @@ from typing import NamedTuple
 from automator.core.decide import Decision, Judged, Limits, Need, Release, Stay, judge, shown_current
 from automator.core.explain import Question, Verdict, explain
 from automator.core.guardrails import bind
-from automator.core.guards import LOOK_AGAIN, unknown_check, unknown_key
+from automator.core.guards import LOOK_AGAIN, TOLD_UNASKED, unknown_check, unknown_key, unreported
 from automator.core.heirs import is_heir
 from automator.core.policy import Group, InvalidWorkload, Workload, group_of
 from automator.core.rail import Rail
@@ -61,6 +61,8 @@ def _decided(unit: _Unit, members: list[Member], now: datetime, limits: Limits) 
 def _waits_for_its_time(outcome: Outcome) -> bool:
     """Whether nothing but time, or news that is noticed anyway, can change an outcome."""
     why = outcome.reason
+    if why.code in TOLD_UNASKED:
+        return True
     return why.changes_at is not None and why.code.partition("/")[0] in ("guard", "group", "push", "verify")
 
 
@@ -299,6 +301,7 @@ class Decider:
         if isinstance(bound, Workload):
             unknown = unknown_key(bound, self.facts.signatures.signers)
             unknown = unknown or unknown_check(bound, self.facts.known_checks)
+            unknown = unknown or unreported(bound, self.facts.runtimes_of(bound))
             return unknown or self._unproposable(bound) or bound
         return bound
 
@@ -504,4 +507,5 @@ class Decider:
             candidate=lag.candidate,
             behind=lag.behind,
             behind_since=lag.since,
+            behind_at_least=lag.at_least,
         )

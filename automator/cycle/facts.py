@@ -28,13 +28,16 @@ from automator.core.history import (
     FileVersion,
     SiteHistory,
     enough,
+    newer_wrote,
     site_history,
 )
 from automator.core.policy import Workload
 from automator.core.promotion import Held, Unknown
+from automator.core.record import FORMAT, newer_format
 from automator.core.reference import Image, Repository
 from automator.core.site import Site
 from automator.core.trace import MOVES_FOLLOWED, Shared, may_be_of
+from automator.cycle.deploying import Deploying
 from automator.cycle.index import Index, Snapshot
 from automator.cycle.listings import Listings
 from automator.cycle.observe import Observer
@@ -66,6 +69,8 @@ class FactFinder:
     """None where nobody asks what came before: everything that comes after something is held."""
     verifying: Verifying | None = None
     """None where no check is known."""
+    deploying: Deploying | None = None
+    """None where no runtime says what runs."""
     withdrawn: Mapping[str, Taken] = field(default_factory=dict)
     """Versions of each workload that the branch was rewound past."""
     declined: Mapping[str, tuple[Declined, ...]] = field(default_factory=dict)
@@ -90,6 +95,8 @@ class FactFinder:
     _shared: Shared = field(default_factory=Shared)
     """What traces of one file's sites have in common."""
     _cut_short: dict[str, Reason] = field(default_factory=dict)
+    _newer: dict[str, Reason] = field(default_factory=dict)
+    """By file: that a newer automator wrote here."""
     _listings: Listings = field(init=False)
     _told: int = 0
     """What `index.sources_told` was then."""
@@ -258,14 +265,22 @@ class FactFinder:
         """Names of the checks that `verify` may name."""
         return () if self.verifying is None else self.verifying.checks.keys()
 
+    def runtimes_of(self, workload: Workload) -> tuple[str, ...]:
+        """Names of the runtimes that say what runs of a workload."""
+        if self.deploying is None or self.index.snapshot is None:
+            return ()
+        return self.deploying.covering(self.index.snapshot.claims.sites.get(workload.name, ()))
+
     def notice(self, snapshot: Snapshot, now: datetime, *, rewound: bool) -> frozenset[str]:
-        """Take in where the branch is: names of workloads that must be decided anew, for what checks said
-        or what other config repos have."""
+        """Take in where the branch is: names of workloads that must be decided anew, for what checks or
+        runtimes said or what other config repos have."""
         found: frozenset[str] = frozenset()
+        if self.deploying is not None:
+            found |= self.deploying.notice(snapshot)
         if self.verifying is not None:
             found |= self.verifying.notice(snapshot, now)
-            if found and self.upstreams is not None:
-                self.upstreams.board.tell(self.upstreams.repo, snapshot.commit, verified=True)
+        if found and self.upstreams is not None:
+            self.upstreams.board.tell(self.upstreams.repo, snapshot.commit, verified=True)
         if self.upstreams is not None:
             found |= self.followers(snapshot, found)
             found |= self.upstreams.notice(snapshot, now, rewound=rewound)
@@ -371,22 +386,32 @@ class FactFinder:
             known = self._traced[site_key(site)] = site, history
             if not any(history.lacking):
                 self._note_bound(site, history)
+            self._note_newer(site, history)
         return known[1]
 
     def _paths(self, site: Site) -> tuple[str, ...]:
         history = self._site_history(site)
         return (site.file,) if history is None else (site.file, *history.files)
 
-    def cut_short(self) -> tuple[Reason, ...]:
-        """A warning for each file in whose history a bound was reached before its beginning: what people
-        turned away longer ago is not known."""
-        return tuple(why for _, why in sorted(self._cut_short.items()))
+    def warnings(self) -> tuple[Reason, ...]:
+        """What is not known of files' histories: a warning for each in which a bound was reached before its
+        beginning, and for each with release records of a format that is not known here."""
+        told = (*sorted(self._cut_short.items()), *sorted(self._newer.items()))
+        return tuple(why for _, why in told)
 
     def _note_bound(self, site: Site, history: SiteHistory) -> None:
         self._cut_short.pop(site.file, None)
         if not history.complete and (enough(history) or not self.reach.can_grow()):
             since = "its present state" if history.since is None else f"{history.since:%Y-%m-%d}"
             self._cut_short[site.file] = reason("history/cut-short", file=site.file, since=since)
+
+    def _note_newer(self, site: Site, history: SiteHistory) -> None:
+        value = newer_wrote(history)
+        if value is not None and value.commit is not None:
+            commit, found = value.commit[:12], newer_format(value.message)
+            self._newer[site.file] = reason(
+                "history/newer-format", file=site.file, commit=commit, found=found, known=FORMAT
+            )
 
     def _head(self) -> str:
         assert self.index.snapshot is not None
@@ -452,6 +477,7 @@ class FactFinder:
         for path in paths:
             self._files.pop(path, None)
             self._cut_short.pop(path, None)
+            self._newer.pop(path, None)
         self._retrace(set(paths))
 
     def _retrace(self, paths: AbstractSet[str]) -> None:

@@ -14,13 +14,15 @@ from itertools import chain
 from pathlib import Path
 
 from automator.core.decide import differing
+from automator.core.drift import covers
 from automator.core.guardrails import bind, violations
-from automator.core.guards import unknown_check, unknown_key
+from automator.core.guards import unknown_check, unknown_key, unreported
 from automator.core.lint import lint, together
 from automator.core.lintset import lint_set
 from automator.core.policy import InvalidWorkload, Place, Workload
 from automator.core.rail import Rail
 from automator.core.reference import Repository
+from automator.core.running import Scope as RuntimeScope
 from automator.core.site import Site
 from automator.cycle.earlier import Earlier
 from automator.cycle.findings import Finding as Finding
@@ -68,10 +70,11 @@ def check(
     keys: Collection[str] | None = None,
     can_propose: bool | None = None,
     checks: Collection[str] | None = None,
+    runtimes: Sequence[RuntimeScope] | None = None,
 ) -> Verdict:
     """Judge the policies and manifests below a folder, under its own guard rails and further ones, and
-    with the names of the config's keys where those are known, and whether there is a forge for pull requests
-    (None: not known).
+    with the names of the config's keys and checks, and what its runtimes cover, where those are known, and
+    whether there is a forge for pull requests (None: not known).
 
     What has ended or never opens is told as of `now`, if that is given; sites that no policy owns with
     `coverage`; what needs a registry's tags where there is a way to `ask` for them.
@@ -86,6 +89,7 @@ def check(
     found += _violations(snapshot, rails)
     found += _unknown_keys(snapshot, rails, keys)
     found += _unknown_checks(snapshot, checks)
+    found += _unreported(snapshot, runtimes)
     if can_propose is False:
         found += _unproposable(snapshot, rails)
     lists, silent = _ask(snapshot, ask)
@@ -165,6 +169,16 @@ def _unknown_checks(snapshot: Snapshot, known: Collection[str] | None) -> Iterat
     """Workloads that must be verified by a check that nobody defined."""
     for workload in _valid(snapshot) if known is not None else ():
         why = unknown_check(workload, known or ())
+        if why is not None:
+            yield _at(True, workload.place_of("verify"), why)
+
+
+def _unreported(snapshot: Snapshot, scopes: Sequence[RuntimeScope] | None) -> Iterator[Finding]:
+    """Workloads that must be deployed, if nobody can say that they are."""
+    for workload in _valid(snapshot) if scopes is not None else ():
+        sites = snapshot.claims.sites.get(workload.name, ())
+        covering = [s.runtime for s in scopes or () if any(covers(s, site.file) for site in sites)]
+        why = unreported(workload, covering) if sites else None
         if why is not None:
             yield _at(True, workload.place_of("verify"), why)
 

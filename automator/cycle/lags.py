@@ -7,12 +7,20 @@ versions appeared is read from memory when there are other newer versions than t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import NamedTuple
 
 from automator.core.decide import Decision, Judged, Need, Release
 from automator.core.facts import Facts
-from automator.core.lag import NO_LAG, Ahead, Lag, ahead_of, appeared_at, followed_lag
+from automator.core.lag import (
+    NO_LAG,
+    NOT_KNOWN,
+    Ahead,
+    Appearance,
+    Lag,
+    ahead_of,
+    appeared_at,
+    followed_lag,
+)
 from automator.core.policy import Workload
 from automator.core.site import Site
 from automator.core.together import Member
@@ -68,9 +76,9 @@ class Lags:
         tags = tuple(found.tag for found in ahead.tags)
         key = hash((workload.listed, tags))
         if kept is not None and kept.key == key and facts.images.keys().isdisjoint(tags):
-            since = kept.lag.since
+            since = Appearance(kept.lag.since, kept.lag.at_least)
         else:
-            since = self._since(workload, tags) if ahead.is_counted else None
+            since = self._since(workload, tags) if ahead.is_counted else NOT_KNOWN
         beyond = NO_LAG
         if isinstance(answer, Release):
             beyond = self._beyond(workload, ahead, answer)
@@ -87,9 +95,9 @@ class Lags:
         rest = ahead.beyond(rank)
         return rest.lag(self._since(workload, tuple(found.tag for found in rest.tags)))
 
-    def _since(self, workload: Workload, tags: tuple[str, ...]) -> datetime | None:
+    def _since(self, workload: Workload, tags: tuple[str, ...]) -> Appearance:
         if not tags:
-            return None
+            return NOT_KNOWN
         appeared = self.memory.appeared(workload.listed, tags)
         early = tuple(tag for tag in tags if tag not in appeared.arrived)
         built = self.memory.built(workload.repository, early) if early else {}

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
+from sys import intern
 from typing import Protocol
 
 from automator.core.site import FileSites
@@ -52,11 +53,10 @@ class Located:
         """Found, or the text of it that the store gave and nobody has asked for."""
         self._passed: dict[Blob, bool] = {}
         """Passed over; True where it was looked over for faults too."""
-        self._kept: set[Blob] = set()
-        """What the store has."""
         self._unkept: set[Blob] = set()
-        self._fewer = False
-        """Whether the store may have what is forgotten here."""
+        """What the store has not, or otherwise."""
+        self._gone: set[Blob] = set()
+        """What was forgotten here, and the store may have."""
         self.head: str | None = None
         """The commit that the index was last brought to, in this run or the one before, unless there is more
         to look over now."""
@@ -70,8 +70,8 @@ class Located:
             self.mark, self._names = mark, told
             self._load()
         elif more and told != self._names:
+            self._gone.update(self._passed)
             self._passed.clear()
-            self._fewer = True
         self._names = told
 
     # -- what is known -----------------------------------------------------------------------------
@@ -116,28 +116,27 @@ class Located:
         if self._keeper is None:
             self._unkept.clear()
             return
-        gone: list[Blob] = []
-        if self._fewer:
-            gone = [blob for blob in self._kept if blob not in self._known and blob not in self._passed]
+        here = (self._known, self._passed)
+        gone = [b for b in self._gone if _is_text(b[1]) and not any(b in known for known in here)]
         frame = json.dumps([self._names, self.head])
         try:
             self._keeper.keep_sites(self._repo, self.mark, frame, self._texts(), gone)
         except ConfigError:
             return  # Nothing is lost but time, and whatever must be kept will say what is wrong.
-        self._kept.difference_update(gone)
-        self._kept |= self._unkept
         self._unkept.clear()
-        self._fewer = False
+        self._gone.clear()
 
     def prune(self, present: Mapping[str, Entry]) -> None:
         """Let go of blobs of the past when they are many; `present`: all files, by path."""
         if len(self._known) + len(self._passed) <= PAST_KEPT + len(present):
             return
         needed = {blob_of(path, entry.oid) for path, entry in present.items()}
+        self._gone.update(
+            blob for known in (self._known, self._passed) for blob in known if blob not in needed
+        )
         self._known = {blob: found for blob, found in self._known.items() if blob in needed}
         self._passed = {blob: over for blob, over in self._passed.items() if blob in needed}
         self._unkept &= needed
-        self._fewer = True
 
     def _texts(self) -> Iterable[tuple[Blob, str]]:
         for blob in self._unkept:
@@ -152,7 +151,7 @@ class Located:
     def _load(self) -> None:
         self._known.clear()
         self._passed.clear()
-        self._kept.clear()
+        self._gone.clear()
         self._unkept.clear()
         if self._keeper is None:
             return
@@ -161,21 +160,20 @@ class Located:
             names, self.head = json.loads(kept.frame) if kept.frame else ("", None)
         except (ConfigError, ValueError, TypeError):
             return  # As in `keep`; all is found again.
-        self._kept = set(kept.texts)
         for blob, text in kept.texts.items():
             if text not in (_UNREAD, _LOOKED_OVER):
                 self._known[blob] = text
             elif names == self._names:
                 self._passed[blob] = text == _LOOKED_OVER
             else:
-                self._fewer = True
+                self._gone.add(blob)
         if names != self._names:
             self.head = None
 
     def _start_over(self) -> None:
         """The store gave what this version never wrote: nothing of it is used."""
         self._known = {blob: found for blob, found in self._known.items() if not isinstance(found, str)}
-        self._kept.clear()
+        self._gone.clear()
         self._unkept = {*self._known, *self._passed}
         if self._keeper is not None:
             self._keeper.drop_sites(self._repo)
@@ -183,7 +181,7 @@ class Located:
 
 def blob_of(path: str, oid: str) -> Blob:
     """The blob at a path, as it is remembered."""
-    return oid, path.rpartition("/")[2]
+    return oid, intern(path.rpartition("/")[2])  # thousands of files share a few names
 
 
 @cache

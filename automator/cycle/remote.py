@@ -13,6 +13,7 @@ from automator.cycle.index import Index, Snapshot
 from automator.cycle.upstreams import Reading
 from automator.cycle.withdrawals import Taken, Withdrawals
 from automator.edges.checkout import Checkout
+from automator.errors import CheckoutError
 
 
 @dataclass
@@ -34,6 +35,15 @@ class RemoteRepo:
 
     def move_to_tip(self, now: datetime) -> Snapshot:
         """Its newest commit, asked for now. Raises CheckoutError."""
+        try:
+            return self._move(now)
+        except CheckoutError as error:
+            if error.reason.code != "git/moved":
+                raise
+            # Somebody pushed between the question and the fetch. Twice in a row is no accident.
+            return self._move(now)
+
+    def _move(self, now: datetime) -> Snapshot:
         old = self.index.snapshot
         tip = self.checkout.ask_tip()
         is_broken = self.checkout.is_broken()

@@ -18,6 +18,7 @@ from automator.core.report import Outcome, Report
 from automator.cycle.ages import restarted
 from automator.cycle.decisions import Decider
 from automator.cycle.facts import FactFinder
+from automator.cycle.firstlook import first_outcomes
 from automator.cycle.index import Index, Snapshot
 from automator.cycle.logbook import Logbook
 from automator.cycle.observe import Looked, Observer
@@ -107,6 +108,8 @@ class Cycle:
     """The pull requests; None where there is no forge."""
     tender: Tender | None = None
     """Looks after those that are open; there if `proposals` is."""
+    preview: Callable[[Report], None] | None = None
+    """Told what the branch holds once it was read for the first time, before registries are asked."""
     _outcomes: tuple[Outcome, ...] = ()
     _news: int = 0
     _ages: tuple[Reason, ...] = ()
@@ -206,6 +209,10 @@ class Cycle:
 
         # While git is asked for the tip, registries answer what an event named.
         snapshot, rewound = self._read_tip(ahead)
+        if self.preview is not None:
+            tell, self.preview = self.preview, None
+            outcomes = first_outcomes(snapshot)
+            tell(Report(self.repo, trigger.name, now, self.clock(), snapshot.commit, None, outcomes))
         looked = Looked(set(), ())
         if not again:
             self.facts.begin(trigger.named)
@@ -230,6 +237,15 @@ class Cycle:
         self.withdrawals.settle(snapshot, lost=lost)
         self.facts.withdrawn = self.withdrawals.taken(snapshot)
         return snapshot, lost
+
+    def read(self) -> Snapshot:
+        """The config repo at its tip, with nothing decided; no registry and no forge is asked.
+
+        Raises CheckoutError.
+        """
+        snapshot, _ = self._read_tip()
+        self.facts.begin()
+        return snapshot
 
     def look(self, names: Collection[str] = (), *, again: bool = False) -> Snapshot:
         """The config repo at its tip, with nothing decided; and, unless it was done before, the tag lists of
@@ -462,7 +478,7 @@ class Cycle:
 
     def _warnings(self, snapshot: Snapshot) -> tuple[Reason, ...]:
         beside = () if self.proposals is None else tuple(self.proposals.warnings)
-        return (*self._ages, *self.facts.cut_short(), *snapshot.warnings, *beside)
+        return (*self._ages, *self.facts.warnings(), *snapshot.warnings, *beside)
 
     def _restarted_ages(self, now: datetime) -> tuple[Reason, ...]:
         if self.index.snapshot is None:

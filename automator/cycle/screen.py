@@ -17,7 +17,7 @@ _ESCAPED_DOLLAR = re.compile(rb"\\(?:x24|u0024|U00000024)")
 
 def may_hold(path: str, data: bytes) -> bool:
     """Whether a file can hold a site, or what a site elsewhere awaits."""
-    return may_hold_sites(data) or is_dotenv(path) or any(word in data for word in _ELSEWHERE)
+    return may_hold_sites(data) or is_dotenv(path) or any(map(data.__contains__, _ELSEWHERE))
 
 
 def may_give(path: str, data: bytes) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -14,15 +14,19 @@ from automator.core.delivery.stations import Waits
 from automator.core.policy import Workload
 from automator.core.promotion import After
 from automator.core.reference import Repository
+from automator.core.rollout import Rollout, Told, is_of, landing
+from automator.core.rollout import from_text as from_rollout
 from automator.core.verification import State, Verification, from_text
 from automator.cycle.index import Snapshot
 
 
 class Memory(Protocol):
-    """Where first-seen times are kept, and what checks said (`edges.store`)."""
+    """Where first-seen times are kept, and what checks and runtimes said (`edges.store`)."""
 
     def first_seen(self, repository: Repository, tag: str) -> datetime | None: ...
     def series(self, branch: str, workload: str | None = None) -> Iterable[tuple[str, str, str]]: ...
+    def rollouts(self, branch: str, workload: str | None = None) -> Iterable[tuple[str, str, str]]: ...
+    def runtimes_answered(self, branch: str) -> Mapping[str, datetime]: ...
 
 
 class Remembered:
@@ -32,6 +36,10 @@ class Remembered:
         """`branch` is the name, URL and branch of the config repo."""
         self._snapshot = snapshot
         self._memory = memory
+        self._branch = branch
+        self._answered = memory.runtimes_answered(branch)
+        self._runtimes: dict[str, dict[str, Told]] = {}
+        """What each runtime told of each workload that was asked for."""
         self._series: dict[str, list[Verification]] = {}
         """The ended series of checks of each workload, newest first."""
         for name, _, text in memory.series(branch):
@@ -61,13 +69,38 @@ class Remembered:
             return NOT_SEEN
         entry = self._snapshot.workloads.get(change.workload)
         first_seen = self._memory.first_seen(entry.listed, tag) if isinstance(entry, Workload) else None
+        seen = Seen(first_seen=first_seen, deployed=self._deployed(change, left))
         for series in self._series.get(change.workload, ()):
             ended = series.ended
             if ended is None or ended < change.landed or not agree(series.version, change.member.after):
                 continue
             if series.commit == change.commit or left is None or series.begun < left:
-                return Seen(first_seen=first_seen, verified=ended, passed=series.state is State.PASSED)
-        return Seen(first_seen=first_seen)
+                return replace(seen, verified=ended, passed=series.state is State.PASSED)
+        return seen
+
+    def _deployed(self, change: Change, left: datetime | None) -> datetime | None:
+        """When the last of the runtimes that were asked about the version ran it, of this release; None where
+        one of them never did."""
+        tag, _, digest = change.member.after.partition("@")
+        told = {
+            runtime: one
+            for runtime, one in self._told(change.workload).items()
+            if any(is_of(rollout, tag, digest or None) for rollout in one.rollouts)
+        }
+        return landing(told, tag, digest or None, change.landed, left).at if told else None
+
+    def _told(self, workload: str) -> Mapping[str, Told]:
+        if workload not in self._runtimes:
+            found: dict[str, list[Rollout]] = {}
+            for _, runtime, text in self._memory.rollouts(self._branch, workload) if self._answered else ():
+                rollout = from_rollout(text)
+                if rollout is not None:
+                    found.setdefault(runtime, []).append(rollout)
+            self._runtimes[workload] = {
+                runtime: Told(tuple(rollouts), self._answered.get(runtime))
+                for runtime, rollouts in found.items()
+            }
+        return self._runtimes[workload]
 
 
 @dataclass(frozen=True)

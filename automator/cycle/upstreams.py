@@ -24,10 +24,11 @@ from automator.core.promotion import Held, Unknown, Upstream
 from automator.core.reference import Repository
 from automator.core.site import Site
 from automator.core.upstream import Held as HeldThere
-from automator.core.upstream import commits_of, held_by, in_group, turned_away_there, upstream_of
+from automator.core.upstream import commits_of, deployed_by, held_by, in_group, turned_away_there, upstream_of
 from automator.core.verification import Verification, from_text
 from automator.cycle.board import Board as Board
 from automator.cycle.board import Stamp
+from automator.cycle.deploying import Deploying
 from automator.cycle.index import Snapshot
 from automator.cycle.sights import Sightings
 from automator.errors import AutomatorError
@@ -111,6 +112,8 @@ class Reading:
     memory: SeriesMemory
     closings: Closings | None = None
     """None where the config repo is on no forge that we know."""
+    deploying: Deploying | None = None
+    """What runtimes said; None where the config repo has none."""
 
     def answer(self, snapshot: Snapshot, wanted: Wanted, now: datetime, rules: Rules) -> Told:
         """What a workload or a group held. Raises CheckoutError where the clone cannot be read."""
@@ -172,7 +175,8 @@ class Reading:
                 late = reason("history/reading") if past is None else past.reason
                 return Unknown(late, Status.WAITING)
         pasts = [past for past in found.values() if isinstance(past, SiteHistory)]
-        return held_by(ruled, pasts, self.sightings.of(commits_of(pasts), snapshot.commit, now))
+        held = held_by(ruled, pasts, self.sightings.of(commits_of(pasts), snapshot.commit, now))
+        return deployed_by(held, {} if self.deploying is None else self.deploying.past(entry.name, sites))
 
     def _ruled(self, snapshot: Snapshot, entry: Workload, rules: Rules) -> Workload | Unknown:
         """A workload with the rule that it takes over, if it has none of its own. Raises _Asks."""

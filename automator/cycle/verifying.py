@@ -2,7 +2,7 @@
 
 A series of checks begins when a workload with `verify` is first seen at another version, whoever set it.
 Tries run on threads of their own, within their time limits, and nobody waits for them. What they said is kept
-in the store; who lost it asks again.
+in the store; who lost it asks again. What runtimes said is there already, so `deployed` is answered at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -20,11 +20,13 @@ from automator.core.policy import Workload
 from automator.core.reference import Image, Repository, value_text
 from automator.core.site import Site
 from automator.core.verification import (
+    DEPLOYED,
     Answer,
     Plan,
     Said,
     State,
     Verification,
+    arrived,
     asked,
     begin,
     decided_by,
@@ -35,12 +37,15 @@ from automator.core.verification import (
     renewed,
     to_text,
 )
+from automator.cycle.deploying import DeployedCheck, Deploying
 from automator.cycle.index import Snapshot
 from automator.edges.checks import Check
 from automator.errors import ForgeError
 
 AT_ONCE = 4
 """Tries of one check that run at the same time for a config repo: one that hangs keeps back no other."""
+AS_RUNTIMES_SAY = Plan(DEPLOYED, within=None, failures=1)
+"""How `deployed` is asked: what fails a version was decided look by look, and time alone fails nothing."""
 LATE = timedelta(seconds=5)
 """After which a check is looked at again whose answer is still awaited when its next try is due."""
 
@@ -134,6 +139,8 @@ class Verifying:
     clock: Callable[[], datetime]
     wake: Callable[[], None] = lambda: None
     """Asks for a cycle, since checks came to an end; called on any thread, and does not wait."""
+    deploying: Deploying | None = None
+    """What runtimes said; None where the config repo has none."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _pools: dict[str, ThreadPoolExecutor] = field(default_factory=dict)
@@ -148,6 +155,11 @@ class Verifying:
     """Workloads whose checks came to an end since a cycle last heard of it."""
     _tries: dict[tuple[str, str], Future[None]] = field(default_factory=dict)
     """By workload and check: what is being asked."""
+
+    def __post_init__(self) -> None:
+        if self.deploying is not None:
+            built_in = ReleaseCheck(AS_RUNTIMES_SAY, DeployedCheck(self.deploying), 0.0)
+            self.checks = {**self.checks, DEPLOYED: built_in}
 
     # -- for a cycle -------------------------------------------------------------------------------
 
@@ -164,6 +176,7 @@ class Verifying:
             if snapshot is not self._snapshot:
                 self._move(snapshot, now)
                 self._snapshot = snapshot
+            self._hear_runtimes(now)
             return bool(self._news)
 
     def known(self, workload: Workload) -> Known:
@@ -171,6 +184,8 @@ class Verifying:
         with self._lock:
             present = self._series.get(workload.name)
             apart = self._apart.get(workload.name, ())
+            if present is not None and workload.name in self._subjects:
+                present = self._with_words(workload.name, present)
         if present is None or (apart and present.state is not State.FAILED):
             return Known(None, None, {}, apart)
         verified: dict[str, bool] = {}
@@ -195,7 +210,8 @@ class Verifying:
                 if self._series[name].state is State.RUNNING:
                     self._put(name, renewed(self._series[name], self._plans(name), now))
                 for check in due(self._series[name], now):
-                    self._try(name, check, now)
+                    if check != DEPLOYED:
+                        self._try(name, check, now)
             times = (looks_at(series) for name, series in self._series.items() if name in self._subjects)
             earliest = min((at for at in times if at is not None), default=None)
             return now + LATE if earliest is not None and earliest <= now else earliest
@@ -261,6 +277,8 @@ class Verifying:
             sites = snapshot.claims.sites.get(workload.name, ())
             if not sites or not self.checks.keys() >= set(workload.verify):
                 continue
+            if DEPLOYED in workload.verify and not (self.deploying and self.deploying.covering(sites)):
+                continue
             digests = {site.digest for site in sites} - {None}
             if len({site.tag for site in sites}) == 1 and len(digests) <= 1:
                 yield workload.name, _Subject(workload, max(sites, key=lambda site: site.digest is not None))
@@ -286,6 +304,39 @@ class Verifying:
         subject = self._subjects.get(name)
         wanted = () if subject is None else subject.workload.verify
         return [self.checks[check].plan for check in wanted if check in self.checks]
+
+    # -- what runtimes said, under the lock ----------------------------------------------------------
+
+    def _hear_runtimes(self, now: datetime) -> None:
+        """Take in what they said of versions that wait for it."""
+        for name in self._subjects:
+            series = self._series[name]
+            if DEPLOYED not in due(series, now):
+                continue
+            series = renewed(series, self._plans(name), now)
+            said = self._by_runtimes(name, series)
+            if said.answer is Answer.SILENT:
+                continue
+            series = heard(series, AS_RUNTIMES_SAY, said, now)
+            self._put(name, arrived(series, self._plans(name), now) if said.answer is Answer.YES else series)
+
+    def _with_words(self, name: str, series: Verification) -> Verification:
+        """A series with what runtimes say of the version now."""
+        if DEPLOYED not in due(series, datetime.max.replace(tzinfo=UTC)):
+            return series
+        words = self._by_runtimes(name, series).words
+        told = (replace(p, words=words) if p.check == DEPLOYED else p for p in series.checks)
+        return replace(series, checks=tuple(told))
+
+    def _by_runtimes(self, name: str, series: Verification) -> Said:
+        site = self._subjects[name].site
+        about = {
+            "workload": name,
+            "version": site.tag or "",
+            "digest": site.digest or "",
+            "begun": series.begun.isoformat(),
+        }
+        return self.checks[DEPLOYED].check.ask(about, self._stopping)
 
     # -- tries -------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from automator.errors import ManifestError, UsageError
@@ -46,14 +46,26 @@ class FolderSource:
         return found
 
     def blobs(self, paths: Iterable[str], *, limit: int) -> Iterator[tuple[str, bytes | None]]:
-        """Each file's bytes; None for one over `limit` bytes or that cannot be read."""
+        """Each file's bytes; None for one over `limit` bytes, that cannot be read, or is no plain file here.
+
+        Whoever wrote the folder may have put links there that lead to secrets, or pipes.
+        """
         for path in paths:
-            full = self._root / path
             try:
-                data = None if full.stat().st_size > limit else full.read_bytes()
+                data = self._read(PurePath(path), limit)
             except OSError:
                 data = None
             yield path, data
+
+    def _read(self, path: PurePath, limit: int) -> bytes | None:
+        if ".." in path.parts or any((self._root / above).is_symlink() for above in path.parents[:-1]):
+            return None
+        handle = os.open(self._root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                return None
+            data = file.read(limit + 1)
+        return None if len(data) > limit else data
 
 
 class Replacement(NamedTuple):

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from parts.claiming import assign
 
-from automator.core.claims import Claims, Entry, Ledger, assign, paths_match
+from automator.core.claims import Claims, Entry, Ledger, paths_match
 from automator.core.policy import InvalidWorkload, Place, Where
 from automator.core.reference import parse_repository
 from automator.core.site import Site, locate

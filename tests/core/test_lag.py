@@ -12,7 +12,16 @@ from parts.deciding import LONG_AGO, NOW, World, Wrote, built, digest, past, sit
 
 from automator.core.decide import judge
 from automator.core.facts import Declined, Sighting
-from automator.core.lag import NO_LAG, Appeared, Lag, ahead_of, appeared_at, followed_lag
+from automator.core.lag import (
+    NO_LAG,
+    NOT_KNOWN,
+    Appearance,
+    Appeared,
+    Lag,
+    ahead_of,
+    appeared_at,
+    followed_lag,
+)
 from automator.core.report import Outcome
 from automator.reasons import Status, reason
 
@@ -23,7 +32,7 @@ HOUR = timedelta(hours=1)
 def lag(world: World) -> Lag:
     """What a workload's lag is once it was decided."""
     world.decide()
-    return ahead_of(world.workload, world.sites, judge(world.workload, world.listed), world.facts).lag(None)
+    return ahead_of(world.workload, world.sites, judge(world.workload, world.listed), world.facts).lag()
 
 
 @pytest.mark.parametrize(
@@ -123,16 +132,17 @@ def test_a_digest_that_people_are_against_is_no_lag() -> None:
 
 def test_a_tag_that_we_saw_come_is_as_old_as_that() -> None:
     appeared = Appeared(LONG_AGO, {"1.4.3": NOW - HOUR, "1.4.4": NOW - 2 * HOUR})
-    assert appeared_at(["1.4.3", "1.4.4"], appeared, {"1.4.3": LONG_AGO - DAY}) == NOW - 2 * HOUR
+    found = appeared_at(["1.4.3", "1.4.4"], appeared, {"1.4.3": LONG_AGO - DAY})
+    assert found == Appearance(NOW - 2 * HOUR)
 
 
 @pytest.mark.parametrize(
     ("built_at", "expected"),
     [
-        (LONG_AGO - DAY, LONG_AGO - DAY),
-        (None, LONG_AGO),
-        (LONG_AGO.replace(year=1980), LONG_AGO),  # a reproducible build
-        (NOW + DAY, LONG_AGO),  # somebody's clock
+        (LONG_AGO - DAY, Appearance(LONG_AGO - DAY)),
+        (None, Appearance(LONG_AGO, at_least=True)),
+        (LONG_AGO.replace(year=1980), Appearance(LONG_AGO, at_least=True)),  # a reproducible build
+        (NOW + DAY, Appearance(LONG_AGO, at_least=True)),  # somebody's clock
     ],
 )
 def test_a_tag_that_was_there_before_us_is_as_old_as_its_image(built_at, expected) -> None:  # type: ignore[no-untyped-def]
@@ -140,8 +150,14 @@ def test_a_tag_that_was_there_before_us_is_as_old_as_its_image(built_at, expecte
     assert appeared_at(["1.4.3"], Appeared(LONG_AGO, {}), built_times) == expected
 
 
+def test_what_may_be_older_than_what_is_known_is_said_to_be() -> None:
+    built_times = {"1.4.4": LONG_AGO - DAY}
+    found = appeared_at(["1.4.3", "1.4.4"], Appeared(LONG_AGO, {}), built_times)
+    assert found == Appearance(LONG_AGO - DAY, at_least=True), "1.4.3 may have been built before"
+
+
 def test_of_what_was_never_listed_nothing_is_known() -> None:
-    assert appeared_at(["1.4.3"], Appeared(None, {}), {}) is None
+    assert appeared_at(["1.4.3"], Appeared(None, {}), {}) == NOT_KNOWN
 
 
 # -- in words ----------------------------------------------------------------------------------------
@@ -162,3 +178,17 @@ def test_the_lag_in_words(candidate, behind, since, words) -> None:  # type: ign
     why = reason("current/newest", current="1.4.2", count=3, rule="any")
     outcome = Outcome("web", Status.CURRENT, why, "ghcr.io/acme/web")
     assert replace(outcome, candidate=candidate, behind=behind, behind_since=since).lag(NOW) == words
+
+
+@pytest.mark.parametrize(
+    ("looked", "words"),
+    [
+        (timedelta(seconds=2), "2 versions behind"),
+        (HOUR, "2 versions, at least 1 hour behind"),
+        (3 * DAY, "2 versions, at least 3 days behind"),
+    ],
+)
+def test_a_first_look_a_moment_ago_is_not_said_to_be_how_far_behind(looked: timedelta, words: str) -> None:
+    why = reason("current/newest", current="1.4.2", count=3, rule="any")
+    outcome = Outcome("web", Status.CURRENT, why, "ghcr.io/acme/web", candidate="1.4.4", behind=2)
+    assert replace(outcome, behind_since=NOW - looked, behind_at_least=True).lag(NOW) == words

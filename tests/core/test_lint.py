@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from parts.claiming import assign
 
-from automator.core.claims import assign
 from automator.core.lint import lint, loose_bounds, together
 from automator.core.lintset import lint_set
 from automator.core.policy import Workload, parse_policies

@@ -159,16 +159,25 @@ def test_only_plain_addresses_are_linked(link: str) -> None:
     assert safe_link(link) is None
 
 
-def test_secrets_are_masked_before_anything_else() -> None:
+EVERY_TEXT = (
+    "{% for i in items %}{{ i.sentence }}|{{ i.next_step }}|{{ i.why }}|{{ i.line }}{% endfor %}|{{ text }}"
+)
+
+
+@pytest.mark.parametrize("words", [None, Words(text=EVERY_TEXT), Words(title=EVERY_TEXT)])
+@pytest.mark.parametrize("item", [FAILED, replace(MOVED, kind=Kind.ROLLED_BACK)])
+def test_secrets_are_masked_before_anything_else_also_for_templates(item: Item, words: Words | None) -> None:
+    said = "token=hunter2"
     made = message(
         "shop",
-        (replace(FAILED, sentence="token=hunter2"),),
+        (replace(item, sentence=said, next_step=said, why=said),),
         NOON,
         salt="",
-        mask=lambda text: text.replace("hunter2", "***"),
+        words=words,
+        mask=lambda text: text.replace("hunter2", "masked"),
     )
     assert "hunter2" not in message_text(made)
-    assert "token=" in made.text
+    assert "token=masked" in made.text
 
 
 # -- templates ---------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -50,6 +51,50 @@ def code(why: Reason | None) -> str:
 
 def several(after: After, **known: Upstream | None) -> str:
     return code(promoted("1.4.3", NEW, after, {f"{name}/web": value for name, value in known.items()}, NOW))
+
+
+# -- where runtimes tell what runs ------------------------------------------------------------------
+
+UNTOLD = ("prod has not completed it",)
+
+
+def test_a_stay_soaks_once_it_is_deployed() -> None:
+    waiting = replace(stay(30 * DAY), awaits=UNTOLD)
+    why = promoted("1.4.3", NEW, STAGING, {"staging/web": upstream(waiting)}, NOW)
+    assert why is not None
+    assert why.sentence == (
+        "1.4.3 is in staging/web, and soaks once it is deployed there: prod has not completed it"
+    )
+    assert why.changes_at is None
+    assert verdict(stay(DAY)) == "goes on", "its beginning is that at the runtimes"
+
+
+def test_what_was_not_seen_deployed_is_not_taken_without_a_soak_either() -> None:
+    at_once = replace(STAGING, soak=timedelta(0))
+    assert verdict(replace(stay(HOUR), awaits=UNTOLD), after=at_once) == "guard/soak-undeployed"
+
+
+def test_a_stay_that_ended_before_a_runtime_saw_it_is_no_proof() -> None:
+    gone = replace(stay(30 * DAY, HOUR), awaits=UNTOLD)
+    assert verdict(gone) == "guard/soak-unseen"
+    assert verdict(gone, stay(40 * DAY, 35 * DAY)) == "goes on"
+    assert verdict(gone, stay(40 * DAY, 39.5 * DAY)) == "guard/soak-ended"
+    back = replace(stay(HOUR), awaits=UNTOLD)
+    assert verdict(back, stay(40 * DAY, 39.5 * DAY)) == "guard/soak-undeployed"
+
+
+def test_what_is_urgent_or_approved_waits_for_no_runtime() -> None:
+    waiting = replace(stay(HOUR), awaits=UNTOLD)
+    assert verdict(waiting, urgent=True) == "goes on"
+    assert verdict(waiting, approved=True) == "goes on"
+    assert verdict(replace(waiting, verified=False), urgent=True) == "guard/after-unverified"
+
+
+def test_of_several_upstreams_the_one_that_is_not_deployed_is_told_after_one_that_soaks() -> None:
+    waiting = replace(upstream(replace(stay(HOUR), awaits=UNTOLD)), name="us/web")
+    soaking = upstream(stay(HOUR), name="eu/web")
+    assert several(BOTH, eu=soaking, us=waiting) == "guard/soak-undeployed"
+    assert several(EITHER, eu=soaking, us=waiting) == "guard/soak"
 
 
 # -- the list of cases that every promotion chain is asked about -------------------------------------

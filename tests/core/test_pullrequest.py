@@ -217,6 +217,18 @@ def test_who_closes_refuses_and_we_do_not() -> None:
     assert len(closing("x" * BODY_LIMIT * 2, "y")) <= BODY_LIMIT
 
 
+def test_what_a_newer_automator_proposed_is_refused_too() -> None:
+    now = release()
+    body = body_of([Told(now)], message(now), why="").replace("Release-Format: 1", "Release-Format: 2")
+    later = body.replace("Release-Kind: release", "Release-Kind: wave\nRelease-Wave: 3")
+    for text in (body, later):
+        ((name, declined),) = declined_by(pull(text))
+        assert (name, declined.tag, declined.digest) == ("web", "1.4.3", DIGEST)
+    assert declined_by(pull("", state="closed"), message(now).replace("Format: 1", "Format: 2")) != ()
+    unknown_kind = message(now).replace("Kind: release", "Kind: wave")
+    assert declined_by(pull(unknown_kind)) == (), "a kind that never was is no automator's"
+
+
 def test_a_text_that_people_emptied_refuses_nothing() -> None:
     assert declined_by(pull("")) == ()
 

@@ -9,7 +9,7 @@ from types import FrameType
 
 import pytest
 
-from automator.core.record import trailers
+from automator.core.record import newer_format, trailers
 from automator.core.release import (
     Member,
     ReleaseRecord,
@@ -434,3 +434,18 @@ def test_the_largest_group_reads_back_whole() -> None:
         for i in range(1_000)
     )
     assert parse(trailers(ReleaseRecord("release", members))) == ReleaseRecord("release", members)
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        (MESSAGE, None),
+        (MESSAGE.replace("Format: 1", "Format: 2"), 2),
+        (MESSAGE + "\n\n* " + MESSAGE.replace("Format: 1", "Format: 12"), 12),
+        (MESSAGE.replace("Format: 1", "Format: 0"), None),
+        (MESSAGE.replace("Format: 1", "Format: two"), None),
+        (MESSAGE.replace("Format: 1", "Format: " + "9" * 5000), None),
+    ],
+)
+def test_a_format_of_a_newer_automator_is_known_as_one(message: str, found: int | None) -> None:
+    assert newer_format(message) == found

@@ -5,10 +5,11 @@ from __future__ import annotations
 import textwrap
 
 import pytest
+from parts.claiming import locate_field
 
 from automator.core.fields import parse_field
 from automator.core.reference import parse_repository
-from automator.core.site import FileSites, Site, locate, locate_field, may_hold_sites
+from automator.core.site import FileSites, Site, locate, may_hold_sites
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 

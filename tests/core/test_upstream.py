@@ -11,12 +11,15 @@ from parts.deciding import NOW, Wrote, digest, past, sites, workload
 
 from automator.core.facts import Declined, Facts, site_key
 from automator.core.history import HeldValue, SiteHistory
+from automator.core.rollout import Rollout, Told
+from automator.core.running import DeployState
 from automator.core.upstream import (
     NEVER,
     Held,
     Sights,
     Span,
     both,
+    deployed_by,
     digests_left,
     held_by,
     in_group,
@@ -106,6 +109,23 @@ def test_a_group_held_a_version_while_all_members_did() -> None:
     assert told(in_group(group, "web").spans) == [("1.1", 2, 0), ("1.0", 20, 5)]
     assert in_group(group, "web").spans[0].digest == NEW
     assert in_group(group, "api").spans[0].digest == OLD
+
+
+def test_a_group_was_deployed_when_the_last_of_its_members_was() -> None:
+    def ran(days: float) -> Told:
+        at = NOW - days * DAY
+        return Told((Rollout("1.1", at, DeployState.DEPLOYED, at, at),), NOW)
+
+    held = {
+        name: held_by(GROUPED, [history(("1.1", digest, 5, None))], seen())
+        for name, digest in (("web", NEW), ("api", OLD))
+    }
+    group = {"web": deployed_by(held["web"], {"eu": ran(4)}), "api": deployed_by(held["api"], {"eu": ran(3)})}
+    assert told(in_group(group, "web").spans) == [("1.1", 3, 0)]
+    group["api"] = deployed_by(held["api"], {"eu": ran(3), "us": Told()})
+    (span,) = in_group(group, "web").spans
+    assert span.awaits == ("us has not been seen with it yet",)
+    assert deployed_by(held["web"], {}) == held["web"]
 
 
 def test_members_with_versions_of_their_own_do_not_wait_for_each_other() -> None:

@@ -19,6 +19,7 @@ from automator.core.policy import Workload
 from automator.core.reference import Image, TagList
 from automator.core.together import Member
 from automator.core.verification import (
+    DEPLOYED,
     Answer,
     Plan,
     Progress,
@@ -26,6 +27,7 @@ from automator.core.verification import (
     State,
     Verification,
     Wanted,
+    arrived,
     asked,
     begin,
     decided_by,
@@ -113,6 +115,24 @@ def test_a_check_is_asked_after_its_delay_and_then_at_its_interval() -> None:
     assert due(series, NOW + 2 * MINUTE) == ()
     assert due(series, NOW + 3 * MINUTE) == ("healthy",)
     assert decided_by(series, (late,)) == NOW + 10 * MINUTE
+
+
+def test_the_other_checks_begin_once_the_version_is_deployed() -> None:
+    built_in = Plan(DEPLOYED, within=None, failures=1)
+    late = replace(PLAN, delay=2 * MINUTE)
+    series = begin("1.4.3", "c" * 40, (built_in, late), NOW)
+    later = NOW + 60 * MINUTE
+    assert due(series, later) == (DEPLOYED,)
+    assert looks_at(series) is None, "runtimes tell unasked"
+    assert decided_by(series, (built_in, late)) is None
+    silent = heard(series, built_in, SILENT, later)
+    assert silent.state is State.RUNNING, "no time fails what nobody knows"
+    here = arrived(heard(series, built_in, YES, later), (built_in, late), later)
+    assert (due(here, later), looks_at(here)) == ((), later + 2 * MINUTE)
+    assert decided_by(here, (built_in, late)) == later + late.within
+    failed = heard(series, built_in, NO, later)
+    assert failed.state is State.FAILED
+    assert due(failed, later) == ()
 
 
 def test_one_failed_check_ends_the_series_and_all_must_pass() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from parts.forges import ForgeServer
 from parts.forgestage import forge_stage
-from parts.gitserver import BareRepo, git
+from parts.gitserver import BareRepo, git, http_git
 from parts.registry import push_many
 from parts.stage import COMMAND, DEPLOYMENT, NOW
 
@@ -215,6 +215,31 @@ def test_an_upstream_repo_that_cannot_be_read_holds_back_only_what_comes_after_i
     assert outcomes["other"].status is Status.RELEASED
     (fleet.folder / "gone.git").rename(fleet.repos["staging"].path)
     assert fleet.run("prod").status is Status.RELEASED
+
+
+def test_who_pushes_upstream_while_it_is_fetched_holds_nobody_back(fleet: Fleet) -> None:
+    fleet.adopt()
+    fleet.run("staging")
+    fleet.now = NOW + 3 * HOUR
+    fleet.stop()
+    fleet.only = ("prod",)
+    staging = fleet.repos["staging"]
+    asked = 0
+
+    def push(line: str) -> None:
+        nonlocal asked
+        asked += "info/refs" in line
+        if asked == 2 and "info/refs" in line:  # the tip is known, and about to be fetched
+            staging.commit({"README.md": "y\n"}, "Meanwhile")
+
+    with http_git(fleet.folder) as served:
+        served.meanwhile = push
+        fleet.settings["staging"] = {"url": served.url(staging)}
+        outcome = fleet.run("prod")
+        assert asked > 2
+        assert "Meanwhile" in staging.log()
+        assert said(outcome) == (Status.WAITING, "guard/soak"), outcome.reason.sentence
+        fleet.stop()
 
 
 def test_an_upstream_repo_that_hangs_is_waited_for_once(fleet: Fleet) -> None:

@@ -25,6 +25,7 @@ def test_what_waits_is_counted_from_the_oldest_until_it_is_released(stage: Stage
     assert (web.status, *behind(web)) == (Status.WAITING, "1.4.3", 1)
     assert web.behind_since == NOW - 5 * DAY + timedelta(minutes=1)  # built so, before we listed it first
     since = web.behind_since
+    assert not web.behind_at_least
     stage.push("acme/web", "1.4.4")
     web = stage.outcomes()["web"]
     assert (*behind(web), web.behind_since) == ("1.4.4", 2, since)
@@ -34,7 +35,6 @@ def test_what_waits_is_counted_from_the_oldest_until_it_is_released(stage: Stage
     web = stage.outcomes()["web"]
     assert (web.status, *behind(web), web.behind_since) == (Status.FAILED, "1.4.4", 2, since)
     # it is kept for `status`, which asks nobody
-    kept = stage.app.store.last_report("shop")
     stage.app.store.save_report(stage.run())
     kept = stage.app.store.last_report("shop")
     assert kept is not None
@@ -70,12 +70,26 @@ def test_a_tag_that_is_seen_to_come_counts_from_then(stage: Stage) -> None:
     assert behind(stage.outcomes()["web"]) == (None, 0)
 
 
+def test_what_was_there_before_us_and_nobody_looked_at_is_counted_from_the_first_look_at_least(
+    stage: Stage,
+) -> None:
+    stage.push("acme/web", "1.4.2", "1.4.3", age=5 * DAY)
+    stage.commit(stage.workload("web", "1.4.2", keys='semver: ">=1.0 <2"\nhold: {reason: audit}'))
+    web = stage.outcomes()["web"]
+    assert (*behind(web), web.behind_since, web.behind_at_least) == ("1.4.3", 1, NOW, True)
+    assert web.lag(NOW + timedelta(seconds=2)) == "1 version behind"
+    stage.app.store.save_report(stage.run())
+    kept = stage.app.store.last_report("shop")
+    assert kept is not None
+    assert kept.outcomes == (web,), "after a restart, too"
+
+
 def test_a_followed_tag_is_behind_while_it_is_held(stage: Stage) -> None:
     stage.push("acme/cache", "7")
     stage.commit(stage.workload("cache", "7", keys='follow: "7"\nmin_age: 2d'))
     cache = stage.outcomes()["cache"]
     assert cache.status is Status.WAITING, cache.reason.sentence
-    assert (cache.behind, cache.behind_since) == (1, NOW)
+    assert (cache.behind, cache.behind_since, cache.behind_at_least) == (1, NOW, True)
     assert cache.candidate is not None
     assert cache.candidate.startswith("7@sha256:")
     stage.commit(stage.workload("cache", "7", keys='follow: "7"\nhold: {reason: audit}'))

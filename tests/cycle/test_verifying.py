@@ -422,9 +422,9 @@ def test_the_status_that_a_synchronizer_wrote_is_asked_of_the_forge(
     tmp_path: Path, state: str, outcome: tuple[Status, str]
 ) -> None:
     with forge_stage(tmp_path, "github") as stage:
-        stage.checks = {"deployed": {"commit_status": "kustomization/shop", "failures": 1, "interval": "1m"}}
+        stage.checks = {"synced": {"commit_status": "kustomization/shop", "failures": 1, "interval": "1m"}}
         stage.push("acme/web", "1.4.3")
-        stage.commit(stage.workload("web", "1.4.3", keys='semver: "1.x"\nverify: deployed'))
+        stage.commit(stage.workload("web", "1.4.3", keys='semver: "1.x"\nverify: synced'))
         assert said(web(stage)) == (Status.CURRENT, "current/newest")
         assert stage.cycle.facts.verifying is not None
         stage.forge.set_status(stage.repo.tip() or "", "kustomization/shop", state)
@@ -555,9 +555,9 @@ def test_a_rollback_that_a_person_closed_is_not_proposed_again(tmp_path: Path, p
 
 def test_the_tip_tells_where_the_status_of_the_release_stayed_pending(tmp_path: Path) -> None:
     with forge_stage(tmp_path, "github") as stage:
-        stage.checks = {"deployed": {"commit_status": "kustomization/shop", "failures": 1, "within": "10m"}}
+        stage.checks = {"synced": {"commit_status": "kustomization/shop", "failures": 1, "within": "10m"}}
         stage.push("acme/web", "1.4.3")
-        released = stage.commit(stage.workload("web", "1.4.3", keys='semver: "1.x"\nverify: deployed'))
+        released = stage.commit(stage.workload("web", "1.4.3", keys='semver: "1.x"\nverify: synced'))
         stage.forge.set_status(released, "kustomization/shop", "pending")
         web(stage)
         stage.commit({"README.md": "the next commit\n"})

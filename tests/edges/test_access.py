@@ -286,6 +286,20 @@ def test_a_wish_to_look_too_many_leads_back_to_its_page() -> None:
         assert [one.headers.get("location") for one in answers[:2]] == ["/repos?offset=50&looked=shop"] * 2
         assert answers[-1].status == 429
         assert b'<a href="/repos?offset=50">Back to the page</a>' in answers[-1].body
+        seconds = int(answers[-1].headers["retry-after"])
+        assert 1 <= seconds <= 3
+        assert f"the next one is taken in {seconds} s".encode() in answers[-1].body
+
+
+def test_who_asks_too_often_is_told_for_how_long_to_wait(token_file: Path) -> None:
+    with site(token_file) as it:
+        for _ in range(10):
+            it.ask(LIST, Authorization="Bearer wrong-and-long-enough")
+        answer = it.ask(LIST, Authorization="Bearer wrong-and-long-enough")
+        assert (answer.status, answer.code) == (429, "web/too-many")
+        told = json.loads(answer.body)["error"]
+        assert told["params"]["seconds"] == answer.headers["retry-after"] == "6"
+        assert "in 6 s" in told["sentence"]
 
 
 def test_a_session_ends_by_itself_and_with_its_token(token_file: Path) -> None:

@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -139,6 +139,7 @@ def test_everything_that_is_described_is_there_and_nothing_else(api: Api) -> Non
 
 def test_every_parameter_that_is_described_is_taken_and_no_other(api: Api) -> None:
     good = {"limit": "7", "offset": "1", "slowest": "2", "since": "3d", "until": "2026-11-20", "text": "web"}
+    good["runtime"] = "production"
     for path, methods in DESCRIPTION["paths"].items():
         if "get" not in methods:
             continue
@@ -158,7 +159,7 @@ def test_every_parameter_that_is_described_is_taken_and_no_other(api: Api) -> No
 
 
 @pytest.mark.parametrize(
-    "path", ["/repos", "/workloads", "/log", "/report", "/registries", "/policies", "/chains"]
+    "path", ["/repos", "/workloads", "/log", "/report", "/drift", "/registries", "/policies", "/chains"]
 )
 def test_each_list_is_as_it_is_described(api: Api, path: str) -> None:
     told = hold(api.ask(f"/api/v1{path}"), path, 200)
@@ -174,8 +175,22 @@ def test_a_workload_has_its_places_and_its_policy(api: Api) -> None:
         2,
     )
     assert told["reason"]["changes_at"] == "2026-11-20T13:00:00Z"
-    assert told["places"][0]["page"].startswith("https://git.example.com/")
+    (place,) = told["places"]
+    assert (place["file"], place["field"], place["line"]) == ("apps/web.yaml", "spec.image", 3)
+    assert (place["version"], place["page"]) == ("1.4.2", "https://git.example.com/acme/shop/web.yaml#L3")
     assert (told["policy"], told["after"]) == ("policies/shop.yaml:5", ["staging/web"])
+
+
+def test_the_process_tells_whether_its_config_is_used(api: Api) -> None:
+    told = hold(api.ask("daemon"), "/daemon", 200)
+    assert (told["version"], told["config_refused"], told["no_cycles"]) == ("1.2.3", None, None)
+    why = reason("reload/refused", problem=HOSTILE)
+    api.desk.process = replace(api.desk.process, config_refused=why, config_refused_at=NOON)
+    told = hold(api.ask("daemon"), "/daemon", 200)
+    assert (told["config_refused"]["code"], told["config_refused_at"]) == (
+        "reload/refused",
+        "2026-11-20T12:00:00Z",
+    )
 
 
 def test_an_explanation_has_its_tags_page_by_page(api: Api) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from parts.gitserver import BareRepo, git
+from parts.gitserver import ALL, BareRepo, fsck, git
 from parts.gitsteps import BOT, NOON, children, fetched, release
 
 from automator.core.release import Draft
@@ -55,7 +55,7 @@ def test_a_fresh_clone_reads_the_branch_as_it_is(repo: BareRepo, checkout: Check
     assert tree["run.sh"].mode == "100755"
     texts = dict(checkout.blobs([tree["README.md"].oid, tree["apps/web.yaml"].oid]))
     assert list(texts.values()) == [b"hello\n", b"image: web:1.0.0\n"]
-    assert checkout.fsck() == ""
+    assert fsck(checkout._folder) == ""
 
 
 def test_links_and_submodules_are_told_apart_from_files(repo: BareRepo, checkout: Checkout) -> None:
@@ -158,7 +158,7 @@ def test_history_says_who_changed_which_file(repo: BareRepo, checkout: Checkout)
     repo.commit({"README.md": "x\n"}, "Elsewhere")
     two = repo.commit({"apps/web.yaml": None}, "Drop web", author="Bob B")
     tip = fetched(checkout)
-    checkout.unshallow()
+    checkout.deepen(ALL)
     log = checkout.file_log(tip, ["apps/web.yaml"])
     assert log.complete
     assert [(c.commit, c.author, c.path) for c in log.changes[:2]] == [
@@ -184,14 +184,14 @@ def test_a_shallow_clone_does_not_take_its_edge_for_history(repo: BareRepo, chec
     assert ([c.message for c in log.changes], log.complete) == (["Set 5", "Set 4"], False)
     # A file that never existed still has an unknown past.
     assert not checkout.file_log(tip, ["no-such-file"]).complete
-    checkout.unshallow()
+    checkout.deepen(ALL)
     assert not checkout.is_shallow()
     log = checkout.file_log(tip, ["apps/web.yaml"])
     assert ([c.message for c in log.changes], log.complete) == (
         ["Set 5", "Set 4", "Set 3", "Set 2", "Set 1", "Initial commit"],
         True,
     )
-    assert checkout.fsck() == ""
+    assert fsck(checkout._folder) == ""
 
 
 def test_history_can_be_continued_from_an_older_tip(repo: BareRepo, checkout: Checkout) -> None:
@@ -223,7 +223,7 @@ def test_a_merge_counts_as_what_it_brought_to_the_branch(
     git(work, "merge", "--quiet", "--no-ff", "-m", "Merge topic", "topic")
     git(work, "push", "--quiet", "origin", "main")
     tip = fetched(checkout)
-    checkout.unshallow()
+    checkout.deepen(ALL)
     log = checkout.file_log(tip, ["apps/web.yaml"])
     assert [c.message.strip() for c in log.changes] == ["Merge topic", "Initial commit"]
     assert [e.message.strip() for e in checkout.log(tip)] == ["Merge topic", "Initial commit"]
@@ -235,7 +235,7 @@ def test_many_paths_and_odd_names_are_one_question(repo: BareRepo, checkout: Che
     repo.commit(dict.fromkeys(odd, "1\n"), "Odd")
     repo.commit({"plain.yaml": "1\n"}, "Plain")
     tip = fetched(checkout)
-    checkout.unshallow()
+    checkout.deepen(ALL)
     before = checkout.processes
     log = checkout.file_log(tip, [*odd, *(f"none/{n}.yaml" for n in range(3000))])
     assert checkout.processes - before == 2  # one for the files, one for who pulled
@@ -248,7 +248,7 @@ def test_the_log_finds_releases_by_their_text(repo: BareRepo, checkout: Checkout
     repo.commit({"a": "2"}, "By hand")
     repo.commit({"a": "3"}, "Release web 3\n\nRelease-Format: 1\n")
     tip = fetched(checkout)
-    checkout.unshallow()
+    checkout.deepen(ALL)
     subjects = [e.message.splitlines()[0] for e in checkout.log(tip, grep="Release-Format: 1")]
     assert subjects == ["Release web 3", "Release web 1"]
     assert next(checkout.log(tip, limit=1)).message.startswith("Release web 3")
@@ -540,7 +540,7 @@ def test_a_damaged_clone_is_made_anew(repo: BareRepo, tmp_path: Path, wound: str
                 errors.append(error.reason.code)
         assert content == b"hello\n"
         assert set(errors) <= {"git/damaged"}
-        assert checkout.fsck() == ""
+        assert fsck(checkout._folder) == ""
         commit = release(checkout, tip, "1.1.0")
         assert isinstance(checkout.push(commit, expected=tip), Landed)
 
@@ -565,7 +565,7 @@ with Checkout(folder, remote, deadline=60) as checkout:
     assert done.stdout.startswith("git/"), done.stderr
     with opened(repo, tmp_path) as checkout:
         assert "large.bin" in checkout.tree(fetched(checkout))
-        assert checkout.fsck() == ""
+        assert fsck(checkout._folder) == ""
 
 
 def test_two_automators_do_not_share_a_clone(repo: BareRepo, checkout: Checkout, tmp_path: Path) -> None:
@@ -621,7 +621,7 @@ def test_a_ragged_clone_is_packed(repo: BareRepo, checkout: Checkout, tmp_path: 
     assert len(list(objects.glob("17/*"))) < 3
     assert len(list(objects.glob("pack/*.pack"))) == 1
     assert "README.md" in checkout.tree(tip)
-    assert checkout.fsck() == ""
+    assert fsck(checkout._folder) == ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a repository to somebody else")
@@ -652,7 +652,7 @@ def test_tens_of_thousands_of_files_are_asked_for_at_once(repo: BareRepo, checko
     turned = git(repo.path, "commit-tree", "-p", work, "-p", tip, "-m", words, f"{tip}^{{tree}}")
     repo.set_tip(turned)
     fetched(checkout)
-    checkout.unshallow()
+    checkout.deepen(ALL)
     log = checkout.file_log(turned, [*paths, "apps/web.yaml"])
     assert next((change.commit, change.path) for change in log.changes) == (tip, paths[7])
     assert {change.path for change in log.changes} == {paths[7], "apps/web.yaml"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from parts.canaries import MARK, secret
-from parts.gitserver import BareRepo, HttpGit, SshGit, http_git, ssh_git
+from parts.gitserver import ALL, BareRepo, HttpGit, SshGit, fsck, http_git, ssh_git
 from parts.gitsteps import command_lines, fetched, release, wait_for
 from parts.registry import KEY_AND_CERTIFICATE
 
@@ -64,9 +64,9 @@ def round_trip(tmp_path: Path, repo: BareRepo, remote: Remote) -> None:
         tip = fetched(checkout)
         assert isinstance(checkout.push(release(checkout, tip, "1.2.0"), expected=tip), Landed)
         checkout.deepen(1)
-        checkout.unshallow()
+        checkout.deepen(ALL)
         assert len(list(checkout.log(fetched(checkout)))) == 4
-        assert checkout.fsck() == ""
+        assert fsck(checkout._folder) == ""
     assert repo.log() == ["Release web 1.2.0", "Theirs", "Release web 1.1.0", "Initial commit"]
     repo.fsck()
 
@@ -323,7 +323,7 @@ def test_a_fetch_that_breaks_off_is_done_again(repo: BareRepo, http: HttpGit, tm
         http.truncate_packs = None
         tip = fetched(checkout)
         assert len(list(checkout.blobs([entry.oid for entry in checkout.tree(tip).values()]))) == 51
-        assert checkout.fsck() == ""
+        assert fsck(checkout._folder) == ""
 
 
 def test_nobody_there(repo: BareRepo, tmp_path: Path) -> None:

@@ -311,6 +311,31 @@ def test_a_resolver_that_takes_all_of_the_time_is_a_timeout(hostile: Hostile) ->
     assert server.received == []
 
 
+def test_a_resolver_that_hangs_is_waited_for_no_longer_than_the_exchange_may_take(hostile: Hostile) -> None:
+    server = hostile(always(LIST))
+    code = ASK_SLOWLY.format(connect=5, deadline=0.4)
+    assert told_where("slow.test", server.port, code, pause=3_600) == "registry/timeout"
+
+
+def test_many_that_wait_for_one_name_hold_one_thread() -> None:
+    code = """
+import threading, time
+from automator.edges.http.names import Late, look_up
+late = []
+def ask():
+    try:
+        look_up("slow.test", 443, time.monotonic() + 0.3)
+    except Late:
+        late.append(1)
+for _ in range(3):
+    asking = [threading.Thread(target=ask) for _ in range(8)]
+    for one in asking: one.start()
+    for one in asking: one.join()
+print(len(late), sum(one.name == "name slow.test" for one in threading.enumerate()))
+"""
+    assert told_where("slow.test", 443, code, pause=3_600) == "24 1"
+
+
 # -- answers ----------------------------------------------------------------------------------------
 
 

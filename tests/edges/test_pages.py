@@ -30,7 +30,7 @@ from automator.edges.web.pages.words import as_of
 from automator.reasons import CODES, Reason, Status, reason
 
 ADDRESSES = (
-    *("/", "/workloads/shop/web", "/workloads/shop/mail", "/chains", "/releases", "/report"),
+    *("/", "/workloads/shop/web", "/workloads/shop/mail", "/chains", "/drift", "/releases", "/report"),
     *("/registries", "/policies", "/repos", "/codes", "/codes/guard/min-age"),
 )
 LARGEST = 300_000
@@ -80,7 +80,7 @@ def test_a_page_has_nothing_that_its_own_policy_refuses_and_asks_nobody_else(
 
 
 def test_the_page_that_is_shown_is_marked_in_the_menu(fleet: FleetDesk) -> None:
-    for path in ("/", "/chains", "/releases", "/report", "/registries", "/policies", "/repos"):
+    for path in ("/", "/chains", "/drift", "/releases", "/report", "/registries", "/policies", "/repos"):
         marked = site(fleet).get(path).all("a", aria_current="page")
         assert [one.get("href") for one in marked] == [path]
 
@@ -211,6 +211,23 @@ def test_filters(fleet: FleetDesk, query: dict[str, object], found: list[str]) -
         assert "No workload is like that" in page.words
 
 
+def test_a_config_that_is_not_used_stands_above_every_page_until_it_is(fleet: FleetDesk) -> None:
+    assert "not used" not in site(fleet).get("/").text
+    well = fleet.process
+    why = reason("reload/refused", problem="config.toml:3: no such key `intervall`")
+    fleet.process = replace(well, config_refused=why, config_refused_at=NOON - HOUR)
+    for path in ("/", "/workloads/shop/web", "/repos", "/codes"):
+        page = site(fleet).get(path)
+        assert "the old one stays: config.toml:3: no such key intervall" in page.words, path
+        assert "since 1 hour ago" in page.words
+        assert "/codes/reload/refused" in page.links
+    fallen = reason("reload/no-cycles", problem="the disk is full")
+    fleet.process = replace(fleet.process, no_cycles=fallen)
+    assert "no cycle runs: the new config could not be opened" in site(fleet).get("/").words
+    fleet.process = well
+    assert "not used" not in site(fleet).get("/").text
+
+
 def test_counts_by_status_keep_the_other_filters(fleet: FleetDesk) -> None:
     page = site(fleet).get("/?environment=production&status=failed")
     tabs = {text_of(one): one.get("href") for one in page.all("a") if "status=" in one.get("href", "")}
@@ -320,7 +337,7 @@ def test_a_workload_tells_everything_of_itself(fleet: FleetDesk) -> None:
     assert "/workloads/staging/web" in links, "its chain"
     assert "1 to 50 of 120" in page.words, "tags come in pages"
     kept = [words_of(one) for one in page.all("tr", class_="kept")]
-    assert kept == ["1.4.2 kept 1.4.2 is the current version tag/current"]
+    assert kept == ["kept 1.4.2 1.4.2 is the current version tag/current"]
     assert "1.4.60 is not newer" not in page.words
     assert "1.4.60 is not newer" in site(fleet).get("/workloads/shop/web?offset=50").words
     (form,) = [one for one in page.all("form") if one.get("action") == "/look"]
@@ -442,6 +459,26 @@ def test_registries_policies_and_config_repos(fleet: FleetDesk) -> None:
     assert [text_of(one) for one in repos.all("h2")] == ["lab", "shop", "staging"]
     assert len([one for one in repos.all("form") if one.get("action") == "/look"]) == 3
     assert "vendor is a submodule" in repos.words
+
+
+def test_what_runs_beside_what_git_says(fleet: FleetDesk) -> None:
+    it = site(fleet)
+    page = it.get("/drift")
+    assert page.rows()[:2] == ["far docker", "production kubernetes"], "what gives no answer comes first"
+    assert page.rows()[2:] == ["shop/web", "shop/api", "shop/web", "shop/w00000"], "the worst first"
+    assert it.get("/drift?state=diverged").rows()[2:] == ["shop/web"]
+    assert it.get("/drift?runtime=far").rows()[2:] == ["shop/web"]
+    assert "No workload is like that" in it.get("/drift?owner=nobody").words
+    assert it.get("/drift?runtime=nowhere").status == 200
+    facts = it.get("/workloads/shop/web")
+    assert "At production" in facts.words
+    assert "diverged" in facts.words
+
+
+def test_without_runtimes_the_page_says_how_to_name_one() -> None:
+    it = site(StillDesk(places=()))
+    assert "[runtimes.NAME]" in it.get("/drift").words
+    assert "At production" not in it.get("/workloads/shop/web").words
 
 
 def test_the_next_cycle_is_the_interval_s_or_sooner() -> None:

@@ -23,11 +23,13 @@ from parts.registry import (
     unique_name,
 )
 
-from automator.core.cosign import BUNDLE, Checked, Material, check, parse_key
+from automator.core.cosign import Checked, Material, check, parse_key
 from automator.core.reference import Repository
 from automator.demo.registry import EmbeddedRegistry
 from automator.edges.registry import RegistryClient, SignatureSource
 from automator.edges.registry.signatures import BUNDLE_LIMIT, MAX_SIGNATURES
+
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 KEY = signing.new_key()
 OTHER_KEY = signing.new_key()

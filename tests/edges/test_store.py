@@ -521,3 +521,42 @@ def test_a_copy_for_reading_has_the_sites_and_keeps_nothing(tmp_path: Path) -> N
             copy.keep_sites("shop", "1", "mine", [(ANOTHER, "[]")], [A_BLOB])
             assert copy.kept_sites("shop", "1") == ("mine", {ANOTHER: "[]"})
         assert store.kept_sites("shop", "1") == ("frame", {A_BLOB: "[]"})
+
+
+# -- what runtimes said ------------------------------------------------------------------------------
+
+MINUTE = timedelta(minutes=1)
+
+
+def kept(store: Store, workload: str | None = "web") -> list[tuple[str, str]]:
+    return [(runtime, text) for _, runtime, text in store.rollouts("shop main", workload)]
+
+
+def test_what_runtimes_said_comes_back_after_a_restart_the_newest_first(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        store.save_look("shop main", "eu", NOON, [("web", NOON, "1.4.2"), ("api", NOON, "2.0")])
+        store.save_look("shop main", "eu", LATER, [("web", LATER, "1.4.3 pending")])
+        store.save_look("shop main", "eu", LATER + MINUTE, [("web", LATER, "1.4.3 deployed")])
+        store.save_look("shop main", "us", NOON, ())
+        store.save_look("shop next", "eu", NOON, [("web", NOON, "another branch")])
+    with Store.open(tmp_path) as store:
+        assert kept(store) == [("eu", "1.4.3 deployed"), ("eu", "1.4.2")]
+        assert sorted(kept(store, None)) == [("eu", "1.4.3 deployed"), ("eu", "2.0")]
+        assert store.runtimes_answered("shop main") == {"eu": LATER + MINUTE, "us": NOON}
+
+
+def test_a_version_that_a_wrong_clock_dated_later_is_not_the_newest_for_ever(store: Store) -> None:
+    store.save_look("shop main", "eu", LATER, [("web", LATER, "1.4.2, from the future")])
+    store.save_look("shop main", "eu", NOON, [("web", NOON, "1.4.3")])
+    assert kept(store) == [("eu", "1.4.3")]
+
+
+def test_of_each_workload_and_runtime_the_last_hundred_versions_are_kept(store: Store) -> None:
+    for i in range(102):
+        store.save_look("shop main", "eu", NOON, [("web", NOON + i * MINUTE, str(i))])
+    store.save_look("shop main", "us", NOON, [("web", NOON, "alone")])
+    found = kept(store)
+    assert len(found) == 101
+    assert ("eu", "2") in found
+    assert ("eu", "1") not in found
+    assert ("us", "alone") in found

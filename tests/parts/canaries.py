@@ -28,6 +28,8 @@ HOLDERS = (
     "secret",
     "*-token",
     "*.token",
+    "token",
+    "kubeconfig*",
     "config.json",
     "docker.json",
     "auth.json",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,8 @@ from automator.core.delivery.change import Change, PolicyChange, Wanted
 from automator.core.delivery.fate import NOT_SEEN, fates
 from automator.core.delivery.figures import Period
 from automator.core.delivery.summary import Summary, summarize
+from automator.core.drift import Drift, DriftState
+from automator.core.driftview import DriftView, RuntimeView, worst_first
 from automator.core.explain import Verdict
 from automator.core.policy import Place, Workload, parse_policies
 from automator.core.record import Member
@@ -17,6 +20,7 @@ from automator.core.view import (
     Chain,
     ChainEdge,
     ChainNode,
+    DaemonView,
     Past,
     PolicyView,
     RegistryView,
@@ -71,7 +75,10 @@ def workloads(count: int = 3, repo: str = "shop") -> tuple[WorkloadView, ...]:
     )
     refused = reason("push/refused", changes_at=NOON + HOUR, after="2.0.0", words=HOSTILE)
     api = outcome("api", Status.FAILED, refused, owner=HOSTILE, environment="staging")
-    site = SiteView("apps/web.yaml#spec.image", "1.4.2", "https://git.example.com/acme/shop/web.yaml#L3")
+    page = "https://git.example.com/acme/shop/web.yaml#L3"
+    site = SiteView(
+        "apps/web.yaml#spec.image", "1.4.2", page, file="apps/web.yaml", field="spec.image", line=3
+    )
     rest = (outcome(f"w{n:05}", owner=None, environment=None) for n in range(max(0, count - 2)))
     return (
         WorkloadView(repo, api, None),
@@ -123,6 +130,39 @@ def chain() -> Chain:
     )
 
 
+def drift(name: str, state: DriftState = DriftState.SAME, runtime: str = "production") -> Drift:
+    """A workload at a runtime, where 1.4.2 is wanted."""
+    runs = ("1.4.2",) if state is DriftState.SAME else () if state is DriftState.UNKNOWN else (HOSTILE,)
+    told = {"place": f"Deployment shop/{name} [app]", "runtime": runtime}
+    match state:
+        case DriftState.SAME:
+            why = reason("drift/same", changes_at=None, **told, wanted="1.4.2")
+        case DriftState.UNKNOWN:
+            why = reason("drift/unobserved", runtime=runtime, problem=HOSTILE)
+        case _:
+            why = reason("drift/late", changes_at=None, **told, runs=HOSTILE, wanted="1.4.2", told="")
+    return Drift(name, runtime, state, "1.4.2", runs, NOON - HOUR, (told["place"],), why)
+
+
+def runtimes(names: Sequence[str] = ("web", "api", "w00000")) -> tuple[RuntimeView, ...]:
+    """`production`, where the first diverged, and `far`, which gives no answer."""
+    states = [DriftState.DIVERGED, DriftState.PENDING]
+    drifts = tuple(
+        drift(name, states[number] if number < 2 else DriftState.SAME) for number, name in enumerate(names)
+    )
+    silent = reason(
+        "engine/unreachable", runtime="far", host="tcp://engine.example.com:2376", problem=HOSTILE
+    )
+    minute = timedelta(minutes=1)
+    return (
+        RuntimeView("production", "kubernetes", "shop", minute, NOON, NOON, None, (), drifts),
+        RuntimeView(
+            *("far", "docker", "shop", minute, NOON, NOON - HOUR, silent),
+            drifts=tuple(drift(name, DriftState.UNKNOWN, "far") for name in names[:1]),
+        ),
+    )
+
+
 @dataclass
 class StillDesk:
     """A `Desk` that shows the same all the time."""
@@ -133,9 +173,14 @@ class StillDesk:
     state: str = "ready"
     looks: list[tuple[str, str | None]] = field(default_factory=list)
     asked: list[Wanted] = field(default_factory=list)
+    places: tuple[RuntimeView, ...] = field(default_factory=lambda: runtimes())
+    process: DaemonView = field(default_factory=lambda: DaemonView("1.2.3", NOON - HOUR, NOON - HOUR))
 
     def now(self) -> datetime:
         return NOON
+
+    def daemon(self) -> DaemonView:
+        return self.process
 
     def repos(self) -> tuple[RepoView, ...]:
         first = RepoView(
@@ -192,6 +237,16 @@ class StillDesk:
         return next(
             (c for c in self.chains() if any((n.repo, n.name) == (repo, name) for n in c.nodes)), None
         )
+
+    def runtimes(self) -> tuple[RuntimeView, ...]:
+        return self.places
+
+    def drifts(self) -> tuple[DriftView, ...]:
+        every = (DriftView(p.repo, one, "team-shop", "production") for p in self.places for one in p.drifts)
+        return worst_first(every)
+
+    def drifts_of(self, repo: str, name: str) -> tuple[DriftView, ...]:
+        return tuple(v for v in self.drifts() if (v.repo, v.drift.workload) == (repo, name))
 
     def look(self, repo: str, name: str | None = None) -> bool:
         self.looks.append((repo, name))

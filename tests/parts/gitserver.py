@@ -15,7 +15,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -126,7 +126,16 @@ class BareRepo:
         return file
 
     def fsck(self) -> str:
-        return git(self.path, "fsck", "--full", "--no-dangling", "--no-progress")
+        return fsck(self.path)
+
+
+ALL = 1_000_000
+"""Commits by which a clone is deepened that is to have all of them."""
+
+
+def fsck(repository: Path) -> str:
+    """What git says is wrong in a repository, shallow ones included: nothing where it is sound."""
+    return git(repository, "fsck", "--full", "--no-dangling", "--no-progress")
 
 
 # -- HTTP -------------------------------------------------------------------------------------------
@@ -150,6 +159,8 @@ class HttpGit:
     """Take requests and never answer, until `wake` is set."""
     silent_after_login: bool = False
     """The same, but only for requests that bring a login."""
+    meanwhile: Callable[[str], None] = lambda _line: None
+    """Called with the request line of each request before it is answered."""
     wake: threading.Event = field(default_factory=threading.Event)
     asked: threading.Event = field(default_factory=threading.Event)
     """Set when a request came."""
@@ -218,7 +229,9 @@ class GitHandler(BaseHTTPRequestHandler):
     def _serve(self, body: bytes) -> None:
         served = self.server_of
         header = self.headers.get("Authorization", "")
-        served.requests.append(f"{self.command} {self.path}")
+        line = f"{self.command} {self.path}"
+        served.requests.append(line)
+        served.meanwhile(line)
         served.authorizations.append(header)
         if header or not served.silent_after_login:
             served.asked.set()

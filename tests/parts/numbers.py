@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from automator.app.deliveries import Tally
+from automator.core.driftview import RuntimeView
 from automator.core.reference import Repository
 from automator.core.report import Outcome, Report
 from automator.cycle.looks import Looks
@@ -27,6 +28,11 @@ def busy() -> Metrics:
         looks=lambda: looks.hosts.values(),
         intervals=lambda: {"shop": 60.0},
         deliveries=lambda: [Tally("team", 3, 2, 1, 4)],
+        runtimes=lambda: [
+            RuntimeView(
+                "production", "docker", "shop", timedelta(minutes=1), looked_at=NOON, answered_at=NOON
+            )
+        ],
     )
     metrics = Metrics("1.2.3", sources, scanner="libyaml")
     late = reason("state/unusable", folder="x", problem="y")

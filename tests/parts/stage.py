@@ -52,6 +52,8 @@ class Stage:
         """[keys] of the config."""
         self.checks: dict[str, Any] = {}
         """[checks] of the config."""
+        self.runtimes: dict[str, Any] = {}
+        """[runtimes] of the config."""
         self.forges: dict[str, Any] = {}
         """[forges] of the config."""
         self.observe_timeout = "30s"
@@ -117,6 +119,7 @@ class Stage:
                 keys=self.keys,
                 forges=self.forges,
                 checks=self.checks,
+                runtimes=self.runtimes,
             )
             self._app = App.open(config, exclusive=True, clock=lambda: self.now, monotonic=self._monotonic)
             self._stack.callback(self.stop)

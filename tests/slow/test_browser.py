@@ -28,7 +28,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium"), pytest.mark.needs
 AXE = Path(__file__).parents[1] / "browser/node_modules/axe-core/axe.min.js"
 PATHS = (
     *("/", "/?status=failed", "/?text=nobody", "/workloads/shop/web", "/workloads/shop/mail", "/chains"),
-    *("/releases", "/report", "/registries", "/policies", "/repos", "/codes?text=guard", "/codes/guard/soak"),
+    *("/drift", "/releases", "/report", "/registries", "/policies", "/repos"),
+    *("/codes?text=guard", "/codes/guard/soak"),
     *("/nowhere", "/?colour=red"),
 )
 OPTIONS = (
@@ -131,12 +132,28 @@ def test_every_page_is_accessible_and_fits(home: str, browser: Browser, width: i
     assert wrong == []
 
 
-@pytest.mark.parametrize("width", [320, 768, 1024])
-def test_no_page_scrolls_sideways(home: str, browser: Browser, width: int) -> None:
+@pytest.mark.parametrize("width", [320, 768, 810, 1024, 1100])
+def test_no_page_and_no_list_scrolls_sideways(home: str, browser: Browser, width: int) -> None:
     look_at(browser, width)
+    cut = (
+        "return [...document.querySelectorAll('.wide')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    )
+    thin = (
+        "return Math.min(999, ...[...document.querySelectorAll('td.reason')].map(e => e.clientWidth || 999))"
+    )
     for path in PATHS:
         browser.get(home + path)
         assert not is_wider_than_its_window(browser), path
+        assert browser.execute_script(cut) == 0, f"{path} has a list that is cut"
+        assert browser.execute_script(thin) >= 200, f"{path} has a column of one word a line"
+
+
+def test_on_a_phone_plots_begin_with_the_present(home: str, browser: Browser) -> None:
+    look_at(browser, 360)
+    browser.get(home + "/report")
+    last = "const b = [...document.querySelector('.plot svg').querySelectorAll('rect')].at(-1)"
+    seen = f"{last}.getBoundingClientRect(); return b.left > 0 && b.right < innerWidth"
+    assert browser.execute_script(seen)
 
 
 def test_by_keyboard_alone(home: str, browser: Browser) -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -173,6 +173,11 @@ def test_a_clock_that_is_set_costs_no_cycle_and_makes_no_storm(world: World, jum
     assert world.repo.log() == ["Release web 1.1.0", "Adopt"]
 
 
+def long_after(began: float) -> Callable[[], bool]:
+    """Whether more time is over than `stuck_after` and `give_up_after` are together, below."""
+    return lambda: time.monotonic() - began > 10
+
+
 def test_a_process_that_stood_still_blames_no_cycle_for_it(world: World) -> None:
     reached, opened = world.root / "reached", world.root / "opened"
     world.repo.hook("pre-receive", f'touch "{reached}"\nwhile [ ! -e "{opened}" ]; do sleep 0.02; done')
@@ -181,7 +186,9 @@ def test_a_process_that_stood_still_blames_no_cycle_for_it(world: World) -> None
     with world.start("run") as daemon:
         daemon.until(reached.exists, "the push under way")
         daemon.send(signal.SIGSTOP)
-        time.sleep(15)  # what is tried
+        status = Path(f"/proc/{daemon.process.pid}/status")
+        until(lambda: "State:\tT" in status.read_text(), "its standing still")
+        until(long_after(time.monotonic()), "more time than the watchdog gives")
         daemon.send(signal.SIGCONT)
         count = len(daemon.lines)
         daemon.until(lambda: len(daemon.lines) > count, "a word of its")
@@ -212,6 +219,23 @@ def test_a_config_that_is_taken_while_the_disk_is_full_is_taken_whole(world: Wor
             daemon.until(lambda: new.received, "the message to the new receiver")
             assert daemon.end() == 0
         assert old.received == []
+
+
+def test_a_config_that_no_room_was_left_to_try_is_used_when_there_is_room(world: World) -> None:
+    text = world.config.read_text()
+    with small_disk(world.state, 8) as filler, world.start("run") as daemon:
+        daemon.until(daemon.cycles, "the first cycle")
+        fill(filler)
+        world.config.write_text(text + '[commit]\nsubject = "Deploy {{ workload }}"\n')
+        daemon.until(lambda: "reload/refused" in codes(daemon), "the refusal")
+        assert daemon.get("/api/v1/daemon").json()["config_refused"]["code"] == "reload/refused"
+        filler.unlink()
+        daemon.until(lambda: "reload/done" in codes(daemon), "the new config, though nobody touched it")
+        assert daemon.get("/api/v1/daemon").json()["config_refused"] is None
+        world.push("web", "1.1.0")
+        daemon.until(lambda: world.version("web") == "1.1.0", "the release")
+        assert daemon.end() == 0
+    assert world.repo.log() == ["Deploy web", "Adopt"]
 
 
 def stamp(daemon: Running) -> datetime:

@@ -75,6 +75,8 @@ class Figures:
     """How many of them count from the source's commit."""
     lead_from_build: int = 0
     """How many count from the image's build, since nothing older is known."""
+    lead_until_deployed: int = 0
+    """How many end when the version was seen to run, and not when it came to the branch."""
     lead_unknown: int = 0
     lead_skewed: int = 0
     """Lead times left out since they would be negative: two clocks disagree."""
@@ -140,7 +142,8 @@ def figures(fates: Iterable[Fate], period: Period) -> Figures:
     leads = [lead for fate in counted if (lead := lead_time(fate)) is not None]
     restores = _restores(failed)
     good_leads, good_restores = _forward(leads), _forward(restores)
-    from_source = sum(is_from_source(f) for f in counted if _is_forward(lead_time(f)))
+    forward = [f for f in counted if _is_forward(lead_time(f))]
+    from_source = sum(map(is_from_source, forward))
     ways = [way for _, way in {(fate.id, fate.failure) for fate in failed}]
     return Figures(
         days=period.days,
@@ -149,6 +152,7 @@ def figures(fates: Iterable[Fate], period: Period) -> Figures:
         lead=spread(good_leads),
         lead_from_source=from_source,
         lead_from_build=len(good_leads) - from_source,
+        lead_until_deployed=sum(f.seen.deployed is not None for f in forward),
         lead_unknown=len(counted) - len(leads),
         lead_skewed=len(leads) - len(good_leads),
         restore_skewed=len(restores) - len(good_restores),

@@ -74,6 +74,8 @@ def _lead_basis(figures: Figures) -> str:
         parts.append(
             f"{figures.lead_from_source} from the source's commit, {figures.lead_from_build} from the build"
         )
+    if figures.lead_until_deployed:
+        parts.append(f"{figures.lead_until_deployed} until deployed")
     if figures.lead_unknown:
         parts.append(f"{figures.lead_unknown} unknown")
     if figures.lead_skewed:

@@ -238,11 +238,6 @@ class Checkout:
         """Fetch so many more commits of history behind the oldest that is here."""
         self._fetch(f"--deepen={commits}")
 
-    def unshallow(self) -> None:
-        """Fetch all of the branch's history."""
-        if self.is_shallow():
-            self._fetch("--unshallow")
-
     def push(self, commit: str, *, expected: str) -> Landed | Lost | Refused:
         """Move the branch from `expected` to `commit`, which descends from it, or leave it untouched.
 
@@ -433,13 +428,6 @@ class Checkout:
         self._made |= dict(zip(made, (base, *made[:-1]), strict=True))
         self._known().update(made)
         return made
-
-    def fsck(self) -> str:
-        """What `git fsck` has to say about the clone: nothing, if it is sound."""
-        answer = self._git.run(
-            "checking the clone", *("fsck", "--no-progress", "--no-dangling", "--connectivity-only")
-        )
-        return answer.words.strip() if answer.status else ""
 
     # -- inside -------------------------------------------------------------------------------
 

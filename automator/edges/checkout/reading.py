@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from sys import intern
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -59,7 +60,7 @@ def read_tree(git: Git, commit: str) -> Mapping[str, Entry]:
     for line in answer.out.decode("utf-8", "surrogateescape").split("\0")[:-1]:
         head, _, path = line.partition("\t")
         mode, _, oid = head.split(" ")
-        entries[path] = Entry(mode, oid)
+        entries[path] = Entry(intern(mode), oid)  # of which there are four
     return MappingProxyType(entries)
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from automator.edges.forge import bitbucket, gitea, github, gitlab
 from automator.edges.forge.api import Forge
 from automator.edges.forge.caller import Caller
 from automator.edges.forge.limits import Limits
@@ -14,13 +13,6 @@ from automator.edges.forge.login import AppLogin, Login, TokenLogin
 from automator.edges.forge.settings import ForgeKind, ForgeSettings
 from automator.edges.http import Answer, Outside
 
-HEADERS: dict[ForgeKind, Mapping[str, str]] = {
-    "bitbucket": bitbucket.HEADERS,
-    "forgejo": gitea.HEADERS,
-    "gitea": gitea.HEADERS,
-    "github": github.HEADERS,
-    "gitlab": gitlab.HEADERS,
-}
 WITH_ETAGS = frozenset({"github", "gitlab"})
 PACED = frozenset({"github"})
 """Those that count changes which come too fast."""
@@ -46,24 +38,38 @@ def open_forge(
     def ask_for_token(path: str, headers: dict[str, str]) -> Answer:
         return caller.ask_for_token(path, headers)
 
+    headers, opened = _kind(kind)
     caller = Caller(
         settings,
         _login(settings, clock, ask_for_token),
         limits,
         token_limits,
         outside=outside,
-        headers=HEADERS[kind],
+        headers=headers,
         has_etags=kind in WITH_ETAGS,
     )
+    return opened(settings, caller)
+
+
+def _kind(kind: ForgeKind) -> tuple[Mapping[str, str], Callable[[ForgeSettings, Caller], Forge]]:
+    """Headers and client of one kind of forge; the others are not even imported."""
     match kind:
         case "github":
-            return github.GitHub(settings, caller)
+            from automator.edges.forge import github
+
+            return github.HEADERS, github.GitHub
         case "gitlab":
-            return gitlab.GitLab(settings, caller)
+            from automator.edges.forge import gitlab
+
+            return gitlab.HEADERS, gitlab.GitLab
         case "bitbucket":
-            return bitbucket.Bitbucket(settings, caller)
+            from automator.edges.forge import bitbucket
+
+            return bitbucket.HEADERS, bitbucket.Bitbucket
         case "gitea" | "forgejo":
-            return gitea.Gitea(settings, caller)
+            from automator.edges.forge import gitea
+
+            return gitea.HEADERS, gitea.Gitea
 
 
 def _login(

@@ -26,6 +26,7 @@ from urllib3.exceptions import (
 )
 
 from automator.edges.http.addresses import Address, AddressError, literal
+from automator.edges.http.names import Late, look_up
 from automator.edges.http.trouble import NotHttp
 from automator.edges.http.trust import Trust, tls_context
 from automator.edges.http.watchdog import current
@@ -37,11 +38,16 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def new_session(
-    *, pool_size: int = 8, trust: Trust | None = None, proxy: str | None = None
+    *,
+    pool_size: int = 8,
+    trust: Trust | None = None,
+    proxy: str | None = None,
+    socket_path: str | None = None,
 ) -> requests.Session:
     """A session for one host, to be kept: it holds up to `pool_size` connections open.
 
-    `proxy` is the one by which this host is called. Used through `send` it keeps no cookies, and threads
+    `proxy` is the one by which this host is called; `socket_path` a socket of this machine that is called
+    instead of every host. Used through `send` it keeps no cookies, and threads
     may share it. Raises TrustError when a file of `trust` cannot be used; without `trust` the usual
     certificates count, and are not read before they are needed.
     """
@@ -50,7 +56,7 @@ def new_session(
     session.trust_env = False
     session.proxies = {} if proxy is None else {"all": proxy}
     session.headers.clear()
-    adapter = BoundedAdapter(pool_size, trust, proxy)
+    adapter = BoundedAdapter(pool_size, trust, proxy, socket_path)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
@@ -78,10 +84,13 @@ def split(url: str) -> tuple[str, str, str]:
 class BoundedAdapter(requests.adapters.HTTPAdapter):
     """Connections that obey the exchange they serve."""
 
-    def __init__(self, pool_size: int, trust: Trust | None, proxy: str | None) -> None:
+    def __init__(
+        self, pool_size: int, trust: Trust | None, proxy: str | None, socket_path: str | None = None
+    ) -> None:
         self._tls = None if trust is None else tls_context(trust)
         self._proxy_trust = Trust(bundle=None if trust is None else trust.bundle)
         self._proxy = proxy
+        self._socket_path = socket_path
         self.proxy = None if proxy is None else proxy.split("://", 1)[-1].rpartition("@")[2].rstrip("/")
         """The proxy's host, to be told: its user and password are not."""
         self._routes: dict[tuple[str, str], Route] = {}
@@ -100,6 +109,8 @@ class BoundedAdapter(requests.adapters.HTTPAdapter):
         url = urllib3.util.parse_url(f"{scheme}://{netloc}")
         if not url.host:
             raise NotHttp(f"{netloc} names no host")
+        if self._socket_path is not None:
+            return Route(_UnixPool(self._socket_path), "", None)
         place = (url.host, url.port or _PORTS[scheme], scheme)
         tls = {"ssl_context": self._tls or tls_context(Trust())} if scheme == "https" else None
         if self._proxy is None:
@@ -170,15 +181,20 @@ class _Bounded(HTTPConnection):
         """Try the addresses of the host one after the other, all within the time for connecting."""
         self.peer = None
         host = self._dns_host.strip("[]")
+        timeout = self.timeout if isinstance(self.timeout, int | float) else 30.0
+        exchange = current()
+        last = time.monotonic() + timeout if exchange is None else exchange.ends_at
         try:
-            found = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
+            found = look_up(host, self.port, last)
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except UnicodeError:
             raise NotHttp(f"{host}: a part of the name is empty or too long") from None
-        timeout = self.timeout if isinstance(self.timeout, int | float) else 30.0
+        except Late as error:
+            raise ConnectTimeoutError(self, "its name was not resolved in time") from error
+        except OSError as error:
+            raise NewConnectionError(self, f"Failed to resolve the name: {error}") from error
         ends_at = time.monotonic() + timeout  # a slow resolver takes nothing away from connecting
-        exchange = current()
         if exchange is not None:
             ends_at = min(ends_at, exchange.ends_at)
         problem: Exception = OSError("it has no address")
@@ -231,6 +247,35 @@ class _BoundedTLSPool(HTTPSConnectionPool):
         # As urllib3 does, without its warning where certificates do not count: the config says so.
         if conn.is_closed:
             conn.connect()
+
+
+class _BoundedUnix(_Bounded):
+    """A connection to a socket of this machine."""
+
+    path = ""
+
+    def _connected(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(self.timeout)
+            sock.connect(self.path)
+        except OSError as error:
+            sock.close()
+            raise NewConnectionError(self, f"Failed to establish a new connection: {error}") from error
+        return sock
+
+
+class _UnixPool(_BoundedPool):
+    ConnectionCls = _BoundedUnix
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def _new_conn(self) -> Any:
+        made: Any = super()._new_conn()
+        made.path = self._path
+        return made
 
 
 _POOLS = {"http": _BoundedPool, "https": _BoundedTLSPool}

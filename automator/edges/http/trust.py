@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import requests.utils
 
@@ -20,7 +20,7 @@ class TrustError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What TLS to one host is checked against. All are paths of PEM files."""
+    """What TLS to one host is checked against. Paths are of PEM files."""
 
     ca_file: str | None = None
     """Certificates trusted beside the usual ones."""
@@ -31,6 +31,8 @@ class Trust:
     key_file: str | None = None
     bundle: str | None = None
     """File or folder of certificates that are trusted instead of the usual ones."""
+    authority: str | None = field(default=None, repr=False)
+    """Certificates in PEM, themselves, that are trusted instead of all others."""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -60,7 +62,7 @@ def tls_context(trust: Trust) -> ssl.SSLContext:
 
 
 def _make(trust: Trust) -> ssl.SSLContext:
-    context = _usual(trust.bundle)
+    context = _usual(trust.bundle) if trust.authority is None else _alone(trust.authority)
     if trust.ca_file is not None:
         _readable("ca_file", trust.ca_file)
         try:
@@ -88,6 +90,16 @@ def _usual(bundle: str | None) -> ssl.SSLContext:
     except (ssl.SSLError, OSError) as error:
         problem = _words(error) if not isinstance(error, ssl.SSLError) else "it holds no certificate in PEM"
         raise TrustError(f"{bundle}, which the environment names for certificates: {problem}") from error
+
+
+def _alone(authority: str) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cadata=authority)
+        # Authorities of clusters often lack the key identifiers that Python 3.13 asks for.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
+    except (ssl.SSLError, ValueError) as error:
+        raise TrustError("the certificates to trust are not in PEM") from error
 
 
 def _show(context: ssl.SSLContext, cert_file: str, key_file: str | None) -> None:

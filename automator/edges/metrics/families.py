@@ -12,7 +12,7 @@ from prometheus_client.core import (
 )
 
 from automator.edges.metrics.counting import SECONDS, RepoNumbers
-from automator.edges.metrics.sources import Delivery, Host, Look, Sources
+from automator.edges.metrics.sources import Delivery, Host, Look, Runtime, Sources
 from automator.reasons import Status
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily | InfoMetricFamily
@@ -222,6 +222,29 @@ def of_deliveries(every: Iterable[Delivery]) -> Iterator[Family]:
         "Notifications that wait to be sent, now",
         ["receiver"],
         {(one.receiver,): one.queued for one in known},
+    )
+
+
+def of_runtimes(every: Iterable[Runtime]) -> Iterator[Family]:
+    """What runs beside what Git says, by runtime."""
+    known = tuple(every)
+    yield gauge(
+        "drift_workloads",
+        "Workloads by what runs beside what Git says: same, pending (not yet deployed), diverged, unknown",
+        ["runtime", "state"],
+        {(one.name, state): n for one in known for state, n in sorted(one.counts.items())},
+    )
+    yield gauge(
+        "runtime_up",
+        "Whether the runtime answered when it was asked last",
+        ["runtime"],
+        {(one.name,): None if one.is_up is None else float(one.is_up) for one in known},
+    )
+    yield gauge(
+        "runtime_last_success_timestamp_seconds",
+        "When the runtime answered last, in seconds since 1970",
+        ["runtime"],
+        {(one.name,): None if one.answered_at is None else one.answered_at.timestamp() for one in known},
     )
 
 

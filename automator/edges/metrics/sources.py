@@ -74,6 +74,22 @@ class Delivery(Protocol):
         """Messages that wait now."""
 
 
+class Runtime(Protocol):
+    """How the looks at one runtime go (`core.driftview` has it)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def is_up(self) -> bool | None:
+        """Whether it answered when it was asked last; None where it was not asked yet."""
+
+    @property
+    def answered_at(self) -> datetime | None: ...
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Workloads by drift state, each state of which is there; empty before the first look."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What is read when somebody asks for the metrics: cheap, from any thread, never waiting."""
@@ -87,3 +103,4 @@ class Sources:
     """Config repos in which no cycle has ended for long."""
     intervals: Callable[[], Mapping[str, float]] = dict
     """Seconds from one cycle of each config repo to its next."""
+    runtimes: Callable[[], Iterable[Runtime]] = tuple

@@ -22,7 +22,15 @@ from prometheus_client.registry import Collector
 
 from automator.core.report import Report
 from automator.edges.metrics.counting import RepoNumbers
-from automator.edges.metrics.families import Family, counter, gauge, of_deliveries, of_registries, of_repos
+from automator.edges.metrics.families import (
+    Family,
+    counter,
+    gauge,
+    of_deliveries,
+    of_registries,
+    of_repos,
+    of_runtimes,
+)
 from automator.edges.metrics.sources import Sources
 
 PLAIN_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -130,6 +138,7 @@ class Metrics:
         )
         yield from of_registries(sources)
         yield from of_deliveries(sources.deliveries())
+        yield from of_runtimes(sources.runtimes())
 
     def _of_the_web(self) -> Iterator[Family]:
         yield counter(

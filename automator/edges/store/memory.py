@@ -27,6 +27,13 @@ from automator.edges.store.releasetable import (
     write_sights,
 )
 from automator.edges.store.reporttext import frame_text, outcomes_text, read_report
+from automator.edges.store.rollouttable import (
+    KeptRollout,
+    read_answered,
+    read_rollouts,
+    write_answered,
+    write_rollouts,
+)
 from automator.edges.store.sitetable import KeptSites, drop_sites, read_sites, site_repos, write_sites
 from automator.reasons import Reason, reason
 
@@ -386,6 +393,31 @@ class Store:
         """The branch was rewound: nothing that was seen of it counts any more."""
         self._write(lambda c: c.execute("DELETE FROM first_sight WHERE branch = ?", (branch,)))
 
+    # -- what runtimes said ----------------------------------------------------------------------
+
+    def rollouts(self, branch: str, workload: str | None = None) -> tuple[tuple[str, str, str], ...]:
+        """Workload, runtime and text of each rollout of a workload, the newest first; where none is named, of
+        every workload the newest at each runtime."""
+        rows = self._run(lambda connection: read_rollouts(connection, branch, workload))
+        return tuple((row.workload, row.runtime, row.text) for row in rows)
+
+    def runtimes_answered(self, branch: str) -> dict[str, datetime]:
+        """When each runtime of a config repo answered last."""
+        found = self._run(lambda connection: read_answered(connection, branch))
+        return {runtime: _time(at) for runtime, at in found.items()}
+
+    def save_look(
+        self, branch: str, runtime: str, at: datetime, rollouts: Iterable[tuple[str, datetime, str]]
+    ) -> None:
+        """Keep what a look at a runtime changed: workload, beginning and text of rollouts; all or none."""
+        rows = [KeptRollout(name, runtime, _micros(begun), text) for name, begun, text in rollouts]
+
+        def save(connection: sqlite3.Connection) -> None:
+            write_answered(connection, branch, runtime, _micros(at))
+            write_rollouts(connection, branch, rows)
+
+        self._write(save)
+
     # -- the outbox ------------------------------------------------------------------------------
 
     def post(
@@ -432,9 +464,17 @@ class Store:
         """How many messages wait, by receiver."""
         return self._run(outbox.count_messages)
 
-    def keep_messages_only_of(self, receivers: Collection[str], notes: Collection[str]) -> None:
-        """Forget the messages for receivers that are no more, and notes under other keys than these."""
-        self._write(lambda connection: outbox.keep_only(connection, receivers, notes))
+    def keep_messages_only_of(self, receivers: Collection[str], notes: Collection[str]) -> dict[str, int]:
+        """Forget the messages for receivers that are no more, and notes under other keys than these. Returns
+        how many messages those were, by receiver."""
+        unsent: dict[str, int] = {}
+
+        def keep(connection: sqlite3.Connection) -> None:
+            unsent.clear()
+            unsent.update(outbox.keep_only(connection, receivers, notes))
+
+        self._write(keep)
+        return unsent
 
     # -- anything else ---------------------------------------------------------------------------
 
@@ -451,6 +491,12 @@ class Store:
             self._write(
                 lambda c: c.execute("INSERT OR REPLACE INTO note VALUES (?, ?, ?)", (kind, key, value))
             )
+
+    def keep_notes_only_of(self, kind: str, keys: Collection[str]) -> None:
+        """Forget what was put under a kind and other keys than these."""
+        wanted = json.dumps(list(keys))
+        query = "DELETE FROM note WHERE kind = ? AND key NOT IN (SELECT value FROM json_each(?))"
+        self._write(lambda c: c.execute(query, (kind, wanted)))
 
     # -- how -------------------------------------------------------------------------------------
 

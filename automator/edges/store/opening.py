@@ -11,6 +11,7 @@ from pathlib import Path
 
 from automator.edges.store.outbox import TABLES as OUTBOX_TABLES
 from automator.edges.store.releasetable import TABLES as RELEASE_TABLES
+from automator.edges.store.rollouttable import TABLES as ROLLOUT_TABLES
 from automator.errors import ConfigError
 from automator.reasons import Reason, reason
 
@@ -129,9 +130,11 @@ def _connected(file: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # The last moments may be lost when the machine goes down, the file not: that is enough.
         connection.execute("PRAGMA synchronous = NORMAL")
+        # kB: what is read often is kept in values of our own; without a bound it would be 2 MB for ever.
+        connection.execute("PRAGMA cache_size = -256")
         if _format(connection) == 0:
             connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
-        connection.executescript(_LATER_TABLES + RELEASE_TABLES + OUTBOX_TABLES)
+        connection.executescript(_LATER_TABLES + RELEASE_TABLES + ROLLOUT_TABLES + OUTBOX_TABLES)
     except BaseException:
         connection.close()
         raise
@@ -164,7 +167,7 @@ def copied(file: Path, warn: Callable[[Reason], None]) -> sqlite3.Connection:
     memory = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
     try:
         _copy_into(memory, file)
-        memory.executescript(_LATER_TABLES + RELEASE_TABLES + OUTBOX_TABLES)
+        memory.executescript(_LATER_TABLES + RELEASE_TABLES + ROLLOUT_TABLES + OUTBOX_TABLES)
     except sqlite3.DatabaseError as error:
         memory.close()
         if not is_damage(error):

@@ -104,11 +104,14 @@ def read_note(connection: sqlite3.Connection, key: str) -> str | None:
     return None if row is None else bytes(row[0]).decode("utf-8", "replace")
 
 
-def keep_only(connection: sqlite3.Connection, receivers: Collection[str], notes: Collection[str]) -> None:
-    """Forget the messages for receivers that are no more, and what they were told."""
-    for (receiver,) in connection.execute("SELECT DISTINCT receiver FROM outbox").fetchall():
-        if receiver not in receivers:
-            connection.execute("DELETE FROM outbox WHERE receiver = ?", (receiver,))
+def keep_only(
+    connection: sqlite3.Connection, receivers: Collection[str], notes: Collection[str]
+) -> dict[str, int]:
+    """Forget the messages for receivers that are no more, and what they were told. Returns how many messages
+    those were, by receiver."""
+    unsent = {name: count for name, count in count_messages(connection).items() if name not in receivers}
+    connection.executemany("DELETE FROM outbox WHERE receiver = ?", [(name,) for name in unsent])
     for (key,) in connection.execute("SELECT key FROM note WHERE kind = ?", (_NOTES,)).fetchall():
         if key not in notes:
             connection.execute("DELETE FROM note WHERE kind = ? AND key = ?", (_NOTES, key))
+    return unsent

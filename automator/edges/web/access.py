@@ -249,7 +249,8 @@ class Access:
 
 def too_many(what: str, wait: float) -> Problem:
     """The answer to who does something too often; `wait` in seconds."""
-    return Problem(429, reason("web/too-many", what=what), {"Retry-After": str(max(1, math.ceil(wait)))})
+    seconds = str(max(1, math.ceil(wait)))
+    return Problem(429, reason("web/too-many", what=what, seconds=seconds), {"Retry-After": seconds})
 
 
 def _asked_for_token(why: Reason) -> Problem:

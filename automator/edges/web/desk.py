@@ -7,7 +7,17 @@ from typing import Protocol
 
 from automator.core.delivery.change import Wanted
 from automator.core.delivery.summary import Summary
-from automator.core.view import Chain, Past, PolicyView, RegistryView, RepoView, Verdicts, WorkloadView
+from automator.core.driftview import DriftView, RuntimeView
+from automator.core.view import (
+    Chain,
+    DaemonView,
+    Past,
+    PolicyView,
+    RegistryView,
+    RepoView,
+    Verdicts,
+    WorkloadView,
+)
 
 
 class Desk(Protocol):
@@ -17,6 +27,9 @@ class Desk(Protocol):
     """
 
     def now(self) -> datetime: ...
+    def daemon(self) -> DaemonView:
+        """How the process itself stands."""
+
     def repos(self) -> tuple[RepoView, ...]:
         """In the order of the config."""
 
@@ -27,8 +40,8 @@ class Desk(Protocol):
         """One of them; None where there is none of that name."""
 
     def verdicts(self, repo: str, name: str) -> Verdicts | None:
-        """What became of every tag of a workload, by the last cycle or one before that; None where that is
-        not known, or not yet."""
+        """What became of every tag of a workload, by the last cycle or one before that, or in outline while
+        one runs; None where that is not known, or not yet."""
 
     def past(self, wanted: Wanted, *, repos: frozenset[str] = frozenset(), limit: int = 100) -> Past:
         """The newest changes that are wanted. Reading begins with the first question: until it is done the
@@ -55,6 +68,15 @@ class Desk(Protocol):
 
     def chain(self, repo: str, name: str) -> Chain | None:
         """The one that a workload is in."""
+
+    def runtimes(self) -> tuple[RuntimeView, ...]:
+        """Where images run, in the order of the config, as the last looks left them."""
+
+    def drifts(self) -> tuple[DriftView, ...]:
+        """Every workload at every runtime that covers it, the worst first."""
+
+    def drifts_of(self, repo: str, name: str) -> tuple[DriftView, ...]:
+        """Those of one workload."""
 
     def look(self, repo: str, name: str | None = None) -> bool:
         """Have a cycle of the config repo run now, or right after the one that is running; with `name`, one

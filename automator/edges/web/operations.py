@@ -20,15 +20,17 @@ from automator.core.shown import (
     shown_outcome,
     shown_reason,
 )
-from automator.core.shownpast import ChangeShown, SummaryShown, shown_change, shown_summary
+from automator.core.shownpast import LoggedShown, SummaryShown, shown_logged, shown_summary
 from automator.core.shownview import (
     ChainShown,
+    DaemonShown,
     PastState,
     PolicyShown,
     RegistryShown,
     RepoShown,
     WorkloadShown,
     shown_chain,
+    shown_daemon,
     shown_policy,
     shown_registry,
     shown_repo,
@@ -36,6 +38,7 @@ from automator.core.shownview import (
 )
 from automator.core.view import Filter, WorkloadView
 from automator.edges.web.api import Operation, Question
+from automator.edges.web.drifting import DRIFT
 from automator.edges.web.look import no_repo
 from automator.edges.web.parameters import Moment, Number, Text, wanted_by, wrong
 from automator.edges.web.problem import Problem
@@ -74,9 +77,11 @@ class WorkloadsAnswer(Page):
 
 class ExplanationAnswer(ExplanationShown):
     """Why a workload is where it is; `total` is how many tags there are, `decided_at` when the cycle began
-    that they were judged in: while a cycle runs, the outcome may be newer."""
+    that they were judged in: while a cycle runs, the outcome may be newer. With `is_outline` they were judged
+    by filters, order and build times alone, as guards and history are in use by the cycle that runs."""
 
     decided_at: datetime
+    is_outline: bool
     total: int
     offset: int
     limit: int
@@ -88,7 +93,7 @@ class LogAnswer(TypedDict):
     state: PastState
     begins: datetime | None
     trouble: ReasonShown | None
-    items: list[ChangeShown]
+    items: list[LoggedShown]
 
 
 class RegistriesAnswer(TypedDict):
@@ -141,6 +146,10 @@ def _limit(default: int, most: int) -> Number:
 # -- what is done ----------------------------------------------------------------------------------------
 
 
+def _daemon(asked: Question) -> DaemonShown:
+    return shown_daemon(asked.desk.daemon())
+
+
 def _repos(asked: Question) -> ReposAnswer:
     return {"items": [shown_repo(view) for view in asked.desk.repos()]}
 
@@ -171,7 +180,7 @@ def _explanation(asked: Question) -> ExplanationAnswer:
         raise Problem(503, _not_known(asked, view), {"Retry-After": "2"})
     page, items = _paged(asked, verdicts.told)
     told = shown_explanation(view.repo, view.outcome, items)
-    return {**told, "decided_at": verdicts.decided_at, **page}
+    return {**told, "decided_at": verdicts.decided_at, "is_outline": verdicts.is_outline, **page}
 
 
 def _not_known(asked: Question, view: WorkloadView) -> Reason:
@@ -196,7 +205,7 @@ def _log(asked: Question) -> LogAnswer:
         "state": past.state,
         "begins": past.begins,
         "trouble": None if past.trouble is None else shown_reason(past.trouble),
-        "items": [shown_change(change) for change in past.changes],
+        "items": [shown_logged(change) for change in past.changes],
     }
 
 
@@ -279,6 +288,13 @@ def _image(text: str) -> str:
 # -- all of them -----------------------------------------------------------------------------------------
 
 OPERATIONS = (
+    Operation(
+        "daemon",
+        "/daemon",
+        "The process itself: its version, and whether it uses the config that is there.",
+        DaemonShown,
+        _daemon,
+    ),
     Operation("repos", "/repos", "The config repos, and how their cycles go.", ReposAnswer, _repos),
     Operation(
         "workloads",
@@ -355,6 +371,7 @@ OPERATIONS = (
     Operation(
         *("chains", "/chains", "The promotion chains.", ChainsAnswer, _chains, (_limit(50, 200), _OFFSET)),
     ),
+    DRIFT,
     Operation(
         "look",
         "/look",

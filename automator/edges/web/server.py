@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import sys
 import threading
@@ -11,7 +12,7 @@ from itertools import count
 
 import h11
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from automator.edges.web.answers import full_app, strict_headers
@@ -135,17 +136,34 @@ class _Crowded:
 
 
 class _Telling:
-    """An application whose bugs somebody is told of, once they are answered."""
+    """An application whose bugs somebody is told of, once they are answered, and that answers to the last."""
 
     def __init__(self, app: ASGIApp, broken: Callable[[Exception], None]) -> None:
         self._app = app
         self._broken = broken
+        self._full = full_app()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, noted)
         except Exception as error:  # noqa: BLE001 - uvicorn would log it, as often as it happens
             self._broken(error)
+        except asyncio.CancelledError:
+            # The server ends, and this one is still sending: it is to come again.
+            if not has_begun:
+                await self._full(scope, receive, send)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of uvicorn's is for anybody: that a slow client was cut off at the end is not."""
+    return "timeout graceful shutdown exceeded" not in record.getMessage()
 
 
 class Switch:
@@ -165,6 +183,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
         self.answers = threading.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

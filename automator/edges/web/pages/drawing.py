@@ -198,7 +198,7 @@ _TITLES = {
 _STEPS = {
     "web/not-found": "go on from the list of all workloads",
     "web/no-workload": "look for it in the list of all workloads",
-    "web/too-many": "wait a few seconds, then try again",
+    "web/too-many": "wait as long as that, then try again",
 }
 """What people are to do where a reason tells programs."""
 

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from automator.core.view import RepoView
 from automator.edges.web.desk import Desk
-from automator.edges.web.pages import deliveries, standing, workload, workloads
+from automator.edges.web.pages import deliveries, running, standing, workload, workloads
 from automator.edges.web.pages.asked import Asked, Page, read
 from automator.edges.web.pages.assets import asset_routes
 from automator.edges.web.pages.drawing import draw
@@ -22,6 +22,7 @@ PAGES: tuple[Page, ...] = (
     workloads.PAGE,
     workload.PAGE,
     standing.CHAINS,
+    running.PAGE,
     deliveries.RELEASES,
     deliveries.REPORT,
     standing.REGISTRIES,
@@ -57,6 +58,7 @@ def _answer(page: Page, request: Request, desk: Desk) -> Response:
         "asked": asked,
         "here": asked.here,
         "now": asked.now,
+        "daemon": asked.desk.daemon(),
     }
     text = draw(shown.template, {**frame, **shown.values})
     return HTMLResponse(text, shown.status)

@@ -18,6 +18,8 @@ TAGS = 50
 CHANGES = 30
 """Changes that are told here; the rest is at /releases."""
 SITES = 200
+RUNTIMES = 20
+"""At which it is told how it runs."""
 
 
 def _show(asked: Asked) -> Shown:
@@ -46,6 +48,7 @@ def _show(asked: Asked) -> Shown:
             "lag": outcome.lag(asked.now),
             "is_stuck": outcome.status in STUCK,
             "since": since,
+            "running": asked.desk.drifts_of(repo, name)[:RUNTIMES],
             "home": home,
             "base": None if home is None else home.page,
             "commits": {repo: None if home is None else home.commits},
@@ -60,6 +63,7 @@ def _show(asked: Asked) -> Shown:
             "has_more": len(past.changes) > CHANGES,
             "verdicts": None if verdicts is None else verdicts[max(places.first - 1, 0) : places.last],
             "decided_at": None if tags is None else tags.decided_at,
+            "is_outline": tags is not None and tags.is_outline,
             "part": places,
             "chain": chain,
             "picture": drawn,

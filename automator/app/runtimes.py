@@ -1,0 +1,198 @@
+"""Runtimes: the places where images run, as the config has them, and what one look at one of them shows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from automator.app.build import App
+from automator.config import Config, RuntimeConfig
+from automator.core.arrival import deployments
+from automator.core.drift import Clock, Drift, Says, compare
+from automator.core.running import Deployment, Observation, Runtime, Scope, Unobserved
+from automator.core.site import Site
+from automator.core.synced import Source
+from automator.cycle.index import Snapshot
+from automator.edges.engine import Engine, EngineSettings
+from automator.edges.http import Outside
+from automator.errors import AutomatorError, RuntimeTrouble
+from automator.reasons import Reason, one_line, reason
+
+AT_ONCE = 8
+"""Runtimes that a command asks at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """What a config repo says is to run."""
+
+    commit: str
+    workloads: Mapping[str, tuple[Site, ...]]
+    source: Source
+
+
+def tip_of(config: Config, repo: str, snapshot: Snapshot) -> Tip:
+    """What a config repo says at one commit."""
+    source = Source(config.repos[repo].url, frozenset({snapshot.commit}))
+    return Tip(snapshot.commit, snapshot.claims.sites, source)
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A runtime that keeps connections open from one look to the next."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """One runtime of the config."""
+
+    name: str
+    repo: str
+    config: RuntimeConfig
+    scope: Scope
+    runtime: Runtime
+
+    def close(self) -> None:
+        """Give its connections free; for whoever asked it last."""
+        if isinstance(self.runtime, Closing):
+            self.runtime.close()
+
+    def ask(self, clock: Callable[[], datetime]) -> Observation | Unobserved:
+        """What runs there now, or why nobody knows. Takes as long as the runtime may; never raises."""
+        now = clock()
+        try:
+            return self.runtime.observe(now)
+        except RuntimeTrouble as error:
+            return Unobserved(self.name, now, error.reason)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it says nothing of what runs
+            problem = one_line(f"{type(error).__name__}: {error}")
+            return Unobserved(self.name, now, reason("drift/broke-off", runtime=self.name, problem=problem))
+
+    def judge(
+        self,
+        tip: Tip,
+        seen: Observation | Unobserved,
+        now: datetime,
+        *,
+        earlier: Mapping[str, Drift],
+        says: Callable[[Iterable[str]], Mapping[str, Says]],
+    ) -> Look:
+        """What an answer says of what Git says. `says` is asked only about the workloads that differ."""
+        clock = Clock(now, self.config.grace)
+        drifts = compare(tip.workloads, self.scope, seen, clock, earlier=earlier, source=tip.source)
+        differing = {drift.workload for drift in drifts if drift.differs}
+        known = says(differing) if differing else {}
+        if known:
+            drifts = compare(
+                tip.workloads, self.scope, seen, clock, says=known, earlier=earlier, source=tip.source
+            )
+        arrived = deployments(tip.workloads, self.scope, seen, source=tip.source, clock=clock)
+        return Look(self, seen, drifts, arrived)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at one runtime shows."""
+
+    place: Place
+    seen: Observation | Unobserved
+    drifts: tuple[Drift, ...] = ()
+    """Of every workload that the runtime covers."""
+    deployments: tuple[Deployment, ...] = field(default=(), repr=False)
+
+
+def places_of(config: Config, names: Iterable[str] = ()) -> tuple[Place, ...]:
+    """The runtimes of these names, all where none is named. Nothing is asked yet, and no secret is read."""
+    wanted = tuple(names) or tuple(config.runtimes)
+    return tuple(
+        Place(name, config.repo_of(name), config.runtimes[name], _scope(config, name), _opened(config, name))
+        for name in wanted
+    )
+
+
+def ask_all(places: Iterable[Place], clock: Callable[[], datetime]) -> dict[str, Observation | Unobserved]:
+    """What runs at each of them; they are asked at the same time, each within its own limit."""
+    every = tuple(places)
+    if not every:
+        return {}
+    with ThreadPoolExecutor(min(AT_ONCE, len(every))) as pool:
+        return dict(
+            zip((one.name for one in every), pool.map(lambda one: one.ask(clock), every), strict=True)
+        )
+
+
+def look_once(config: Config, app: App, clock: Callable[[], datetime]) -> tuple[Reason, ...]:
+    """Look at the runtimes of an app's config repos, for a process that makes one cycle and ends. Returns why
+    some could not be asked; a config repo that cannot be read is left to its cycle to tell."""
+    places = [place for place in places_of(config) if place.repo in app.cycles]
+    seen = ask_all(places, clock)
+    troubles: list[Reason] = []
+    tips: dict[str, Tip | None] = {}
+    for place in places:
+        place.close()
+        answer, deploying = seen[place.name], app.deployments[place.repo]
+        if isinstance(answer, Unobserved):
+            troubles.append(answer.reason)
+            deploying.missed(answer)
+            continue
+        if place.repo not in tips:
+            tips[place.repo] = _read_tip(config, app, place.repo)
+        tip = tips[place.repo]
+        if tip is not None:
+            told = deployments(tip.workloads, place.scope, answer, source=tip.source)
+            deploying.take(place.name, told, answer.at)
+    return tuple(troubles)
+
+
+def _read_tip(config: Config, app: App, repo: str) -> Tip | None:
+    try:
+        return tip_of(config, repo, app.cycles[repo].read())
+    except AutomatorError:
+        return None
+
+
+def _scope(config: Config, name: str) -> Scope:
+    told = config.runtimes[name]
+    return Scope(name, tuple(told.paths), tuple(told.namespaces))
+
+
+def _opened(config: Config, name: str) -> Runtime:
+    told = config.runtimes[name]
+    seconds = told.timeout.total_seconds()
+    if told.type == "docker":
+        return Engine(
+            EngineSettings(
+                name,
+                told.host,
+                told.project,
+                _text(told.ca_file),
+                _text(told.client_cert_file),
+                _text(told.client_key_file),
+                seconds,
+            )
+        )
+    from automator.edges.kubernetes import Cluster, ClusterSettings
+
+    return Cluster(
+        ClusterSettings(
+            name,
+            kubeconfig=_text(told.kubeconfig),
+            context=told.context,
+            namespaces=tuple(told.namespaces),
+            status=tuple(told.status),
+            seconds=seconds,
+            outside=Outside.of(os.environ),
+            environ=os.environ,
+        )
+    )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

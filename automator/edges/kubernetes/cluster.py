@@ -1,0 +1,143 @@
+"""The cluster: one look at what runs in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from automator.core.running import Observation, Sync
+from automator.edges.kubernetes.access import read_access
+from automator.edges.kubernetes.caller import Caller, Line, Missing
+from automator.edges.kubernetes.controllers import read_running
+from automator.edges.kubernetes.pods import Pod, read_pod
+from automator.edges.kubernetes.settings import ClusterSettings
+from automator.edges.kubernetes.synchronizers import read_argo, read_flux
+from automator.errors import RuntimeTrouble
+from automator.reasons import Reason, reason
+
+T = TypeVar("T")
+BUILT_IN = (
+    ("apps", "v1", "deployments"),
+    ("apps", "v1", "statefulsets"),
+    ("apps", "v1", "daemonsets"),
+    ("apps", "v1", "replicasets"),
+    ("batch", "v1", "cronjobs"),
+    ("batch", "v1", "jobs"),
+)
+AT_WORK = "status.phase!=Succeeded,status.phase!=Failed"
+"""Pods that have ended hold no image; what became of a job is told by the job."""
+FLUX = (
+    ("source.toolkit.fluxcd.io", "gitrepositories"),
+    ("kustomize.toolkit.fluxcd.io", "kustomizations"),
+    ("helm.toolkit.fluxcd.io", "helmreleases"),
+)
+ARGO = "argoproj.io"
+HOMES = {"argocd": "argocd", "flux": "flux-system"}
+"""Namespaces in which synchronizers keep their own objects, by habit."""
+
+
+class Cluster:
+    """One cluster, read-only. For several threads."""
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        self._settings = settings
+        self._line = Line(settings.outside)
+
+    @property
+    def name(self) -> str:
+        return self._settings.name
+
+    def close(self) -> None:
+        """End the connections that are kept open."""
+        self._line.close()
+
+    def observe(self, now: datetime) -> Observation:
+        """What runs there, complete. The status of synchronizers is left out, with a note, where it cannot be
+        read.
+
+        Raises RuntimeTrouble: `cluster/…`.
+        """
+        access = read_access(self._settings)
+        caller = Caller(self.name, access, self._line, self._settings.seconds)
+        look = _Look(caller, self._settings)
+        running = read_running(look.controllers(), look.pods())
+        return Observation(self.name, now, running, look.syncs(), tuple(look.notes))
+
+
+class _Look:
+    """The questions of one look."""
+
+    def __init__(self, caller: Caller, settings: ClusterSettings) -> None:
+        self._caller = caller
+        self._settings = settings
+        self._namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
+        self._groups = caller.groups()
+        self.notes: list[Reason] = []
+
+    def controllers(self) -> dict[str, list[dict[str, Any]]]:
+        found = {kind[2]: self._needed(kind, _whole) for kind in BUILT_IN}
+        found["rollouts"] = self._optional(ARGO, "rollouts", self._namespaces)
+        return found
+
+    def pods(self) -> list[Pod]:
+        return self._needed(("", "v1", "pods"), read_pod, {"fieldSelector": AT_WORK})
+
+    def syncs(self) -> tuple[Sync, ...]:
+        found: tuple[Sync, ...] = ()
+        if "flux" in self._settings.status:
+            homes = self._with_home("flux")
+            found += read_flux({plural: self._optional(group, plural, homes) for group, plural in FLUX})
+        if "argocd" in self._settings.status:
+            found += read_argo(self._optional(ARGO, "applications", self._with_home("argocd")))
+        return found
+
+    def _with_home(self, synchronizer: str) -> tuple[str | None, ...]:
+        if self._namespaces == (None,):
+            return self._namespaces
+        return tuple(dict.fromkeys((*self._namespaces, HOMES[synchronizer])))
+
+    def _needed(
+        self,
+        kind: tuple[str, str, str],
+        keep: Callable[[dict[str, Any]], T],
+        query: Mapping[str, str] = MappingProxyType({}),
+    ) -> list[T]:
+        found: list[T] = []
+        for namespace in self._namespaces:
+            try:
+                found += self._caller.objects(kind, namespace, keep, query)
+            except Missing:
+                why = reason(
+                    "cluster/answer",
+                    runtime=self._settings.name,
+                    host=self._caller.host,
+                    what=kind[2],
+                    problem="it does not serve them: it is no Kubernetes API of 1.21 or later",
+                )
+                raise RuntimeTrouble(why) from None
+        return found
+
+    def _optional(self, group: str, plural: str, namespaces: tuple[str | None, ...]) -> list[dict[str, Any]]:
+        """Objects that are of use where they are there, and may be read."""
+        version = self._groups.get(group)
+        if version is None:
+            return []
+        found: list[dict[str, Any]] = []
+        for namespace in namespaces:
+            try:
+                found += self._caller.objects((group, version, plural), namespace, _whole)
+            except Missing:
+                return found
+            except RuntimeTrouble as error:
+                what = f"{plural}.{group}"
+                why = reason(
+                    "cluster/left-out", runtime=self._settings.name, what=what, problem=error.reason.sentence
+                )
+                self.notes.append(why)
+        return found
+
+
+def _whole(told: dict[str, Any]) -> dict[str, Any]:
+    return told

@@ -1,0 +1,295 @@
+"""Controllers: what Deployments, StatefulSets, DaemonSets, Rollouts, CronJobs, Jobs and lone pods run.
+
+What a controller is told to run is its template; what runs is its pods, each counted to the template that it
+was made of, since admission may rewrite the image of a pod. What a rollout leaves behind runs with nothing
+wanted. https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from automator.core.running import Running
+from automator.edges.kubernetes.pods import Container, Owner, Pod, owner_of
+from automator.edges.kubernetes.reading import at, condition, is_current, line, number, records, text, time
+
+Objects = Mapping[str, list[dict[str, Any]]]
+"""By their plural: `deployments`, `replicasets`, …"""
+KINDS = {
+    "deployments": "Deployment",
+    "statefulsets": "StatefulSet",
+    "daemonsets": "DaemonSet",
+    "rollouts": "Rollout",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """One controller, as far as it matters what it runs."""
+
+    kind: str
+    namespace: str
+    name: str
+    images: Mapping[str, str]
+    """By container, init containers too: what its template says."""
+    wanted: int | None
+    settled: bool | None
+    failed: bool = False
+    trouble: str | None = None
+    since: datetime | None = None
+    revision: str = ""
+    """Hash of its present template; empty where that is not told."""
+    pods: list[Pod] = field(default_factory=list)
+
+
+class _Made(NamedTuple):
+    """A ReplicaSet: which controller made it, and of which template."""
+
+    owner: Owner | None
+    namespace: str
+    name: str
+    images: Mapping[str, str]
+    wanted: int
+    created: datetime | None
+
+
+def read_running(objects: Objects, pods: Iterable[Pod]) -> tuple[Running, ...]:
+    """Everything that runs or ought to, from lists of one moment. Never raises for what they hold."""
+    sets = {_uid(one): _replica_set(one) for one in objects.get("replicasets", ())}
+    found = dict(_controllers(objects, sets))
+    crons = {_uid(one) for one in objects.get("cronjobs", ())}
+    skipped = crons | {
+        _uid(one) for one in objects.get("jobs", ()) if (owner := owner_of(one)) and owner.kind == "CronJob"
+    }
+    for pod in pods:
+        owner = pod.owner
+        made = sets.get(owner.uid) if owner is not None else None
+        if owner is not None and made is not None and made.owner is not None:
+            owner = made.owner
+        if owner is not None and owner.uid in skipped:
+            continue  # what a CronJob is told counts, not what it ran last night
+        key = owner.uid if owner is not None else f"{pod.namespace}/{pod.name}"
+        if key not in found:
+            found[key] = _unknown(owner, pod)
+        found[key].pods.append(pod)
+    return tuple(one for controller in found.values() for one in _running(controller, sets))
+
+
+def _unknown(owner: Owner | None, pod: Pod) -> Controller:
+    """A pod of its own, or the pods of a controller that is not read."""
+    images = {container.name: container.image for container in pod.containers}
+    if owner is None or owner.kind == "Node":  # a static pod belongs to its node
+        return Controller("Pod", pod.namespace, pod.name, images, 1, None, since=pod.created)
+    return Controller(owner.kind, pod.namespace, owner.name, images, None, None)
+
+
+# -- what each kind says of itself -------------------------------------------------------------------------
+
+
+def _controllers(objects: Objects, sets: Mapping[str, _Made]) -> Iterator[tuple[str, Controller]]:
+    newest: dict[str, datetime] = {}
+    templates: dict[str, Mapping[str, str]] = {}
+    for made in sets.values():
+        if made.owner is None:
+            continue
+        if made.created is not None and made.wanted:
+            newest[made.owner.uid] = max(made.created, newest.get(made.owner.uid, made.created))
+        templates.setdefault(made.owner.uid, made.images)
+    for one in objects.get("deployments", ()):
+        yield _uid(one), _deployment(one, newest.get(_uid(one)))
+    for one in objects.get("statefulsets", ()):
+        yield _uid(one), _stateful_set(one)
+    for one in objects.get("daemonsets", ()):
+        yield _uid(one), _daemon_set(one)
+    for one in objects.get("rollouts", ()):
+        # By workloadRef, a Rollout runs the template of a Deployment: that of its ReplicaSets.
+        yield _uid(one), _rollout(one, newest.get(_uid(one)), templates.get(_uid(one), {}))
+    for uid, made in sets.items():
+        if made.owner is None:
+            yield uid, Controller("ReplicaSet", made.namespace, made.name, made.images, made.wanted, None)
+    for one in objects.get("cronjobs", ()):
+        spec = at(one, "spec", "jobTemplate", "spec", "template", "spec")
+        yield _uid(one), Controller("CronJob", *_named(one), _images(spec), None, None)
+    for one in objects.get("jobs", ()):
+        owner = owner_of(one)
+        if owner is None or owner.kind != "CronJob":
+            yield _uid(one), _job(one)
+
+
+def _deployment(told: dict[str, Any], newest: datetime | None) -> Controller:
+    wanted = _replicas(told)
+    updated, every = (number(told, "status", key) or 0 for key in ("updatedReplicas", "replicas"))
+    progress = condition(told, "Progressing")
+    current = is_current(told)
+    gave_up = current and text(progress, "reason") == "ProgressDeadlineExceeded"
+    is_done = text(progress, "reason") == "NewReplicaSetAvailable"
+    refused = condition(told, "ReplicaFailure")
+    trouble = line(refused, "message") if text(refused, "status") == "True" else ""
+    if gave_up:
+        trouble = "the rollout exceeded its progress deadline"
+    return Controller(
+        "Deployment",
+        *_named(told),
+        _images(at(told, "spec", "template", "spec")),
+        wanted,
+        current and updated >= wanted and every <= updated,
+        gave_up,
+        trouble or None,
+        (time(progress, "lastUpdateTime") if is_done else None) or newest or _created(told),
+    )
+
+
+def _stateful_set(told: dict[str, Any]) -> Controller:
+    wanted = _replicas(told)
+    kept = number(told, "spec", "updateStrategy", "rollingUpdate", "partition") or 0
+    updated = number(told, "status", "updatedReplicas") or 0
+    present, new = text(told, "status", "currentRevision"), text(told, "status", "updateRevision")
+    return Controller(
+        "StatefulSet",
+        *_named(told),
+        _images(at(told, "spec", "template", "spec")),
+        wanted,
+        is_current(told) and (present == new or updated >= max(0, wanted - kept)),
+        revision=new,
+    )
+
+
+def _daemon_set(told: dict[str, Any]) -> Controller:
+    wanted = number(told, "status", "desiredNumberScheduled")
+    updated = number(told, "status", "updatedNumberScheduled") or 0
+    return Controller(
+        "DaemonSet",
+        *_named(told),
+        _images(at(told, "spec", "template", "spec")),
+        wanted,
+        is_current(told) and updated >= (wanted or 0),
+    )
+
+
+def _rollout(told: dict[str, Any], newest: datetime | None, made: Mapping[str, str]) -> Controller:
+    """Argo Rollouts: https://argo-rollouts.readthedocs.io/en/stable/features/specification/"""
+    images = _images(at(told, "spec", "template", "spec")) or made
+    phase, message = text(told, "status", "phase"), line(told, "status", "message")
+    current = is_current(told)
+    given_up = current and (at(told, "status", "abort") is True or phase == "Degraded")
+    trouble = f"{phase or 'aborted'}: {message}" if given_up else None
+    settled = current and phase == "Healthy" if phase else None
+    return Controller(
+        "Rollout", *_named(told), images, _replicas(told), settled, given_up, trouble,
+        newest or _created(told), text(told, "status", "currentPodHash"),
+    )  # fmt: skip
+
+
+def _job(told: dict[str, Any]) -> Controller:
+    is_done = text(condition(told, "Complete"), "status") == "True"
+    failed = condition(told, "Failed")
+    has_failed = text(failed, "status") == "True"
+    trouble = ": ".join(filter(None, (text(failed, "reason"), line(failed, "message")))) if has_failed else ""
+    wanted = 0 if is_done or has_failed else number(told, "spec", "parallelism") or 1
+    return Controller(
+        "Job",
+        *_named(told),
+        _images(at(told, "spec", "template", "spec")),
+        wanted,
+        True if is_done else None,
+        has_failed,
+        (trouble or "it failed") if has_failed else None,
+        time(told, "status", "startTime") or _created(told),
+    )
+
+
+def _replica_set(told: dict[str, Any]) -> _Made:
+    namespace, name = _named(told)
+    images = _images(at(told, "spec", "template", "spec"))
+    return _Made(owner_of(told), namespace, name, images, _replicas(told), _created(told))
+
+
+# -- what runs ---------------------------------------------------------------------------------------------
+
+
+def _running(one: Controller, sets: Mapping[str, _Made]) -> Iterator[Running]:
+    """A controller's containers, and those of its pods that run another image than its template says."""
+    by_container: dict[str, list[tuple[str, Pod, Container]]] = {}
+    for pod in one.pods:
+        made = sets.get(pod.owner.uid) if pod.owner is not None else None
+        for container in pod.containers:
+            image = _asked(one, pod, container, None if made is None else made.images)
+            by_container.setdefault(container.name, []).append((image, pod, container))
+    for name in dict.fromkeys((*one.images, *by_container)):
+        wanted_image = one.images.get(name)
+        others: dict[str, list[tuple[Pod, Container]]] = {}
+        mine: list[tuple[Pod, Container]] = []
+        for image, pod, container in by_container.get(name, ()):
+            (mine if image == wanted_image else others.setdefault(image, [])).append((pod, container))
+        if wanted_image is not None:
+            yield _told(one, name, wanted_image, mine)
+        for image, left in others.items():
+            digest = _one_digest(container for _, container in left)
+            yield Running(
+                one.kind, one.namespace, one.name, name, image, digest, wanted=0 if one.images else None,
+                ready=len(left),
+            )  # fmt: skip
+
+
+def _asked(one: Controller, pod: Pod, container: Container, made: Mapping[str, str] | None) -> str:
+    """The image that a pod was made to run, before admission rewrote it where it did."""
+    if made is not None:
+        return made.get(container.name, container.image)
+    is_of_template = one.revision == pod.revision if one.revision else one.settled is True
+    return one.images.get(container.name, container.image) if is_of_template else container.image
+
+
+def _told(one: Controller, name: str, image: str, pods: list[tuple[Pod, Container]]) -> Running:
+    stays = [(pod, container) for pod, container in pods if not pod.is_going]
+    trouble = next((container.trouble for _, container in stays if container.trouble), None)
+    if one.trouble:
+        trouble = f"{one.trouble}; {trouble}" if trouble else one.trouble
+    counts = one.kind != "CronJob"
+    return Running(
+        one.kind,
+        one.namespace,
+        one.name,
+        name,
+        image,
+        _one_digest(container for _, container in stays),
+        wanted=(len(stays) if one.wanted is None else one.wanted) if counts else None,
+        ready=sum(container.ready for _, container in stays) if counts else None,
+        settled=one.settled,
+        trouble=trouble,
+        since=one.since,
+        failed=one.failed,
+    )
+
+
+def _one_digest(containers: Iterable[Container]) -> str | None:
+    """The digest that all of them were pulled as; None where one does not tell, or they differ."""
+    digests = {container.digest for container in containers}
+    return digests.pop() if len(digests) == 1 else None
+
+
+# -- parts -------------------------------------------------------------------------------------------------
+
+
+def _named(told: dict[str, Any]) -> tuple[str, str]:
+    return text(told, "metadata", "namespace"), text(told, "metadata", "name")
+
+
+def _uid(told: dict[str, Any]) -> str:
+    return text(told, "metadata", "uid")
+
+
+def _created(told: dict[str, Any]) -> datetime | None:
+    return time(told, "metadata", "creationTimestamp")
+
+
+def _replicas(told: dict[str, Any]) -> int:
+    wanted = number(told, "spec", "replicas")
+    return 1 if wanted is None else wanted
+
+
+def _images(spec: Any) -> dict[str, str]:
+    every = (*records(spec, "initContainers"), *records(spec, "containers"))
+    return {text(one, "name"): text(one, "image") for one in every}

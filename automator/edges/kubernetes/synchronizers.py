@@ -1,0 +1,130 @@
+"""Synchronizers: what Flux and Argo CD say of themselves, in the status of their objects.
+
+Flux: https://fluxcd.io/flux/components/kustomize/kustomizations/ (status), helm/helmreleases, source.
+Argo CD: https://argo-cd.readthedocs.io/en/stable/operator-manual/application.yaml
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from automator.core.running import Sync
+from automator.edges.kubernetes.reading import at, condition, is_current, line, records, text, time
+from automator.reasons import one_line
+
+Objects = Mapping[str, list[dict[str, Any]]]
+WORDS = 1000
+"""Characters of a message that are kept: they name objects, some of them late."""
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
+_UNDER_WAY = frozenset({"DependencyNotReady", "Progressing", "ProgressingWithRetry", "ArtifactFailed"})
+"""Reasons of Flux for not being ready that say nothing of the commit itself."""
+
+
+def commit_of(revision: str) -> str | None:
+    """The commit of a revision as Flux spells it (`main@sha1:abc…`, before v2 `main/abc…`, `sha1:abc…`), or
+    as Argo CD does; None for what is no Git revision (a chart's version)."""
+    last = re.split(r"[:/]", revision)[-1]
+    return last if _COMMIT.fullmatch(last) else None
+
+
+def read_flux(objects: Objects) -> tuple[Sync, ...]:
+    """Kustomizations and HelmReleases, with the config repo that each reads where it is one."""
+    urls = {
+        (text(one, "metadata", "namespace"), text(one, "metadata", "name")): text(one, "spec", "url")
+        for one in objects.get("gitrepositories", ())
+    }
+    found = [_kustomization(one, urls) for one in objects.get("kustomizations", ())]
+    return (*found, *(_flux(one, "HelmRelease") for one in objects.get("helmreleases", ())))
+
+
+def _kustomization(told: dict[str, Any], urls: Mapping[tuple[str, str], str]) -> Sync:
+    source = at(told, "spec", "sourceRef")
+    own = text(told, "metadata", "namespace")
+    repo = urls.get((text(source, "namespace") or own, text(source, "name")))
+    return _flux(
+        told,
+        "Kustomization",
+        repo=repo if text(source, "kind") == "GitRepository" else None,
+        path=text(told, "spec", "path"),
+    )
+
+
+def _flux(told: dict[str, Any], kind: str, *, repo: str | None = None, path: str | None = None) -> Sync:
+    ready = condition(told, "Ready")
+    says, why = text(ready, "status"), text(ready, "reason")
+    healthy: bool | None = None
+    trouble = None
+    if is_current(told) and says in ("True", "False"):
+        healthy = says == "True"
+        if not healthy:
+            trouble = ": ".join(filter(None, (why, one_line(text(ready, "message"), WORDS))))
+            healthy = None if why in _UNDER_WAY else False
+    if at(told, "spec", "suspend") is True:
+        healthy, trouble = None, "it is suspended"
+    return Sync(
+        kind,
+        text(told, "metadata", "namespace"),
+        text(told, "metadata", "name"),
+        commit_of(text(told, "status", "lastAppliedRevision")),
+        commit_of(text(told, "status", "lastAttemptedRevision")),
+        healthy,
+        trouble,
+        time(ready, "lastTransitionTime"),
+        repo or None,
+        path,
+    )
+
+
+def read_argo(applications: Iterable[dict[str, Any]]) -> tuple[Sync, ...]:
+    """Applications: one for each Git source that they have."""
+    return tuple(sync for one in applications for sync in _application(one))
+
+
+def _application(told: dict[str, Any]) -> Iterator[Sync]:
+    status = at(told, "status")
+    several = records(told, "spec", "sources")
+    sources = several or [source for source in (at(told, "spec", "source"),) if isinstance(source, dict)]
+    healthy, trouble = _health(status)
+    for i, source in enumerate(sources):
+        if text(source, "chart"):
+            continue
+        is_synced = text(status, "sync", "status") == "Synced"
+        compared = _revision(at(status, "sync"), i, is_several=bool(several))
+        tried = _revision(at(status, "operationState", "syncResult"), i, is_several=bool(several))
+        has_succeeded = text(status, "operationState", "phase") == "Succeeded"
+        yield Sync(
+            "Application",
+            text(told, "metadata", "namespace"),
+            text(told, "metadata", "name"),
+            compared if is_synced else tried if has_succeeded else None,
+            compared if is_synced else tried,
+            healthy,
+            trouble,
+            time(status, "operationState", "finishedAt"),
+            text(source, "repoURL") or None,
+            text(source, "path"),
+        )
+
+
+def _revision(told: Any, i: int, *, is_several: bool) -> str | None:
+    if not is_several:
+        return commit_of(text(told, "revision"))
+    revisions = at(told, "revisions")
+    here = revisions[i] if isinstance(revisions, list) and i < len(revisions) else None
+    return commit_of(here) if isinstance(here, str) else None
+
+
+def _health(status: Any) -> tuple[bool | None, str | None]:
+    """Whether an Application is well, and what it says where it is not."""
+    phase = text(status, "operationState", "phase")
+    if phase in ("Failed", "Error") and text(status, "sync", "status") != "Synced":
+        return False, f"{phase}: {one_line(text(status, 'operationState', 'message'), WORDS)}"
+    health = text(status, "health", "status")
+    if health == "Degraded":
+        words = line(status, "health", "message")
+        return False, f"{health}: {words}" if words else health
+    if health == "Healthy" and text(status, "sync", "status") == "Synced":
+        return True, None
+    return None, None

@@ -1,0 +1,630 @@
+"""The edge to Kubernetes, against a real HTTPS server that answers as an API server does."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parts.kubeapi import ARGO, FLUX, Fault, KubeApi
+from ruamel.yaml import YAML
+
+from automator.core.running import Observation, Running, Sync
+from automator.edges.http import Outside
+from automator.edges.kubernetes import Cluster, ClusterSettings
+from automator.edges.kubernetes.controllers import read_running
+from automator.edges.kubernetes.pods import read_pod
+from automator.edges.kubernetes.synchronizers import commit_of, read_argo, read_flux
+from automator.errors import RuntimeTrouble
+
+DEPLOY = Path(__file__).parents[2] / "deploy" / "kubernetes"
+NOW = datetime(2026, 11, 21, 15, 0, tzinfo=UTC)
+A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+COMMIT = "c0ffee" + "0" * 34
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[KubeApi]:
+    with KubeApi(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def clusters() -> Iterator[list[Cluster]]:
+    opened: list[Cluster] = []
+    yield opened
+    for cluster in opened:
+        cluster.close()
+
+
+def look(api: KubeApi, clusters: list[Cluster], **more: Any) -> Observation:
+    if "kubeconfig" not in more:
+        more["kubeconfig"] = str(api.kubeconfig())
+    settings = ClusterSettings("prod", **more)
+    clusters.append(Cluster(settings))
+    return clusters[-1].observe(NOW)
+
+
+def refused(api: KubeApi, clusters: list[Cluster], **more: Any) -> RuntimeTrouble:
+    with pytest.raises(RuntimeTrouble) as caught:
+        look(api, clusters, **more)
+    assert "canary" not in str(caught.value)
+    return caught.value
+
+
+def in_cluster(api: KubeApi) -> dict[str, Any]:
+    folder, environ = api.account()
+    return {"kubeconfig": None, "account": str(folder), "environ": environ}
+
+
+# -- what runs ---------------------------------------------------------------------------------------------
+
+
+def test_a_deployment_that_is_rolled_out(api: KubeApi, clusters: list[Cluster]) -> None:
+    at = NOW - timedelta(hours=1)
+    api.deploy("shop", "web", "ghcr.io/acme/web:1.4.3", digest=A, at=at)
+    (web,) = look(api, clusters).running
+    assert web == Running(
+        "Deployment", "shop", "web", "app", "ghcr.io/acme/web:1.4.3", A,
+        wanted=2, ready=2, settled=True, since=at,
+    )  # fmt: skip
+
+
+def test_a_rollout_under_way_shows_both_versions(api: KubeApi, clusters: list[Cluster]) -> None:
+    api.deploy("shop", "web", "ghcr.io/acme/web:1.4.2", replicas=3)
+    api.deploy(
+        "shop", "web", "ghcr.io/acme/web:1.4.3", replicas=3, ready=1, trouble="ImagePullBackOff: no such tag"
+    )
+    new, old = look(api, clusters).running
+    assert (new.reference, new.wanted, new.ready, new.settled) == ("ghcr.io/acme/web:1.4.3", 3, 1, False)
+    assert (new.trouble, new.failed) == ("ImagePullBackOff: no such tag", False)
+    assert (old.reference, old.wanted, old.ready) == ("ghcr.io/acme/web:1.4.2", 0, 2)
+    # ReplicaSets that are kept with no replicas run nothing.
+    api.deploy("shop", "web", "ghcr.io/acme/web:1.4.3", replicas=3)
+    assert [one.reference for one in look(api, clusters).running] == ["ghcr.io/acme/web:1.4.3"]
+    api.deploy("shop", "web", "ghcr.io/acme/web:1.4.4", replicas=3, ready=0, gave_up=True)
+    failed = look(api, clusters).running[0]
+    assert (failed.failed, failed.trouble) == (True, "the rollout exceeded its progress deadline")
+
+
+def template(image: str, **more: Any) -> dict[str, Any]:
+    return {"spec": {"containers": [{"name": "app", "image": image}], **more}}
+
+
+def test_other_controllers_and_lone_pods(api: KubeApi, clusters: list[Cluster]) -> None:
+    init = {"initContainers": [{"name": "init", "image": "ghcr.io/acme/migrate:2"}]}
+    db = api.put(
+        {
+            "kind": "StatefulSet",
+            "metadata": {"name": "db", "namespace": "shop"},
+            "spec": {"replicas": 2, "template": template("ghcr.io/acme/db:8", **init)},
+            "status": {
+                "observedGeneration": 1, "updatedReplicas": 1, "replicas": 2,
+                "currentRevision": "db-old", "updateRevision": "db-new",
+            },
+        }
+    )  # fmt: skip
+    # Admission may rewrite the image of a pod: it is of the template all the same.
+    rewritten = template("mirror.example/acme/db:8")["spec"]
+    api.pod(
+        "shop", "db-1", rewritten, owner=("StatefulSet", db), labels={"controller-revision-hash": "db-new"}
+    )
+    old = template("ghcr.io/acme/db:7")["spec"]
+    api.pod("shop", "db-0", old, owner=("StatefulSet", db), labels={"controller-revision-hash": "db-old"})
+    agent = api.put(
+        {
+            "kind": "DaemonSet",
+            "metadata": {"name": "agent", "namespace": "kube-system"},
+            "spec": {"template": template("ghcr.io/acme/agent:1")},
+            "status": {"observedGeneration": 1, "desiredNumberScheduled": 1, "updatedNumberScheduled": 1},
+        }
+    )
+    api.pod(
+        "kube-system", "agent-x", template("mirror.example/acme/agent:1")["spec"], owner=("DaemonSet", agent)
+    )
+    nightly = api.put(
+        {
+            "kind": "CronJob",
+            "metadata": {"name": "nightly", "namespace": "shop"},
+            "spec": {"jobTemplate": {"spec": {"template": template("ghcr.io/acme/batch:2")}}},
+        }
+    )
+    uid = nightly["metadata"]["uid"]
+    owner = {"kind": "CronJob", "name": "nightly", "uid": uid, "controller": True}
+    last = api.put(
+        {
+            "kind": "Job",
+            "metadata": {"name": "nightly-1", "namespace": "shop", "ownerReferences": [owner]},
+            "spec": {"template": template("ghcr.io/acme/batch:1")},
+        }
+    )
+    api.pod("shop", "nightly-1-x", template("ghcr.io/acme/batch:1")["spec"], owner=("Job", last))
+    api.put(
+        {
+            "kind": "Job",
+            "metadata": {"name": "migrate", "namespace": "shop"},
+            "spec": {"template": template("ghcr.io/acme/migrate:2")},
+            "status": {
+                "conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]
+            },
+        }
+    )
+    api.pod("tools", "shell", template("ghcr.io/acme/shell:1")["spec"])
+    api.pod("tools", "done", template("ghcr.io/acme/old:1")["spec"], phase="Succeeded")
+    found = {(one.kind, one.name, one.container, one.reference): one for one in look(api, clusters).running}
+    assert sorted(found) == [
+        ("CronJob", "nightly", "app", "ghcr.io/acme/batch:2"),
+        ("DaemonSet", "agent", "app", "ghcr.io/acme/agent:1"),
+        ("Job", "migrate", "app", "ghcr.io/acme/migrate:2"),
+        ("Pod", "shell", "app", "ghcr.io/acme/shell:1"),
+        ("StatefulSet", "db", "app", "ghcr.io/acme/db:7"),
+        ("StatefulSet", "db", "app", "ghcr.io/acme/db:8"),
+        ("StatefulSet", "db", "init", "ghcr.io/acme/migrate:2"),
+    ]
+    db_new = found["StatefulSet", "db", "app", "ghcr.io/acme/db:8"]
+    assert (db_new.wanted, db_new.ready, db_new.settled) == (2, 1, False)
+    assert found["DaemonSet", "agent", "app", "ghcr.io/acme/agent:1"].settled is True
+    job = found["Job", "migrate", "app", "ghcr.io/acme/migrate:2"]
+    assert (job.wanted, job.failed, job.trouble) == (0, True, "BackoffLimitExceeded")
+    assert found["CronJob", "nightly", "app", "ghcr.io/acme/batch:2"].wanted is None
+
+
+def test_argo_rollouts_are_controllers_even_where_they_may_not_be_read(
+    api: KubeApi, clusters: list[Cluster]
+) -> None:
+    api.served |= ARGO
+    rollout = api.put(
+        {
+            "kind": "Rollout",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"replicas": 1, "template": template("ghcr.io/acme/web:1.4.3")},
+            "status": {"observedGeneration": "1", "phase": "Degraded", "message": "aborted by analysis"},
+        }
+    )
+    made = api.put(
+        {
+            "kind": "ReplicaSet",
+            "metadata": {
+                "name": "web-1", "namespace": "shop",
+                "ownerReferences": [
+                    {"kind": "Rollout", "name": "web", "uid": rollout["metadata"]["uid"], "controller": True}
+                ],
+            },
+            "spec": {"replicas": 1, "template": template("ghcr.io/acme/web:1.4.3")},
+        }
+    )  # fmt: skip
+    api.pod("shop", "web-1-x", made["spec"]["template"]["spec"], owner=("ReplicaSet", made))
+    (one,) = look(api, clusters).running
+    assert (one.kind, one.wanted, one.ready, one.failed) == ("Rollout", 1, 1, True)
+    assert one.trouble == "Degraded: aborted by analysis"
+    api.forbidden = {"rollouts"}
+    seen = look(api, clusters)
+    assert [(one.kind, one.name, one.settled) for one in seen.running] == [("Rollout", "web", None)]
+    assert [note.code for note in seen.notes] == ["cluster/left-out"]
+
+
+def test_long_lists_come_in_pages_and_expired_ones_are_begun_anew(
+    api: KubeApi, clusters: list[Cluster]
+) -> None:
+    for i in range(1_101):
+        api.pod("shop", f"pod-{i:04}", template("ghcr.io/acme/web:1")["spec"])
+    api.faults.append(Fault(410, "/pods", 1, in_mid_list=True))
+    assert len(look(api, clusters).running) == 1_101
+    pages = [call for call in api.calls if call.path.endswith("/pods")]
+    assert [call.status for call in pages] == [200, 410, 200, 200, 200]
+    api.faults.append(Fault(410, "/pods", 2, in_mid_list=True))
+    assert refused(api, clusters).reason.code == "cluster/answer"  # a part never passes for the whole
+
+
+# -- read-only ---------------------------------------------------------------------------------------------
+
+
+def test_nothing_but_get_is_ever_sent(api: KubeApi, clusters: list[Cluster]) -> None:
+    api.served |= {**FLUX, **ARGO}
+    api.deploy("shop", "web", "ghcr.io/acme/web:1.4.3")
+    look(api, clusters)
+    look(api, clusters, namespaces=("shop", "jobs"), **in_cluster(api))
+    assert {call.method for call in api.calls} == {"GET"}
+    assert {"watch", "pretty"} & {key for call in api.calls for key in call.query} == set()
+    assert all(call.path == "/apis" or call.query["limit"] == "500" for call in api.calls)
+    spaces = {
+        call.path.split("/namespaces/")[1].split("/")[0] for call in api.calls if "/namespaces/" in call.path
+    }
+    assert spaces == {"shop", "jobs", "flux-system", "argocd"}
+
+
+def test_the_roles_that_are_shipped_let_us_do_this_and_no_more(api: KubeApi, clusters: list[Cluster]) -> None:
+    api.served |= {**FLUX, **ARGO}
+    look(api, clusters)
+    asked = {_kind(call.path) for call in api.calls if call.path != "/apis"}
+    together: set[tuple[str, str]] = set()
+    roles = [
+        (path, told)
+        for path in sorted(DEPLOY.rglob("*.yaml"))
+        for told in YAML(typ="safe").load_all(path)
+        if isinstance(told, dict) and told.get("kind") in ("Role", "ClusterRole")
+    ]
+    assert len(roles) >= 3
+    for path, role in roles:
+        for rule in role["rules"]:
+            assert set(rule["verbs"]) <= {"get", "list", "watch"}, path
+            together |= {(group, plural) for group in rule["apiGroups"] for plural in rule["resources"]}
+    assert together == asked
+
+
+def _kind(path: str) -> tuple[str, str]:
+    steps = path.strip("/").split("/")
+    return "" if steps[0] == "api" else steps[1], steps[-1]
+
+
+def test_only_the_namespaces_that_are_named_are_asked(api: KubeApi, clusters: list[Cluster]) -> None:
+    api.deploy("shop", "web", "ghcr.io/acme/web:1.4.3")
+    api.deploy("other", "web", "ghcr.io/acme/web:1.4.2")
+    api.forbidden = {"pods/", "deployments/", "pods/other"}
+    assert [one.namespace for one in look(api, clusters, namespaces=("shop",)).running] == ["shop"]
+    error = refused(api, clusters)
+    assert "list deployments.apps in the whole cluster" in str(error)
+
+
+# -- who we are --------------------------------------------------------------------------------------------
+
+
+def test_a_service_accounts_token_is_read_at_each_look(api: KubeApi, clusters: list[Cluster]) -> None:
+    cluster = Cluster(ClusterSettings("prod", **in_cluster(api)))
+    clusters.append(cluster)
+    cluster.observe(NOW)
+    api.tokens = {"canary-s3cret-second-token"}
+    with pytest.raises(RuntimeTrouble) as caught:
+        cluster.observe(NOW)
+    assert caught.value.reason.code == "cluster/denied"
+    assert "serviceaccount/token" in str(caught.value)
+    Path(in_cluster(api)["account"], "token").write_text("canary-s3cret-second-token")
+    cluster.observe(NOW)
+
+
+def test_without_kubeconfig_and_account_it_says_so(
+    api: KubeApi, clusters: list[Cluster], tmp_path: Path
+) -> None:
+    error = refused(api, clusters, kubeconfig=None, account=str(tmp_path))
+    assert (error.reason.code, error.retry) == ("cluster/no-account", False)
+
+
+def test_a_client_certificate_is_shown(tmp_path: Path, clusters: list[Cluster]) -> None:
+    with KubeApi(tmp_path, client_certificates=True) as api:
+        files = api.authority.issue(["automator"], client=True)
+        named = {"client-certificate": files.cert_file.name, "client-key": str(files.key_file)}
+        inside = {
+            f"{key}-data": base64.b64encode(path.read_bytes()).decode()
+            for key, path in (("client-certificate", files.cert_file), ("client-key", files.key_file))
+        }
+        for user in ({**named, "client-certificate": str(files.cert_file)}, inside):
+            look(api, clusters, kubeconfig=str(api.kubeconfig(user=user)))
+        assert all("authorization" not in call.headers for call in api.calls)
+        other = api.authority.issue(["somebody"], client=True)
+        mixed = {**inside, "client-key": str(other.key_file)}
+        mixed.pop("client-key-data")
+        error = refused(api, clusters, kubeconfig=str(api.kubeconfig(user=mixed)))
+        assert "certificate and key" in str(error)
+
+
+def test_only_the_clusters_own_authority_is_trusted(
+    api: KubeApi, clusters: list[Cluster], tmp_path: Path
+) -> None:
+    cluster = {"server": api.url}
+    error = refused(api, clusters, kubeconfig=str(api.kubeconfig(cluster=cluster)))
+    assert (error.reason.code, "tls" in str(error)) == ("cluster/unreachable", True)
+    assert api.calls == []  # the token was shown to nobody
+    look(api, clusters, kubeconfig=str(api.kubeconfig(cluster={**cluster, "insecure-skip-tls-verify": True})))
+    by_file = {**cluster, "certificate-authority": os.path.relpath(api.authority.ca_file, tmp_path)}
+    look(api, clusters, kubeconfig=str(api.kubeconfig(cluster=by_file)))
+    # The environment's bundle may trust it: the cluster's own authority alone counts.
+    with KubeApi(tmp_path / "other") as other:
+        foreign = base64.b64encode(other.authority.ca_file.read_bytes()).decode()
+        strict = api.kubeconfig(cluster={**cluster, "certificate-authority-data": foreign})
+        bundle = Outside(bundle=str(api.authority.ca_file))
+        assert "tls" in str(refused(api, clusters, kubeconfig=str(strict), outside=bundle))
+
+
+@pytest.mark.parametrize(
+    ("user", "cluster", "code", "words"),
+    [
+        ({"exec": {"command": "aws"}}, {}, "cluster/login-program", "by a program (aws)"),
+        ({"auth-provider": {"name": "gcp"}}, {}, "cluster/kubeconfig", "auth-provider"),
+        ({"username": "ann", "password": "canary-s3cret-x"}, {}, "cluster/kubeconfig", "user and password"),
+        ({"token": "canary-s3cret-x", "as": "root"}, {}, "cluster/kubeconfig", "impersonation"),
+        ({"tokenFile": "gone"}, {}, "cluster/file", "gone cannot be used: No such file"),
+        ({"token": "canary-s3cret-x y"}, {}, "cluster/file", "characters that no token has"),
+        ({"client-certificate-data": "AA=="}, {}, "cluster/kubeconfig", "needs its key"),
+        ({"token": "canary-s3cret-x"}, {"server": "http://127.0.0.1:1"}, "cluster/kubeconfig", "not https"),
+        ({}, {"server": "127.0.0.1"}, "cluster/kubeconfig", "no `server`"),
+        ({}, {"server": "https://h", "tls-server-name": "x"}, "cluster/kubeconfig", "tls-server-name"),
+        ({}, {"server": "https://h", "certificate-authority-data": "!"}, "cluster/kubeconfig", "no base64"),
+        ({}, {"server": "https://h", "certificate-authority-data": "AAAA"}, "cluster/file", "no certificate"),
+        ({}, {"server": "https://127.0.0.1:1"}, "cluster/unreachable", "Connection refused"),
+        ({}, {"server": "https://h", "proxy-url": "socks5://h:1"}, "cluster/unreachable", "only http"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_says_why(
+    api: KubeApi,
+    clusters: list[Cluster],
+    user: dict[str, Any],
+    cluster: dict[str, Any],
+    code: str,
+    words: str,
+) -> None:
+    error = refused(api, clusters, kubeconfig=str(api.kubeconfig(user=user, cluster=cluster or None)))
+    assert error.reason.code == code
+    assert words in str(error)
+    assert api.calls == []
+
+
+def test_a_kubeconfig_in_yaml_and_its_contexts(api: KubeApi, clusters: list[Cluster], tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig.yaml"
+    path.write_text(f"""\
+apiVersion: v1
+kind: Config
+current-context: ""
+clusters:
+- name: c
+  cluster: &c
+    certificate-authority: {api.authority.ca_file}
+    server: "{api.url}/"
+contexts:
+- {{name: here, context: {{cluster: c, user: u}}}}
+- {{name: gone, context: {{cluster: c, user: nobody}}}}
+users:
+- name: u
+  user: {{tokenFile: {api.token_file.name}}}
+""")
+    look(api, clusters, kubeconfig=str(path), context="here")
+    assert "no current-context" in str(refused(api, clusters, kubeconfig=str(path)))
+    assert 'no context "there"' in str(refused(api, clusters, kubeconfig=str(path), context="there"))
+    assert 'no user "nobody"' in str(refused(api, clusters, kubeconfig=str(path), context="gone"))
+    for text in ("[", "a: b", "- a", ""):
+        path.write_text(text)
+        assert refused(api, clusters, kubeconfig=str(path)).reason.code == "cluster/kubeconfig"
+    os.mkfifo(tmp_path / "pipe")
+    assert "no regular file" in str(refused(api, clusters, kubeconfig=str(tmp_path / "pipe")))
+
+
+# -- refusals and silence ----------------------------------------------------------------------------------
+
+
+def test_a_missing_right_names_the_rule_to_add(api: KubeApi, clusters: list[Cluster]) -> None:
+    api.forbidden = {"pods"}
+    error = refused(api, clusters)
+    assert (error.reason.code, error.retry) == ("cluster/forbidden", False)
+    rule = 'apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "watch"]'
+    assert rule in error.reason.next_step
+    api.forbidden = {"cronjobs"}
+    assert 'apiGroups: ["batch"], resources: ["cronjobs"]' in refused(api, clusters).reason.next_step
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (Fault(500, "/pods", 9), "cluster/unreachable"),
+        (Fault(503, "/pods", 9, {"Retry-After": "0"}), "cluster/unreachable"),
+        (Fault(429, "/pods", 9, {"Retry-After": "3600"}), "cluster/unreachable"),
+        (Fault(404, "/deployments", 9), "cluster/answer"),
+        (Fault(200, "/pods", 9, body=b"<html>log in"), "cluster/answer"),
+        (Fault(200, "/pods", 9, body=b"[]"), "cluster/answer"),
+        (Fault(200, "/pods", 9, body=b"{}"), "cluster/answer"),
+        (Fault(200, "/apis", 9, body=b"null"), "cluster/answer"),
+        (Fault(302, "/apis", 9, {"Location": "https://login.example/"}), "cluster/unreachable"),
+        (Fault(200, "/pods", 9, {"Content-Length": "999999999"}), "cluster/unreachable"),
+    ],
+)
+def test_an_answer_that_is_none_makes_trouble(
+    api: KubeApi, clusters: list[Cluster], fault: Fault, code: str
+) -> None:
+    api.faults.append(fault)
+    assert refused(api, clusters).reason.code == code
+
+
+def test_a_busy_server_is_asked_once_more(api: KubeApi, clusters: list[Cluster]) -> None:
+    api.faults.append(Fault(429, "/pods", 1, {"Retry-After": "0"}))
+    look(api, clusters)
+    assert [call.status for call in api.calls if call.path.endswith("/pods")] == [429, 200]
+
+
+def test_a_server_that_hangs_ends_the_look_in_its_time(api: KubeApi, clusters: list[Cluster]) -> None:
+    api.faults.append(Fault(200, "/pods", 1, silent=True))
+    error = refused(api, clusters, seconds=1.0)
+    assert (error.reason.code, error.retry) == ("cluster/unreachable", True)
+    assert "timeout" in str(error)
+
+
+def test_a_connection_that_was_dropped_is_made_anew(api: KubeApi, clusters: list[Cluster]) -> None:
+    cluster = Cluster(ClusterSettings("prod", kubeconfig=str(api.kubeconfig())))
+    clusters.append(cluster)
+    cluster.observe(NOW)
+    before = set(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        cluster.observe(NOW)
+    assert len(set(os.listdir("/proc/self/fd")) - before) <= 1
+    cluster.close()
+    cluster.observe(NOW)
+
+
+# -- Flux and Argo CD --------------------------------------------------------------------------------------
+
+
+def put_flux(api: KubeApi, **ready: str) -> None:
+    api.served |= FLUX
+    named = {"name": "apps", "namespace": "flux-system"}
+    api.put(
+        {
+            "kind": "GitRepository",
+            "metadata": {**named, "name": "config"},
+            "spec": {"url": "ssh://git@example.com/acme/config"},
+        }
+    )
+    condition = {"type": "Ready", "lastTransitionTime": "2026-11-21T14:00:00Z", **ready}
+    api.put(
+        {
+            "kind": "Kustomization",
+            "metadata": dict(named),
+            "spec": {"path": "./apps", "sourceRef": {"kind": "GitRepository", "name": "config"}},
+            "status": {
+                "observedGeneration": 1, "conditions": [condition],
+                "lastAppliedRevision": f"main@sha1:{'a' * 40}",
+                "lastAttemptedRevision": f"main@sha1:{COMMIT}",
+            },
+        }
+    )  # fmt: skip
+
+
+def test_flux_says_what_it_applied(api: KubeApi, clusters: list[Cluster]) -> None:
+    put_flux(api, status="False", reason="BuildFailed", message="no such\nfile")
+    (sync,) = look(api, clusters).syncs
+    assert sync == Sync(
+        "Kustomization", "flux-system", "apps", "a" * 40, COMMIT, False, "BuildFailed: no such file",
+        datetime(2026, 11, 21, 14, tzinfo=UTC), "ssh://git@example.com/acme/config", "./apps",
+    )  # fmt: skip
+    put_flux(api, status="False", reason="DependencyNotReady")
+    assert look(api, clusters).syncs[0].healthy is None
+    put_flux(api, status="True")
+    assert look(api, clusters).syncs[0].healthy is True
+    assert look(api, clusters, status=("argocd",)).syncs == ()
+
+
+def test_what_may_not_be_read_of_a_synchronizer_is_left_out(api: KubeApi, clusters: list[Cluster]) -> None:
+    put_flux(api, status="True")
+    api.forbidden = {"gitrepositories", "kustomizations", "helmreleases"}
+    api.deploy("shop", "web", "ghcr.io/acme/web:1.4.3")
+    seen = look(api, clusters)
+    assert (len(seen.running), seen.syncs) == (1, ())
+    assert {note.code for note in seen.notes} == {"cluster/left-out"}
+    assert 'resources: ["kustomizations"]' in str(seen.notes[1]) or "kustomizations" in str(seen.notes[1])
+
+
+@pytest.mark.parametrize(
+    ("revision", "commit"),
+    [
+        (f"main@sha1:{COMMIT}", COMMIT),
+        (f"feature/x@sha1:{COMMIT}", COMMIT),
+        (f"sha1:{COMMIT}", COMMIT),
+        (f"main/{COMMIT}", COMMIT),
+        (COMMIT, COMMIT),
+        ("1.4.3", None),
+        ("", None),
+        (f"latest@sha256:{'a' * 64}", "a" * 64),
+    ],
+)
+def test_revisions_are_read_as_they_are_spelled(revision: str, commit: str | None) -> None:
+    assert commit_of(revision) == commit
+
+
+def application(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "shop", "namespace": "argocd"},
+        "spec": {"source": {"repoURL": "https://example.com/acme/config", "path": "apps"}},
+        "status": status,
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "revision", "attempted", "healthy", "trouble"),
+    [
+        (
+            {"sync": {"status": "Synced", "revision": COMMIT}, "health": {"status": "Healthy"}},
+            COMMIT, COMMIT, True, None,
+        ),
+        (
+            {
+                "sync": {"status": "Synced", "revision": COMMIT},
+                "health": {"status": "Degraded", "message": "x"},
+            },
+            COMMIT, COMMIT, False, "Degraded: x",
+        ),
+        (
+            {
+                "sync": {"status": "OutOfSync", "revision": "b" * 40},
+                "operationState": {"phase": "Failed", "message": "bad", "syncResult": {"revision": COMMIT}},
+            },
+            None, COMMIT, False, "Failed: bad",
+        ),
+        (
+            {
+                "sync": {"status": "OutOfSync", "revision": "b" * 40},
+                "operationState": {"phase": "Succeeded", "syncResult": {"revision": COMMIT}},
+            },
+            COMMIT, COMMIT, None, None,
+        ),
+        ({"sync": {"status": "Synced"}, "health": {"status": "Progressing"}}, None, None, None, None),
+    ],
+)  # fmt: skip
+def test_argo_cd_says_what_it_applied(
+    status: dict[str, Any],
+    revision: str | None,
+    attempted: str | None,
+    healthy: bool | None,
+    trouble: str | None,
+) -> None:
+    (sync,) = read_argo([application(**status)])
+    assert (sync.revision, sync.attempted, sync.healthy, sync.trouble) == (
+        revision,
+        attempted,
+        healthy,
+        trouble,
+    )
+    assert (sync.repo, sync.path) == ("https://example.com/acme/config", "apps")
+
+
+def test_an_application_of_several_sources_is_told_for_each_git_one(
+    api: KubeApi, clusters: list[Cluster]
+) -> None:
+    api.served |= ARGO
+    told = application(
+        sync={"status": "Synced", "revisions": ["1.2.3", COMMIT]}, health={"status": "Healthy"}
+    )
+    told["kind"] = "Application"
+    told["spec"] = {
+        "sources": [
+            {"repoURL": "https://charts.example", "chart": "web"},
+            {"repoURL": "https://example.com/acme/config", "path": "apps"},
+        ]
+    }
+    api.put(told)
+    (sync,) = look(api, clusters, namespaces=("shop",)).syncs  # found in its usual home
+    assert (sync.revision, sync.repo) == (COMMIT, "https://example.com/acme/config")
+
+
+# -- hostile objects ---------------------------------------------------------------------------------------
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(
+            [
+                "metadata", "spec", "status", "template", "containers", "name", "image", "conditions", "type",
+                "ownerReferences", "uid", "controller", "replicas", "labels", "containerStatuses", "state",
+                "sources", "source", "sync", "revisions", "sourceRef", "creationTimestamp", "phase",
+            ]
+        ),
+        inner,
+        max_size=5,
+    ),
+    max_leaves=20,
+)  # fmt: skip
+objects = st.dictionaries(st.sampled_from(["metadata", "spec", "status", "kind"]), json_values)
+
+
+@settings(max_examples=50)
+@given(st.lists(objects, max_size=3), st.lists(objects, max_size=2))
+def test_no_object_breaks_the_reading(told: list[dict[str, Any]], pods: list[dict[str, Any]]) -> None:
+    every = ("deployments", "statefulsets", "daemonsets", "replicasets", "rollouts", "jobs", "cronjobs")
+    for one in read_running(dict.fromkeys(every, told), [read_pod(pod) for pod in pods]):
+        assert isinstance(one.reference, str)
+    read_flux(dict.fromkeys(("gitrepositories", "kustomizations", "helmreleases"), told))
+    read_argo(told)
+    json.dumps(told)

@@ -1,0 +1,94 @@
+"""Drift in the running daemon: looks beside the cycles, what is told of them, what a hanging one costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from parts.engines import QUICK, Host, drift_world, states
+from parts.receivers import Inbox, inbox, table
+from parts.registry import HostileServer, Reply
+from parts.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with drift_world(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as made:
+        yield made
+
+
+@pytest.fixture
+def host(world: World, stack: ExitStack) -> Host:
+    return Host(world, stack.enter_context(HostileServer(lambda _: Reply(500))))
+
+
+@pytest.fixture
+def hook(stack: ExitStack) -> Inbox:
+    return stack.enter_context(inbox())
+
+
+def test_what_diverged_is_told_once_and_so_is_its_end(world: World, host: Host, hook: Inbox) -> None:
+    host.runs(web="0.9.0", api="1.0.0")
+    world.configure(daemon=QUICK, more=host.table("prod") + table("hook", world.root)(hook.url))
+    with world.start("run") as daemon:
+        daemon.until(lambda: hook.taken, "the message")
+        (item,) = hook.items()
+        assert (item["kind"], item["workload"], item["owner"]) == ("diverged", "web", "team-shop")
+        assert "runs 0.9.0, Git says 1.0.0" in item["sentence"]
+        assert states(daemon) == {("prod", "web"): "diverged", ("prod", "api"): "same"}
+        metrics = daemon.get("/metrics").text
+        assert 'automator_drift_workloads{runtime="prod",state="diverged"} 1.0' in metrics
+        assert 'automator_runtime_up{runtime="prod"} 1.0' in metrics
+        assert "diverged" in daemon.get("/drift").text
+        assert "runs 0.9.0" in daemon.get("/workloads/shop/web").text
+        host.runs(web="1.0.0", api="1.0.0")
+        daemon.until(lambda: len(hook.taken) > 1, "the end of it")
+        assert states(daemon)[("prod", "web")] == "same"
+        assert daemon.end() == 0
+    assert hook.kinds() == [("diverged", "web"), ("recovered", "web")]
+    told = [line["event"] for line in daemon.lines if "0.9.0" in line["event"]]
+    assert len(told) == 1, "the log says it once, too"
+    assert {asked.method for asked in host.server.received} == {"GET"}
+
+
+def test_a_runtime_that_hangs_or_is_down_disturbs_no_release_and_no_stop(
+    world: World, host: Host, stack: ExitStack, hook: Inbox
+) -> None:
+    host.runs(web="1.0.0", api="1.0.0")
+    hanging = Host(world, stack.enter_context(HostileServer(lambda _: Reply(silent=True))))
+    hanging.server.behave = lambda _: Reply(silent=True)
+    down = '[runtimes.down]\ntype = "docker"\nhost = "unix:///nowhere.sock"\ninterval = "1s"\n'
+    receiver = table("hook", world.root, 'stale_after = "1s"\nevents = ["silent", "diverged"]')(hook.url)
+    tables = host.table("near") + hanging.table("far", 'timeout = "1h"') + down + receiver
+    world.configure(daemon=QUICK, more=tables)
+    with world.start("run") as daemon:
+        daemon.until(lambda: hanging.server.received, "the question that hangs")
+        daemon.until(lambda: ("near", "web") in states(daemon), "a look at the runtime that answers")
+        world.push("web", "1.1.0")
+        daemon.until(lambda: world.version("web") == "1.1.0", "a release meanwhile")
+        daemon.until(lambda: ("down", "web") in states(daemon), "what is known of the one that is down")
+        assert states(daemon)[("down", "web")] == "unknown"
+        daemon.until(lambda: hook.taken, "that it is down")
+        assert daemon.end() == 0
+    assert {(item["kind"], item["subject"]) for item in hook.items() if item["kind"] != "diverged"} == {
+        ("silent", "runtime down")
+    }
+
+
+def test_once_looks_before_its_cycle_and_warns_of_a_runtime_that_is_down(world: World, host: Host) -> None:
+    host.runs(web="1.0.0", api="1.0.0")
+    down = '[runtimes.down]\ntype = "docker"\nhost = "unix:///nowhere.sock"\n'
+    world.configure(more=host.table("near") + down)
+    world.push("web", "1.1.0")
+    done = world.run("once").fine()
+    assert world.version("web") == "1.1.0"
+    assert "warning: down: the engine at unix:///nowhere.sock gives no answer" in done.err
+    assert host.server.received, "the other one was asked"
