@@ -461,7 +461,9 @@ class Daemon:
             with self._changed:
                 turn.ended = self._monotonic()
                 turn.has_reported = turn.has_reported or report is not None
-                turn.failures = turn.failures + 1 if report is None or report.error is not None else 0
+                if report is None or not report.is_broken_off:
+                    failed = report is None or report.error is not None
+                    turn.failures = turn.failures + 1 if failed else 0
             if report is not None:
                 self._plan(repo, report)
             begun, pause = self._next(turn)

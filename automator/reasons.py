@@ -135,6 +135,13 @@ CODES: dict[str, Code] = _table(
         "Unknown keys are errors, because a misspelt one would silently leave a default in force.",
     ),
     Code(
+        "config/file",
+        "{key}: the file {file} cannot be used: {problem}",
+        "let the user that runs automator read the file, or name another one",
+        "Files of secrets and certificates are read when they are used, so that they may be exchanged at any "
+        "time; `check --only-config` reads them all.",
+    ),
+    Code(
         "config/no-repos",
         "{file} names no config repo",
         "add a table [repos.NAME] with its `url`",
@@ -232,7 +239,7 @@ CODES: dict[str, Code] = _table(
     Code(
         "reload/refused",
         "the new config is not used, the old one stays: {problem}",
-        "mend what it names; the config is read again when its file changes, at SIGHUP, and every half minute "
+        "mend what it names; the config is read again when its file changes, at SIGHUP, and each half minute "
         "where what is wrong is not in the file",
         "The config was read again, and is broken, or cannot be used as things are (a full disk, an address "
         "that is taken). automator goes on with the one that it has.",
@@ -768,13 +775,13 @@ CODES: dict[str, Code] = _table(
         "tag/chosen",
         "{tag} is the best tag that passes every rule",
         "nothing to do",
-        "The tag that is, or would be, released.",
+        "The tag that is released, or would be, where no guard, window or hold stands before it.",
     ),
     Code(
         "tag/current",
         "{tag} is the current version",
         "nothing to do",
-        "The highest version among the workload's sites.",
+        "The highest version among the workload's sites: what every other tag is compared with.",
     ),
     Code(
         "tag/older",
@@ -1191,7 +1198,7 @@ CODES: dict[str, Code] = _table(
         "usage/file",
         "{file} cannot be read: {problem}",
         "check the path and its permissions",
-        "The file is needed for what was asked.",
+        "A file that the command line names is needed for what was asked; it is not there, or not readable.",
     ),
     Code(
         "usage/unknown-repo",
@@ -1487,7 +1494,7 @@ CODES: dict[str, Code] = _table(
         "registry/tls-name",
         "{repository}: the certificate of {host} is for another name ({problem})",
         "call the registry by a name in its certificate, or have the certificate issued for this one",
-        "The certificate is trusted, and belongs to somebody else.",
+        "The certificate is trusted, and belongs to somebody else: a proxy, another host, or an old name.",
     ),
     Code(
         "registry/no-tls",
@@ -1518,7 +1525,7 @@ CODES: dict[str, Code] = _table(
         "registry/dns",
         "{repository}: nobody knows {host} ({problem})",
         "check the spelling of the registry's name, and the name servers of this machine",
-        "The name has no address.",
+        "The name has no address: it is misspelt, or the name servers of this machine do not know it.",
     ),
     Code(
         "registry/proxy",
@@ -1792,7 +1799,7 @@ CODES: dict[str, Code] = _table(
         "web/oversize",
         "the body has more than {limit} bytes",
         "send what openapi.json describes, which is far shorter",
-        "Reading stops at the limit.",
+        "Reading stops at the limit, so that no client can fill the memory; nothing of the body was used.",
     ),
     Code(
         "web/slow-body",
@@ -2169,6 +2176,20 @@ CODES: dict[str, Code] = _table(
         "Each git process has a deadline; past it, the process and all its children are ended.",
     ),
     Code(
+        "git/ended",
+        "{step} was ended by automator, since {why}",
+        "nothing has to be done: it is tried again in the next cycle",
+        "A changed config, or a stop, waits for cycles under way for as long as `stop_timeout`; then what "
+        "git does for them is ended. A push that was under way may have landed: the branch is asked.",
+    ),
+    Code(
+        "git/stuck",
+        "{step} was ended by automator, since the cycle took too long",
+        "see `daemon/stuck` in the log: it tells where the cycle was",
+        "A cycle that ran for longer than `stuck_after` is helped to its end: what git does for it is ended. "
+        "It is tried again in the next cycle.",
+    ),
+    Code(
         "git/failed",
         "{step} failed: {words}",
         "see what git says; it is tried again in the next cycle",
@@ -2290,7 +2311,7 @@ CODES: dict[str, Code] = _table(
         "policy/wrong-type",
         "{place}: {key} is {found}, expected {expected}",
         "write {expected}",
-        "The value has another type than the key wants.",
+        "The value has another type than the key wants, such as a number without quotes for a text.",
     ),
     Code(
         "policy/unquoted",
@@ -3200,7 +3221,7 @@ CODES: dict[str, Code] = _table(
         "tag/glob",
         'it does not match the glob "{glob}"',
         "change `glob` if it should",
-        "The glob must cover the whole tag.",
+        "The glob must cover the whole tag, from its first character to its last; `*` is any text.",
     ),
     Code(
         "tag/regex",
@@ -3236,7 +3257,7 @@ CODES: dict[str, Code] = _table(
         "tag/range",
         'it lies outside "{range}"',
         "change `semver` if it should be taken",
-        "The version is not in the workload's range.",
+        "The version is not in the range that the workload's `semver` names, so no release takes it.",
     ),
     Code(
         "tag/prerelease",

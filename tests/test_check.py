@@ -340,3 +340,42 @@ def test_without_online_no_registry_is_asked(tmp_path: Path) -> None:
         assert "--online" in online(world, "--help", web=">=1.0").out
         done = world.run("check", "checkout", "--config", str(world.config))
         assert (done.code, server.received) == (0, [])
+
+
+def test_only_the_config_is_tried_as_a_reload_does(folder: Folder) -> None:
+    """Several config repos need no `--repo`, no policy is looked at, and secrets are read."""
+    secret, config = folder.world.root / "secret", folder.world.config
+    secret.write_text("of-a-test-and-nothing-else-0123\n")
+    good = (
+        '[repos.shop]\nurl = "https://git.example.invalid/shop.git"\ncredentials.password_file = "secret"\n'
+        '[repos.stock]\nurl = "https://git.example.invalid/stock.git"\n'
+        '[notify.team]\nwebhook = "https://example.invalid/"\nsecret_file = "secret"\n'
+    )
+    config.write_text(good)
+    folder.write({"policies/shop.yaml": "no: [policy"})
+
+    def tried() -> Completed:
+        return folder.world.run("check", "--only-config")
+
+    done = tried()
+    assert (done.code, done.err, done.out.splitlines()[0:1]) == (0, "", ["2 config repos: 0 errors"])
+    assert "Only the daemon itself can find: addresses to listen at" in done.out
+    assert not folder.world.state.exists(), "the daemon's state is not touched"
+    secret.write_text("\n")
+    told = folder.world.run("check", "--only-config", "--output", "json")
+    assert told.code == 1
+    assert [(e["code"], e["sentence"]) for e in told.json["errors"]] == [
+        ("config/file", f"{key}: the file {secret} cannot be used: it is empty")
+        for key in ("repos.shop.credentials.password_file", "notify.team.secret_file")
+    ]
+    secret.unlink()
+    assert "repos.shop.credentials.password_file: the file" in tried().err
+    for broken, words in (
+        ('[commit]\nsubject = "{{ nothing }}"\n', "nothing"),
+        ('[notify.mail]\nwebhook = "https://example.invalid/"\ntext = "{{ item"\n', "notify.mail"),
+        ('[repos.third]\nurl = "https://user:password@git.example.invalid/x.git"\n', "password"),
+    ):
+        config.write_text(good + broken)
+        refused = tried()
+        assert refused.code == 2, broken
+        assert words in refused.err

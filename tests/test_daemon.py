@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from parts.world import until
 
 from automator.app.watchdog import Watchdog
 from automator.core.reference import Repository
@@ -447,33 +448,37 @@ def test_stuck_is_no_cycle_ended_for_three_intervals_and_ten_minutes(
         seconds[0] += 1
         assert running.daemon.stuck() == ("shop",)
         shop.gate.set()
-        running.until(lambda: len(running.reports) >= 1)
-        assert running.daemon.stuck() == ()
+        until(lambda: not running.daemon.stuck(), "the end of the cycle")
         seconds[0] += patience.total_seconds()
         assert running.daemon.stuck() == ()
 
 
-def test_an_outage_of_a_git_server_is_not_taken_for_a_stuck_cycle_and_a_stuck_one_still_is() -> None:
-    """Git gives up after five minutes each time, and between the tries the config repo is left alone."""
-    minute, seconds, seen = 60, [0], set[tuple[str, ...]]()
+@pytest.mark.parametrize(
+    ("interval", "step", "patience"), [(180, 300, 600), (5, 1, 30)], ids=["it is silent", "it refuses"]
+)
+def test_an_outage_of_a_git_server_is_not_taken_for_a_stuck_cycle(
+    interval: int, step: int, patience: int
+) -> None:
+    """Each cycle ends with the first step of git, and between them the config repo is left alone."""
+    seconds, seen = [0], set[tuple[str, ...]]()
 
     def run(wake: Wake) -> Report:
-        for _ in range(5 * minute + 1):
+        for _ in range(step + 1):
             seconds[0] += 1
             seen.add(daemon.stuck())
         return replace(report("down", wake), error=reason("git/timeout", step="asking", limit="5m"))
 
-    job = RepoJob(timedelta(minutes=3), run, timedelta(minutes=10))
+    job = RepoJob(timedelta(seconds=interval), run, timedelta(seconds=2 * step))
     daemon = Daemon({"down": job}, stop_timeout=HOUR, monotonic=lambda: float(seconds[0]))
+    daemon.patience = timedelta(seconds=patience)
     daemon.started_at = now()
-    while seconds[0] < 120 * minute:
-        if seconds[0] % (3 * minute) == 0:
+    while seconds[0] < 7200:
+        if seconds[0] % interval == 0:
             daemon._tick("down")
         seconds[0] += 1
         seen.add(daemon.stuck())
     assert seen == {()}
-    rests = 5 * minute
-    seconds[0] += 10 * minute + rests
+    seconds[0] += patience + 300
     assert daemon.stuck() == ("down",), "nothing begins any more"
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 from urllib.parse import unquote
 
 import pytest
@@ -16,28 +15,26 @@ from automator.cli.commands import COMMANDS
 from automator.cli.entry import automator
 from automator.config import load
 from automator.config.outside import Sender
-from automator.core.policy import InvalidWorkload, parse_policies
 from automator.edges.webhook import SENDERS
 from automator.edges.webhook.senders import Evidence
-from automator.reasons import CODES, Status
+from automator.reasons import CODES, Code, Status
+from bench import codes
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "policies").rglob("*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("deploy/**/*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "policies").rglob("*.md"),
+    ]
+)
 README = (ROOT / "README.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+TROUBLE = codes.PAGE.read_text()
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-
-
-def snippets(kind: str, first: str) -> list[Any]:
-    """Code blocks of all pages that are of a kind and begin like a whole file of it."""
-    return [
-        pytest.param(text, id=f"{page.relative_to(ROOT)}-{number}")
-        for page in PAGES
-        for number, (found, text) in enumerate(FENCE.findall(page.read_text()), 1)
-        if found == kind and re.search(first, text, re.MULTILINE)
-    ]
 
 
 def anchors(page: Path) -> set[str]:
@@ -75,26 +72,6 @@ def test_options_beside_the_table_exist() -> None:
     flags = set(re.findall(r"`(--[a-z-]+)", README))
     known = {flag for command in COMMANDS for option in command.params for flag in option.opts}
     assert flags - known == set()
-
-
-def test_the_readme_has_snippets_of_both_files() -> None:
-    assert snippets("toml", r"^\[")
-    assert snippets("yaml", r"^workloads:")
-
-
-@pytest.mark.parametrize("text", snippets("toml", r"^\["))
-def test_config_snippets_load(text: str, tmp_path: Path) -> None:
-    file = tmp_path / "config.toml"
-    file.write_text(text)
-    assert load(file, {}).repos.keys() == tomllib.loads(text)["repos"].keys()
-
-
-@pytest.mark.parametrize("text", snippets("yaml", r"^workloads:"))
-def test_policy_snippets_have_no_problem(text: str) -> None:
-    found = parse_policies({"policies/shop.yaml": text})
-    assert found.problems == found.warnings == ()
-    assert found.workloads
-    assert not any(isinstance(workload, InvalidWorkload) for workload in found.workloads)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -174,3 +151,66 @@ def test_the_page_on_events_has_every_sender_and_says_how_well_it_is_proven() ->
     shown = [line for line in (ROOT / "docs/hooks.md").read_text().splitlines() if line.startswith("| `")]
     assert shown == rows
     assert set(SENDERS) == set(get_args(Sender))
+
+
+# -- the index, and the page on trouble ----------------------------------------------------------------
+
+
+def test_the_index_has_every_page() -> None:
+    listed = {link.partition("#")[0] for link in LINK.findall((ROOT / "docs/README.md").read_text())}
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    assert pages - {"README.md"} - listed == set()
+
+
+def test_the_page_on_trouble_has_every_code_as_the_program_has_it() -> None:
+    assert codes.page(TROUBLE) == TROUBLE, "run `make docs`"
+    assert re.findall(r"^#### `([^`]+)`$", TROUBLE, re.MULTILINE) == [
+        row.code for row in sorted(CODES.values(), key=codes.area_of)
+    ]
+    assert {code.partition("/")[0] for code in CODES} == codes.AREAS.keys()
+
+
+@pytest.mark.parametrize("row", CODES.values(), ids=CODES)
+def test_every_code_says_more_than_its_sentence(row: Code) -> None:
+    """Who looks a code up has read the sentence already."""
+    assert len(row.meaning.split()) >= 6
+    words = set(re.findall(r"\w+", row.meaning.lower()))
+    assert words - set(re.findall(r"\w+", row.sentence.lower()))
+
+
+def test_text_of_a_code_is_shown_as_it_is() -> None:
+    assert codes.shown("{file}:{line}: `{key}` is not *that*") == "FILE:LINE: `KEY` is not *that*"
+    assert codes.plain("a <b> of `x*y` [z] *") == r"a \<b> of `x*y` \[z\] \*"
+    assert codes.quoted("`a` b") == "`` `a` b ``"
+
+
+def test_the_page_on_credentials_has_every_secret_that_the_one_on_security_has() -> None:
+    rights = (ROOT / "docs/security.md").read_text().partition("\n## Credentials\n")[2].partition("\n## ")[0]
+    page = (ROOT / "docs/credentials.md").read_text()
+    named = re.findall(r"`(\w+)\.(?:NAME|HOST)\.[\w.]+`", rights)
+    assert len(named) > 10
+    assert {f"{table}." for table in named if f"{table}." not in page and f"[{table}" not in page} == set()
+    assert "security.md#credentials" in page
+
+
+def test_the_comparison_names_what_we_lose_first_and_when_it_was_read() -> None:
+    """Honest: every tool has a cell in every row, and the rows that speak against us come first."""
+    _, _, section = README.partition("\n## Beside other tools\n")
+    rows = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("|")]
+    assert {len(row) for row in rows} == {7}
+    assert [name.split()[0] for name in rows[0][1:]] == [
+        "automator",
+        "Flux",
+        "Argo",
+        "Kargo",
+        "Keel",
+        "Renovate",
+    ]
+    heads = [i for i, row in enumerate(rows) if row[0].strip().startswith("**")]
+    assert [rows[i][0].strip(" *") for i in heads] == ["where others do more", "where we do more, or as much"]
+    assert heads[1] - heads[0] > 6, "rows that we lose"
+    assert re.search(r"20\d\d", section)
+
+
+def test_the_readme_is_no_book() -> None:
+    assert len(README.splitlines()) <= 250

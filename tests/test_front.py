@@ -14,7 +14,10 @@ from parts.desks import StillDesk, workloads
 from parts.world import until
 from structlog.testing import capture_logs
 
+from automator.app.build import utc_now
+from automator.app.events import Inbox
 from automator.app.front import Front, Scene
+from automator.app.secondlooks import SecondLooks
 from automator.config import Config
 from automator.edges.log import EventLog
 from automator.edges.web import Health, Refusal
@@ -92,6 +95,58 @@ def test_another_address_is_listened_to_instead(front: Front) -> None:
     assert front.port is None
     with pytest.raises(requests.ConnectionError):
         get(second, "/healthz", "127.0.0.77")
+
+
+def with_hooks(listen: str, hooks_listen: str) -> Config:
+    hooks: Any = {"ci": {"sender": "generic", "secret_file": "/run/secret"}}
+    return Config(daemon={"listen": listen, "hooks_listen": hooks_listen}, hooks=hooks)
+
+
+def roles(*ports: int) -> list[str]:
+    """Who answers at each: probes know `/readyz`, hooks do not."""
+    return ["admin" if get(port, "/readyz").status_code == 200 else "hooks" for port in ports]
+
+
+def taking(behind: Scene) -> Scene:
+    """With somebody who takes events, of nobody."""
+    later = SecondLooks(lambda *_: None, lambda *_: None)
+    inbox = Inbox(
+        {}, (), {}, lambda *_: None, lambda *_: None, EventLog(lambda: 0.0), utc_now, lambda: b"", later
+    )
+    return replace(behind, inbox=inbox)
+
+
+def test_listeners_exchange_their_ports_and_hand_them_over(front: Front) -> None:
+    one, two = free_port(), free_port()
+    here, there = f"127.0.0.1:{one}", f"127.0.0.1:{two}"
+    front.open(with_hooks(here, there), taking(scene()))
+    assert roles(one, two) == ["admin", "hooks"]
+    front.open(with_hooks(there, here), taking(scene()))
+    assert roles(one, two) == ["hooks", "admin"]
+    assert (front.hooks_port, front.port) == (one, two)
+    three = free_port()
+    front.open(with_hooks(here, f"127.0.0.1:{three}"), taking(scene()))
+    assert roles(one, three) == ["admin", "hooks"], "the one goes where the other was"
+    front.open(with_hooks("", here), taking(scene()))
+    assert (roles(one), front.port) == (["hooks"], None), "who is switched off leaves its port"
+
+
+def test_an_exchange_that_fails_puts_both_back(front: Front) -> None:
+    front.open(with_hooks("127.0.0.1:0", "127.0.0.1:0"), taking(scene(3)))
+    admin, hooks = front.port, front.hooks_port
+    assert admin is not None
+    assert hooks is not None
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        elsewhere = f"127.0.0.1:{taken.getsockname()[1]}"
+        for listen, hooks_listen in ((elsewhere, f"127.0.0.1:{admin}"), (f"127.0.0.1:{hooks}", elsewhere)):
+            with pytest.raises(ConfigError) as caught:
+                front.open(with_hooks(listen, hooks_listen), taking(scene(4)))
+            assert caught.value.reason.code == "daemon/listen"
+            assert (front.port, front.hooks_port) == (admin, hooks), "ports that the machine gave, too"
+            assert roles(admin, hooks) == ["admin", "hooks"]
+    assert get(admin, "/api/v1/workloads").json()["total"] == 3
+    front.open(with_hooks("127.0.0.1:0", "127.0.0.1:0"), taking(scene(4)))
+    assert (front.port, front.hooks_port) == (admin, hooks), "nobody moves who is where it belongs"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "192.0.2.1"])

@@ -183,6 +183,10 @@ def test_a_cycle_that_hangs_puts_a_new_config_off_and_is_ended_for_it(world: Wor
         replace(world, text + '[commit]\nsubject = "Deploy {{ workload }}"\n')
         daemon.send(signal.SIGHUP)
         daemon.until(lambda: told(daemon, "reload/done"), "the new config")
+        lines = [line for line in daemon.lines if line.get("code") == "git/ended"]
+        assert [(line.get("status"), line["level"]) for line in lines] == [("waiting", "info"), (None, "info")]
+        assert "pushing to main was ended by automator, since the config changed" in lines[0]["event"]
+        assert 'result="failed"' not in daemon.get("/metrics").text, "nobody is to blame for that"
         opened.touch()
         daemon.send(signal.SIGUSR1)
         daemon.until(lambda: world.version("web") == "1.1.0", "the release")

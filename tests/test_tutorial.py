@@ -1,7 +1,7 @@
 """The tutorial is run as it stands: docs/getting-started.md, command by command, with what it shows.
 
-Only the address of the config repo, the registry (ours speaks plain HTTP) and the hashes are ours. A `text` block
-shows lines of what the command block above it prints; they are looked for in the order of the page.
+Only the address of the config repo, the registry (ours speaks plain HTTP) and the hashes are ours. A `text`
+block shows lines of what the command block above it prints; they are looked for in the order of the page.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from automator.cycle.logbook import Logbook
 from automator.cycle.reach import Reach
 from automator.cycle.reporting import Told, summary_of
 from automator.cycle.source import Scope
-from automator.edges.checkout import Checkout
+from automator.edges.checkout import Checkout, Ending
 from automator.edges.forge import Forge
 from automator.edges.store import KeptSites, Store
 from automator.errors import AutomatorError
@@ -385,7 +385,7 @@ def _end(shelf: _Shelf, thread: threading.Thread, until: float) -> None:
     while thread.is_alive() and time.monotonic() < until:
         parts = shelf.parts
         if parts is not None:
-            parts.checkout.end_processes()
+            parts.checkout.end_processes(Ending.STOP)
         thread.join(timeout=0.05)
 
 

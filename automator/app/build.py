@@ -40,7 +40,7 @@ from automator.cycle.sourcechanges import SourceChanges
 from automator.cycle.tending import Tender
 from automator.cycle.upstreams import Board
 from automator.cycle.withdrawals import Withdrawals
-from automator.edges.checkout import Checkout
+from automator.edges.checkout import Checkout, Ending
 from automator.edges.checks import Commands, ImageCommand
 from automator.edges.forge import Forge, ForgeSettings, open_forge
 from automator.edges.http import Outside, Trust
@@ -200,10 +200,10 @@ class App:
             os.close(self._locks.popitem()[1])
         self._ground.leave_to(None if other is None else other._ground)
 
-    def end_processes(self, repo: str) -> int:
+    def end_processes(self, repo: str, why: Ending) -> int:
         """End the git processes that are at work for a config repo's cycle; how many there were."""
         cycle = self.cycles.get(repo)
-        return 0 if cycle is None else cycle.checkout.end_processes()
+        return 0 if cycle is None else cycle.checkout.end_processes(why)
 
     def __enter__(self) -> Self:
         return self

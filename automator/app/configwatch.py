@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -128,6 +129,16 @@ def _of_cycles(config: Config) -> dict[str, Any]:
     told = {table: getattr(config, table) for table in type(config).model_fields if table not in around}
     repos = {name: repo.model_copy(update={"interval": None}) for name, repo in config.repos.items()}
     return {**told, "repos": repos, "observe_timeout": config.daemon.observe_timeout}
+
+
+def try_out(config: Config) -> None:
+    """Open everything that a config names, aside, and close it again: for whoever has no daemon at hand.
+
+    Raises the AutomatorError that a start or a reload would meet, but for those of its state folder.
+    """
+    subscriptions_of(config)
+    with tempfile.TemporaryDirectory(prefix="automator-") as folder:
+        App.open(config.model_copy(update={"state": Path(folder)}), exclusive=True).close()
 
 
 def rehearse(old: Config, new: Config) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from automator import __version__
 from automator.app.events import Inbox
@@ -50,6 +52,15 @@ class Scene:
     """Who takes events; None where the config has no hooks."""
 
 
+class _Place(NamedTuple):
+    """Where a listener is."""
+
+    address: Address | None
+    """As the config names it; port 0 is any."""
+    port: int | None
+    app: ASGIApp | None
+
+
 @dataclass(slots=True)
 class _Listener:
     """One address that is listened to, and the application behind it."""
@@ -65,20 +76,30 @@ class _Listener:
     def port(self) -> int | None:
         return None if self.server is None else self.server.port
 
+    @property
+    def place(self) -> _Place:
+        """Where it is, and with what behind it."""
+        return _Place(self.address, self.port, self.switch.app)
+
     def move(self, address: Address | None, app: ASGIApp | None) -> None:
-        """Listen there, with `app` behind it. Raises ConfigError, and then all is as before."""
+        """Listen there, with `app` behind it. Raises ConfigError, and may then have left where it was."""
         if address is None or app is None:
             self.stop()
             return
         if address != self.address:
-            self._listen(address, app)
+            if self.port == address[1]:
+                # Nobody can listen to a port on all interfaces while it is listened to on one.
+                self.leave()
+            self._listen(address, address, app)
         self.switch.app = app
 
-    def _listen(self, address: Address, app: ASGIApp) -> None:
-        old = self.address
-        if old is not None and old[1] == address[1] != 0:
-            # Nobody can listen to a port on all interfaces while it is listened to on one.
-            self._leave()
+    def go_back(self, place: _Place) -> None:
+        """Listen where it did, at the very port. Raises ConfigError where somebody else has it by now."""
+        self.switch.app = place.app
+        if place.address is not None and place.port is not None and self.address is None:
+            self._listen(place.address, (place.address[0], place.port), place.app)
+
+    def _listen(self, named: Address, address: Address, app: ASGIApp | None) -> None:
         server = WebServer(
             self.switch,
             address,
@@ -88,23 +109,19 @@ class _Listener:
             always=PROBES,
         )
         self.switch.app = self.switch.app or app
-        try:
-            server.start()
-        except ConfigError:
-            if old is not None and self.server is None:
-                self._listen(old, app)
-            raise
-        self._leave()
-        self.server, self.address = server, address
+        server.start()
+        self.leave()
+        self.server, self.address = server, named
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Finish the requests under way, and listen nowhere; what is behind it stays."""
         if self.server is not None:
             self.server.stop()
         self.server = self.address = None
 
     def stop(self) -> None:
         """Finish the requests under way, and stop listening."""
-        self._leave()
+        self.leave()
         self.switch.app = None
 
 
@@ -132,22 +149,37 @@ class Front:
 
     def open(self, config: Config, scene: Scene) -> None:
         """Listen where `config` says, with `scene` behind it; called again, what listens already at the same
-        address goes on without a gap.
+        address goes on without a gap. A port may go from one listener to the other, and both be exchanged.
 
-        Raises ConfigError (`daemon/listen`), and then what is open stays so with what was behind it.
+        Raises ConfigError (`daemon/listen`), and then both are where they were with what was behind them.
         """
         behind = Behind(scene.desk, scene.health, scene.ready, scene.metrics, __version__)
         site = make_site(behind, self._access_of(config))
         inbox = scene.inbox
         events = None if inbox is None else make_hooks_app(inbox.doors, inbox.receive, inbox.refuse)
-        before = self._hooks.address, self._hooks.switch.app
-        self._hooks.move(None if events is None else config.hooks_address, events)
-        try:
-            self._admin.move(config.daemon.listen_address, site)
-        except ConfigError:
-            self._hooks.move(*before)
-            raise
+        hooks_address = None if events is None else config.hooks_address
+        self._move((self._hooks, hooks_address, events), (self._admin, config.daemon.listen_address, site))
         self._inbox = inbox
+
+    @staticmethod
+    def _move(*moves: tuple[_Listener, Address | None, ASGIApp | None]) -> None:
+        """Move all, or none."""
+        before = [(one, one.place) for one, _, _ in moves]
+        wanted = {address[1] for _, address, _ in moves if address is not None}
+        try:
+            for one, address, _ in moves:
+                if address != one.address and one.port in wanted:
+                    one.leave()  # what another is to have, which may come first
+            for one, address, app in moves:
+                one.move(address, app)
+        except ConfigError:
+            for one, place in before:
+                if one.address != place.address:
+                    one.leave()
+            with ExitStack() as stack:  # each of them, whatever becomes of the others
+                for one, place in before:
+                    stack.callback(one.go_back, place)
+            raise
 
     def stop_hooks(self) -> None:
         """Take no more events: cycles end."""

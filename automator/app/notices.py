@@ -157,8 +157,8 @@ class Notices:
         about = [(repo, stream) for repo in (*self._repos, DAEMON) for stream in ("", OF_THE_DAEMON)]
         about += [(repo, _of_runtime(runtime)) for runtime, repo in self._runtimes.items()]
         keys = {_key(name, repo, stream) for name in names for repo, stream in about}
-        self._unnoted = {key: text for key, text in self._unnoted.items() if key in keys}
         with self._lock:
+            self._unnoted = {key: text for key, text in self._unnoted.items() if key in keys}
             self._kept_keys = keys
             self._forget_others()
         self.deliveries.start(None if after is None else after.deliveries)

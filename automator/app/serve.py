@@ -48,7 +48,7 @@ from automator.core.reference import Repository
 from automator.core.report import Report
 from automator.cycle.run import Cycle, Trigger
 from automator.daemon import PATIENCE, Daemon, RepoJob, Wake
-from automator.edges.checkout import end_all_processes
+from automator.edges.checkout import Ending, end_all_processes
 from automator.edges.http import Outside
 from automator.edges.log import EventLog, configure, log_reason, log_stack, log_started
 from automator.edges.web import Health
@@ -117,7 +117,7 @@ class Serving:
         )
         self._watchdog = Watchdog(
             self._daemon,
-            lambda repo: self._now.app.end_processes(repo),
+            lambda repo: self._now.app.end_processes(repo, Ending.STUCK),
             self._alarm,
             lambda repo: self._announcer.all_clear("cycle", repo),
             self._give_up,
@@ -145,7 +145,7 @@ class Serving:
             ended = self._daemon.run(tend=self._tend, before_stop=self._front.stop_hooks, bell=self._bell)
         self._now.watch.close(0.0)
         self._announcer.close(LAST_WORDS.total_seconds())
-        end_all_processes()
+        end_all_processes(Ending.STOP)
         _within(LEAVING, self._now.desk.close)
         if not ended:
             # A cycle is still at work on its thread; waiting for it would defeat the time limit. A
@@ -302,7 +302,7 @@ class Serving:
         waited = timedelta(seconds=time.monotonic() - self._busy_since)
         if waited > limit:
             for repo in left:
-                self._now.app.end_processes(repo)
+                self._now.app.end_processes(repo, Ending.CONFIG)
         if left and waited > limit + ENDED_AFTER:
             if left != self._busy:  # which need not wait for those that hang
                 self._busy = left
@@ -323,7 +323,7 @@ class Serving:
     def _give_up(self, why: Reason) -> None:
         log_reason(why)
         try:
-            end_all_processes()
+            end_all_processes(Ending.STUCK)
             self._announcer.alarm("cycle", why)
             self._announcer.close(LAST_WORDS.total_seconds())
         finally:  # whatever becomes of the words: nobody else ends this process
@@ -438,7 +438,7 @@ class Serving:
             raise ConfigError(self._busy_words(left))
         self._busy = ()
         # Whatever git does now is for readers of history and of config repos upstream, which begin again.
-        end_all_processes()
+        end_all_processes(Ending.CONFIG)
         old.watch.close(0.0)  # what a look under way still brings is dropped
         _within(LEAVING, old.desk.close)
         old.app.close_cycles(keep_locks=True)

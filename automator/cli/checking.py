@@ -48,6 +48,9 @@ _PLACED = ("sarif", "github", "junit")
 )
 @click.option("--status", is_flag=True, help="Tell the forge too: go or no-go, as a status of the commit.")
 @click.option(
+    "--only-config", is_flag=True, help="Judge the daemon's config, as a reload does, and nothing else."
+)
+@click.option(
     "--commit", metavar="SHA", help="The commit for --status; else the one that the CI system names."
 )
 @global_options
@@ -63,6 +66,7 @@ def check(
     repo: str | None,
     status: bool,
     commit: str | None,
+    only_config: bool,
 ) -> int:
     """Judge the policies and manifests of a plain checkout; no Git, and no network without --online or
     --status.
@@ -70,6 +74,10 @@ def check(
     PATH is the folder of the config repo's files. Errors (exit 1) are what cannot work; warnings
     what will surprise.
     """
+    if only_config:
+        from automator.cli.configcheck import check_config
+
+        return check_config(told)
     from automator.cli.formats import FORMATS
     from automator.cycle.gate import check as judge
 

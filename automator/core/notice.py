@@ -51,7 +51,17 @@ _SETTLED = frozenset({Status.CURRENT, Status.RELEASED})
 _UNSETTLED = ("registry/", "history/", "forge/", "git/")
 """Areas of reasons that do not say so whatever the outcome."""
 _PATIENT = frozenset(
-    {"git/unreachable", "git/timeout", "git/failed", "git/moved", "git/rewound", "git/busy", "git/damaged"}
+    {
+        "git/busy",
+        "git/damaged",
+        "git/ended",
+        "git/failed",
+        "git/moved",
+        "git/rewound",
+        "git/stuck",
+        "git/timeout",
+        "git/unreachable",
+    }
 )
 """Why a config repo cannot be read for a while, as happens everywhere."""
 _NO_ANSWER = frozenset(

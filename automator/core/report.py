@@ -95,6 +95,11 @@ class Report:
     """When checks are to be asked again, of which no outcome tells."""
 
     @property
+    def is_broken_off(self) -> bool:
+        """Whether we had git ended under it, for a changed config or a stop: nothing failed."""
+        return self.error is not None and self.error.code == "git/ended"
+
+    @property
     def changes_at(self) -> datetime | None:
         """Earliest time after the cycle's start at which an outcome changes by itself, or checks are due."""
         times = (*(o.reason.changes_at for o in self.outcomes), self.again_at)

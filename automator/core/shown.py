@@ -41,7 +41,7 @@ class ReasonShown(TypedDict):
 
 
 class OutcomeShown(TypedDict):
-    """Where one workload is after a cycle. With `behind_at_least`, `behind_since` is but when automator looked
+    """Where one workload is after a cycle. With `behind_at_least`, `behind_since` is but when somebody looked
     first: the versions may have been there for longer."""
 
     repo: str

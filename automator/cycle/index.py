@@ -147,17 +147,23 @@ class Index:
     _whole: bool = True
     """Whether everything here is of the snapshot's commit."""
 
-    def move_to(self, commit: str) -> Snapshot:
-        """Bring the snapshot to `commit`, which must have been fetched."""
+    def move_to(self, commit: str, first_sight: Callable[[Snapshot], None] | None = None) -> Snapshot:
+        """Bring the snapshot to `commit`, which must have been fetched.
+
+        `first_sight` is told the snapshot as soon as sites and claims are known: faults of files that name
+        no watched image are not among its troubles yet. It must not call the index.
+        """
         old = self.snapshot
-        if old is not None and old.commit == commit:
+        if old is not None and old.commit == commit and self._whole:
             return old
         if old is not None and self._whole:
-            return self._move(old, commit)
+            return self._move(old, commit, first_sight)
         with _collector_paused():
-            return self._move(old, commit)
+            return self._move(old, commit, first_sight)
 
-    def _move(self, old: Snapshot | None, commit: str) -> Snapshot:
+    def _move(
+        self, old: Snapshot | None, commit: str, first_sight: Callable[[Snapshot], None] | None
+    ) -> Snapshot:
         if not self._whole:
             old = None
             self._begin_again()
@@ -171,14 +177,21 @@ class Index:
         policies = self._move_policies(old, commit, changed, removed)
         unreadable = self._read_manifests(self._affected(policies, changed), before)
         self._hold_unreadable(commit, unreadable, before, given)
+        claims = self._claims(policies, old, (*changed, *removed, *self._join()))
+        snapshot = self.snapshot = self._snapshot(commit, policies, claims)
+        if first_sight is not None:
+            first_sight(snapshot)
         if commit != self.located.head:
             self._look_over(None if old is None else changed)
-        claims = self._claims(policies, old, (*changed, *removed, *self._join()))
         self._whole = True
         self.located.prune(self._entries)
         self.located.keep(commit)
-        self.snapshot = Snapshot(commit, policies, claims, dict(self._troubles), self.scope.registries)
-        return self.snapshot
+        if snapshot.troubles != self._troubles:
+            snapshot = self.snapshot = self._snapshot(commit, policies, claims)
+        return snapshot
+
+    def _snapshot(self, commit: str, policies: PolicySet, claims: Claims) -> Snapshot:
+        return Snapshot(commit, policies, claims, dict(self._troubles), self.scope.registries)
 
     def forget(self) -> None:
         """The clone was made anew: everything is read again."""

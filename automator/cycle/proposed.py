@@ -170,7 +170,7 @@ def trouble(error: AutomatorError, now: datetime) -> tuple[Status, datetime | No
         return Status.WAITING, error.reason.changes_at
     if isinstance(error, ForgeError) and is_refusal(error):
         return Status.FAILED, now + REFUSED_AGAIN
-    return Status.FAILED, None
+    return Status.WAITING if error.reason.code == "git/ended" else Status.FAILED, None
 
 
 def _again(kept: Kept) -> datetime:

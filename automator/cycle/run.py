@@ -207,12 +207,14 @@ class Cycle:
             if not again:
                 self.observer.look_ahead(trigger.named, now)
 
+        def foresee(snapshot: Snapshot) -> None:
+            if self.preview is not None:
+                tell, self.preview = self.preview, None
+                outcomes = first_outcomes(snapshot)
+                tell(Report(self.repo, trigger.name, now, self.clock(), snapshot.commit, None, outcomes))
+
         # While git is asked for the tip, registries answer what an event named.
-        snapshot, rewound = self._read_tip(ahead)
-        if self.preview is not None:
-            tell, self.preview = self.preview, None
-            outcomes = first_outcomes(snapshot)
-            tell(Report(self.repo, trigger.name, now, self.clock(), snapshot.commit, None, outcomes))
+        snapshot, rewound = self._read_tip(ahead, foresee)
         looked = Looked(set(), ())
         if not again:
             self.facts.begin(trigger.named)
@@ -224,7 +226,11 @@ class Cycle:
         self._notice_proposals(snapshot, now)
         return snapshot
 
-    def _read_tip(self, meanwhile: Callable[[], None] = lambda: None) -> tuple[Snapshot, bool]:
+    def _read_tip(
+        self,
+        meanwhile: Callable[[], None] = lambda: None,
+        first_sight: Callable[[Snapshot], None] | None = None,
+    ) -> tuple[Snapshot, bool]:
         """The config repo at the branch's tip, and whether the branch was rewound past what we saw."""
         old = self.index.snapshot
         tip = self.checkout.ask_tip(meanwhile=meanwhile)
@@ -233,7 +239,7 @@ class Cycle:
         else:
             self.checkout.prove(tip)  # keys may have been taken away
         lost = self.withdrawals.lost(tip)
-        snapshot = self.index.move_to(tip)
+        snapshot = self.index.move_to(tip, first_sight)
         self.withdrawals.settle(snapshot, lost=lost)
         self.facts.withdrawn = self.withdrawals.taken(snapshot)
         return snapshot, lost
@@ -378,9 +384,8 @@ class Cycle:
         now = self.clock()
         if published.lost or published.error is not None:
             for release in (release for item in proposed for release in item.releases):
-                lost = _lost_race(release, now + AGAIN_AFTER_RACE)
-                status = Status.WAITING if published.error is None else Status.FAILED
-                self.decider.settle(release, status, published.error or lost)
+                why = published.error or _lost_race(release, now + AGAIN_AFTER_RACE)
+                self.decider.settle(release, _unpublished(why), why)
             return
         base = published.landed[-1][1] if published.landed else snapshot.commit
         changed = {site.file for release, _ in published.landed for site in release.sites}
@@ -432,7 +437,7 @@ class Cycle:
             if published.lost:
                 self.decider.settle(release, Status.WAITING, _lost_race(release))
             elif published.error is not None:
-                self.decider.settle(release, Status.FAILED, published.error)
+                self.decider.settle(release, _unpublished(published.error), published.error)
         return published
 
     def _leave_the_branch(self, rewritten: tuple[Rewritten, ...]) -> None:
@@ -522,6 +527,11 @@ def _move(release: Release) -> Move:
     followed = release.workload.rule.followed is not None
     version = release.image.digest if followed else release.tag
     return Move(release.workload.name, str(release.workload.repository), version)
+
+
+def _unpublished(why: Reason) -> Status:
+    """What a release is that could not be pushed: nothing failed where we were not in time, or broke off."""
+    return Status.WAITING if why.code in ("push/lost-race", "git/ended") else Status.FAILED
 
 
 def _lost_race(release: Release, at: datetime | None = None) -> Reason:

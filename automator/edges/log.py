@@ -160,9 +160,10 @@ def _clean(key: str, value: Any) -> Any:
 def log_report(report: Report, previous: Report | None = None) -> None:
     """Log a cycle: what `log_outcomes` does, its error, and the one sentence that tells of it."""
     log_outcomes(report, previous)
+    is_bad = report.error is not None and not report.is_broken_off
     if report.error is not None:
-        _say("error", report.error, repo=report.repo)
-    log = _log.error if report.error is not None else _log.info
+        _say("error" if is_bad else "info", report.error, repo=report.repo)
+    log = _log.error if is_bad else _log.info
     log(report.sentence, trigger=report.trigger, head=report.head, pushed=report.pushed)
 
 

@@ -20,8 +20,8 @@ from automator.edges.checkout import Entry
 from automator.edges.store import DATABASE, KeptSites, Store
 
 CONFIG_MAP = "kind: ConfigMap\ndata: {size: large}\n"
-UNWATCHED = "kind: Pod\nspec: {containers: [{name: app, image: example.org/other/tool:1.0.0}]}\n"
-BROKEN = "image: [example.org/other/tool:1.0.0\n"
+UNWATCHED = "kind: Pod\nspec: {containers: [{name: app, image: example.test/other/tool:1.0.0}]}\n"
+BROKEN = "image: [example.test/other/tool:1.0.0\n"
 
 
 def restarted(stage: Stage) -> Index:
@@ -109,7 +109,7 @@ def test_a_release_after_a_restart_knows_what_it_needs(shop: Stage) -> None:
 def test_a_file_that_was_passed_over_is_read_when_its_image_comes_to_be_watched(
     shop: Stage, restart: bool
 ) -> None:
-    policy = "version: 1\nworkloads:\n  tool: {image: example.org/other/tool, semver: '1.x'}\n"
+    policy = "version: 1\nworkloads:\n  tool: {image: example.test/other/tool, semver: '1.x'}\n"
     if restart:
         shop.stop()
     shop.commit({"policies/tool.yaml": policy}, "Watch it")

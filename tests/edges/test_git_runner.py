@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from parts.gitserver import BareRepo, git, http_git
 from parts.gitsteps import command_lines, fetched, release, wait_for
 
-from automator.edges.checkout import Checkout, Refused, Remote
+from automator.edges.checkout import Checkout, Ending, Refused, Remote
 from automator.errors import CheckoutError
 
 
@@ -50,6 +51,45 @@ def test_a_push_that_hangs_in_a_hook_is_ended_and_tried_again(repo: BareRepo, tm
         assert checkout.ask_tip() == tip
         checkout.push(commit, expected=tip)
         assert repo.tip() == commit
+
+
+@pytest.mark.parametrize(
+    ("why", "code"), [(Ending.CONFIG, "git/ended"), (Ending.STOP, "git/ended"), (Ending.STUCK, "git/stuck")]
+)
+def test_what_we_end_ourselves_is_told_as_that_and_not_as_a_failure_of_git(
+    repo: BareRepo, tmp_path: Path, why: Ending, code: str
+) -> None:
+    with http_git(tmp_path / "server") as server:
+        url = server.url(repo)
+        with Checkout(tmp_path / "state" / "c", Remote(url), deadline=60) as checkout:
+            server.silent = True
+            with ThreadPoolExecutor(1) as pool:
+                asking = pool.submit(checkout.ask_tip)
+                wait_for(lambda: command_lines(containing=url))
+                assert checkout.end_processes(why) == 1
+                error = asking.exception(20)
+            assert isinstance(error, CheckoutError)
+            assert (error.reason.code, error.retry) == (code, True)
+            assert "asking for the tip of main was ended by automator" in str(error)
+            server.silent = False
+            assert checkout.ask_tip() == repo.tip(), "the next one is not concerned"
+            assert checkout.end_processes(why) == 0
+
+
+def test_a_reading_that_we_end_is_neither_taken_for_whole_nor_for_damage(
+    repo: BareRepo, tmp_path: Path
+) -> None:
+    with Checkout(tmp_path / "state" / "c", Remote(str(repo.path)), deadline=60) as checkout:
+        tip = fetched(checkout)
+        oid = checkout.tree(tip)["a.yaml"].oid
+        blobs = checkout.blobs([oid] * 200_000)  # more than pipes hold
+        assert next(blobs) == (oid, b"a: 1\n")
+        assert checkout.end_processes(Ending.CONFIG) == 1
+        with pytest.raises(CheckoutError) as caught:
+            list(blobs)
+        assert caught.value.reason.code == "git/ended"
+        assert not checkout.is_broken()
+        assert dict(checkout.blobs([oid])) == {oid: b"a: 1\n"}
 
 
 def test_a_talkative_server_does_not_block_us(repo: BareRepo, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from automator.edges.checkout.branches import BranchFile, BranchLook
 from automator.edges.checkout.clone import BLOB_LIMIT, Checkout
-from automator.edges.checkout.git import end_all_processes
+from automator.edges.checkout.git import Ending, end_all_processes
 from automator.edges.checkout.history import FileLog, LogEntry
 from automator.edges.checkout.publish import Identity, Seal
 from automator.edges.checkout.reading import SUBMODULE, SYMLINK, Entry, TreeChange
@@ -20,6 +20,7 @@ __all__ = [
     "BranchFile",
     "BranchLook",
     "Checkout",
+    "Ending",
     "Entry",
     "FileLog",
     "GpgKey",

@@ -14,7 +14,7 @@ from typing import NoReturn, Self, TypeVar, Unpack
 from automator.core.release import Draft
 from automator.core.trace import FileChange
 from automator.edges.checkout.branches import BranchLook, look_at
-from automator.edges.checkout.git import Answer, Git
+from automator.edges.checkout.git import Answer, Ending, Git
 from automator.edges.checkout.history import (
     DEFAULT_LIMIT,
     FileLog,
@@ -144,10 +144,10 @@ class Checkout:
         """The lock, for the next one here: a hook's program that runs on has it, too, so none can take it."""
         return os.dup(self._lock)
 
-    def end_processes(self) -> int:
+    def end_processes(self, why: Ending) -> int:
         """End the git processes that work on the clone now, with all that they started; from any thread.
         How many there were."""
-        return self._git.end()
+        return self._git.end(why)
 
     def hands(self, author: Identity) -> tuple[Identity, Identity]:
         """Author and committer of the commits that are made here for `author`."""

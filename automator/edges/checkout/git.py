@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -82,14 +83,22 @@ class Answer:
     """Standard error, undecodable bytes replaced."""
 
 
+class Ending(Enum):
+    """Why a git process is ended that may have done nothing wrong."""
+
+    CONFIG = "the config changed"
+    STOP = "it is stopping"
+    STUCK = "the cycle took too long"
+
+
 _EVERY: set[Running] = set()
 """Those at work in this process, whoever started them."""
 
 
-def end_all_processes() -> None:
+def end_all_processes(why: Ending) -> None:
     """End every git process that is at work for this one, with all that it started: at the end."""
     for running in tuple(_EVERY):
-        running.end()
+        running.end(why)
 
 
 class Git:
@@ -105,12 +114,12 @@ class Git:
         self._command = _command(str(folder.parent))
         self._running: set[Running] = set()
 
-    def end(self) -> int:
+    def end(self, why: Ending) -> int:
         """End what runs now, with all that it started; from any thread. How many processes were told to.
 
-        The thread that started one meets it as a process that was ended by a signal.
+        The thread that started one meets CheckoutError (`git/ended`, `git/stuck`).
         """
-        return sum(running.end() for running in tuple(self._running))
+        return sum(running.end(why) for running in tuple(self._running))
 
     def run(
         self,
@@ -124,7 +133,7 @@ class Git:
         inherit: Sequence[int] = (),
     ) -> Answer:
         """Run one command to its end, with `meanwhile` called once it has begun. Raises CheckoutError
-        (`git/timeout`, `git/not-installed`)."""
+        (`git/timeout`, `git/ended`, `git/stuck`, `git/not-installed`)."""
         running = self.start(
             step,
             *arguments,
@@ -206,6 +215,8 @@ class Running:
         self._left = deadline
         self._outgoing: deque[memoryview] = deque()
         self._input_ends = False
+        self._ending: Ending | None = None
+        """Why we had it ended; set by another thread."""
         self._words = bytearray()
         self._pending = bytearray()
         assert process.stdout is not None
@@ -237,11 +248,12 @@ class Running:
                 with contextlib.suppress(OSError):
                     stream.close()
 
-    def end(self) -> bool:
+    def end(self, why: Ending) -> bool:
         """End its process group, from another thread, which reaps nothing; False where nobody is in it."""
         group = self._process.pid
         if self._has_ended():
             return False
+        self._ending = self._ending or why  # before it can be noticed
         for number in (signal.SIGTERM, signal.SIGKILL):
             if not _signal(group, number):
                 return number is signal.SIGKILL
@@ -267,18 +279,20 @@ class Running:
             self._close_input()
 
     def chunks(self) -> Iterator[bytes]:
-        """The rest of the output, as it comes, to its end."""
+        """The rest of the output, as it comes, to its end. Raises CheckoutError where we had it ended."""
         if self._pending:
             yield bytes(self._pending)
             self._pending.clear()
         while self._ready.get_map():
             if chunk := self._pump():
                 yield chunk
+        self._judge_end()
 
     def line(self) -> bytes:
-        """The next line of output without its newline; empty at the end of the output."""
+        """The next line of output without its newline; empty at the end of the output. Raises as `chunks`."""
         while (end := self._pending.find(b"\n")) < 0:
             if self._out not in self._ready.get_map():
+                self._judge_end()
                 return b""
             self._pending += self._pump()
         line = bytes(self._pending[:end])
@@ -286,7 +300,11 @@ class Running:
         return line
 
     def status(self) -> int:
-        """Wait for the end; the exit status, negative for a signal."""
+        """Wait for the end; the exit status, negative for a signal.
+
+        Raises CheckoutError: `git/timeout`, and where we had it ended, and it was not done by then,
+        `git/ended` or `git/stuck`. What it said then tells of our signal and of nothing else.
+        """
         began = time.monotonic()
         try:
             status = _wait(self._process, max(self._left, 0.1))
@@ -294,7 +312,16 @@ class Running:
             raise self._late() from None
         self._left -= time.monotonic() - began
         self.words = bytes(self._words).decode("utf-8", "replace")
+        if status and self._ending is Ending.STUCK:
+            raise CheckoutError(reason("git/stuck", step=self.step))
+        if status and self._ending is not None:
+            raise CheckoutError(reason("git/ended", step=self.step, why=self._ending.value))
         return status
+
+    def _judge_end(self) -> None:
+        """Raise for output that ends because we had the process ended: nobody may take it for all of it."""
+        if self._ending is not None:
+            self.status()
 
     def _pump(self) -> bytes:
         """One round of waiting: feeds, collects words, returns what output came (maybe none)."""

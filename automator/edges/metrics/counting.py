@@ -74,7 +74,7 @@ class RepoNumbers:
 
 def _result(report: Report) -> str:
     if report.error is not None:
-        return "error"
+        return "ended" if report.is_broken_off else "error"
     return "failed" if report.count(Status.FAILED) else "done"
 
 

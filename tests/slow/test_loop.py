@@ -1,0 +1,326 @@
+"""deploy/loop as somebody runs it at home: the tag that was pushed is the tag that is applied."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from parts.gitserver import BareRepo, git, http_git
+from parts.launching import PROGRAM
+from parts.registry import push_image
+from parts.world import Running, processes, until
+from ruamel.yaml import YAML
+
+from automator.config import load
+from automator.core.policy import parse_policies
+from automator.core.site import locate
+
+pytestmark = pytest.mark.slow
+
+LOOP = Path(__file__).parents[2] / "deploy/loop"
+SYNC, UP, APPLY = LOOP / "sync", LOOP / "up", LOOP / "apply"
+REGISTRY = "registry:5000"
+
+
+@contextmanager
+def started(folder: Path, *command: object, **environment: str) -> Iterator[Running]:
+    """A program that is left running, with what it prints in `folder`/said."""
+    log = folder / "said"
+    with log.open("ab") as said:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+    try:
+        yield Running(process, log)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def free_ports(count: int) -> list[str]:
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [str(listener.getsockname()[1]) for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
+
+
+# -- all of it ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs("docker-registry", "skopeo")
+def test_the_tag_that_is_pushed_is_the_tag_that_is_applied_and_a_revert_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "the loop"
+    registry, server, dashboard = free_ports(3)
+    host, url = f"127.0.0.1:{registry}", f"http://127.0.0.1:{server}/shop.git"
+    ports = {"REGISTRY_PORT": registry, "GIT_PORT": server, "DASHBOARD_PORT": dashboard}
+
+    def applied() -> str:
+        """The commit and the image that the synchronizer's command was last run with."""
+        file = folder / "applied"
+        return file.read_text() if file.exists() else ""
+
+    def is_applied(tag: str) -> bool:
+        return bool(applied()) and applied() == f"commit {head()}\napps/web.yaml {host}/acme/web:{tag}\n"
+
+    def head() -> str:
+        return git(folder / "shop.git", "rev-parse", "main")
+
+    def cycles() -> list[str]:
+        said = (folder / "log/automator").read_text()
+        return re.findall(r'"event": "(cycle shop: [^"]*)"', said)
+
+    with started(tmp_path, UP, folder, AUTOMATOR=str(PROGRAM), **ports) as loop:
+        loop.until(lambda: is_applied("1.4.2"), "what was in the config repo at first")
+        for printed in (f"{host}/acme/web:1.4.3", f"git clone {url}", f"http://127.0.0.1:{dashboard}/"):
+            assert printed in loop.text
+
+        push_image(host, "acme/web", "1.4.3")
+        loop.until(lambda: is_applied("1.4.3"), "what was pushed")
+        assert git(folder / "shop.git", "log", "--format=%s", "main").splitlines()[0] == "Release web 1.4.3"
+        released = head()
+        assert f"sync: applying {released} Release web 1.4.3\n" in loop.text
+        loop.until(lambda: f"sync: applied {released}\n" in loop.text, "the word of the synchronizer")
+
+        # A person takes it back, by plain Git and the address that was printed.
+        work = tmp_path / "work"
+        git(tmp_path, "clone", "--quiet", url, str(work))
+        git(work, "revert", "--no-edit", "HEAD")
+        git(work, "push", "--quiet", "origin", "HEAD:main")
+        reverted = head()
+        loop.until(lambda: is_applied("1.4.2"), "the older one again")
+        before = len(cycles())
+        loop.until(lambda: len(cycles()) >= before + 2, "two cycles with the revert")
+        assert head() == reverted, "automator leaves it as the person said"
+        assert "1 held" in cycles()[-1]
+
+        push_image(host, "acme/web", "1.4.4")
+        loop.until(lambda: is_applied("1.4.4"), "the fix")
+        assert loop.end(signal.SIGTERM) == 0
+    assert "sync: ended\n" in loop.text
+    until(lambda: not processes(mentioning=str(folder)), "the end of all that was started")
+
+
+@pytest.mark.needs("docker-registry")
+def test_a_port_that_is_taken_is_told_and_nothing_is_left_running(tmp_path: Path) -> None:
+    (registry,) = free_ports(1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = {"REGISTRY_PORT": registry, "GIT_PORT": str(taken.getsockname()[1])}
+        with started(tmp_path, UP, tmp_path / "loop", AUTOMATOR=str(PROGRAM), **ports) as loop:
+            assert loop.process.wait(60) == 1
+    assert "Address already in use" in loop.text
+    assert loop.text.endswith("up: git did not start\n")
+    assert processes(mentioning=str(tmp_path / "loop")) == []
+
+
+# -- the synchronizer --------------------------------------------------------------------------------------
+
+
+class Synchronized:
+    """A config repo behind HTTP, and `sync` with a command that notes what it is run with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.repo = BareRepo.create(folder / "git/shop.git", {"apps/web.yaml": "1.4.2\n", "old.yaml": "x\n"})
+        self.target = folder / "work"
+        self.noted = folder / "noted"
+        self.broken = folder / "broken"
+        """While this is there, the command fails."""
+        self.command = folder / "command"
+        self.command.write_text(
+            f'#!/bin/sh\necho "$SYNC_COMMIT $(cat apps/web.yaml) $*" >>"{self.noted}"\n'
+            f'[ ! -e "{self.broken}" ] || exit 3\n'
+        )
+        self.command.chmod(0o755)
+
+    def words(self, url: str, *options: str) -> Sequence[object]:
+        return (SYNC, "--interval", "1", *options, url, self.target, self.command, "an argument")
+
+    def once(self, url: str, *options: str) -> subprocess.CompletedProcess[str]:
+        command = [str(word) for word in self.words(url, "--once", *options)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    @property
+    def runs(self) -> list[str]:
+        return self.noted.read_text().splitlines() if self.noted.exists() else []
+
+
+@pytest.fixture
+def synchronized(tmp_path: Path) -> Synchronized:
+    return Synchronized(tmp_path)
+
+
+def test_a_commit_is_applied_once_over_restarts_too(synchronized: Synchronized) -> None:
+    url = str(synchronized.repo.path)
+    first = synchronized.repo.tip()
+    done = synchronized.once(url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"sync: applying {first} Initial commit\nsync: applied {first}\n"
+    assert synchronized.runs == [f"{first} 1.4.2 an argument"]
+    again = synchronized.once(url)
+    assert (again.returncode, again.stdout, len(synchronized.runs)) == (0, "", 1)
+
+    # What the command left, and what the commit removed, is gone; what it says is there.
+    (synchronized.target / "left-behind").touch()
+    second = synchronized.repo.commit({"apps/web.yaml": "1.4.3\n", "old.yaml": None}, "Two \x1b[31m")
+    done = synchronized.once(url)
+    assert done.stdout == f"sync: applying {second} Two [31m\nsync: applied {second}\n"
+    assert {path.name for path in synchronized.target.iterdir()} == {".git", "apps"}
+
+    # A branch that is set back is followed too.
+    assert first is not None
+    synchronized.repo.set_tip(first)
+    assert synchronized.once(url).returncode == 0
+    assert synchronized.runs[-1] == f"{first} 1.4.2 an argument"
+
+
+def test_a_command_that_fails_loses_no_commit(synchronized: Synchronized) -> None:
+    url = str(synchronized.repo.path)
+    first = synchronized.repo.tip()
+    synchronized.broken.touch()
+    done = synchronized.once(url)
+    assert done.returncode == 1
+    assert done.stdout == f"sync: applying {first} Initial commit\nsync: failed {first}: exit 3\n"
+    with started(synchronized.folder, *synchronized.words(url)) as sync:
+        sync.until(lambda: sync.text.count(f"sync: failed {first}: exit 3\n") >= 2, "another try, and another")
+        # What is there by the time that it works again is applied; the commit before it is in it.
+        second = synchronized.repo.commit({"apps/web.yaml": "1.4.3\n"}, "Release web 1.4.3")
+        sync.until(lambda: f"sync: failed {second}: exit 3\n" in sync.text, "the newer commit's failure")
+        synchronized.broken.unlink()
+        sync.until(lambda: f"sync: applied {second}\n" in sync.text, "that it works again")
+        assert sync.end() == 0
+    assert sync.text.endswith("sync: ended\n")
+    assert synchronized.runs[-1] == f"{second} 1.4.3 an argument"
+
+
+def test_a_git_server_that_is_away_is_waited_for(synchronized: Synchronized) -> None:
+    with http_git(synchronized.folder / "git") as server:
+        url = server.url(synchronized.repo).replace("//", "//ann:canary-s3cret-git@")
+        server.fail_with = 503
+        done = synchronized.once(url)
+        assert done.returncode == 1
+        assert re.fullmatch(r"sync: cannot fetch main: unable to access '.*': .* 503\n", done.stdout)
+        assert "canary" not in done.stdout
+        assert done.stderr == ""
+        with started(synchronized.folder, *synchronized.words(url)) as sync:
+            sync.until(lambda: "503" in sync.text, "a try in vain")
+            server.fail_with = None
+            sync.until(lambda: f"sync: applied {synchronized.repo.tip()}\n" in sync.text, "the server's return")
+            server.fail_with = 503
+            sync.until(lambda: sync.text.endswith("503\n"), "another outage")
+            assert sync.end() == 0
+        # SIGTERM while the server takes the question and never answers.
+        server.fail_with, server.silent = None, True
+        server.asked.clear()
+        with started(synchronized.folder, *synchronized.words(url)) as sync:
+            sync.until(server.asked.is_set, "the question")
+            assert sync.end() == 0
+        until(lambda: not processes(mentioning=str(synchronized.target)), "the end of git")
+    assert len(synchronized.runs) == 1
+
+
+def test_a_command_under_way_is_waited_for(synchronized: Synchronized) -> None:
+    go, began = synchronized.folder / "go", synchronized.folder / "began"
+    synchronized.command.write_text(
+        f'#!/bin/sh\ntouch "{began}"\nwhile [ ! -e "{go}" ]; do sleep 0.05; done\necho done >>"{synchronized.noted}"\n'
+    )
+    with started(synchronized.folder, *synchronized.words(str(synchronized.repo.path))) as sync:
+        sync.until(began.exists, "the command's start")
+        sync.send(signal.SIGTERM)
+        go.touch()
+        assert sync.process.wait(60) == 0
+    assert synchronized.runs == ["done"]
+    assert sync.text.endswith(f"sync: applied {synchronized.repo.tip()}\nsync: ended\n")
+
+
+def test_locks_of_a_git_that_was_killed_do_not_stop_it(synchronized: Synchronized) -> None:
+    url = str(synchronized.repo.path)
+    assert synchronized.once(url).returncode == 0
+    for name in ("index.lock", "shallow.lock", "refs/sync/head.lock"):
+        (synchronized.target / ".git" / name).touch()
+    second = synchronized.repo.commit({"apps/web.yaml": "1.4.3\n"})
+    assert synchronized.once(url).stdout.endswith(f"sync: applied {second}\n")
+
+
+@pytest.mark.parametrize("made", ["a folder", "a checkout"])
+def test_a_folder_of_somebody_else_is_left_alone(made: str, synchronized: Synchronized) -> None:
+    synchronized.target.mkdir()
+    if made == "a checkout":
+        git(synchronized.target, "init", "--quiet")
+    (synchronized.target / "precious").touch()
+    done = synchronized.once(str(synchronized.repo.path))
+    assert done.returncode == 2
+    assert done.stderr == f"sync: {synchronized.target} has files that are not of sync\n"
+    assert (synchronized.target / "precious").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["--interval", "soon", "u", "f", "c"], ["--prune", "u", "f", "c"]])
+def test_wrong_usage_is_told(words: list[str]) -> None:
+    done = subprocess.run([str(SYNC), *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("sync: ")
+
+
+# -- the files ---------------------------------------------------------------------------------------------
+
+
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe").load((LOOP / "compose.yaml").read_text())
+    return loaded
+
+
+@pytest.mark.needs("docker-compose")
+def test_compose_takes_the_file() -> None:
+    command = ["docker-compose", "-f", str(LOOP / "compose.yaml"), "--profile", "tools", "config"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    services = YAML(typ="safe").load(done.stdout)["services"]
+    assert set(services) == {"registry", "git", "sync", "automator", "push"}
+
+
+def test_the_containers_run_what_the_processes_run_and_find_each_other_by_name() -> None:
+    services = compose()["services"]
+    config = load(LOOP / "config.toml", {"AUTOMATOR_DAEMON__LISTEN": "0.0.0.0:8080"})
+    address = config.repos["shop"].url
+    assert address == "http://git:8418/shop.git"
+    assert "0.0.0.0:8418" in services["git"]["entrypoint"]
+    assert address in services["sync"]["entrypoint"]
+    assert set(tomllib.loads((LOOP / "config.toml").read_text())["registries"]) == {REGISTRY}
+    assert services["push"]["command"][0].startswith(f"{REGISTRY}/")
+    for name in ("git", "sync"):
+        words = [*services[name]["entrypoint"], *services[name]["command"]]
+        for word in words:
+            if word.startswith("/loop/"):
+                assert (LOOP / word.removeprefix("/loop/")).exists()
+    for script in (SYNC, UP, APPLY, LOOP / "gitserver.py"):
+        assert os.access(script, os.X_OK)
+
+
+def test_everything_that_lets_everybody_in_listens_on_this_machine_alone() -> None:
+    for service in compose()["services"].values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+    scripts = UP.read_text() + (LOOP / "gitserver.py").read_text()
+    assert "0.0.0.0" not in scripts
+
+
+def test_the_shop_has_one_workload_and_its_policy() -> None:
+    policies = parse_policies({"policies/shop.yaml": (LOOP / "shop/policies/shop.yaml").read_text()})
+    assert policies.problems == policies.warnings == ()
+    (workload,) = policies.workloads
+    found = locate((LOOP / "shop/apps/web.yaml").read_text(), "apps/web.yaml")
+    assert [site.repository for site in found.sites] == [workload.repository]
