@@ -35,14 +35,15 @@ RUN /opt/build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-d
 FROM ${PYTHON_IMAGE} AS system
 # More of Debian's packages, with spaces: "gpg gpg-agent" for commits signed by GPG.
 ARG PACKAGES=
-# Perl is for subcommands of git that are not used here (send-email, svn), and a sixth of the image.
+# Perl is for subcommands of git that are not used here (send-email, svn), and for installing packages, which nobody does any
+# more: a sixth of the image, and an interpreter that whoever gets in could use.
 ENV DEBIAN_FRONTEND=noninteractive
 RUN --mount=type=secret,id=apt.conf,target=/etc/apt/apt.conf.d/99build,required=false \
     --mount=type=secret,id=sources.list,target=/etc/apt/sources.list.d/build.list,required=false \
     apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates git openssh-client ${PACKAGES} \
- && dpkg --purge --force-depends $(dpkg-query --show --showformat '${Package}\n' \
-      perl 'perl-modules-*' 'libperl5*' liberror-perl git-man 2>/dev/null) \
+ && dpkg --purge --force-depends --force-remove-essential $(dpkg-query --show --showformat '${Package}\n' \
+      perl perl-base 'perl-modules-*' 'libperl5*' liberror-perl git-man 2>/dev/null) \
  && useradd --uid 10001 --user-group --no-log-init --shell /usr/sbin/nologin \
       --home-dir /var/lib/automator --create-home --skel /nonexistent automator \
  && install -d /etc/automator
@@ -63,7 +64,7 @@ LABEL org.opencontainers.image.title="automator" \
       org.opencontainers.image.created="${CREATED}"
 COPY --from=system / /
 COPY --from=build /opt/automator /opt/automator
-# The probes and metrics are asked from outside the container, so they listen on all its addresses.
+# The probes and metrics are asked from outside the container, so they listen on all its addresses, IPv6 too.
 ENV PATH=/opt/automator/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     HOME=/var/lib/automator \
     LANG=C.UTF-8 \
@@ -71,7 +72,7 @@ ENV PATH=/opt/automator/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
     PYTHONUNBUFFERED=1 \
     AUTOMATOR_CONFIG=/etc/automator/config.toml \
     AUTOMATOR_STATE=/var/lib/automator \
-    AUTOMATOR_DAEMON__LISTEN=0.0.0.0:8080
+    AUTOMATOR_DAEMON__LISTEN=:8080
 USER 10001:10001
 WORKDIR /var/lib/automator
 VOLUME ["/var/lib/automator"]

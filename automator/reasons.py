@@ -142,6 +142,14 @@ CODES: dict[str, Code] = _table(
         "time; `check --only-config` reads them all.",
     ),
     Code(
+        "config/clear-text",
+        "{key}: a login goes to {address} in clear text",
+        "use https, or ssh for a config repo; within one cluster, make sure that nobody reads along",
+        "The address begins with `http://`, and a password or token of the config is sent there: whoever is "
+        "on the way can read it, and use it. Allowed, since a server inside of a cluster may have nothing "
+        "else. It is told by a start, a reload, `once` and `check --only-config`.",
+    ),
+    Code(
         "config/no-repos",
         "{file} names no config repo",
         "add a table [repos.NAME] with its `url`",
@@ -2724,6 +2732,30 @@ CODES: dict[str, Code] = _table(
         "narrow `paths` and `namespaces` of the runtime, or name kind, namespace and container in the files",
         "Sites say different versions of one image, and what runs cannot be told apart by object or "
         "namespace. It is unknown, never diverged.",
+    ),
+    Code(
+        "drift/spread",
+        "{image} runs in several namespaces of {runtime} ({namespaces}), and nothing tells which of them "
+        "{site} is about",
+        "write the namespace into the file or its kustomization, or narrow `namespaces` (of an engine "
+        "`project`) of the runtime",
+        "The file names no namespace, so that what runs in one of them may be another environment's. Nothing "
+        "is concluded from it: neither that it runs, nor that it failed.",
+    ),
+    Code(
+        "drift/awaited",
+        "not yet deployed: {place} is not in {runtime}; Git says {wanted}{told}",
+        "wait for the synchronizer; past the grace time of the runtime it counts as diverged",
+        "The object that the file names in full is not there, and the grace time ([runtimes.NAME] grace) is "
+        "not over.",
+    ),
+    Code(
+        "drift/missing",
+        "{place} is not in {runtime}; Git says {wanted}{told}",
+        "see who deleted it, or why the synchronizer does not make it; where it is not to run there, correct "
+        "`paths` of the runtime",
+        "The object that the file names in full is not in a cluster that was listed completely, nor anything "
+        "that it could be under another name, for longer than the grace time of the runtime.",
     ),
     Code(
         "drift/unsure",

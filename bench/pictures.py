@@ -6,6 +6,7 @@ the tags are pushed, and the rest is what the daemon makes of it.
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import shutil
@@ -290,14 +291,17 @@ def shoot(address: str, into: Path) -> None:
 
 def main() -> None:
     """Write all pictures."""
-    IMAGES.mkdir(exist_ok=True)
+    parser = argparse.ArgumentParser(prog="python -m bench.pictures", description=__doc__)
+    parser.add_argument("--into", type=Path, default=IMAGES, metavar="FOLDER", help="default: docs/images")
+    into: Path = parser.parse_args().into
+    into.mkdir(parents=True, exist_ok=True)
     for _ in range(TRIES):
         with (
             tempfile.TemporaryDirectory(prefix="automator-pictures-") as folder,
             running(Path(folder)) as address,
         ):
             if not is_raced(address):
-                shoot(address, IMAGES)
+                shoot(address, into)
                 return
     raise SystemExit("one config repo was always read while the other one's releases were pushed")
 

@@ -379,3 +379,47 @@ def test_only_the_config_is_tried_as_a_reload_does(folder: Folder) -> None:
         refused = tried()
         assert refused.code == 2, broken
         assert words in refused.err
+
+
+PLAIN = "http://git.example.invalid/shop.git"
+HERE = "http://127.0.0.1:3000/shop.git"
+
+
+def test_a_login_that_goes_in_clear_text_is_a_warning(folder: Folder) -> None:
+    (folder.world.root / "secret").write_text("of-a-test-and-nothing-else-0123\n")
+    login = 'credentials.password_file = "secret"\n'
+    folder.world.config.write_text(
+        f'[repos.shop]\nurl = "{PLAIN}"\n{login}'
+        f'[repos.here]\nurl = "{HERE}"\n{login}'
+        f'[repos.open]\nurl = "{PLAIN}"\n'
+        f'[repos.tls]\nurl = "{PLAIN.replace("http:", "https:")}"\n{login}'
+        '[forges."git.example.invalid"]\nkind = "gitea"\napi = "http://git.example.invalid/api/v1"\n'
+        'token_file = "secret"\n'
+        '[checks.healthy]\nurl = "http://example.invalid/"\ntoken_file = "secret"\n'
+        '[checks.open]\nurl = "http://example.invalid/"\n'
+        '[notify.team]\nwebhook = "http://example.invalid/"\nsecret_file = "secret"\ntoken_file = "secret"\n'
+        '[notify.signed]\nwebhook = "http://example.invalid/"\nsecret_file = "secret"\n'
+    )
+    done = folder.world.run("check", "--only-config").fine()
+    assert done.err.count("warning: ") == 4
+    assert f"warning: repos.shop.url: a login goes to {PLAIN} in clear text\n" in done.err
+    told = folder.world.run("check", "--only-config", "--output", "json").fine().json["warnings"]
+    assert {why["code"] for why in told} == {"config/clear-text"}
+    assert [why["sentence"].partition(": ")[0] for why in told] == [
+        "repos.shop.url", 'forges."git.example.invalid".api', "checks.healthy.url", "notify.team.webhook"
+    ]  # fmt: skip
+
+
+def test_once_and_the_daemon_tell_of_a_login_in_clear_text(folder: Folder) -> None:
+    world = folder.world
+    (world.root / "secret").write_text("of-a-test-and-nothing-else-0123\n")
+    # Nobody answers there: a name below .invalid leads nowhere (RFC 2606).
+    world.configure(url=PLAIN, repo='credentials.password_file = "secret"')
+    told = f"repos.shop.url: a login goes to {PLAIN} in clear text"
+    assert f"warning: {told}\n" in world.run("once").err
+    with world.start("run") as daemon:
+        daemon.until(lambda: told in daemon.text, "the warning")
+        daemon.until(daemon.cycles, "a cycle in vain")
+        assert daemon.end() == 0
+    assert daemon.text.count(told) == 1
+    assert "warning: repos.shop.url" not in world.run("status").err

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from parts.canaries import secret
 from parts.launching import PROGRAM
 from parts.world import EmbeddedWorld
 from ruamel.yaml import YAML
 
 from automator import __version__
-from automator.config import DaemonConfig, load
+from automator.config import DaemonConfig, load, parse_address
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "deploy/compose"
 UNIT = ROOT / "deploy/systemd/automator.service"
-OF_THE_IMAGE = {"AUTOMATOR_STATE": "/var/lib/automator", "AUTOMATOR_DAEMON__LISTEN": "0.0.0.0:8080"}
+OF_THE_IMAGE = {"AUTOMATOR_STATE": "/var/lib/automator", "AUTOMATOR_DAEMON__LISTEN": ":8080"}
 
 
 def service() -> dict[str, Any]:
@@ -29,6 +32,18 @@ def service() -> dict[str, Any]:
     assert name == "automator"
     found: dict[str, Any] = loaded["services"][name]
     return found
+
+
+# -- the image -------------------------------------------------------------------------------------------
+
+
+def test_the_image_says_where_the_state_is_and_listens_on_every_address() -> None:
+    (block,) = re.findall(r"^ENV PATH=.*?[^\\]\n", (ROOT / "Dockerfile").read_text(), re.M | re.S)
+    told = dict(re.findall(r"(AUTOMATOR_\w+)=(\S+)", block))
+    assert told == {"AUTOMATOR_CONFIG": "/etc/automator/config.toml", **OF_THE_IMAGE}
+    address = parse_address(told["AUTOMATOR_DAEMON__LISTEN"])
+    assert address is not None
+    assert address.host == ""
 
 
 # -- Compose ---------------------------------------------------------------------------------------------
@@ -56,6 +71,7 @@ def test_the_container_can_write_only_its_state_and_become_nobody_else() -> None
     assert {path for path in volumes.values() if not path.endswith(":ro")} == {"/var/lib/automator"}
     assert all(port.startswith("127.0.0.1:") for port in told["ports"] if port.endswith(":8080"))
     assert told["healthcheck"]["test"] == ["CMD", "automator", "health"]
+    assert told["init"] is True, "what a program of the config leaves behind is somebody's to collect"
 
 
 def test_the_config_beside_it_is_one_that_automator_takes() -> None:
@@ -73,6 +89,43 @@ def test_the_config_beside_it_is_one_that_automator_takes() -> None:
     assert secrets
     assert {path.rpartition("/")[0] for path in secrets} <= mounts
     assert str(config.state) in mounts
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives the secrets to the user of the image")
+def test_its_steps_make_every_secret_of_the_config_and_none_of_them_in_the_checkout(tmp_path: Path) -> None:
+    """The steps of docs/install.md as far as Docker is needed, in a checkout."""
+    text = (ROOT / "docs/install.md").read_text()
+    (steps,) = re.findall(r"```sh\n([^`]*deploy/compose[^`]*)```", text)
+    commands, _, rest = steps.partition("docker compose")
+    assert rest
+    checkout, home, programs = tmp_path / "automator", tmp_path / "home", tmp_path / "bin"
+    shutil.copytree(COMPOSE, checkout / "deploy/compose")
+    for folder in (checkout / "automator", home, programs):
+        folder.mkdir()
+    sudo = programs / "sudo"
+    sudo.write_text('#!/bin/sh\nexec "$@"\n')
+    sudo.chmod(0o755)
+    before = sorted(checkout.rglob("*"))
+    variables = {"HOME": str(home), "PATH": f"{programs}:{os.environ['PATH']}"}
+    given = {name: secret(name) for name in re.findall(r"\$(\w+)", commands)}
+    done = subprocess.run(
+        ["sh", "-euc", f"{commands}pwd\n"], cwd=checkout, env={**variables, **given},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    place = Path(done.stdout.strip())
+    assert (place / "compose.yaml").read_bytes() == (COMPOSE / "compose.yaml").read_bytes()
+    named = re.findall(
+        r'_file = "/run/secrets/automator/([^"]+)"', (place / "config/config.toml").read_text()
+    )
+    kept = {path.name: path for path in (place / "secrets").iterdir()}
+    assert sorted(kept) == sorted(named)
+    for path in (place / "secrets", *kept.values()):
+        assert path.stat().st_uid == 10001, path
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert {kept["git-token"].read_text(), kept["ghcr-token"].read_text()} == set(given.values())
+    assert sorted(checkout.rglob("*")) == before
+    shutil.rmtree(place)  # it holds secrets, for which the run is searched
 
 
 # -- systemd ---------------------------------------------------------------------------------------------
@@ -118,6 +171,10 @@ def test_the_unit_starts_and_reloads_the_daemon_as_it_wants_to_be() -> None:
     assert variables["AUTOMATOR_STATE"] == f"/var/lib/{told['StateDirectory'][0]}" == variables["HOME"]
     assert variables["AUTOMATOR_CONFIG"] == "/etc/automator/config.toml"
     assert int(told["TimeoutStopSec"][0]) > DaemonConfig().stop_timeout.total_seconds()
+    # Its own number 1 is fine for a stop; a start that ends with 1 is tried again all the same.
+    assert told["SuccessExitStatus"] == ["1"]
+    assert told["Restart"] == ["always"]
+    assert "RestartPreventExitStatus" not in told
 
 
 def test_the_unit_permits_what_a_release_takes(tmp_path: Path) -> None:

@@ -59,7 +59,8 @@ workloads:
 
 
 class Loop:
-    """A registry, a config repo, a cluster with the namespaces staging and production, and automator."""
+    """A registry, a config repo, one cluster with the namespaces staging and production, and automator, which
+    sees all of it: only the files say which namespace is whose."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.registry = stack.enter_context(DockerRegistry(folder / "registry"))
@@ -75,8 +76,7 @@ class Loop:
                 "repos": {"shop": {"url": str(self.repo.path)}},
                 "registries": {self.registry.host: {"insecure": True}},
                 "runtimes": {
-                    name: {**runtime, "namespaces": [name], "paths": [f"{name}/**"]}
-                    for name in ("staging", "production")
+                    name: {**runtime, "paths": [f"{name}/**"]} for name in ("staging", "production")
                 },
             }
         )
@@ -141,6 +141,7 @@ class Loop:
         assert self.tell()["web"].reason.code == "guard/soak-undeployed"
         self.synchronize("staging")
         deployed = self.now
+        assert self.tell()["web"].reason.code == "guard/soak-undeployed", "one look proves nothing"
         soaking = self.tell()["web"]
         assert (soaking.status, soaking.reason.code) == (Status.WAITING, "guard/soak")
         assert soaking.reason.changes_at == deployed + 4 * HOUR

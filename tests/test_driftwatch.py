@@ -8,9 +8,17 @@ from pathlib import Path
 
 import pytest
 from parts.engines import QUICK, Host, drift_world, states
+from parts.gitserver import BareRepo
+from parts.hanging import hanging
 from parts.receivers import Inbox, inbox, table
 from parts.registry import HostileServer, Reply
+from parts.stage import Stage
 from parts.world import World
+
+from automator.app import App, utc_now
+from automator.app.driftwatch import DriftWatch
+from automator.app.runtimes import tip_of
+from automator.config import Config
 
 
 @pytest.fixture
@@ -81,6 +89,32 @@ def test_a_runtime_that_hangs_or_is_down_disturbs_no_release_and_no_stop(
     assert {(item["kind"], item["subject"]) for item in hook.items() if item["kind"] != "diverged"} == {
         ("silent", "runtime down")
     }
+
+
+def test_a_state_folder_that_hangs_keeps_nobody_waiting_who_begins_to_watch(tmp_path: Path) -> None:
+    remote = BareRepo.create(tmp_path / "remote.git", {"README.md": "x\n"})
+    config = Config(
+        state=tmp_path / "state",
+        repos={"shop": {"url": str(remote.path)}},
+        runtimes={"near": {"type": "docker", "host": "unix:///nowhere.sock"}},
+    )
+    with App.open(config, exclusive=True) as app:
+        with hanging(app.store):
+            watch = DriftWatch(app, lambda _: None, utc_now)
+            watch.start()
+            assert [view.name for view in watch.views()] == ["near"]
+        watch.close(30)
+
+
+def test_a_templated_image_is_known_by_its_workload(tmp_path: Path, stack: ExitStack) -> None:
+    stage = Stage(tmp_path, stack)
+    compose = 'services:\n  web:\n    image: "${PLACE}/web:1.0.0" # automator: web\n'
+    stage.push("acme/web", "1.0.0")
+    stage.commit({**stage.workload("web", "1.0.0"), "compose.yaml": compose})
+    snapshot = stage.cycle.read()
+    config = Config(state=stage.folder, repos={"shop": {"url": str(stage.repo.path)}})
+    named = {site.file: str(site.repository) for site in tip_of(config, "shop", snapshot).workloads["web"]}
+    assert named["compose.yaml"] == f"{stage.host}/acme/web"
 
 
 def test_once_looks_before_its_cycle_and_warns_of_a_runtime_that_is_down(world: World, host: Host) -> None:

@@ -42,7 +42,7 @@ FENCES = {
     "google.auth": {"automator.edges.registry.clouds"},
     "h11": {"automator.edges.web"},
     "http.server": {"automator.demo"},
-    "jinja2": {"automator.core.wording", "automator.edges.web"},
+    "jinja2": {"automator.core.sandbox", "automator.edges.web"},
     "jwt": {"automator.edges.forge.login", "automator.edges.webhook"},
     "pathspec": {"automator.core.policycompile", "automator.core.guardrails", "automator.core.claims"},
     "prometheus_client": {"automator.edges.metrics"},

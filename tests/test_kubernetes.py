@@ -136,7 +136,7 @@ def test_its_config_is_one_that_automator_takes(folder: str, tmp_path: Path) -> 
     file = tmp_path / "config.toml"
     file.write_text(manifest("ConfigMap", "automator", folder)["data"]["config.toml"])
     # As the image sets them.
-    config = load(file, {"AUTOMATOR_STATE": "/var/lib/automator", "AUTOMATOR_DAEMON__LISTEN": "0.0.0.0:8080"})
+    config = load(file, {"AUTOMATOR_STATE": "/var/lib/automator", "AUTOMATOR_DAEMON__LISTEN": ":8080"})
     deployment = manifest("Deployment", "automator", folder)["spec"]["template"]["spec"]
     (container,) = deployment["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
@@ -174,6 +174,38 @@ def test_services_and_policies_lead_to_ports_and_labels_that_there_are() -> None
     assert monitor["metadata"]["namespace"] == "automator"
     assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert {e["port"] for e in monitor["spec"]["podMetricsEndpoints"]} == {"admin"}
+
+
+def test_the_guide_makes_the_secrets_that_the_configs_name_and_says_who_is_asked_for_a_token() -> None:
+    guide = (ROOT / "docs/install.md").read_text()
+    made = set(re.findall(r"--from-file=([\w-]+)", guide))
+    named = {}
+    for folder in ("base", "example"):
+        text = manifest("ConfigMap", "automator", folder)["data"]["config.toml"]
+        named[folder] = set(re.findall(r'_file = "/run/secrets/automator/([\w-]+)"', text))
+        assert re.search(r'^token_file = "/run/secrets/automator/api-token"$', text, re.M), folder
+    assert made == named["example"]
+    (forwarding,) = re.findall(r"port-forward deploy/automator (\d+) +# (.*)", guide)
+    assert forwarding[0] == "8080"
+    assert "asks for what is in api-token" in forwarding[1]
+    services = (FOLDER / "base/services.yaml").read_text()
+    for text in (guide, services):
+        assert re.search(r"without a token|needs none", text) is None
+
+
+@pytest.mark.parametrize("component", ["cloud-login", "dns"])
+def test_a_component_opens_ways_for_the_pod_beside_those_of_the_base(component: str) -> None:
+    folder = FOLDER / "components" / component
+    base = manifest("NetworkPolicy", "automator")
+    (told,) = documents(folder / "kustomization.yaml")
+    (policy,) = [one for name in told["resources"] for one in documents(folder / name)]
+    for version in (OLDEST, NEWEST):
+        kubernetes_validate.validate(policy, version, strict=True)
+    assert policy["spec"]["podSelector"] == base["spec"]["podSelector"]
+    assert policy["metadata"]["namespace"] == base["metadata"]["namespace"]
+    assert policy["metadata"]["name"] != base["metadata"]["name"]
+    assert policy["spec"]["policyTypes"] == ["Egress"]
+    assert all(rule["to"] for rule in policy["spec"]["egress"]), "to somewhere, not to everywhere"
 
 
 @pytest.mark.parametrize("folder", ["base", "example"])

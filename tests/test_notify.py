@@ -72,6 +72,7 @@ def test_a_daemon_killed_before_it_could_deliver_delivers_after_its_restart(worl
         assert set(hook.ids) == tried, "the same message has the same id"
 
 
+@pytest.mark.slow
 def test_a_receiver_that_hangs_delays_neither_another_nor_the_stop(world: World) -> None:
     with inbox() as slow, inbox() as hook:
         slow.replies = [Reply(silent=True)] * 9

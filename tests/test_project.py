@@ -314,9 +314,20 @@ def test_image_is_built_from_what_the_context_lets_in() -> None:
     copied = re.findall(r"^COPY (?!--)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.M)
     sources = " ".join(copied).split()
     assert "*" in ignore
-    assert {line.lstrip("!") for line in ignore if line.startswith("!")} == set(sources)
+    let_in = {line.lstrip("!") for line in ignore if line.startswith("!")}
+    of_package = {line for line in let_in if line.startswith("automator/")}
+    assert let_in - of_package == set(sources) - {"automator"}
     for source in sources:
         assert (ROOT / source).exists()
+    # Of the package by folder and kind of file, as they are: nothing else that lies there gets in.
+    ours = [path.relative_to(ROOT) for path in files() if path.is_relative_to(ROOT / "automator")]
+    assert of_package == {str(p if p.name == "py.typed" else p.parent / f"*{p.suffix}") for p in ours}
+    # So it is with what is handed out.
+    built = PYPROJECT["tool"]["hatch"]["build"]["targets"]
+    let_in = set(built["wheel"]["include"])
+    assert let_in <= set(built["sdist"]["include"])
+    assert "automator" not in built["sdist"]["include"]
+    assert {Path(line).suffix for line in let_in} == {path.suffix for path in ours}
 
 
 def test_ci_runs_all_three() -> None:

@@ -21,6 +21,7 @@ from parts.world import EmbeddedWorld, Running, World, deployment, processes, un
 
 from automator.app.configwatch import AGAIN, ConfigSource, rehearse
 from automator.app.serve import Serving, _patience
+from automator.app.starting import opened
 from automator.bell import Bell
 from automator.config import Config, load
 from automator.errors import ConfigError
@@ -90,6 +91,7 @@ def test_a_broken_config_is_told_and_the_old_one_stays_until_it_is_mended(world:
     assert "Traceback" not in daemon.text
 
 
+@pytest.mark.slow
 def test_a_config_file_that_is_gone_changes_nothing_and_is_told_until_it_is_back(world: World) -> None:
     with world.start("run") as daemon:
         daemon.until(daemon.cycles, "the first cycle")
@@ -139,6 +141,7 @@ def test_config_repos_come_and_go_and_the_listener_stays(world: World, tmp_path:
     assert processes(mentioning=str(world.state)) == []
 
 
+@pytest.mark.slow
 def test_a_mounted_config_that_is_exchanged_by_its_link_is_seen(world: World) -> None:
     text = world.config.read_text().replace('state = "state"', f'state = "{world.state}"')
     for name, interval in (("..one", "1h"), ("..two", "1s")):
@@ -172,6 +175,7 @@ def test_what_cannot_change_is_refused_by_its_name(world: World) -> None:
     assert not (world.root / "elsewhere").exists()
 
 
+@pytest.mark.slow
 def test_a_cycle_that_hangs_puts_a_new_config_off_and_is_ended_for_it(world: World) -> None:
     reached, opened = world.root / "reached", world.root / "opened"
     world.repo.hook("pre-receive", f'touch "{reached}"\nwhile [ ! -e "{opened}" ]; do sleep 0.02; done')
@@ -184,7 +188,10 @@ def test_a_cycle_that_hangs_puts_a_new_config_off_and_is_ended_for_it(world: Wor
         daemon.send(signal.SIGHUP)
         daemon.until(lambda: told(daemon, "reload/done"), "the new config")
         lines = [line for line in daemon.lines if line.get("code") == "git/ended"]
-        assert [(line.get("status"), line["level"]) for line in lines] == [("waiting", "info"), (None, "info")]
+        assert [(line.get("status"), line["level"]) for line in lines] == [
+            ("waiting", "info"),
+            (None, "info"),
+        ]
         assert "pushing to main was ended by automator, since the config changed" in lines[0]["event"]
         assert 'result="failed"' not in daemon.get("/metrics").text, "nobody is to blame for that"
         opened.touch()
@@ -195,6 +202,7 @@ def test_a_cycle_that_hangs_puts_a_new_config_off_and_is_ended_for_it(world: Wor
     assert processes(mentioning=str(world.state)) == []
 
 
+@pytest.mark.slow
 def test_one_that_hangs_delays_no_other_while_a_config_waits_for_it(world: World, tmp_path: Path) -> None:
     other = BareRepo.create(tmp_path / "git" / "other.git")
     reached, opened = world.root / "reached", world.root / "opened"
@@ -223,6 +231,7 @@ def test_one_that_hangs_delays_no_other_while_a_config_waits_for_it(world: World
     assert not told(daemon, "reload/refused")
 
 
+@pytest.mark.slow
 def test_an_address_that_is_taken_brings_the_old_config_back_with_its_cycles(world: World) -> None:
     good = world.config.read_text()
     with socket.create_server(("127.0.0.1", 0)) as taken, world.start("run") as daemon:
@@ -241,6 +250,7 @@ def test_an_address_that_is_taken_brings_the_old_config_back_with_its_cycles(wor
     assert world.repo.log() == ["Release web 1.1.0", "Adopt"], "in the words of the old config"
 
 
+@pytest.mark.slow
 def test_a_signal_while_it_starts_and_while_it_ends_kills_nobody(world: World) -> None:
     world.state.mkdir()
     with (world.state / "automator.lock").open("w") as lock:
@@ -261,6 +271,7 @@ def hears(daemon: Running, number: signal.Signals) -> bool:
     return bool(caught >> (number - 1) & 1)
 
 
+@pytest.mark.slow
 def test_where_neither_config_can_be_opened_health_is_red_until_cycles_are_back(world: World) -> None:
     good = world.config.read_text()
     settings = world.state / "repos" / "shop.gitconfig"
@@ -306,7 +317,7 @@ def test_what_was_built_from_an_earlier_config_is_let_go_of(
 ) -> None:
     monkeypatch.chdir(world.root)
     good = world.config.read_text()
-    serving = Serving(config_of(world), ConfigSource(lambda: config_of(world), world.config), Bell())
+    serving = Serving(opened(config_of(world)), ConfigSource(lambda: config_of(world), world.config), Bell())
     serving._daemon.start()
     try:
         until(lambda: not serving._daemon.unready(), "the first cycle")
@@ -333,7 +344,7 @@ def test_a_config_that_something_is_in_the_way_of_is_tried_again_by_itself(
 ) -> None:
     monkeypatch.chdir(world.root)
     text = world.config.read_text()
-    serving = Serving(config_of(world), ConfigSource(lambda: config_of(world), world.config), Bell())
+    serving = Serving(opened(config_of(world)), ConfigSource(lambda: config_of(world), world.config), Bell())
     serving._daemon.start()
     try:
         in_the_way = world.state / "rehearsal"
@@ -397,6 +408,7 @@ def test_a_stuck_cycle_is_ended_and_told_with_its_stack(world: World) -> None:
     assert processes(mentioning=str(world.state)) == []
 
 
+@pytest.mark.slow
 def test_a_cycle_that_nothing_ends_ends_the_process(tmp_path: Path) -> None:
     with HostileServer(always(Reply(silent=True))) as silent, inbox() as hook:
         world = World(tmp_path, silent.host)

@@ -394,6 +394,7 @@ def is_about_meaning(error: ValidationError) -> bool:
     return not words.isdisjoint(map(str, error.absolute_schema_path))
 
 
+@pytest.mark.slow
 @LAW
 @given(documents())
 def test_what_the_schema_accepts_has_the_right_form(document: Any) -> None:
@@ -410,6 +411,7 @@ def test_what_the_schema_accepts_has_the_right_form(document: Any) -> None:
             assert is_about_meaning(error), error.message
 
 
+@pytest.mark.slow
 @LAW
 @given(documents())
 def test_the_schema_refuses_nothing_that_is_in_order(document: Any) -> None:

@@ -204,39 +204,114 @@ def test_check_reads_nothing_but_the_checkout(tmp_path: Path) -> None:
         assert "SECRET" not in told
 
 
-DANGEROUS_CALLS = {
-    "eval", "exec", "__import__", "os.system", "os.popen", "os.execv", "os.execvp", "os.spawnv",
-    "pickle.load", "pickle.loads", "marshal.load", "marshal.loads", "shelve.open", "dill.loads",
-    "yaml.load", "yaml.unsafe_load", "tempfile.mktemp", "ssl._create_unverified_context",
-    "importlib.import_module", "runpy.run_path", "code.interact",
-}  # fmt: skip
+DANGEROUS = re.compile(
+    r"eval|exec|__import__|os\.(system|popen|exec\w+|spawn\w+|posix_spawnp?)|(pickle|_pickle|marshal|dill)\.loads?"
+    r"|(pickle|_pickle)\.Unpickler|shelve\.open|yaml\.(unsafe_)?load|tempfile\.mktemp|code\.(interact|Interactive\w+)"
+    r"|importlib\.import_module|runpy\.run_\w+|ssl\._create_unverified_context|urllib3\.disable_warnings"
+    r"|subprocess\.(getoutput|getstatusoutput)"
+)
+HARMLESS = {
+    "shell": ("False",),
+    "verify": ("True",),
+    "check_hostname": ("True",),
+    "assert_hostname": ("True",),
+    "verify_mode": ("ssl.CERT_REQUIRED",),
+    "cert_reqs": ("'CERT_REQUIRED'", "ssl.CERT_REQUIRED"),
+}
+"""What each name may be told; everything else must be a place that is named below."""
+NAMED_PLACES = {
+    # `verify` of a policy: names of checks, and of nothing in the network.
+    "core/policycompile.py": {"verify=tuple(dict.fromkeys(keys.verify or ()))"},
+    "cli/schema.py": {"verify={'examples': ['healthy', ['healthy', 'error-rate']]}"},
+    # What the operator says, in config or kubeconfig: docs/security.md tells of it.
+    "edges/http/trust.py": {"check_hostname=False", "verify_mode=ssl.CERT_NONE"},
+    "edges/kubernetes/access.py": {"verify=text(cluster, 'insecure-skip-tls-verify').lower() != 'true'"},
+    "edges/kubernetes/caller.py": {"verify=key.verify"},
+    "edges/registry/hosts.py": {"verify=settings.verify_tls or (declared is None and (not token))"},
+}
 
 
 def dangers(source: str) -> list[str]:
-    """Calls that make text into code, hand it to a shell, or leave who is spoken to unchecked."""
+    """What makes text into code, hands it to a shell, or may leave who is spoken to unchecked."""
+    tree = ast.parse(source)
+    names = imported(tree)
     found = []
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Call):
-            continue
-        name = ast.unparse(node.func)
-        shell = [k for k in node.keywords if k.arg == "shell" and ast.unparse(k.value) != "False"]
-        unverified = [k for k in node.keywords if k.arg == "verify" and ast.unparse(k.value) == "False"]
-        if name in DANGEROUS_CALLS or shell or unverified:
-            found.append(f"line {node.lineno}: {name}")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute):
+            first, dot, rest = ast.unparse(node).partition(".")
+            name = (names.get(first, first) + dot + rest).removeprefix("builtins.")
+            if DANGEROUS.fullmatch(name):
+                found.append(name)
+        for name, value in told(node):
+            if name in HARMLESS and ast.unparse(value) not in HARMLESS[name]:
+                found.append(f"{name}={ast.unparse(value)}")
     return found
 
 
-def test_no_text_becomes_code_and_no_shell_is_asked() -> None:
-    found = {str(path.relative_to(PACKAGE)): dangers(path.read_text()) for path in SOURCES}
-    assert {name: calls for name, calls in found.items() if calls} == {}
+def imported(tree: ast.AST) -> dict[str, str]:
+    """What each imported name really is, as `p` of `import pickle as p`."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return found
 
 
-def test_a_danger_is_found() -> None:
-    source = (
-        "import subprocess\nsubprocess.run('ls', shell=True)\neval('1')\nrequests.get('x', verify=False)\n"
-    )
-    assert len(dangers(source)) == 3
-    assert dangers("subprocess.run(['ls'], shell=False)\nmodel.eval()\nre.compile('a')") == []
+def told(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """What something is set to by its name: as an argument, an attribute, a key, or with `setattr`."""
+    match node:
+        case ast.keyword(arg=str(name), value=value):
+            yield name, value
+        case ast.Assign(targets=targets, value=value):
+            yield from ((target.attr, value) for target in targets if isinstance(target, ast.Attribute))
+        case ast.AnnAssign(target=ast.Attribute(attr=name), value=ast.expr() as value):
+            yield name, value
+        case ast.Dict(keys=keys, values=values):
+            pairs = zip(keys, values, strict=True)
+            yield from ((str(key.value), value) for key, value in pairs if isinstance(key, ast.Constant))
+        case ast.Call(func=ast.Name(id="setattr"), args=[_, ast.Constant(value=str(name)), value]):
+            yield name, value
+
+
+def test_no_text_becomes_code_no_shell_is_asked_and_tls_is_checked() -> None:
+    found = {path.relative_to(PACKAGE).as_posix(): set(dangers(path.read_text())) for path in SOURCES}
+    assert {name: what for name, what in found.items() if what} == NAMED_PLACES
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval('1')",
+        "import builtins as b\nb.exec(text)",
+        "import os\nos.system('ls')",
+        "from os import system as run\nrun('ls')",
+        "import subprocess\nsubprocess.run('ls', shell=True)",
+        "subprocess.run('ls', shell=wanted)",
+        "import pickle as safe\nsafe.loads(body)",
+        "from pickle import loads\nloads(body)",
+        "load = pickle.load",
+        "import importlib as i\ni.import_module(name)",
+        "requests.get('x', verify=False)",
+        "requests.get('x', verify=0)",
+        "requests.get('x', verify=wanted)",
+        "requests.get('x', **{'verify': False})",
+        "session.verify = False",
+        "session.verify = other.verify = ca_file",
+        "setattr(session, 'verify', False)",
+        "context.verify_mode = ssl.CERT_NONE",
+        "context.check_hostname = 0",
+        "from ssl import _create_unverified_context as made\nmade()",
+    ],
+)
+def test_a_danger_is_found(source: str) -> None:
+    assert len(set(dangers(source))) == 1
+
+
+def test_what_is_harmless_is_not_taken_for_a_danger() -> None:
+    source = "subprocess.run(['ls'], shell=False)\nmodel.eval()\nre.compile('a')\nget(verify=True)"
+    assert dangers(f"{source}\njson.loads(text)") == []
 
 
 # -- secrets that are compared, files that others could read ------------------------------------------------
@@ -270,12 +345,24 @@ def test_a_hasty_comparison_is_found() -> None:
 
 
 def test_what_automator_keeps_is_for_its_own_user_alone(tmp_path: Path) -> None:
-    """Whatever the umask: the state folder lets nobody else in."""
+    """Whatever the umask, and in a folder that was there before, in which an older automator has been."""
     world = World(tmp_path, "127.0.0.1:9")
     world.repo.commit({"README.md": "config repo\n"}, "Begin")
-    subprocess.run([PROGRAM, "once"], cwd=world.root, umask=0, check=True, timeout=120)
+
+    def use_it() -> None:
+        for command in ("once", "log"):
+            subprocess.run([PROGRAM, command], cwd=world.root, umask=0, check=True, timeout=120)
+        open_to_others = [path.name for path in world.state.iterdir() if path.stat().st_mode & 0o077]
+        assert open_to_others == []
+        made = {path.name for path in world.state.iterdir()}
+        assert {"automator.sqlite", "automator.lock", "repos", "reading"} <= made
+
+    use_it()
     assert world.state.stat().st_mode & 0o077 == 0
-    assert any(world.state.iterdir())
+    for path in (world.state, *world.state.iterdir()):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    use_it()
+    assert world.state.stat().st_mode & 0o777 == 0o755, "whose folder it is says who may list it"
 
 
 def test_metrics_tell_of_no_workload() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from hashlib import sha256
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import packaging
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
@@ -53,6 +55,16 @@ def release(name: str, **also: Any) -> dict[str, Any]:
     }
 
 
+def weak(pin: Pin, *advisories: str) -> bytes:
+    """What an index says of a release with these advisories."""
+    answer = {
+        "info": {"name": pin.name, "version": pin.version},
+        "urls": [{"digests": {"sha256": pin.hashes[0]}}],
+        "vulnerabilities": [{"id": f"PYSEC-{name}", "aliases": [name]} for name in advisories],
+    }
+    return json.dumps(answer).encode()
+
+
 WEAKNESS = {
     "id": "PYSEC-2026-7", "aliases": ["CVE-2026-4711"], "fixed_in": ["3.0.1"],
     "summary": "Reads past\nthe end\x1b[2J", "withdrawn": None,
@@ -65,6 +77,8 @@ class Index:
     def __init__(self) -> None:
         self.pages: dict[str, tuple[int, bytes]] = {}
         self.asked: list[str] = []
+        self.cut = ""
+        """The package whose answers break off."""
         index = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -72,7 +86,8 @@ class Index:
                 index.asked.append(self.path)
                 status, body = index.pages.get(self.path, (404, b"not here"))
                 self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
+                more = 10 if index.cut and f"/{index.cut}/" in self.path else 0
+                self.send_header("Content-Length", str(len(body) + more))
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -96,10 +111,12 @@ class Index:
 
 @pytest.fixture
 def index() -> Iterator[Index]:
-    """One that knows every package, and nothing against any."""
+    """One that knows every package, nothing against any of the lock, and what everybody knows."""
     made = Index()
     for name in VERSIONS:
         made.say(name, release(name))
+    for pin, advisory in audit.WEAK:
+        made.pages[f"/mirror/pypi/{pin.name}/{pin.version}/json"] = 200, weak(pin, advisory)
     yield made
     made.close()
 
@@ -120,7 +137,9 @@ def audited(lock: Path, index: Index, capsys: pytest.CaptureFixture[str]) -> Any
 
 def test_it_is_fine_where_every_package_is_answered_for(audited: Any, index: Index) -> None:
     assert audited() == (0, "5 of 5 locked packages audited\n")
-    assert sorted(index.asked) == sorted(index.pages)
+    first = {page for page in index.pages if any(pin.name in page for pin, _ in audit.WEAK)}
+    assert index.asked[0] in first
+    assert sorted(index.asked[1:]) == sorted(set(index.pages) - first)
 
 
 def test_a_package_that_the_source_does_not_know_is_not_audited(audited: Any, index: Index) -> None:
@@ -169,8 +188,36 @@ def test_a_source_without_advisories_is_found_out_by_a_few_questions(audited: An
     index.pages.clear()
     code, told = audited()
     assert code == 2
-    assert told.endswith("0 of 5 locked packages audited\nnot audited\n")
-    assert len(index.asked) == audit.FIRST
+    assert told.startswith("not audited: the source does not tell what everybody knows of urllib3 1.24.1 (")
+    assert told.count("the source answered 404") == len(index.asked) == len(audit.WEAK)
+
+
+@pytest.mark.parametrize("advisories", [(), ("CVE-2026-1",)], ids=["none", "another one"])
+def test_a_source_that_knows_every_file_and_no_advisory_audits_nothing(
+    audited: Any, index: Index, advisories: tuple[str, ...]
+) -> None:
+    """A mirror that fills the list of advisories with nothing, or with something."""
+    for pin, _ in audit.WEAK:
+        index.pages[f"/mirror/pypi/{pin.name}/{pin.version}/json"] = 200, weak(pin, *advisories)
+    code, told = audited()
+    assert code == 2
+    assert "urllib3 1.24.1 (CVE-2019-11324 is not in its list)" in told
+    assert len(index.asked) == len(audit.WEAK)
+
+
+def test_a_mirror_may_lack_one_of_the_weak_releases(audited: Any, index: Index) -> None:
+    pin, _ = audit.WEAK[0]
+    del index.pages[f"/mirror/pypi/{pin.name}/{pin.version}/json"]
+    assert audited() == (0, "5 of 5 locked packages audited\n")
+
+
+@pytest.mark.parametrize("where", ["delta", "urllib3"])
+def test_an_answer_that_breaks_off_is_no_audit_and_no_crash(audited: Any, index: Index, where: str) -> None:
+    index.cut = where
+    code, told = audited()
+    assert code == 2
+    assert "the source does not answer (" in told
+    assert "audited" in told.splitlines()[-1]
 
 
 def test_a_known_weakness_fails_and_is_one_printable_line(audited: Any, index: Index) -> None:
@@ -275,15 +322,30 @@ def test_the_sbom_says_who_needs_whom(lock: Path) -> None:
     assert other["serialNumber"] != made["serialNumber"] == sbom.bill(read_lock(lock))["serialNumber"]
 
 
-def test_licences_are_those_of_the_locked_version_or_unknown() -> None:
-    def licences(version: str) -> Any:
-        pin = Pin("pydantic", version, (digest("x"),), None, (automator.__name__,))
-        return sbom.bill((pin,))["components"][0].get("licenses")
-
-    import pydantic
-
-    assert licences(pydantic.VERSION) == [{"expression": "MIT"}]
-    assert licences("0.0.1") is None
+@pytest.mark.parametrize("lock", audit.LOCKS, ids=lambda p: p.name)
+def test_the_sbom_of_a_lock_is_the_same_whatever_is_installed(lock: Path, tmp_path: Path) -> None:
+    """Made where each of its packages is installed, and where none is that it does not need itself."""
+    wanted = "packaging"
+    libraries = tmp_path / "libraries"
+    libraries.mkdir()
+    (libraries / wanted).symlink_to(Path(packaging.__file__).parent)
+    everything = tmp_path / "everything"
+    for pin in read_lock(lock):
+        told = everything / f"{pin.name.replace('-', '_')}-{pin.version}.dist-info"
+        told.mkdir(parents=True)
+        (told / "METADATA").write_text(
+            f"Metadata-Version: 2.4\nName: {pin.name}\nVersion: {pin.version}\nLicense-Expression: MIT\n"
+        )
+    made = [
+        subprocess.run(
+            [sys.executable, "-S", "-m", "deploy.supply.sbom", "--lock", str(lock)],
+            cwd=ROOT, env={"PYTHONPATH": os.pathsep.join(map(str, (libraries, *more)))},
+            capture_output=True, text=True, timeout=60, check=True,
+        ).stdout
+        for more in ((), (everything,))
+    ]  # fmt: skip
+    assert made[0] == made[1]
+    assert len(json.loads(made[0])["components"]) == len(read_lock(lock))
 
 
 def test_no_sbom_is_written_of_a_lock_that_is_not_understood(

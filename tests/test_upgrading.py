@@ -62,6 +62,15 @@ def test_this_version_has_its_notes_and_its_section() -> None:
     assert re.search(r"^### (Added|Changed|Fixed|Security|Removed|Deprecated)\n\n- \S", section, re.M)
 
 
+def test_nothing_stands_twice_in_the_change_log_nor_waits_behind_a_version_that_is_not_out() -> None:
+    told = [" ".join(item.split()) for item in re.split(r"^(?=- |#)", CHANGELOG, flags=re.M)]
+    items = [item for item in told if item.startswith("- ")]
+    assert len(items) > 50
+    assert [item for item in set(items) if items.count(item) > 1] == []
+    later, _, version = CHANGELOG.partition("\n## [Unreleased]\n")[2].partition("\n## [")
+    assert not (later.strip() and version.partition("\n")[0].endswith("not yet released"))
+
+
 # -- the state folder ----------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from automator.core.driftnotice import found_drift
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 LEAVING = 1.0
 """Seconds that receivers of an earlier config are given for what waits."""
+
+LAST_WORDS = timedelta(seconds=5)
+"""How long receivers are given for what waits when automator stops."""
 
 
 class Announcer:

@@ -10,14 +10,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from automator.app.chains import Chains
 from automator.app.checkouts import identity, open_checkout
 from automator.app.fingerprint import locator_version
 from automator.config import Config, ForgeConfig, KeyConfig, RegistryConfig, RepoConfig
+from automator.config.cleartext import in_the_clear
 from automator.core.decide import Limits
 from automator.core.release import DEFAULT_BODY, DEFAULT_SUBJECT, Member, ReleaseRecord, Templates, compose
 from automator.cycle.decisions import Decider
@@ -42,7 +44,7 @@ from automator.cycle.upstreams import Board
 from automator.cycle.withdrawals import Withdrawals
 from automator.edges.checkout import Checkout, Ending
 from automator.edges.checks import Commands, ImageCommand
-from automator.edges.forge import Forge, ForgeSettings, open_forge
+from automator.edges.forge import Forge, ForgeSettings
 from automator.edges.http import Outside, Trust
 from automator.edges.registry import (
     CloudLogin,
@@ -53,14 +55,12 @@ from automator.edges.registry import (
     RegistryClient,
     SignatureSource,
 )
-from automator.edges.store import Store, locked
+from automator.edges.store import Store, locked, private_folder
 from automator.errors import ConfigError, UsageError
 from automator.reasons import Reason, reason
 
-if TYPE_CHECKING:
-    pass
-
-
+AHEAD = 4
+"""Config repos whose branches are fetched before their cycles begin: no more than may begin at once."""
 READING = "reading"
 """Folder in the state folder for the clones of `log` and `report`."""
 
@@ -139,6 +139,9 @@ class App:
             if name not in config.repos:
                 known = ", ".join(sorted(config.repos)) or "none"
                 raise UsageError(reason("usage/unknown-repo", name=name, known=known))
+        if exclusive:
+            for plain in in_the_clear(config):
+                warn(plain)
         with ExitStack() as stack:
             ground = _ground(
                 config, stack, after, exclusive=exclusive, aside=aside, clock=(clock, monotonic), warn=warn
@@ -192,6 +195,8 @@ class App:
             for name, cycle in self.cycles.items():
                 if name not in self._locks:
                     self._locks[name] = cycle.checkout.lock_copy()
+        for cycle in self.cycles.values():
+            cycle.come_back()
         self._closing.close()
 
     def leave_to(self, other: App | None) -> None:
@@ -199,6 +204,11 @@ class App:
         while self._locks:
             os.close(self._locks.popitem()[1])
         self._ground.leave_to(None if other is None else other._ground)
+
+    def set_out(self) -> None:
+        """Have the branches of the first config repos fetched, whose cycles are next."""
+        for cycle in islice(self.cycles.values(), AHEAD):
+            cycle.set_out()
 
     def end_processes(self, repo: str, why: Ending) -> int:
         """End the git processes that are at work for a config repo's cycle; how many there were."""
@@ -257,7 +267,7 @@ def _state(
     try:
         store = Store.open(config.state, warn=warn)
         stack.callback(store.close)
-        return store, config.state / "repos"
+        return store, _clones(config.state)
     except ConfigError as error:
         if exclusive or error.reason.code not in ("state/locked", "state/unusable"):
             raise
@@ -266,13 +276,22 @@ def _state(
     return store, _passing(stack)
 
 
+def _clones(state: Path) -> Path:
+    folder = state / "repos"
+    try:
+        private_folder(folder)
+    except OSError as error:
+        raise ConfigError(reason("state/unusable", folder=folder, problem=error.strerror or error)) from error
+    return folder
+
+
 def _reading(state: Path, stack: ExitStack) -> Path:
     """The folder for clones of those who only read, so that the next one finds them; for one reader at a
     time, any other gets a passing one."""
     folder = state / READING
     try:
-        for each in (state, folder):
-            each.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(folder)
         stack.callback(os.close, locked(folder))
     except (OSError, ConfigError):
         return _passing(stack)
@@ -408,6 +427,10 @@ def open_forges(
     monotonic: Callable[[], float] = time.monotonic,
 ) -> dict[str, Forge]:
     """The forges of the config, by host. Nothing is asked yet, and no secret is read."""
+    if not config.forges:
+        return {}
+    from automator.edges.forge.opening import open_forge
+
     outside = Outside.of(os.environ)
     forges = {
         host: open_forge(_forge(host, settings), outside=outside, clock=clock, monotonic=monotonic)
@@ -509,11 +532,13 @@ _SAMPLE = ReleaseRecord("release", (Member("web", "example.com/web", "1.4.2", "1
 
 
 def templates(config: Config) -> Templates:
-    """The commit templates of the config, tried on a sample.
+    """The commit templates of the config, tried on a sample where they are the operator's own.
 
     Raises ConfigError where one does not work.
     """
     words = config.commit
+    if words.subject is None and words.body is None:
+        return Templates()
     used = Templates(
         DEFAULT_SUBJECT if words.subject is None else words.subject,
         DEFAULT_BODY if words.body is None else words.body,

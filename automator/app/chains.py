@@ -51,7 +51,7 @@ is asked."""
 def runtime_scopes(config: Config, repo: str) -> tuple[RuntimeScope, ...]:
     """What the runtimes of a config repo cover of it."""
     return tuple(
-        RuntimeScope(name, tuple(runtime.paths), tuple(runtime.namespaces))
+        RuntimeScope(name, tuple(runtime.paths), tuple(runtime.namespaces), runtime.project or "")
         for name, runtime in config.runtimes.items()
         if config.repo_of(name) == repo
     )

@@ -14,7 +14,6 @@ from typing import Any
 
 from automator import __version__
 from automator.app.build import App
-from automator.app.notices import subscriptions_of
 from automator.config import Config
 from automator.core.view import DaemonView
 from automator.errors import ConfigError
@@ -136,9 +135,16 @@ def try_out(config: Config) -> None:
 
     Raises the AutomatorError that a start or a reload would meet, but for those of its state folder.
     """
-    subscriptions_of(config)
+    _try_receivers(config)
     with tempfile.TemporaryDirectory(prefix="automator-") as folder:
         App.open(config.model_copy(update={"state": Path(folder)}), exclusive=True).close()
+
+
+def _try_receivers(config: Config) -> None:
+    if config.notify:
+        from automator.app.notices import subscriptions_of  # loaded only where somebody is told
+
+        subscriptions_of(config)
 
 
 def rehearse(old: Config, new: Config) -> None:
@@ -149,7 +155,7 @@ def rehearse(old: Config, new: Config) -> None:
     """
     if old.state != new.state:
         raise ConfigError(reason("reload/fixed", key="state"))
-    subscriptions_of(new)
+    _try_receivers(new)
     folder = old.state / REHEARSAL
     try:
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed

@@ -10,13 +10,22 @@ from typing import Literal
 
 from automator.app.runtimes import Place
 from automator.config import Config
-from automator.core.drift import Drift, DriftState, Said, Says
+from automator.core.drift import Drift, DriftState, Known, Said, Says
 from automator.core.site import Site
 from automator.edges.store import PlainText, Store
 from automator.reasons import Reason
 
 KIND = "drift"
 """Of the notes in the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBefore:
+    """What was known of a workload at a runtime before it came to be unknown, as it is kept."""
+
+    state: Literal["same", "pending", "diverged", "unknown"]
+    wanted: str
+    since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,8 @@ class Kept:
     reason: Reason
     said: datetime | None = None
     """Since when Git says it, where we saw that change."""
+    last: KeptBefore | None = None
+    """Of *unknown*: what was known before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,17 @@ def key_of(config: Config, place: Place) -> str:
 def kept_text(drifts: Iterable[Drift], said: Mapping[str, datetime]) -> bytes:
     """The drifts of one runtime, to be put down."""
     rows = (
-        Kept(d.workload, d.state.value, d.wanted, d.runs, d.since, d.places, d.reason, said.get(d.workload))
+        Kept(
+            d.workload,
+            d.state.value,
+            d.wanted,
+            d.runs,
+            d.since,
+            d.places,
+            d.reason,
+            said.get(d.workload),
+            None if d.last is None else KeptBefore(d.last.state.value, d.last.wanted, d.last.since),
+        )
         for d in drifts
     )
     return zlib.compress(_TEXT.write(_Page(tuple(rows))).encode(), 1)
@@ -78,6 +99,7 @@ def drifts_of(kept: Iterable[Kept], runtime: str) -> dict[str, Drift]:
             one.since,
             one.places,
             one.reason,
+            None if one.last is None else Known(DriftState(one.last.state), one.last.wanted, one.last.since),
         )
         for one in kept
     }

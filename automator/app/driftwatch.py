@@ -44,6 +44,8 @@ class _Watched:
     """What was put down last."""
     told: str | None = None
     """The trouble that was logged last."""
+    is_read: bool = False
+    """Whether what was put down before was read."""
 
     def earlier(self) -> dict[str, Drift]:
         return {drift.workload: drift for drift in self.view.drifts}
@@ -69,19 +71,20 @@ class DriftWatch:
         self._heard = heard
         self._log = log
         self._closing = threading.Event()
-        self._watched = [self._remembered(place) for place in places_of(app.config)]
+        self._watched = [
+            _Watched(place, key_of(app.config, place), _unseen(place)) for place in places_of(app.config)
+        ]
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Begin to look. Nothing is asked before; without runtimes there is nothing to do."""
+        """Begin to look. Nothing is asked before, the store neither: a state folder may hang. Without
+        runtimes there is nothing to do."""
         for one in self._watched:
             thread = threading.Thread(
                 target=self._watch, args=[one], name=f"runtime {one.place.name}", daemon=True
             )
             self._threads.append(thread)
             thread.start()
-        with suppress(AutomatorError):  # a full disk: what is too much is forgotten at the next start
-            self._app.store.keep_notes_only_of(KIND, [one.key for one in self._watched])
 
     def close(self, seconds: float) -> None:
         """Look no more; a look under way is waited for no longer than this, and left behind."""
@@ -98,6 +101,9 @@ class DriftWatch:
 
     def _watch(self, one: _Watched) -> None:
         try:
+            if one is self._watched[0]:
+                with suppress(AutomatorError):  # a full disk: what is too much is forgotten at the next start
+                    self._app.store.keep_notes_only_of(KIND, [each.key for each in self._watched])
             self._keep_looking(one)
         finally:
             one.place.close()
@@ -118,6 +124,8 @@ class DriftWatch:
 
     def _looked(self, one: _Watched) -> bool:
         """Look once; False where nothing is known of the config repo yet."""
+        if not one.is_read:
+            self._remember(one)
         if self._snapshot(one.place.repo) is None:
             return False
         seen = one.place.ask(self._clock)
@@ -179,7 +187,7 @@ class DriftWatch:
         deploying = self._app.deployments.get(one.place.repo)
         try:
             if deploying is not None and isinstance(look.seen, Observation):
-                deploying.take(one.place.name, look.deployments, look.seen.at)
+                deploying.take(one.place.name, look.deployments, look.seen.at, one.place.lapse)
             elif deploying is not None and not isinstance(look.seen, Observation):
                 deploying.missed(look.seen)
             text = kept_text(look.drifts, one.said)
@@ -190,13 +198,16 @@ class DriftWatch:
             if not self._closing.is_set():
                 self._log(error.reason)
 
-    def _remembered(self, place: Place) -> _Watched:
-        """A runtime as the process before this one left it."""
-        key = key_of(self._app.config, place)
-        rows = read_kept(self._app.store, key)
-        view = RuntimeView(place.name, place.config.type, place.repo, place.config.interval)
-        view = replace(view, drifts=tuple(drifts_of(rows, place.name).values()))
-        return _Watched(place, key, view, {row.workload: row.said for row in rows if row.said is not None})
+    def _remember(self, one: _Watched) -> None:
+        """Take in how the process before this one left a runtime."""
+        rows = read_kept(self._app.store, one.key)
+        one.view = replace(one.view, drifts=tuple(drifts_of(rows, one.place.name).values()))
+        one.said = {row.workload: row.said for row in rows if row.said is not None}
+        one.is_read = True
+
+
+def _unseen(place: Place) -> RuntimeView:
+    return RuntimeView(place.name, place.config.type, place.repo, place.config.interval)
 
 
 def _says(one: _Watched, tip: Tip, names: Iterable[str]) -> Mapping[str, Says]:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from automator.app.deliveries import Deliveries, Tally
@@ -32,8 +32,6 @@ DAEMON = ""
 """In the place of a config repo's name: what is told of the daemon itself."""
 UNPOSTED = 200
 """Messages that are kept in memory while the state folder takes none."""
-LAST_WORDS = timedelta(seconds=5)
-"""How long receivers are given for what waits when automator stops."""
 
 
 @dataclass(frozen=True, slots=True)

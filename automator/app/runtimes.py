@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -14,9 +14,11 @@ from automator.app.build import App
 from automator.config import Config, RuntimeConfig
 from automator.core.arrival import deployments
 from automator.core.drift import Clock, Drift, Says, compare
+from automator.core.rollout import LAPSE
 from automator.core.running import Deployment, Observation, Runtime, Scope, Unobserved
 from automator.core.site import Site
 from automator.core.synced import Source
+from automator.core.workload import Workload
 from automator.cycle.index import Snapshot
 from automator.edges.engine import Engine, EngineSettings
 from automator.edges.http import Outside
@@ -25,6 +27,11 @@ from automator.reasons import Reason, one_line, reason
 
 AT_ONCE = 8
 """Runtimes that a command asks at the same time."""
+SELDOM = timedelta(hours=2)
+"""How long trouble that a look has shown counts where nobody knows when the next look comes: whoever runs one
+cycle after the other does so every few minutes, or every hour."""
+INTERVALS = 4
+"""Looks that may be missed, of a runtime that is looked at seldom, before what they showed has passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +44,17 @@ class Tip:
 
 
 def tip_of(config: Config, repo: str, snapshot: Snapshot) -> Tip:
-    """What a config repo says at one commit."""
+    """What a config repo says at one commit. A templated image's name is its workload's."""
     source = Source(config.repos[repo].url, frozenset({snapshot.commit}))
-    return Tip(snapshot.commit, snapshot.claims.sites, source)
+    named = dict(snapshot.claims.sites)
+    for name, sites in snapshot.claims.sites.items():
+        workload = snapshot.workloads.get(name)
+        if isinstance(workload, Workload) and any(site.repository is None for site in sites):
+            image = workload.repository
+            named[name] = tuple(
+                replace(site, repository=image) if site.repository is None else site for site in sites
+            )
+    return Tip(snapshot.commit, named, source)
 
 
 @runtime_checkable
@@ -58,6 +73,11 @@ class Place:
     config: RuntimeConfig
     scope: Scope
     runtime: Runtime
+
+    @property
+    def lapse(self) -> timedelta:
+        """How long trouble that a look has shown counts without another look that shows it."""
+        return max(LAPSE, INTERVALS * self.config.interval)
 
     def close(self) -> None:
         """Give its connections free; for whoever asked it last."""
@@ -140,14 +160,14 @@ def look_once(config: Config, app: App, clock: Callable[[], datetime]) -> tuple[
         answer, deploying = seen[place.name], app.deployments[place.repo]
         if isinstance(answer, Unobserved):
             troubles.append(answer.reason)
-            deploying.missed(answer)
+            deploying.missed(answer, is_only=True)
             continue
         if place.repo not in tips:
             tips[place.repo] = _read_tip(config, app, place.repo)
         tip = tips[place.repo]
         if tip is not None:
             told = deployments(tip.workloads, place.scope, answer, source=tip.source)
-            deploying.take(place.name, told, answer.at)
+            deploying.take(place.name, told, answer.at, SELDOM)
     return tuple(troubles)
 
 
@@ -160,7 +180,7 @@ def _read_tip(config: Config, app: App, repo: str) -> Tip | None:
 
 def _scope(config: Config, name: str) -> Scope:
     told = config.runtimes[name]
-    return Scope(name, tuple(told.paths), tuple(told.namespaces))
+    return Scope(name, tuple(told.paths), tuple(told.namespaces), told.project or "")
 
 
 def _opened(config: Config, name: str) -> Runtime:

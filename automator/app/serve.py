@@ -15,11 +15,10 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+from typing import TYPE_CHECKING
 
 from automator import __version__
-from automator.app.announce import Announcer
+from automator.app.announce import LAST_WORDS, Announcer
 from automator.app.build import App, utc_now
 from automator.app.configwatch import (
     AGAIN,
@@ -36,7 +35,6 @@ from automator.app.driftwatch import DriftWatch
 from automator.app.events import GoogleKeys, Inbox, door, mirrors_of, subscribers_of
 from automator.app.front import Front, Scene
 from automator.app.memory import give_back
-from automator.app.notices import LAST_WORDS, Notices, open_notices
 from automator.app.numbers import open_metrics, sources_of
 from automator.app.runtimes import Look
 from automator.app.secondlooks import SecondLooks
@@ -55,9 +53,10 @@ from automator.edges.web import Health
 from automator.errors import AutomatorError, ConfigError
 from automator.reasons import Reason, one_line, reason
 
+if TYPE_CHECKING:
+    from automator.app.notices import Notices
+
 FINE, CUT_OFF = 0, 1
-LOCK_PATIENCE = 5.0
-"""Seconds to wait for somebody else to leave the state folder."""
 BRIEFLY = timedelta(seconds=2)
 """How long all config repos wait for the end of the cycles that run when the config changes."""
 ENDED_AFTER = timedelta(seconds=5)
@@ -66,15 +65,6 @@ LEAVING = 3.0
 """Seconds in which parts are closed behind a cycle that was left behind."""
 CLOSING = 10.0
 """Seconds in which the parts are closed after all cycles have ended: longer only where the disk hangs."""
-
-
-def serve(config: Config, source: ConfigSource, bell: Bell) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit code.
-
-    `source` is where `config` came from, and changed ones come. Raises ConfigError where the state folder or
-    a listener cannot be had.
-    """
-    return Serving(config, source, bell).run()
 
 
 @dataclass
@@ -90,7 +80,10 @@ class _Generation:
 class Serving:
     """One daemon process. All but what cycles and web threads call is for the main thread."""
 
-    def __init__(self, config: Config, source: ConfigSource, bell: Bell) -> None:
+    def __init__(self, app: App, source: ConfigSource, bell: Bell) -> None:
+        """`source` is where the config of `app` came from, and changed ones come. Raises ConfigError where a
+        listener cannot be had; `app` is then the caller's to close."""
+        config = app.config
         self._source = source
         self._bell = bell
         self._watch = ConfigWatch(source.file)
@@ -122,18 +115,13 @@ class Serving:
             lambda repo: self._announcer.all_clear("cycle", repo),
             self._give_up,
         )
-        app = _opened(config)
-        try:
-            notices = open_notices(config, app.store, app.forges, utc_now, log_reason)
-            self._announcer = Announcer(app.store, self._metrics.observe, notices)
-            self._now = self._generation(app, notices)
-            self._take_numbers()
-            self._judge_patience(config)
-            self._daemon.resume(self._jobs(app))
-            self._front.open(config, self._scene(self._now))
-        except BaseException:
-            app.close()
-            raise
+        notices = _notices(config, app)
+        self._announcer = Announcer(app.store, self._metrics.observe, notices)
+        self._now = self._generation(app, notices)
+        self._take_numbers()
+        self._judge_patience(config)
+        self._daemon.resume(self._jobs(app))
+        self._front.open(config, self._scene(self._now))
 
     def run(self) -> int:
         """Serve until a signal; the exit code."""
@@ -408,7 +396,7 @@ class Serving:
         """Keep the cycles, and what they know, and change what is around them."""
         now, app, old, notices = self._now, self._now.app, self._now.app.config, self._now.notices
         if (old.notify, old.daemon.public_url) != (new.notify, new.daemon.public_url):
-            notices = open_notices(new, app.store, app.forges, utc_now, log_reason)
+            notices = _notices(new, app)
         app.config = new
         try:
             self._front.open(new, self._scene(now))
@@ -466,7 +454,7 @@ class Serving:
         """Let a new generation take over from one whose cycles were closed; or raise, and close it."""
         desk: LiveDesk | None = None
         try:
-            notices = open_notices(app.config, app.store, app.forges, utc_now, log_reason)
+            notices = _notices(app.config, app)
             now = self._generation(app, notices)
             desk = now.desk
             self._front.open(app.config, self._scene(now))
@@ -491,20 +479,18 @@ def _patience(config: Config, name: str) -> timedelta:
     return min(steps, limit) if limit else steps
 
 
+def _notices(config: Config, app: App) -> Notices | None:
+    """Those whom the config wants told, loaded only where there is one. Raises ConfigError."""
+    if not config.notify:
+        return None
+    from automator.app.notices import open_notices
+
+    return open_notices(config, app.store, app.forges, utc_now, log_reason)
+
+
 def _within(seconds: float, act: Callable[[], None]) -> bool:
     """Do it, but wait no longer for its end; whether that came."""
     thread = threading.Thread(target=act, daemon=True)
     thread.start()
     thread.join(seconds)
     return not thread.is_alive()
-
-
-def _opened(config: Config) -> App:
-    """The parts; a `plan` or `explain` that has the state folder just now is waited for."""
-    patient = Retrying(
-        retry=retry_if_exception(lambda e: isinstance(e, ConfigError) and e.reason.code == "state/locked"),
-        stop=stop_after_delay(LOCK_PATIENCE),
-        wait=wait_fixed(0.2),
-        reraise=True,
-    )
-    return patient(App.open, config, exclusive=True, warn=log_reason)

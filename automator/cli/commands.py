@@ -52,13 +52,12 @@ def run(told: Globals) -> int:
     from automator.bell import Bell
 
     with Bell() as bell:  # hung before all else takes its time: SIGHUP must never be what kills us
-        gc.disable()  # modules stay: looking through them again and again while they come is a tenth of it
+        # Modules stay: looking through them again and again while they come is a tenth of it.
+        gc.disable()  # until `serve` has loaded all
         from automator.app.configwatch import ConfigSource
-        from automator.app.serve import serve
+        from automator.app.starting import serve
         from automator.config import config_file
 
-        gc.freeze()
-        gc.enable()
         config = _configured(told)
         source = ConfigSource(told.load, config_file(told.config, os.environ), told.log_level)
         return serve(config, source, bell)

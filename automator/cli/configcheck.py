@@ -29,18 +29,32 @@ def check_config(told: Globals) -> int:
     Raises ConfigError and CheckoutError for what the daemon would refuse it for.
     """
     from automator.app.configwatch import try_out
+    from automator.cli.opening import warn
+    from automator.config.cleartext import in_the_clear
 
     config = told.load()
     try_out(config)
-    found = _unusable(config)
+    found, plain = _unusable(config), list(in_the_clear(config))
     if told.json:
         from automator.cli.render import print_json
 
-        errors = [{"code": w.code, "sentence": w.sentence, "next_step": w.next_step} for w in found]
-        print_json({"errors": errors, "repos": list(config.repos), "untried": list(UNTRIED)})
+        print_json(
+            {
+                "errors": [_shown(why) for why in found],
+                "warnings": [_shown(why) for why in plain],
+                "repos": list(config.repos),
+                "untried": list(UNTRIED),
+            }
+        )
     else:
+        for why in plain:
+            warn(why)
         _print(config, found)
     return FAILED if found else 0
+
+
+def _shown(why: Reason) -> dict[str, str]:
+    return {"code": why.code, "sentence": why.sentence, "next_step": why.next_step}
 
 
 def _print(config: Config, found: list[Reason]) -> None:

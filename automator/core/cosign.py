@@ -13,8 +13,7 @@ import binascii
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -23,11 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAl
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from automator.core.reference import DIGEST
-
-SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
-"""Media type of a layer that is a legacy payload."""
-SIGNATURE_NOTE = "dev.cosignproject.cosign/signature"
-"""Annotation of such a layer that holds the signature."""
+from automator.core.signed import Bundle, Checked, Material, SimpleSigning, Unusable
 
 MAX_SIGNATURES = 16
 """Signatures of one envelope that are tried."""
@@ -42,51 +37,8 @@ _HASHES: dict[str, HashAlgorithm] = {"secp256r1": SHA256(), "secp384r1": SHA384(
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
 
-@dataclass(frozen=True, slots=True)
-class SimpleSigning:
-    """A legacy signature: the bytes of the layer, and what its annotation says."""
-
-    payload: bytes
-    signature: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """A Sigstore bundle, as its layer holds it."""
-
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Unusable:
-    """A signature that a registry lists, and that cannot be had as one."""
-
-    problem: str
-
-
-Material = SimpleSigning | Bundle | Unusable
-
-
-class Checked(NamedTuple):
-    """What a signature is worth, for one key and one digest."""
-
-    is_good: bool
-    flaw: str | None = None
-    """Why it is worth nothing: it is unreadable, by another key, or of another image. None with one that is
-    good, and with what is no signature of an image at all (an attestation)."""
-
-    def or_else(self, other: Checked) -> Checked:
-        """What two signatures are worth: the good one, else the first that has a flaw."""
-        return other if not self.is_good and (other.is_good or self.flaw is None) else self
-
-
 class _Unreadable(Exception):
     """What a signature lacks to be one."""
-
-
-def legacy_tag(digest: str) -> str:
-    """The tag under which cosign keeps the legacy signatures of a digest."""
-    return f"{digest.replace(':', '-')}.sig"
 
 
 def parse_key(pem: bytes) -> PublicKey:

@@ -40,6 +40,18 @@ class DriftState(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Known(NamedTuple):
+    """What was known of a workload at a runtime when it was last known: a look that fails ends nothing."""
+
+    state: DriftState
+    wanted: str
+    since: datetime | None
+
+    @property
+    def differs(self) -> bool:
+        return self.state in (DriftState.PENDING, DriftState.DIVERGED)
+
+
 @dataclass(frozen=True, slots=True)
 class Drift:
     """One workload at one runtime that covers it."""
@@ -57,6 +69,15 @@ class Drift:
     places: tuple[str, ...]
     """`Deployment shop/web [app]`, those that are not what Git says first; a hundred at the most."""
     reason: Reason
+    last: Known | None = None
+    """Of *unknown*: what was known before."""
+
+    @property
+    def known(self) -> Known | None:
+        """What is known, or was before it came to be unknown; None where nothing ever was."""
+        if self.state is DriftState.UNKNOWN:
+            return self.last
+        return Known(self.state, self.wanted, self.since)
 
     @property
     def differs(self) -> bool:
@@ -143,7 +164,7 @@ def compare(
         why = nothing or reason("drift/stale", runtime=scope.runtime, age="")
         return tuple(_unknown(name, sites, scope, why, earlier.get(name)) for name, sites in mine.items())
     found = match(mine, seen.running, scope)
-    look = _Look(scope.runtime, seen, clock, source)
+    look = _Look(scope.runtime, scope, seen, clock, source)
     return tuple(
         _drift(_Own(name, sites, _wanted(sites), says.get(name), earlier.get(name)), found[name], look)
         for name, sites in mine.items()
@@ -162,6 +183,7 @@ def unusable(seen: Observation | Unobserved, clock: Clock) -> Reason | None:
 
 class _Look(NamedTuple):
     runtime: str
+    scope: Scope
     seen: Observation
     clock: Clock
     source: Source | None
@@ -170,7 +192,8 @@ class _Look(NamedTuple):
 def _unknown(name: str, sites: tuple[Site, ...], scope: Scope, why: Reason, earlier: Drift | None) -> Drift:
     wanted = _wanted(sites)
     since = _stays(earlier, DriftState.UNKNOWN, wanted)
-    return Drift(name, scope.runtime, DriftState.UNKNOWN, wanted, (), since, (), why)
+    last = None if earlier is None else earlier.known
+    return Drift(name, scope.runtime, DriftState.UNKNOWN, wanted, (), since, (), why, last)
 
 
 class _Own(NamedTuple):
@@ -194,19 +217,25 @@ def _drift(own: _Own, findings: tuple[Finding, ...], look: _Look) -> Drift:
     shown = tuple(islice(parts, _LOOKED_AT))
     runs = dict.fromkeys(_version(found) for found in shown)
     places = dict.fromkeys(found.running.place for found in shown)
-    return Drift(own.name, look.runtime, state, own.wanted, tuple(runs), since, tuple(places), why)
+    last = own.earlier.known if state is DriftState.UNKNOWN and own.earlier is not None else None
+    return Drift(own.name, look.runtime, state, own.wanted, tuple(runs), since, tuple(places), why, last)
 
 
 def _stays(earlier: Drift | None, state: DriftState, wanted: str) -> datetime | None:
-    same = earlier is not None and earlier.state is state and earlier.wanted == wanted
-    return earlier.since if earlier is not None and same else None
+    """Since when it is so without a break; what is the same is so over looks that failed."""
+    if earlier is None:
+        return None
+    if earlier.state is DriftState.UNKNOWN is not state:
+        known = earlier.known
+        return known.since if known is not None and known[:2] == (state, wanted) else None
+    return earlier.since if (earlier.state, earlier.wanted) == (state, wanted) else None
 
 
 _Judged = tuple[DriftState, datetime | None, Reason]
 
 
 def _judged(own: _Own, finding: Finding, look: _Look) -> _Judged:
-    if finding.shows in (Shows.ROLLING, Shows.OTHER):
+    if finding.shows in (Shows.ROLLING, Shows.OTHER, Shows.MISSING):
         return _differing(own, finding, look)
     if finding.shows is Shows.SAME:
         wanted = _versions(finding.sites)
@@ -229,6 +258,13 @@ def unclear(finding: Finding, runtime: str) -> Reason:
         case Shows.AMBIGUOUS:
             who = _listed(finding.claimants)
             return reason("drift/ambiguous", runtime=runtime, image=image, workloads=who)
+        case Shows.SPREAD:
+            spaces = dict.fromkeys(one.running.namespace or one.running.project for one in finding.others)
+            return reason(
+                "drift/spread", runtime=runtime, image=image, site=site.label, namespaces=_listed(spaces)
+            )
+        case Shows.MISSING:
+            return reason("drift/missing", place=_object(site), runtime=runtime, wanted=wanted, told="")
     return reason("drift/absent", runtime=runtime, image=image, site=site.label)
 
 
@@ -261,6 +297,15 @@ def _differing(own: _Own, finding: Finding, look: _Look) -> _Judged:
             place=place, runtime=runtime, wanted=wanted, ready=ready, told=told,
         )  # fmt: skip
         return DriftState.PENDING, begun, why
+    if finding.shows is Shows.MISSING:
+        place = _object(finding.sites[0])
+        if is_late:
+            why = reason("drift/missing", place=place, runtime=runtime, wanted=wanted, told=told)
+            return DriftState.DIVERGED, begun, why
+        why = reason(
+            "drift/awaited", changes_at=until, place=place, runtime=runtime, wanted=wanted, told=told
+        )
+        return DriftState.PENDING, begun, why
     place, runs = _places(finding.others), _runs(finding)
     if not is_late:
         why = reason(
@@ -288,14 +333,21 @@ def _begun(own: _Own, finding: Finding, look: _Look, git: datetime | None) -> da
     The latest of what is known: Git's commit, the runtime's word, and the look that first found it. The first
     two are clocks of others.
     """
-    now, earlier = look.clock.now, own.earlier
+    now = look.clock.now
+    earlier = None if own.earlier is None else own.earlier.known
     known = [git, _latest(found.running.since for found in finding.others or finding.same)]
     if earlier is not None and earlier.differs and earlier.wanted == own.wanted:
         known.append(earlier.since)
-    elif own.says is None or (earlier is not None and earlier.state is not DriftState.UNKNOWN):
-        return now  # the last look found it the same, or Git said something else; or nobody knows better
+    elif own.says is None or earlier is not None or _is_fresh(finding):
+        # The last look found it the same, or Git said something else; or nobody knows better.
+        return now
     begun = _latest(known)
     return None if begun is None else min(begun, now)
+
+
+def _is_fresh(finding: Finding) -> bool:
+    """Whether it may have begun just now, whenever the version came: scaling rolls too."""
+    return finding.shows is Shows.ROLLING and not any(found.running.failed for found in finding.same)
 
 
 def _latest(times: Iterable[datetime | None]) -> datetime | None:
@@ -371,6 +423,11 @@ def _places(parts: Sequence[Found]) -> str:
     return _listed(places, max(0, len(parts) - _LOOKED_AT))
 
 
+def _object(site: Site) -> str:
+    """The object that a site names, as people name it."""
+    return one_line(f"{site.kind} {site.namespace}/{site.name}")
+
+
 def _listed(words: Iterable[str], more: int = 0) -> str:
     every = [one_line(word, 120) for word in words]
     more += len(every) - _LISTED
@@ -390,8 +447,9 @@ def _ready(finding: Finding) -> str:
 
 def _told(finding: Finding, look: _Look) -> str:
     """What is wrong, in the runtime's words or the synchronizer's; empty where neither says so."""
-    words = [found.running.trouble for found in (*finding.same, *finding.others)]
-    told = None if look.source is None else told_of(finding.sites, look.seen.syncs, look.source)
+    parts = [found.running for found in (*finding.same, *finding.others)[:_LOOKED_AT]]
+    words = [one.trouble or one.hindrance for one in parts]
+    told = None if look.source is None else told_of(finding.sites, look.seen.syncs, look.source, look.scope)
     words.append(None if told is None or not told.trouble else f"{told.place} says: {told.trouble}")
     first = next((one for one in words if one), None)
     return "" if first is None else f"; {one_line(first)}"

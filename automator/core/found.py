@@ -21,6 +21,10 @@ BARE_HASHES = ("sha", "sha256")
 """Keys of a digest without its algorithm."""
 TAG_KEY = re.compile(r".*(?:[tT]ag|TAG|[vV]ersion|VERSION|[rR]evision)", re.DOTALL)
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+WORKLOADS = frozenset(
+    {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Rollout", "CronJob", "Job", "Pod"}
+)
+"""Kinds of objects that run under their own name, in their own namespace."""
 
 
 SETTING = "setting"

@@ -1,26 +1,31 @@
 """Matching: which of what runs at a runtime is written at which site, and whether the two agree.
 
-A site that names its object (kind, name, container, perhaps a namespace) is found by that; what Kustomize
-or Helm renamed, and a site that names none, by its image repository. Sites that reach the same containers
-make one group, and what nothing tells apart in it is *ambiguous*: nobody's divergence.
+A site that names its object (kind, name, container) is found by that; what Kustomize or Helm renamed, and a
+site that names none, by its image repository. A namespace that its file says binds: nothing elsewhere is its.
+Sites that reach the same containers make one group, and what nothing tells apart in it is *ambiguous*:
+nobody's divergence, and nobody's failure.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from automator.core.found import WORKLOADS
 from automator.core.reference import Reference, Repository, parse_reference
 from automator.core.running import Running, Scope
 from automator.core.site import Site
 from automator.errors import InvalidReference
 
-KINDS = frozenset(
-    {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Rollout", "CronJob", "Job", "Pod"}
-)
-"""Kinds of Kubernetes that runtimes tell of by their own names."""
+KEPT = frozenset({"Deployment", "StatefulSet", "DaemonSet", "CronJob"})
+"""Kinds that are always listed, and that nobody takes away when they are done: where one is not there, that
+is something to tell."""
+_NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+"""RFC 1123: what is none is a template, that something fills in later."""
+_OBJECT = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 
 Wanted = tuple[Repository | None, str | None, str | None]
 
@@ -42,7 +47,11 @@ class Shows(StrEnum):
     OTHER = "other"
     UNSURE = "unsure"
     AMBIGUOUS = "ambiguous"
+    SPREAD = "spread"
+    """It runs in several namespaces, and nothing tells which is meant."""
     ABSENT = "absent"
+    MISSING = "missing"
+    """The very object that the files name is not there, and nothing that it could be."""
     ENDED = "ended"
     """Only jobs that ended ran it, with another version."""
 
@@ -85,6 +94,8 @@ def match(
     for keys, members in _groups(reach):
         claims = [claim for key in keys for claim in sites[key]]
         for name, finding in _findings(claims, [index.found[i] for i in members], scope):
+            if finding.shows is Shows.ABSENT and any(index.is_missing(site, scope) for site in finding.sites):
+                finding = replace(finding, shows=Shows.MISSING)
             found[name].append(finding)
     return {name: tuple(findings) for name, findings in found.items()}
 
@@ -102,7 +113,7 @@ def agreement(site: Site, found: Found) -> Agreement:
     if site.digest is not None and site.digest in digests:
         return Agreement.SAME
     if site.repository is not None and site.repository != said.repository:
-        return Agreement.OTHER if site.namespace == found.running.namespace else Agreement.UNSURE
+        return Agreement.OTHER if home_of(site) == found.running.namespace else Agreement.UNSURE
     if site.digest is not None and said.digest is not None:
         return Agreement.OTHER
     wanted, runs = _tag(site.tag, site.digest), _tag(said.tag, said.digest)
@@ -121,6 +132,35 @@ def is_certain(site: Site, found: Found) -> bool:
     return site.digest is None or site.digest in (found.running.digest, None if said is None else said.digest)
 
 
+def home_of(site: Site) -> str | None:
+    """The namespace that binds a site: the one that its file says; None where that says none, or a template
+    of one."""
+    space = site.runs_in
+    return space if space is not None and _NAMESPACE.fullmatch(space) else None
+
+
+def own_of(finding: Finding) -> tuple[Found, ...]:
+    """What runs what the workload's own sites say, of all that agrees with a site of the group."""
+    return tuple(
+        found
+        for found in finding.same
+        if any(agreement(site, found) is Agreement.SAME for site in finding.sites)
+    )
+
+
+def is_surely(finding: Finding, found: Found, scope: Scope) -> bool:
+    """Whether something that runs is certainly the workload's own: in a namespace that its file or the scope
+    alone names, and by its own name, or claimed by nobody else."""
+    one = found.running
+    only = scope.namespaces[0] if len(scope.namespaces) == 1 else None
+    for site in finding.sites:
+        is_home = one.namespace in (home_of(site), only) if one.namespace else one.project == scope.project
+        is_named = _names_object(site) and (site.kind, site.name) == (one.kind, one.name)
+        if is_home and (one.namespace or one.project) and (is_named or len(finding.claimants) == 1):
+            return True
+    return False
+
+
 def _tag(tag: str | None, digest: str | None) -> str | None:
     return tag or ("latest" if digest is None else None)
 
@@ -133,21 +173,25 @@ class _Key(NamedTuple):
 
     repository: Repository | None
     kind: str | None
-    namespace: str | None
+    home: str | None
+    """Namespace outside of which nothing is its."""
+    near: str | None
+    """Namespace where what an object of another kind makes usually runs."""
     name: str | None
     container: str | None
 
 
 def _key(site: Site) -> _Key:
+    home = home_of(site)
     if _names_object(site):
-        return _Key(site.repository, site.kind, site.namespace, site.name, site.container)
+        return _Key(site.repository, site.kind, home, None, site.name, site.container)
     if site.kind is None and site.container:  # Compose: the container is the service
-        return _Key(site.repository, "service", None, site.container, None)
-    return _Key(site.repository, None, site.namespace, None, None)
+        return _Key(site.repository, "service", None, None, site.container, None)
+    return _Key(site.repository, None, home, site.namespace, None, None)
 
 
 def _names_object(site: Site) -> bool:
-    return site.kind in KINDS and bool(site.name)
+    return site.kind in WORKLOADS and bool(site.name)
 
 
 class _Index:
@@ -158,6 +202,8 @@ class _Index:
         self.found: list[Found] = []
         self._named: dict[tuple[str, str], list[int]] = {}
         self._images: dict[Repository, list[int]] = {}
+        self.taken: set[int] = set()
+        """What a site reaches by name."""
         for one in running:
             if not scope.holds(one.namespace):
                 continue
@@ -171,49 +217,53 @@ class _Index:
 
     def reach(self, keys: Iterable[_Key]) -> dict[_Key, tuple[int, ...]]:
         """The containers that each key reaches; none where none is found."""
-        reached = {key: self._in_namespace(key) for key in keys}
-        exact = {i for indexes in reached.values() for i in indexes}
-        reached = {key: indexes or self._by_name(key, exact) for key, indexes in reached.items()}
-        taken = {i for indexes in reached.values() for i in indexes}
-        return {key: indexes or self._by_image(key, taken) for key, indexes in reached.items()}
+        reached = {key: self._by_name(key) for key in keys}
+        self.taken.update(i for indexes in reached.values() for i in indexes)
+        return {key: indexes or self._by_image(key) for key, indexes in reached.items()}
 
-    def _in_namespace(self, key: _Key) -> tuple[int, ...]:
-        if key.namespace is None or key.container is None:
-            return ()
-        return tuple(i for i in self._of_name(key) if self.found[i].running.namespace == key.namespace)
+    def is_missing(self, site: Site, scope: Scope) -> bool:
+        """Whether a site names its object in full, and neither that is there nor anything that it could be
+        under another name, or in another namespace."""
+        home = home_of(site)
+        if site.kind not in KEPT or not site.name or home is None or not scope.holds(home):
+            return False
+        if not _OBJECT.fullmatch(site.name) or site.repository is None:
+            return False
+        alike = (*self._named.get((site.kind, site.name), ()), *self._images.get(site.repository, ()))
+        return self.taken.issuperset(alike)
 
-    def _by_name(self, key: _Key, exact: set[int]) -> tuple[int, ...]:
-        # The namespace may be written elsewhere: then the name alone could be another team's.
-        named = self._of_name(key)
-        mine = tuple(i for i in named if self._is_of(i, key.repository))
-        if key.namespace is not None:
-            return tuple(i for i in mine if i not in exact)
-        return mine if mine or len(named) > 1 else named
-
-    def _of_name(self, key: _Key) -> tuple[int, ...]:
+    def _by_name(self, key: _Key) -> tuple[int, ...]:
         if key.kind is None or key.name is None:
             return ()
-        return tuple(
+        named = tuple(
             i
             for i in self._named.get((key.kind, key.name), ())
             if key.container is None or self.found[i].running.container == key.container
         )
+        mine = tuple(i for i in named if self._is_of(i, key.repository))
+        if key.home is not None:
+            return self._in((named if key.container else mine), key.home)
+        # The name alone could be another team's.
+        return mine if mine or len(named) > 1 else named
 
-    def _by_image(self, key: _Key, taken: set[int]) -> tuple[int, ...]:
+    def _by_image(self, key: _Key) -> tuple[int, ...]:
         if key.repository is None:
             return ()
-        images = self._images.get(key.repository, ())
+        images = tuple(self._images.get(key.repository, ()))
+        if key.home is not None:
+            images = self._in(images, key.home)
         if key.kind is None or key.kind == "service":
-            # Where a HelmRelease stands its release usually runs; an Application stands elsewhere.
-            here = tuple(i for i in images if self.found[i].running.namespace == key.namespace)
-            return here or tuple(images)
+            return (self._in(images, key.near) if key.near else ()) or images
         return tuple(
             i
             for i in images
-            if i not in taken
+            if i not in self.taken
             and self.found[i].running.kind == key.kind
             and key.container in (None, self.found[i].running.container)
         )
+
+    def _in(self, indexes: Iterable[int], namespace: str) -> tuple[int, ...]:
+        return tuple(i for i in indexes if self.found[i].running.namespace == namespace)
 
     def _is_of(self, i: int, repository: Repository | None) -> bool:
         reference = self.found[i].reference
@@ -257,20 +307,41 @@ def _groups(reach: Mapping[_Key, tuple[int, ...]]) -> Iterable[tuple[list[_Key],
 def _findings(
     claims: list[tuple[str, Site]], members: list[Found], scope: Scope
 ) -> Iterable[tuple[str, Finding]]:
+    """One for each workload and each namespace that binds sites of it: what runs elsewhere says nothing of
+    those."""
+    homes: dict[str | None, list[tuple[str, Site]]] = {}
+    spaces: dict[str, list[Found]] = {}
+    for claim in claims:
+        homes.setdefault(home_of(claim[1]), []).append(claim)
+    for found in members:
+        spaces.setdefault(found.running.namespace, []).append(found)
+    for home, own in homes.items():
+        if home is None:
+            heard, here = claims, members
+        else:
+            heard, here = [*own, *homes.get(None, ())], spaces.get(home, [])
+        pooled = _pooled(heard, here, scope, is_bound=home is not None)
+        sites: dict[str, list[Site]] = {}
+        for name, site in own:
+            sites.setdefault(name, []).append(site)
+        for name, mine in sites.items():
+            yield name, replace(pooled, sites=tuple(mine))
+
+
+def _pooled(claims: list[tuple[str, Site]], members: list[Found], scope: Scope, *, is_bound: bool) -> Finding:
+    """What is seen of sites that reach the same containers."""
     wanted: dict[Wanted, Site] = {(site.repository, site.tag, site.digest): site for _, site in claims}
     for repository, tag, digest in tuple(wanted):
         if repository is not None:
             wanted.pop((None, tag, digest), None)  # a templated name says nothing of its own
     names = tuple(dict.fromkeys(name for name, _ in claims))
     shows, same, others = _shown(wanted, members, is_one=len(names) == 1)
-    is_placed = scope.namespaces or any(_names_object(site) and site.namespace for _, site in claims)
-    if shows is Shows.OTHER and not is_placed and not _homes(same) & _homes(others) and same:
-        shows, others = Shows.AMBIGUOUS, tuple(members)  # the others may be nobody's of these
-    own: dict[str, list[Site]] = {}
-    for name, site in claims:
-        own.setdefault(name, []).append(site)
-    for name, sites in own.items():
-        yield name, Finding(shows, tuple(sites), same, others, names)
+    # Whoever names namespaces says that all of these run the one version that there is.
+    is_meant = is_bound or (bool(scope.namespaces) and len(wanted) == 1)
+    if same and not is_meant and len(_homes(members)) > 1:
+        several = shows in (Shows.OTHER, Shows.UNSURE, Shows.AMBIGUOUS)
+        shows, others = (Shows.AMBIGUOUS if several else Shows.SPREAD), tuple(members)
+    return Finding(shows, (), same, others, names)
 
 
 def _shown(

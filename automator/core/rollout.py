@@ -2,10 +2,11 @@
 
 Pure: looks come as values, and so does the time. What holds, whoever asks:
 
-- Deployed is what a look has shown, from the time of that look on: what a runtime says of its own times is
-  not believed. It stays so while the version restarts or is rescheduled, and ends when it fails.
+- Deployed is what two looks in a row have shown, from the first of them on: what a runtime says of its own
+  times is not believed. It stays so while the version restarts or is rescheduled, and ends when it fails.
 - Failed is what a runtime says `FAILURES` looks in a row: that it has given up on the version, or a trouble
-  that lasts for `TROUBLED` already. One bad look fails nothing.
+  that lasts for `TROUBLED` already. A look without trouble begins the row anew, and so does progress; what
+  was not seen for a while (`LAPSE`) has passed. What was seen before a release says nothing of that release.
 - What a runtime does not say, or cannot be asked, is not known: neither deployed nor failed.
 - A version that left and came back begins anew.
 """
@@ -27,6 +28,9 @@ FAILURES = 3
 TROUBLED = timedelta(minutes=10)
 """How long a version may have trouble that its runtime has not given up on: an image that cannot be pulled, a
 container that restarts."""
+LAPSE = timedelta(minutes=5)
+"""Trouble that no look has shown for so long is over: a container that falls waits no longer to be started
+again. Of runtimes that are looked at seldom it is longer."""
 TROUBLE_LIMIT = 120
 """Characters that are kept of a trouble: it is untrusted, and stands in commits and messages."""
 
@@ -45,47 +49,93 @@ class Rollout:
     deployed: datetime | None = None
     """Since when it runs there without having failed; None while it does not, and once it failed."""
     ill: datetime | None = None
-    """When it was first seen in trouble since it was last seen well."""
+    """When it was first seen in trouble, of a trouble that has not passed."""
     noes: int = 0
-    """Looks that saw it in trouble since then, `FAILURES` at most."""
+    """Looks in a row that saw it in trouble, `FAILURES` at most."""
     trouble: str | None = None
     """One line, of the last look."""
+    ill_last: datetime | None = None
+    """When it was last seen in that trouble."""
+    well: datetime | None = None
+    """The first of the looks in a row that saw it complete and in health."""
+    ready: int = 0
+    """The most replicas that were seen ready."""
 
 
-def heard(rollout: Rollout | None, told: Deployment, at: datetime) -> Rollout:
-    """The rollout after a look; a new one where the config repo has another version than before."""
+def heard(rollout: Rollout | None, told: Deployment, at: datetime, lapse: timedelta = LAPSE) -> Rollout:
+    """The rollout after a look; a new one where the config repo has another version than before. `lapse`:
+    after which time trouble that no look has shown is over."""
     version = value_text(told.version or None, told.digest)
     if rollout is None or rollout.version != version:
         rollout = Rollout(version, at, DeployState.UNKNOWN, at)
-    return _taken(rollout, told.seen.state, told.seen.trouble, at)
+    trouble = told.seen.trouble
+    words = None if trouble is None else one_line(trouble, TROUBLE_LIMIT)
+    before = _no_later(rollout, at)
+    if told.seen.ready is not None and told.seen.ready > before.ready:  # it makes progress
+        before = replace(before, ready=told.seen.ready, ill=None, ill_last=None, noes=0)
+    match told.seen.state:
+        case DeployState.UNKNOWN:
+            after = replace(before, state=DeployState.UNKNOWN, trouble=words)
+        case DeployState.DEPLOYED:
+            after = _seen_well(_seen_quiet(before, at, lapse), at)
+        case DeployState.PENDING if words is None:
+            after = replace(_seen_quiet(before, at, lapse), state=DeployState.PENDING, well=None)
+        case state:
+            has_given_up = state is DeployState.FAILED
+            after = _seen_ill(replace(before, trouble=words), at, lapse, has_given_up=has_given_up)
+    return _dated(rollout, after, at)
 
 
 def unseen(rollout: Rollout, at: datetime) -> Rollout:
     """The rollout after a look that says nothing of it."""
-    return _taken(rollout, DeployState.UNKNOWN, None, at)
+    after = replace(_no_later(rollout, at), state=DeployState.UNKNOWN, trouble=None)
+    return _dated(rollout, after, at)
 
 
-def _taken(rollout: Rollout, state: DeployState, trouble: str | None, at: datetime) -> Rollout:
-    words = None if trouble is None else one_line(trouble, TROUBLE_LIMIT)
-    deployed, ill, noes = _no_later(rollout.deployed, at), _no_later(rollout.ill, at), rollout.noes
-    if state is DeployState.DEPLOYED:
-        deployed, ill, noes, words = deployed or at, None, 0, None
-    elif state is DeployState.FAILED or (state is DeployState.PENDING and words is not None):
-        noes, ill = min(noes + 1, FAILURES), ill or at
-        lasts = state is DeployState.FAILED or at - ill >= TROUBLED
-        state = DeployState.FAILED if lasts and noes >= FAILURES else DeployState.PENDING
-        deployed = None if state is DeployState.FAILED else deployed
-    since = min(rollout.since, at) if state is rollout.state else at
-    found = replace(
-        rollout, state=state, since=since, deployed=deployed, ill=ill, noes=noes, trouble=words,
-        begun=min(rollout.begun, at),
-    )  # fmt: skip
-    return rollout if found == rollout else found
+def renewed(rollout: Rollout, begun: datetime) -> Rollout:
+    """The rollout as far as it says something of a release at `begun`: of trouble, what was seen since."""
+    if rollout.ill is None or rollout.ill >= begun:
+        return rollout
+    state = DeployState.UNKNOWN if rollout.state is DeployState.FAILED else rollout.state
+    return replace(rollout, state=state, ill=None, ill_last=None, noes=0, trouble=None)
 
 
-def _no_later(time: datetime | None, at: datetime) -> datetime | None:
-    """A time that was not in the future when it was noted: a clock was wrong."""
-    return None if time is None else min(time, at)
+def _seen_well(rollout: Rollout, at: datetime) -> Rollout:
+    is_steady = rollout.well is not None or (rollout.deployed is not None and rollout.ill is None)
+    well = rollout.well or at
+    if not is_steady:
+        return replace(rollout, state=DeployState.PENDING, well=well)
+    return replace(rollout, state=DeployState.DEPLOYED, deployed=rollout.deployed or well, well=well)
+
+
+def _seen_quiet(rollout: Rollout, at: datetime, lapse: timedelta) -> Rollout:
+    """After a look without trouble, which ends the row, and after a while the trouble."""
+    rollout = replace(rollout, noes=0, trouble=None)
+    is_over = rollout.ill_last is None or at - rollout.ill_last >= lapse
+    return replace(rollout, ill=None, ill_last=None) if is_over else rollout
+
+
+def _seen_ill(rollout: Rollout, at: datetime, lapse: timedelta, *, has_given_up: bool) -> Rollout:
+    lasts = rollout.ill_last is not None and at - rollout.ill_last <= lapse
+    ill, noes = (rollout.ill or at, rollout.noes + 1) if lasts else (at, 1)
+    rollout = replace(rollout, ill=ill, ill_last=at, noes=min(noes, FAILURES), well=None)
+    if noes >= FAILURES and (has_given_up or at - ill >= TROUBLED):
+        return replace(rollout, state=DeployState.FAILED, deployed=None)
+    return replace(rollout, state=DeployState.PENDING)
+
+
+def _dated(before: Rollout, after: Rollout, at: datetime) -> Rollout:
+    since = min(before.since, at) if after.state is before.state else at
+    found = replace(after, since=since)
+    return before if found == before else found
+
+
+def _no_later(rollout: Rollout, at: datetime) -> Rollout:
+    """A rollout of which no time is in the future: a clock was wrong when it was noted."""
+    times = (rollout.deployed, rollout.ill, rollout.ill_last, rollout.well)
+    deployed, ill, ill_last, well = (None if time is None else min(time, at) for time in times)
+    begun = min(rollout.begun, at)
+    return replace(rollout, begun=begun, deployed=deployed, ill=ill, ill_last=ill_last, well=well)
 
 
 def is_news(before: Rollout | None, after: Rollout) -> bool:
@@ -168,6 +218,8 @@ class Told:
             return rollout.trouble or "says that it failed"
         if rollout.state is DeployState.UNKNOWN:
             return "does not tell" + ("" if rollout.trouble is None else f": {rollout.trouble}")
+        if rollout.well is not None:
+            return "shows it well, and is believed at the next look"
         return "has not completed it" + ("" if rollout.trouble is None else f": {rollout.trouble}")
 
 
@@ -196,20 +248,25 @@ def landing(
 
 def to_text(rollout: Rollout) -> str:
     """The rollout as one line of JSON, to be kept."""
-    times = (rollout.begun, rollout.since, rollout.deployed, rollout.ill)
+    times = (rollout.begun, rollout.since, rollout.deployed, rollout.ill, rollout.ill_last, rollout.well)
     kept = [None if at is None else at.isoformat() for at in times]
-    return json.dumps([rollout.version, rollout.state.value, kept, rollout.noes, rollout.trouble])
+    return json.dumps(
+        [rollout.version, rollout.state.value, kept, rollout.noes, rollout.trouble, rollout.ready]
+    )
 
 
 def from_text(text: str) -> Rollout | None:
     """What `to_text` wrote; None for anything else: then the runtime is believed anew."""
     try:
-        version, state, kept, noes, trouble = json.loads(text)
-        begun, since, deployed, ill = (None if at is None else _time(at) for at in kept)
+        version, state, kept, noes, trouble, ready = json.loads(text)
+        begun, since, deployed, ill, ill_last, well = (None if at is None else _time(at) for at in kept)
         if begun is None or since is None:
             return None
         words = None if trouble is None else str(trouble)
-        return Rollout(str(version), begun, DeployState(state), since, deployed, ill, int(noes), words)
+        return Rollout(
+            str(version), begun, DeployState(state), since, deployed, ill, int(noes), words,
+            ill_last, well, int(ready),
+        )  # fmt: skip
     except (ValueError, TypeError, AttributeError, OverflowError):
         return None
 

@@ -46,6 +46,8 @@ class Running:
     """Compose project."""
     failed: bool = False
     """Whether the controller itself has given up on this image; `trouble` may pass."""
+    hindrance: str | None = None
+    """One line: what is in its way that is not its own (no node takes it, a quota, a container beside it)."""
 
     @property
     def place(self) -> str:
@@ -77,6 +79,10 @@ class Sync:
     """URL of the config repo that it reads."""
     path: str | None = None
     """Folder in it; empty for all of it."""
+    cause: str = ""
+    """Word for why it is not well: Flux's `reason`, Argo CD's phase or health."""
+    ill: tuple[str, ...] = ()
+    """Objects that it says have failed themselves, each as `Deployment/shop/web`."""
 
     @property
     def place(self) -> str:
@@ -114,6 +120,8 @@ class Scope:
     """gitignore-style globs; empty for all."""
     namespaces: tuple[str, ...] = ()
     """Empty for all."""
+    project: str = ""
+    """Compose project that alone is looked at; empty for all."""
 
     def holds(self, namespace: str) -> bool:
         """Whether what runs in a namespace belongs to it; what has none does."""
@@ -141,6 +149,8 @@ class Deployed:
     """When it came to be so: never before it was first seen so by anybody who is believed."""
     trouble: str | None = None
     """One line: why it failed, or why that is not known."""
+    ready: int | None = None
+    """Replicas that run it and are ready, where the look tells: more of them are progress."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,17 @@ from operator import attrgetter
 from automator.core import charts, compose, embedded, markers
 from automator.core.dotenv import is_dotenv, read_dotenv
 from automator.core.fields import Printer, parse_field, select
-from automator.core.found import SETTING, Awaits, Found, Piece, content, from_field
+from automator.core.found import (
+    KUSTOMIZATIONS,
+    SETTING,
+    WORKLOADS,
+    Awaits,
+    Found,
+    Owner,
+    Piece,
+    content,
+    from_field,
+)
 from automator.core.mask import read
 from automator.core.reference import Repository
 from automator.core.shapes import find
@@ -79,6 +89,9 @@ class Site:
     """What another file says of this site: its repository stands there."""
     selectors: tuple[str, ...] = ()
     """Those of the `where.field` paths given to `locate` that lead to this site."""
+    runs_in: str | None = None
+    """The namespace in which it comes to run, where this document says so: its own for a workload, what a
+    Kustomization or a release gives to all that it makes."""
 
     def at(self, file: str) -> Site:
         return Site(file, *_beside_the_file(self))
@@ -187,7 +200,7 @@ def _sites(
     for index, place in sorted(enumerate(found), key=lambda pair: pair[1].start):
         field = _path(printer, place)
         field = _numbered(field, counts) if document.templated else field
-        site = _site(text, place, document.number, field)
+        site = _site(text, place, document.number, field, runs_in(document.root, name, place.owner))
         held = site.held or (reason("site/sops", field=field, line=site.line) if encrypted else None)
         if held is not site.held or index in chosen:
             site = replace(site, held=held, selectors=tuple(chosen.get(index, ())))
@@ -246,7 +259,45 @@ def _only_defined(document: Document, start: int) -> bool:
     )
 
 
-def _site(text: str, found: Found, document: int, field: str) -> Site:
+_FLUX = "kustomize.toolkit.fluxcd.io/"
+
+
+def runs_in(root: Node | None, name: str, owner: Owner) -> str | None:
+    """The namespace in which comes to run what a document says of an image, where the document says so;
+    `name` is the file's base name.
+
+    Kustomize: https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/namespace/; Flux:
+    `targetNamespace` of Kustomization and HelmRelease; Argo CD: `destination` of Application.
+    """
+    if not isinstance(root, Mapping):
+        return None
+    kind = content(root.get("kind"))
+    is_flux = (content(root.get("apiVersion")) or "").startswith(_FLUX)
+    if (name in KUSTOMIZATIONS or kind in ("Kustomization", "Component")) and not is_flux:
+        return content(root.get("namespace"))
+    if owner.kind in WORKLOADS:
+        return owner.namespace
+    if owner.kind != kind:
+        return None
+    match kind:
+        case "HelmRelease":
+            return _under(root, "spec", "targetNamespace") or owner.namespace
+        case "Kustomization":
+            return _under(root, "spec", "targetNamespace")
+        case "Application":
+            return _under(root, "spec", "destination", "namespace")
+    return None
+
+
+def _under(root: Mapping, *path: str) -> str | None:
+    node: Node | None = root
+    for key in path:
+        node = node.target if isinstance(node, Alias) else node
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return content(node)
+
+
+def _site(text: str, found: Found, document: int, field: str, runs_in: str | None) -> Site:
     node, spelled = found.pieces[0].node, found.spelled
     marker, claim = markers.comments(text, found)
     return Site(
@@ -267,6 +318,7 @@ def _site(text: str, found: Found, document: int, field: str) -> Site:
         claim=claim,
         held=_held(text, found, field),
         awaits=found.awaits,
+        runs_in=runs_in,
     )
 
 

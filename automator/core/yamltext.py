@@ -99,11 +99,11 @@ class Mapping(NamedTuple):
         loaders), or None."""
         if self.by_key is not None:
             return self.by_key.get(key)
-        found = None
-        for k, v in self.pairs:
-            if isinstance(k, Scalar) and k.value == key:
-                found = v
-        return found
+        for name, value in reversed(self.pairs):
+            # The text first: it is seldom the one, and this is asked a hundred times of each file.
+            if name[0] == key and isinstance(name, Scalar):
+                return value
+        return None
 
 
 def by_key(pairs: Iterable[tuple[Node, Node]]) -> dict[str, Node] | None:

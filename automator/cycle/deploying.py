@@ -9,15 +9,30 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from automator.core.claims import paths_match
-from automator.core.rollout import Rollout, Silence, Told, from_text, heard, is_news, to_text, unseen
+from automator.core.rollout import (
+    LAPSE,
+    Rollout,
+    Silence,
+    Told,
+    from_text,
+    heard,
+    is_news,
+    renewed,
+    to_text,
+    unseen,
+)
 from automator.core.running import Deployed, Deployment, DeployState, Scope, Unobserved
 from automator.core.site import Site
 from automator.core.verification import Answer, Said
 from automator.cycle.index import Snapshot
+
+SILENT_AFTER = 3
+"""Looks in a row without an answer after which a runtime counts as silent: one that answers every other time
+is news to nobody."""
 
 
 class Memory(Protocol):
@@ -46,6 +61,8 @@ class Deploying:
     read."""
     _answered: dict[str, datetime] = field(default_factory=dict)
     _silent: dict[str, Silence] = field(default_factory=dict)
+    _missed: dict[str, int] = field(default_factory=dict)
+    """Looks without an answer since the last one with it, by runtime."""
     _news: set[str] = field(default_factory=set)
     """Workloads of which a cycle has not heard the news."""
     _unsaved: set[tuple[str, str]] = field(default_factory=set)
@@ -61,20 +78,21 @@ class Deploying:
 
     # -- from the looks ----------------------------------------------------------------------------
 
-    def take(self, runtime: str, told: Iterable[Deployment], at: datetime) -> None:
+    def take(self, runtime: str, told: Iterable[Deployment], at: datetime, lapse: timedelta = LAPSE) -> None:
         """A runtime answered. `told` is what it says of each workload of the branch's tip that it covers; of
-        one that is missing it says nothing. Raises ConfigError where that cannot be kept: it is tried again
-        with the next look."""
+        one that is missing it says nothing. `lapse`: after which time trouble that no look has shown is
+        over. Raises ConfigError where that cannot be kept: it is tried again with the next look."""
         with self._lock:
             latest = self._loaded()
             after = {one.workload: one for one in told}
             gone = {name for name, where in latest if where == runtime} - after.keys()
-            found = {name: heard(latest.get((name, runtime)), one, at) for name, one in after.items()}
+            found = {name: heard(latest.get((name, runtime)), one, at, lapse) for name, one in after.items()}
             found |= {name: unseen(latest[name, runtime], at) for name in gone}
             changed = {name: one for name, one in found.items() if latest.get((name, runtime)) != one}
             self._news |= {name for name, one in changed.items() if is_news(latest.get((name, runtime)), one)}
             latest.update(((name, runtime), one) for name, one in changed.items())
             self._answered[runtime] = at
+            self._missed.pop(runtime, None)
             if self._silent.pop(runtime, None) is not None:
                 self._turned.add(runtime)
             # What was not kept the last time is news now: soaks are counted by what is kept.
@@ -87,10 +105,14 @@ class Deploying:
                 if has_news:
                     self.wake()
 
-    def missed(self, look: Unobserved) -> None:
-        """A runtime could not be asked: what it said before stays what is known, and since when that is."""
+    def missed(self, look: Unobserved, *, is_only: bool = False) -> None:
+        """A runtime could not be asked: what it said before stays what is known, and since when that is.
+        `is_only`: this process looks no second time."""
         with self._lock:
             self._loaded()
+            misses = self._missed[look.runtime] = self._missed.get(look.runtime, 0) + 1
+            if misses < SILENT_AFTER and not is_only:
+                return
             was = self._silent.get(look.runtime)
             since = self._answered.get(look.runtime, look.at) if was is None else was.since
             self._silent[look.runtime] = Silence(since, look.reason.sentence)
@@ -139,6 +161,11 @@ class Deploying:
             found: list[Deployed] = []
             for runtime in self.covering(sites):
                 rollout = latest.get((workload, runtime))
+                if rollout is not None and begun is not None:
+                    anew = renewed(rollout, begun)
+                    if anew is not rollout:  # it failed, as an earlier release of the same version
+                        latest[workload, runtime] = rollout = anew
+                        self._unsaved.add((workload, runtime))
                 found.append(
                     self._told(runtime, [rollout] if rollout else []).now(runtime, version, digest, begun)
                 )

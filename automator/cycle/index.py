@@ -405,8 +405,9 @@ class Index:
         for path, data in self._blobs_of(self._unknown(files, before)):
             blob = blob_of(path, files[path])
             found = self.located.get(blob)
-            if found is None and path not in before and not self._matters(data, path):
-                self._pass_over(path, blob, data)
+            may = data is not None and may_hold(path, data)
+            if found is None and path not in before and not self._matters(data, path, may=may):
+                self._pass_over(path, blob, may=may)
                 continue
             if found is None or (path in before and not found.sites):
                 found = self._locate(data, blob, screened=path not in before)
@@ -433,9 +434,8 @@ class Index:
                 self._unread[path] = oid
         return unknown
 
-    def _pass_over(self, path: str, blob: Blob, data: bytes | None) -> None:
-        """Leave a file alone that names no watched image, for now."""
-        may = data is not None and may_hold(path, data)
+    def _pass_over(self, path: str, blob: Blob, *, may: bool) -> None:
+        """Leave a file alone that names no watched image, for now; `may`: it may hold sites."""
         if may:
             self._unread[path] = blob[0]
         self.located.pass_over(blob, looked_over=not may)
@@ -475,13 +475,14 @@ class Index:
             if found is not None:
                 self._keep(path, held(found.sites, path, why), found.sources)
 
-    def _matters(self, data: bytes | None, path: str) -> bool:
-        """Whether a file may hold a site that a policy claims: by the words in it, without parsing."""
+    def _matters(self, data: bytes | None, path: str, *, may: bool) -> bool:
+        """Whether a file may hold a site that a policy claims: by the words in it, without parsing. `may`:
+        it may hold sites at all."""
         if self.thorough or data is None or b"\0" in data:
             return True
         if b"automator:" in data or self._names_field(data) or self._names_marker(data):
             return True
-        return may_give(path, data) or (may_hold(path, data) and self._names_image(data))
+        return may_give(path, data) or (may and self._names_image(data))
 
     def _may_matter(self, data: bytes, name: str) -> bool:
         return b"\0" in data or may_hold(name, data) or self._names_field(data)

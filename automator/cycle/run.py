@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -16,6 +17,7 @@ from automator.core.policy import InvalidWorkload, Workload
 from automator.core.reference import Repository, short_text
 from automator.core.report import Outcome, Report
 from automator.cycle.ages import restarted
+from automator.cycle.ahead import Ahead
 from automator.cycle.decisions import Decider
 from automator.cycle.facts import FactFinder
 from automator.cycle.firstlook import first_outcomes
@@ -110,9 +112,21 @@ class Cycle:
     """Looks after those that are open; there if `proposals` is."""
     preview: Callable[[Report], None] | None = None
     """Told what the branch holds once it was read for the first time, before registries are asked."""
+    _ahead: Ahead | None = None
     _outcomes: tuple[Outcome, ...] = ()
     _news: int = 0
     _ages: tuple[Reason, ...] = ()
+
+    def set_out(self) -> None:
+        """Have the branch fetched for the first cycle, while what is around it is still being made."""
+        with suppress(RuntimeError):  # no thread is to be had: the cycle fetches it
+            self._ahead = Ahead(self.checkout)
+
+    def come_back(self) -> None:
+        """No cycle comes any more."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.give_up()
 
     def run(
         self, trigger: Trigger, *, push: bool = True, interim: Callable[[Report], None] | None = None
@@ -233,7 +247,12 @@ class Cycle:
     ) -> tuple[Snapshot, bool]:
         """The config repo at the branch's tip, and whether the branch was rewound past what we saw."""
         old = self.index.snapshot
-        tip = self.checkout.ask_tip(meanwhile=meanwhile)
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            tip = self.checkout.ask_tip(meanwhile=meanwhile)
+        else:
+            meanwhile()
+            tip = ahead.tip()
         if old is None or old.commit != tip or self.checkout.is_broken():
             self.checkout.fetch(tip)
         else:

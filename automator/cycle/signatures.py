@@ -12,14 +12,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from automator.core.cosign import Checked, Material, PublicKey, check, parse_key
 from automator.core.facts import Signature, SignatureKey, Unavailable
 from automator.core.reference import Repository
+from automator.core.signed import Checked, Material
 from automator.edges.checks import Commands, ImageCommand, read_key, unusable_key
 from automator.errors import CheckError
 from automator.reasons import reason
+
+if TYPE_CHECKING:
+    from automator.core.cosign import PublicKey
 
 T = TypeVar("T")
 REMEMBERED = 100_000
@@ -233,6 +236,8 @@ class _Asking:
     ) -> Mapping[str, Checked]:
         """What the signatures of a digest are worth for each key, looked at until one of each that are
         wanted is good. Each is judged once, and none is kept."""
+        from automator.core.cosign import check  # slow to import, and few workloads ask for signatures
+
         found = {name: Checked(False) for any_of in wanted for name in any_of}
 
         def suffices(material: Material) -> bool:
@@ -303,6 +308,8 @@ class _Asking:
 
 
 def _read_key(signer: KeyFile) -> _Key:
+    from automator.core.cosign import parse_key
+
     pem = read_key(signer.name, signer.path)
     try:
         return _Key(parse_key(pem), hashlib.sha256(pem).hexdigest())

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import requests
@@ -29,6 +29,12 @@ PROJECT, SERVICE, ONE_OFF = (
     "com.docker.compose.service",
     "com.docker.compose.oneoff",
 )
+RECENT = timedelta(minutes=5)
+"""How long a container that was started again has to run before it is believed."""
+FALLS = 3
+"""Starts after the first one from which on it is no accident."""
+_STOPPED = frozenset({0, 137, 143})
+"""Exit codes of what somebody stopped."""
 _MENDING = frozenset({"always", "unless-stopped", "on-failure"})
 """Restart policies of what is meant to run for good."""
 _LONG_SECONDS = re.compile(r"(\.\d{6})\d+")
@@ -73,7 +79,7 @@ class Engine:
         from docker.errors import APIError, DockerException  # the package is slow to import
 
         try:
-            return Observation(self.name, now, self._running())
+            return Observation(self.name, now, self._running(now))
         except TrustError as error:
             raise RuntimeTrouble(self._reason("engine/files", problem=error)) from error
         except APIError as error:
@@ -100,7 +106,7 @@ class Engine:
         short = {key: one_line(value) for key, value in told.items()}
         return reason(code, changes_at=None, runtime=self.name, host=self._settings.host, **short)
 
-    def _running(self) -> tuple[Running, ...]:
+    def _running(self, now: datetime) -> tuple[Running, ...]:
         ends_at = time.monotonic() + self._settings.seconds
         client = read_only_client(self._settings, ends_at)
         try:
@@ -113,7 +119,7 @@ class Engine:
             images = {str(image["Id"]): image for image in client.images(all=True)} if found else {}
         finally:
             client.close()
-        return tuple(_as_running(one, images) for one in _meant(found))
+        return tuple(_as_running(one, images, now) for one in _meant(found))
 
 
 # -- the client ------------------------------------------------------------------------------------------
@@ -206,6 +212,12 @@ class _Container:
     """It took more memory than it may."""
     policy: str
     since: datetime | None
+    restarts: int = 0
+    """How often it was started again by its policy."""
+
+    def fell_lately(self, now: datetime) -> bool:
+        """Whether it was started again a short while ago, or cannot be told when."""
+        return self.restarts > 0 and (self.since is None or now - self.since < RECENT)
 
     @property
     def is_at_work(self) -> bool:
@@ -240,6 +252,7 @@ def _read(told: Mapping[str, Any]) -> _Container:
         bool(state.get("OOMKilled")),
         str(policy or "no"),
         _time(state.get("StartedAt")) or _time(told.get("Created")),
+        int(told.get("RestartCount") or 0),
     )
 
 
@@ -267,10 +280,11 @@ def _meant(found: Iterable[_Container]) -> list[_Container]:
     return [*kept, *(one for one in every if one.service and one.of not in meant)]
 
 
-def _as_running(one: _Container, images: Mapping[str, Mapping[str, Any]]) -> Running:
+def _as_running(one: _Container, images: Mapping[str, Mapping[str, Any]], now: datetime) -> Running:
     image = images.get(one.image_id) or images.get(f"sha256:{one.image_id}") or {}
     reference = _reference(one.image, image)
     is_well = one.state == "running" and one.health in ("", "healthy")
+    trouble, hindrance = _troubles(one, now)
     return Running(
         "service" if one.service else "container",
         "",
@@ -279,28 +293,34 @@ def _as_running(one: _Container, images: Mapping[str, Mapping[str, Any]]) -> Run
         reference,
         _digest(reference, image),
         wanted=int(one.is_meant_to_run),
-        ready=int(is_well),
+        ready=int(is_well and not one.fell_lately(now)),
         settled=True if is_well else None if not one.is_at_work else False,
-        trouble=_trouble(one),
+        trouble=trouble,
         since=one.since,
         project=one.project,
+        hindrance=hindrance,
     )
 
 
-def _trouble(one: _Container) -> str | None:
+def _troubles(one: _Container, now: datetime) -> tuple[str | None, str | None]:
+    """What is wrong with a container itself, and what may be the engine's doing, or a person's."""
     ended = "it took more memory than it may" if one.killed else f"it ended with exit code {one.exit_code}"
     match one.state, one.health:
         case "restarting", _:
-            return f"it is started again and again: {one.words or ended}"
-        case "paused", _:
-            return "it is paused"
+            return f"it is started again and again: {one.words or ended}", None
+        case "running", _ if one.restarts >= FALLS and one.fell_lately(now):
+            return f"it was started again {one.restarts} times", None
         case "running", "unhealthy":
-            return "its health check fails"
+            return "its health check fails", None
+        case "paused", _:
+            return None, "it is paused"
         case "dead", _:
-            return one.words or "it could not be removed"
-        case (("exited" | "stopped"), _) if one.exit_code or one.words:
-            return one.words or ended
-    return one.words or None
+            return None, one.words or "it could not be removed"
+        case (("exited" | "stopped"), _) if one.killed or (one.exit_code not in _STOPPED and not one.words):
+            return ended, None
+        case (("exited" | "stopped"), _) if one.exit_code and not one.words:
+            return None, ended
+    return None, one.words or None
 
 
 def _reference(written: str, image: Mapping[str, Any]) -> str:

@@ -1,9 +1,10 @@
 """Asks a package index which advisories there are for the very files that the locks name.
 
-`python -m supply.audit`, by `make audit`. The index is pip's own (its login left out) or `--source`, asked
-by its JSON interface, release by release. A package counts as audited only if the answer is about that
-name and version, knows one of the locked hashes, and has a list of advisories, be it empty: everything else,
-silence above all, is *not audited*, and never fine.
+`python -m deploy.supply.audit`, by `make audit`. The index is pip's own (its login left out) or `--source`,
+asked by its JSON interface, release by release. First it is asked about releases whose weaknesses everybody
+knows: who has nothing to say of those is no advisory source. Then a package counts as audited only if the
+answer is about that name and version, knows one of the locked hashes, and has a list of advisories, be it
+empty: everything else, silence above all, is *not audited*, and never fine.
 """
 
 from __future__ import annotations
@@ -22,14 +23,36 @@ from typing import Any, NamedTuple
 import requests
 from packaging.utils import canonicalize_name
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from deploy.supply.lockfile import ROOT, BadLock, Pin, read_lock
 
 LOCKS = tuple(sorted((ROOT / "locks").glob("*.txt")))
 FINE, KNOWN, NOT_AUDITED = 0, 1, 2
-FIRST = 3
-"""Where none of so many is answered, the source knows no advisories, and the rest is not asked."""
+WEAK = (
+    (
+        Pin(
+            "urllib3",
+            "1.24.1",
+            ("61bf29cada3fc2fbefad4fdf059ea4bd1b4a86d2b6d15e1c7c0b582b9752fe39",),
+            marker=None,
+            wanted_by=(),
+        ),
+        "CVE-2019-11324",
+    ),
+    (
+        Pin(
+            "requests",
+            "2.19.0",
+            ("421cfc8d9dde7d6aff68196420afd86b88c65d77d8da9cf83f4ecad785d7b9d6",),
+            marker=None,
+            wanted_by=(),
+        ),
+        "CVE-2018-18074",
+    ),
+)
+"""Releases, each with an advisory that whoever knows advisories has. One may be missing from a mirror."""
 AT_ONCE = 4
 TOLD = 20
 """Packages that are named for one reason."""
@@ -160,13 +183,13 @@ def _told(answer: Answer, advisory: Advisory, word: str) -> str:
 
 
 class Unreachable(Exception):
-    """The source could not be asked at all."""
+    """The source could not be asked, or has no advisories to give."""
 
 
 def ask(source: str, pins: tuple[Pin, ...]) -> Iterator[Answer]:
-    """The source's answer about each package; fewer where the first ones show that it has none to give.
+    """The source's answer about each package.
 
-    Raises Unreachable where the very first question finds nobody.
+    Raises Unreachable where nobody answers, or the answers about weak releases tell of no weakness.
     """
     with requests.Session() as session:
         again = Retry(
@@ -178,21 +201,16 @@ def ask(source: str, pins: tuple[Pin, ...]) -> Iterator[Answer]:
         )
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=again, pool_maxsize=AT_ONCE))
-        first = []
-        for pin in pins[:FIRST]:
-            try:
-                first.append(_asked(session, source, pin))
-            except Unreachable as error:
-                if not first:
-                    raise
-                first.append(Answer(pin, missing=str(error)))
-            if first[-1].missing is None:
+        silent = []
+        for weak, advisory in WEAK:
+            answer = _asked(session, source, weak)
+            if any(advisory in (known.id, *known.aliases) for known in answer.advisories):
                 break
-        yield from first
-        if all(answer.missing for answer in first):
-            return
+            silent.append(f"{_named(answer)} ({answer.missing or f'{advisory} is not in its list'})")
+        else:
+            raise Unreachable(f"the source does not tell what everybody knows of {', '.join(silent)}")
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            yield from pool.map(lambda pin: _asked_softly(session, source, pin), pins[len(first) :])
+            yield from pool.map(lambda pin: _asked_softly(session, source, pin), pins)
 
 
 def _asked_softly(session: requests.Session, source: str, pin: Pin) -> Answer:
@@ -208,7 +226,7 @@ def _asked(session: requests.Session, source: str, pin: Pin) -> Answer:
             if answer.status_code != 200:
                 return Answer(pin, missing=f"the source answered {answer.status_code}")
             body = answer.raw.read(ANSWER_READ + 1, decode_content=True)
-    except (requests.RequestException, OSError) as error:
+    except (requests.RequestException, HTTPError, OSError) as error:  # `raw` raises urllib3's own
         raise Unreachable(f"the source does not answer ({type(error).__name__})") from error
     if len(body) > ANSWER_READ:
         return Answer(pin, missing="the answer is too large")
@@ -236,7 +254,9 @@ def pips_own() -> str:
 
 def main(arguments: list[str]) -> int:
     """Ask, judge, tell; returns 0 audited and nothing known, 1 something is known, 2 not audited."""
-    parser = argparse.ArgumentParser(prog="python -m supply.audit", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.supply.audit", description=__doc__.splitlines()[0]
+    )
     parser.add_argument(
         "locks", nargs="*", type=Path, default=LOCKS, help="lock files; all of locks/ by default"
     )

@@ -1,7 +1,7 @@
 """Writes what automator needs at run time as a CycloneDX 1.5 document: the same lock, the same bytes.
 
-`python -m supply.sbom`, by `make sbom`. Names, versions, hashes and who needs whom are the lock's; licences
-are those that an installed package of the locked version declares, and left out where none is installed.
+`python -m deploy.supply.sbom`, by `make sbom`. Names, versions, hashes and who needs whom are the lock's.
+Licences are left out: a lock has none, and what happens to be installed here is no source.
 Specification: CycloneDX 1.5, JSON; package URLs of type `pypi`.
 """
 
@@ -11,19 +11,13 @@ import argparse
 import json
 import sys
 import uuid
-from importlib.metadata import Distribution, PackageNotFoundError
 from pathlib import Path
 from typing import Any
-
-from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 from automator import __version__
 from deploy.supply.lockfile import ITSELF, ROOT, BadLock, Pin, read_lock
 
 LOCK = ROOT / "locks" / "runtime.txt"
-_CLASSIFIER = "License :: "
-_LONGEST_NAME = 100
-"""Of a licence: some packages put its whole text into the field."""
 
 
 def bill(pins: tuple[Pin, ...]) -> dict[str, Any]:
@@ -65,8 +59,6 @@ def _component(pin: Pin) -> dict[str, Any]:
         "hashes": [{"alg": "SHA-256", "content": digest} for digest in sorted(pin.hashes)],
         "purl": _purl(pin),
     }
-    if licences := _licences(pin):
-        component["licenses"] = licences
     if pin.marker is not None:
         component["properties"] = [{"name": "automator:installed-where", "value": pin.marker}]
     return component
@@ -80,31 +72,11 @@ def _needs(name: str, pins: tuple[Pin, ...]) -> list[str]:
     return sorted(_purl(pin) for pin in pins if name in pin.wanted_by)
 
 
-def _licences(pin: Pin) -> list[dict[str, Any]]:
-    """As CycloneDX has them: an SPDX expression, else names; empty where nothing is known."""
-    try:
-        installed = Distribution.from_name(pin.name).metadata
-    except PackageNotFoundError:
-        return []
-    if installed["Version"] != pin.version:
-        return []
-    said = (installed["License-Expression"] or installed["License"] or "").strip()
-    try:
-        return [{"expression": str(canonicalize_license_expression(said))}]
-    except InvalidLicenseExpression:
-        pass
-    classified = sorted(
-        text.rpartition(" :: ")[2]
-        for text in installed.get_all("Classifier") or []
-        if text.startswith(_CLASSIFIER)
-    )
-    names = classified or ([said] if 0 < len(said) <= _LONGEST_NAME and said.isprintable() else [])
-    return [{"license": {"name": name}} for name in names]
-
-
 def main(arguments: list[str]) -> int:
     """Write the document; returns 0, or 2 where the lock cannot be read or the file not written."""
-    parser = argparse.ArgumentParser(prog="python -m supply.sbom", description="Write the SBOM of a lock.")
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.supply.sbom", description="Write the SBOM of a lock."
+    )
     parser.add_argument("--lock", type=Path, default=LOCK)
     parser.add_argument("--output", type=Path, help="a file; standard output by default")
     options = parser.parse_args(arguments)

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from parts import signing
 from parts.signing import bundle, message_bundle, new_key, payload, pem, sign, statement
 
-from automator.core.cosign import Bundle, Checked, SimpleSigning, Unusable, check, parse_key
+from automator.core.cosign import check, parse_key
+from automator.core.signed import Bundle, Checked, SimpleSigning, Unusable
 
 MANIFEST = b'{"schemaVersion": 2}'
 DIGEST = "sha256:" + "0a" * 32

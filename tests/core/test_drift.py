@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from parts.observations import CLOCK, NOW, PROD, A, B, ago, runs, seen, transformed, written
 
 from automator.core.arrival import deployments
 from automator.core.drift import Clock, Drift, DriftState, Said, Says, compare, covers
@@ -16,44 +17,6 @@ from automator.core.running import DeployState, Observation, Running, Scope, Syn
 from automator.core.site import Site, locate
 from automator.core.synced import Source
 from automator.reasons import reason
-
-NOW = datetime(2026, 11, 21, 15, 0, tzinfo=UTC)
-CLOCK = Clock(NOW, timedelta(minutes=15))
-PROD = Scope("prod")
-A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-DEPLOYMENT = """\
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: {name}{namespace}}}
-spec: {{template: {{spec: {{containers: [{{name: app, image: "{image}"}}]}}}}}}
-"""
-
-
-def ago(minutes: float) -> datetime:
-    return NOW - timedelta(minutes=minutes)
-
-
-def written(image: str, name: str = "web", namespace: str = "shop", file: str = "apps/web.yaml") -> Site:
-    """The site of a Deployment, as it is found in a file."""
-    within = f", namespace: {namespace}" if namespace else ""
-    (site,) = locate(DEPLOYMENT.format(name=name, namespace=within, image=image), "web.yaml").sites
-    return site.at(file)
-
-
-def transformed(tag: str, file: str = "overlays/kustomization.yaml", name: str = "ghcr.io/acme/web") -> Site:
-    """A site that names no object."""
-    (site,) = locate(f"images: [{{name: {name}, newTag: '{tag}'}}]\n", "kustomization.yaml").sites
-    return site.at(file)
-
-
-def runs(image: str, name: str = "web", namespace: str = "shop", **more: object) -> Running:
-    told: dict[str, object] = {"wanted": 2, "ready": 2, "settled": True, **more}
-    kind = str(told.pop("kind", "Deployment"))
-    return Running(kind, namespace, name, "app", image, **told)  # type: ignore[arg-type]
-
-
-def seen(*running: Running, syncs: tuple[Sync, ...] = ()) -> Observation:
-    return Observation("prod", NOW, running, syncs)
 
 
 def said(tag: str, minutes: float, *before: str, is_complete: bool = True) -> dict[str, Says]:
@@ -167,7 +130,15 @@ def test_a_rollout_under_way_is_pending_and_a_stuck_one_diverged() -> None:
         "is on its way to 1.4.3 since 14:58 UTC: 1 of 3 run it, 2 still run 1.4.2; "
         "ImagePullBackOff: no such tag"
     )
-    assert one(WEB, at=rolling, says=said("1.4.3", 20, "1.4.2")).reason.code == "drift/stuck"
+    # Whatever Git's age: what rolls may be a scaling of a minute ago, until looks have seen it for long.
+    first = one(WEB, at=rolling, says=said("1.4.3", 500, "1.4.2"))
+    assert (first.state, first.since) == ("pending", NOW)
+    seen_before = {"web": replace(first, since=ago(20))}
+    assert one(WEB, at=rolling, says=said("1.4.3", 20, "1.4.2"), earlier=seen_before).reason.code == (
+        "drift/stuck"
+    )
+    given_up = seen(replace(rolling.running[0], failed=True))
+    assert one(WEB, at=given_up, says=said("1.4.3", 20, "1.4.2")).reason.code == "drift/stuck"
 
 
 @pytest.mark.parametrize(
@@ -187,17 +158,12 @@ def test_what_the_controller_is_told_decides(running: Running, state: str) -> No
 
 
 def test_a_job_of_the_past_is_no_drift() -> None:
-    text = DEPLOYMENT.format(name="web", namespace="", image="ghcr.io/acme/web:1.4.3").replace(
-        "Deployment", "Job"
-    )
-    (job,) = locate(text, "job.yaml").sites
+    job = written("ghcr.io/acme/web:1.4.3", namespace="", kind="Job")
     past = seen(runs("ghcr.io/acme/web:1.4.2", kind="Job", wanted=0, ready=0))
-    drift = one(job.at("job.yaml"), at=past)
+    drift = one(job, at=past)
     assert (drift.state, drift.reason.code) == ("unknown", "drift/ended")
-    assert (
-        one(job.at("job.yaml"), at=seen(runs("ghcr.io/acme/web:1.4.3", kind="Job", wanted=0))).state == "same"
-    )
-    assert one(job.at("job.yaml"), at=seen(runs("ghcr.io/acme/web:1.4.2", kind="Job", wanted=1))).differs
+    assert one(job, at=seen(runs("ghcr.io/acme/web:1.4.3", kind="Job", wanted=0))).state == "same"
+    assert one(job, at=seen(runs("ghcr.io/acme/web:1.4.2", kind="Job", wanted=1))).differs
 
 
 # -- whose is what runs ------------------------------------------------------------------------------------
@@ -234,9 +200,39 @@ def test_tags_and_digests_are_compared_as_far_as_they_can_be(
 
 
 def test_absent_is_unknown() -> None:
-    drift = one(WEB, at=seen(runs("docker.io/library/redis:7", name="cache")))
+    drift = one(transformed("1.4.3"), at=seen(runs("docker.io/library/redis:7", name="cache")))
     assert (drift.state, drift.reason.code) == ("unknown", "drift/absent")
-    assert "apps/web.yaml#" in str(drift.reason)
+    assert "overlays/kustomization.yaml#" in str(drift.reason)
+
+
+def test_an_object_that_was_deleted_is_told_once_the_grace_time_is_over() -> None:
+    nothing = seen(runs("docker.io/library/redis:7", name="cache"))
+    first = one(WEB, at=nothing)
+    assert (first.state, first.since, first.runs) == ("pending", NOW, ())
+    assert str(first.reason) == "not yet deployed: Deployment shop/web is not in prod; Git says 1.4.3"
+    later = one(WEB, at=nothing, earlier={"web": replace(first, since=ago(16))})
+    assert (later.state, later.reason.code) == ("diverged", "drift/missing")
+    assert str(later.reason) == "Deployment shop/web is not in prod; Git says 1.4.3"
+    (arrived,) = deployments({"web": (WEB,)}, PROD, nothing)
+    assert arrived.seen.state is DeployState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("site", "cluster", "scope"),
+    [
+        # It could be there under another name, or in the namespace that an overlay gives it.
+        (WEB, [runs("ghcr.io/acme/web:1.4.3", name="web", namespace="eu")], PROD),
+        (WEB, [runs("ghcr.io/acme/web:1.4.3", name="eu-web", kind="StatefulSet")], PROD),
+        # It stands in a namespace that was not asked for; or nobody wrote in which.
+        (WEB, [], Scope("prod", (), ("other",))),
+        (written("ghcr.io/acme/web:1.4.3", namespace=""), [], PROD),
+        (written("ghcr.io/acme/web:1.4.3", namespace="${space}"), [], PROD),
+        (written("ghcr.io/acme/web:1.4.3", name="${app}"), [], PROD),
+    ],
+)
+def test_what_may_be_there_is_never_missing(site: Site, cluster: list[Running], scope: Scope) -> None:
+    drift = one(site, at=seen(*cluster), scope=scope, says=said("1.4.3", 99))
+    assert (drift.state, drift.reason.code) == ("unknown", "drift/absent")
 
 
 def test_a_prefixed_name_is_found_by_its_image() -> None:
@@ -247,7 +243,7 @@ def test_a_prefixed_name_is_found_by_its_image() -> None:
     (web, _) = compare(
         {"web": (WEB,), "api": (other,)}, PROD, seen(runs("ghcr.io/acme/web:1.4.2", name="api")), CLOCK
     )
-    assert web.reason.code == "drift/absent"
+    assert web.reason.code == "drift/awaited"
 
 
 def test_sites_without_object_are_told_apart_or_unknown() -> None:
@@ -263,9 +259,55 @@ def test_sites_without_object_are_told_apart_or_unknown() -> None:
     narrow = Scope("prod", ("prod/**",), ("shop",))
     (drift,) = compare(both, narrow, cluster, CLOCK)
     assert (drift.workload, drift.state) == ("web", "same")
-    # Each version is wanted by one and runs once: nothing is wrong.
+    # Each version is wanted by one and runs once: but it could be the other way round.
     well = seen(runs("ghcr.io/acme/web:1.5.0", namespace="staging"), runs("ghcr.io/acme/web:1.4.3"))
-    assert {drift.state for drift in compare(both, PROD, well, CLOCK)} == {"same"}
+    swapped = seen(runs("ghcr.io/acme/web:1.4.3", namespace="staging"), runs("ghcr.io/acme/web:1.5.0"))
+    for cluster in (well, swapped):
+        drifts = compare(both, PROD, cluster, CLOCK)
+        assert {(drift.state.value, drift.reason.code) for drift in drifts} == {("unknown", "drift/spread")}
+    assert str(drifts[0].reason) == (
+        "ghcr.io/acme/web runs in several namespaces of prod (staging, shop), and nothing tells which of "
+        "them staging/kustomization.yaml#images[ghcr.io/acme/web].newTag is about"
+    )
+    # With the namespace of each kustomization it is told.
+    placed = {
+        "staging": (transformed("1.5.0", "staging/kustomization.yaml", space="staging"),),
+        "web": (transformed("1.4.3", "prod/kustomization.yaml", space="shop"),),
+    }
+    assert [drift.state for drift in compare(placed, PROD, well, CLOCK)] == ["same", "same"]
+    assert [drift.state for drift in compare(placed, PROD, swapped, CLOCK)] == ["pending", "pending"]
+
+
+def test_a_namespace_that_is_written_binds() -> None:
+    elsewhere = seen(runs("ghcr.io/acme/web:1.4.3", namespace="staging"))
+    assert one(WEB, at=elsewhere).reason.code == "drift/absent"
+    # A template of a namespace is none.
+    assert one(written("ghcr.io/acme/web:1.4.3", namespace="${space}"), at=elsewhere).state == "same"
+    assert one(transformed("1.4.3", space="shop"), at=elsewhere).reason.code == "drift/absent"
+    both = seen(*elsewhere.running, runs("ghcr.io/acme/web:1.4.2"))
+    assert one(transformed("1.4.3", space="shop"), at=both).state == "pending"
+    unwritten = written("ghcr.io/acme/web:1.4.3", namespace="")
+    assert one(unwritten, at=seen(*elsewhere.running, runs("ghcr.io/acme/web:1.4.3"))).reason.code == (
+        "drift/spread"
+    )
+
+
+@pytest.mark.parametrize(
+    ("release", "home"),
+    [
+        (
+            "{kind: HelmRelease, metadata: {name: web, namespace: flux}, spec: {targetNamespace: shop, %s}}",
+            True,
+        ),
+        ("{kind: HelmRelease, metadata: {name: web, namespace: shop}, spec: {%s}}", True),
+        ("{kind: HelmRelease, metadata: {name: web, namespace: flux}, spec: {%s}}", False),
+    ],
+)
+def test_a_release_runs_in_the_namespace_that_it_targets(release: str, home: bool) -> None:
+    values = "values: {image: {repository: ghcr.io/acme/web, tag: 1.4.3}}"
+    (site,) = locate(release % values + "\n", "release.yaml").sites
+    both = seen(runs("ghcr.io/acme/web:1.4.3"), runs("ghcr.io/acme/web:1.5.0", namespace="staging"))
+    assert one(site.at("release.yaml"), at=both).state == ("same" if home else "unknown")
 
 
 def test_another_teams_object_of_the_same_name_is_not_taken_for_ours() -> None:
@@ -298,14 +340,6 @@ spec: {values: {image: {repository: ghcr.io/acme/web, tag: 1.4.3}}}
     old = seen(runs("ghcr.io/acme/web:1.4.2"), syncs=(failed,))
     drift = one(site.at("release.yaml"), at=old, source=Source("https://example.com/acme/config"))
     assert str(drift.reason).endswith("; HelmRelease shop/web says: UpgradeFailed: timed out")
-    # It failed at what Git says once that was applied.
-    source = Source("https://example.com/acme/config", frozenset({"c0ffee"}))
-    applied = Sync("Kustomization", "flux-system", "all", revision="c0ffee", healthy=True, repo=source.url)
-    for syncs, state in (((failed,), "unknown"), ((failed, applied), "failed")):
-        (arrived,) = deployments(
-            {"web": (site.at("release.yaml"),)}, PROD, replace(old, syncs=syncs), source=source
-        )
-        assert arrived.seen.state.value == state
 
 
 def test_sites_of_one_workload_at_different_versions_are_compared_each() -> None:
@@ -359,6 +393,34 @@ def test_a_runtime_that_is_down_makes_unknown() -> None:
     assert str(stale.reason) == "what runs in prod is not known: the last look was 1 hour ago"
 
 
+def test_a_look_that_fails_ends_no_difference_and_begins_none() -> None:
+    byhand = seen(runs("ghcr.io/acme/web:1.4.2"))
+
+    def watched(*looks: Observation | Unobserved) -> list[Drift]:
+        earlier: dict[str, Drift] = {}
+        found = []
+        for minute, look in enumerate(looks):
+            at = NOW + timedelta(minutes=minute)
+            (drift,) = compare(
+                {"web": (WEB,)}, PROD, replace(look, at=at), Clock(at, CLOCK.grace), earlier=earlier,
+                says=said("1.4.3", 500, "1.4.2"),
+            )  # fmt: skip
+            earlier = {"web": drift}
+            found.append(drift)
+        return found
+
+    well = seen(runs("ghcr.io/acme/web:1.4.3"))
+    drifts = watched(well, *([byhand] * 13 + [DOWN]) * 2)
+    assert [(drift.state.value, drift.since) for drift in drifts[-3:-1]] == [
+        ("diverged", NOW + timedelta(minutes=1))
+    ] * 2
+    assert drifts[-1].state is DriftState.UNKNOWN
+    scaling = seen(runs("ghcr.io/acme/web:1.4.3", wanted=4, ready=2, settled=False))
+    last = watched(*[well] * 5, DOWN, DOWN, scaling)[-1]
+    assert (last.state, last.since) == ("pending", NOW + timedelta(minutes=7))
+    assert watched(well, well, DOWN, well)[-1].since == NOW + timedelta(minutes=1), "well all the time"
+
+
 def test_what_a_synchronizer_says_is_told_where_it_applies_the_file() -> None:
     sync = Sync(
         "Kustomization", "flux-system", "apps", attempted="c0ffee", healthy=False,
@@ -372,67 +434,6 @@ def test_what_a_synchronizer_says_is_told_where_it_applies_the_file() -> None:
     elsewhere = replace(sync, path="infra")
     assert words not in str(one(WEB, at=replace(old, syncs=(elsewhere,)), source=source).reason)
     assert words not in str(one(WEB, at=old, source=Source("https://example.com/other")).reason)
-    (arrived,) = deployments({"web": (WEB,)}, PROD, old, source=source)
-    assert (arrived.seen.state, arrived.seen.trouble) == (
-        DeployState.FAILED,
-        "Kustomization flux-system/apps: health check failed: Deployment/shop/web",
-    )
-    (earlier,) = deployments({"web": (WEB,)}, PROD, old, source=Source(source.url, frozenset({"beef"})))
-    assert earlier.seen.state is DeployState.UNKNOWN
-    # What is broken beside it, and a synchronizer that was told to rest, say nothing of the version.
-    beside = replace(sync, trouble="build failed: web-api.yaml")
-    paused = replace(sync, healthy=None, trouble="it is suspended")
-    for other in (beside, paused):
-        (arrived,) = deployments({"web": (WEB,)}, PROD, replace(old, syncs=(other,)), source=source)
-        assert (arrived.seen.state.value, "Kustomization" in (arrived.seen.trouble or "")) == (
-            "unknown",
-            True,
-        )
-
-
-# -- arrival -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("running", "state"),
-    [
-        ([runs("ghcr.io/acme/web:1.4.3")], "deployed"),
-        ([runs("ghcr.io/acme/web:1.4.3", ready=1)], "pending"),
-        ([runs("ghcr.io/acme/web:1.4.3", settled=False)], "pending"),
-        ([runs("ghcr.io/acme/web:1.4.3"), runs("ghcr.io/acme/web:1.4.2", wanted=0, ready=1)], "pending"),
-        ([runs("ghcr.io/acme/web:1.4.2")], "pending"),
-        ([runs("ghcr.io/acme/web:1.4.3", trouble="CrashLoopBackOff")], "pending"),
-        ([runs("ghcr.io/acme/web:1.4.3", trouble="gave up", failed=True)], "failed"),
-        ([runs("ghcr.io/acme/web:1.4.3", wanted=0, ready=0)], "unknown"),
-        ([runs("ghcr.io/acme/web:1.4.3", wanted=None, ready=None, settled=None)], "deployed"),
-        ([], "unknown"),
-    ],
-)
-def test_a_version_has_arrived_when_all_of_it_is_up(running: list[Running], state: str) -> None:
-    (arrived,) = deployments({"web": (WEB,)}, PROD, seen(*running))
-    assert (arrived.workload, arrived.version, arrived.seen.state.value) == ("web", "1.4.3", state)
-    assert (arrived.seen.at is not None) == (state in ("deployed", "failed"))
-
-
-def test_a_pinned_digest_must_be_told_to_have_arrived() -> None:
-    site = written(f"ghcr.io/acme/web:1.4.3@{A}")
-    for digest, state in ((A, "deployed"), (None, "unknown"), (B, "unknown")):
-        (arrived,) = deployments({"web": (site,)}, PROD, seen(runs("ghcr.io/acme/web:1.4.3", digest=digest)))
-        assert (arrived.digest, arrived.seen.state.value) == (A, state)
-
-
-def test_nothing_has_arrived_where_nobody_can_tell() -> None:
-    (down,) = deployments({"web": (WEB,)}, PROD, DOWN)
-    assert (down.seen.state.value, down.seen.at) == ("unknown", None)
-    differing = (WEB, written("ghcr.io/acme/web:1.4.2", namespace="us"))
-    assert deployments({"web": differing}, PROD, seen()) == ()
-    # The one could run what the other is meant to.
-    both = {
-        "staging": (transformed("1.5.0", "staging/k.yaml"),),
-        "web": (transformed("1.4.3", "prod/k.yaml"),),
-    }
-    swapped = seen(runs("ghcr.io/acme/web:1.4.3", namespace="staging"), runs("ghcr.io/acme/web:1.5.0"))
-    assert {one.seen.state.value for one in deployments(both, PROD, swapped)} == {"unknown"}
 
 
 # -- laws --------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from parts.claiming import assign
 
-from automator.core.claims import assign
 from automator.core.deadmarkers import FluxPolicy, flux_policies, is_known, survey
 from automator.core.policy import InvalidWorkload, Place, Where
 from automator.core.reference import parse_repository

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from parts.claiming import assign
 
-from automator.core.claims import assign
 from automator.core.policy import Workload, parse_policies
 from automator.core.policytext import Draft, policy_text
 from automator.core.proposal import KEYS, Listing, Proposal, header, propose, repositories

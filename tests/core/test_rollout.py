@@ -19,6 +19,7 @@ from automator.core.rollout import (
     heard,
     is_news,
     landing,
+    renewed,
     to_text,
     unseen,
 )
@@ -51,15 +52,32 @@ def after(*looks: Deployment, every: timedelta = MINUTE) -> Rollout:
     return rollout
 
 
+def well(tag: str = "1.4.3", digest: str | None = None) -> tuple[Deployment, Deployment]:
+    """Looks that show it deployed."""
+    return (look(DEPLOYED, tag=tag, digest=digest),) * 2
+
+
 def test_a_version_is_deployed_from_the_look_that_showed_it_whatever_restarts_later() -> None:
-    found = after(look(PENDING), look(DEPLOYED), look(PENDING), look(UNKNOWN), look(DEPLOYED))
+    found = after(look(PENDING), *well(), look(PENDING), look(UNKNOWN), look(DEPLOYED))
     assert (found.state, found.deployed) == (DEPLOYED, NOW + MINUTE)
-    assert after(look(DEPLOYED), look(PENDING)).deployed == NOW
+    assert after(*well(), look(PENDING)).deployed == NOW
+
+
+def test_one_good_look_proves_nothing_and_two_that_are_no_row_neither() -> None:
+    once = after(look(DEPLOYED))
+    assert (once.state, once.deployed) == (PENDING, None)
+    assert Told((once,), NOW).words("1.4.3", None) == "shows it well, and is believed at the next look"
+    for between in (look(PENDING), look(PENDING, PULLING)):
+        found = after(look(DEPLOYED), between, look(DEPLOYED))
+        assert (found.state, found.deployed) == (PENDING, None)
+    found = after(*well(), look(PENDING, PULLING), look(DEPLOYED))
+    assert found.state is PENDING, "after trouble, too"
+    assert heard(found, look(DEPLOYED), NOW + 4 * MINUTE).state is DEPLOYED
 
 
 def test_what_the_runtime_says_of_its_own_times_is_not_believed() -> None:
     early = Deployment("web", "1.4.3", None, Deployed("prod", DEPLOYED, NOW - 30 * MINUTE))
-    assert heard(None, early, NOW).deployed == NOW
+    assert heard(heard(None, early, NOW), early, NOW + MINUTE).deployed == NOW
 
 
 @pytest.mark.parametrize("looks", [1, 2])
@@ -70,10 +88,10 @@ def test_one_bad_look_fails_nothing(looks: int) -> None:
 
 
 def test_a_version_has_failed_that_the_runtime_gave_up_on_several_looks_in_a_row() -> None:
-    found = after(look(DEPLOYED), *[look(FAILED, "exceeded its deadline")] * FAILURES)
+    found = after(*well(), *[look(FAILED, "exceeded its deadline")] * FAILURES)
     assert (found.state, found.deployed, found.trouble) == (FAILED, None, "exceeded its deadline")
-    well = heard(found, look(DEPLOYED), NOW + 9 * MINUTE)
-    assert (well.state, well.deployed) == (DEPLOYED, NOW + 9 * MINUTE), "its soak begins anew"
+    again = heard(heard(found, look(DEPLOYED), NOW + 9 * MINUTE), look(DEPLOYED), NOW + 10 * MINUTE)
+    assert (again.state, again.deployed) == (DEPLOYED, NOW + 9 * MINUTE), "its soak begins anew"
 
 
 def test_trouble_that_may_pass_fails_a_version_once_it_lasts() -> None:
@@ -86,8 +104,45 @@ def test_trouble_that_may_pass_fails_a_version_once_it_lasts() -> None:
 
 
 def test_a_container_that_restarts_again_and_again_is_not_well_between_its_falls() -> None:
-    found = after(*[look(PENDING, "CrashLoopBackOff"), look(PENDING)] * 5, look(PENDING, "CrashLoopBackOff"))
-    assert found.state is FAILED
+    row = [look(PENDING, "CrashLoopBackOff")] * 3
+    assert after(*row, look(DEPLOYED), look(DEPLOYED), *row, look(PENDING), *row).state is FAILED
+
+
+def test_glimpses_of_trouble_that_passes_each_time_fail_nothing() -> None:
+    glimpses = [look(PENDING, "ErrImagePull"), *[look(PENDING)] * 3]
+    assert {after(*(glimpses * 9)[:n]).state for n in range(1, 36)} == {PENDING}
+
+
+def test_a_rollout_that_makes_progress_is_not_failing() -> None:
+    def ready(count: int) -> Deployment:
+        return Deployment("web", "1.4.3", None, Deployed("prod", PENDING, None, PULLING, count))
+
+    assert after(*[ready(i // 3) for i in range(60)]).state is PENDING
+    assert after(*[ready(7)] * 12).state is FAILED
+    assert after(ready(7), *[ready(i % 2) for i in range(12)]).state is FAILED, (
+        "fewer and again more are none"
+    )
+
+
+def test_trouble_before_a_long_silence_is_another_trouble() -> None:
+    two = after(*[look(PENDING, PULLING)] * 2)
+    assert heard(two, look(PENDING, PULLING), NOW + 180 * MINUTE).state is PENDING
+    seldom = [(look(PENDING, PULLING), NOW + i * 10 * MINUTE) for i in range(3)]
+    found: Rollout | None = None
+    for one, at in seldom:
+        found = heard(found, one, at, lapse=30 * MINUTE)
+    assert found is not None
+    assert found.state is FAILED, "of a runtime that is asked seldom, a row takes longer"
+
+
+def test_what_failed_before_a_release_says_nothing_of_it() -> None:
+    failed = after(*[look(FAILED, "exceeded its deadline")] * FAILURES)
+    assert renewed(failed, NOW).state is FAILED
+    anew = renewed(failed, NOW + 3 * MINUTE)
+    assert (anew.state, anew.trouble) == (UNKNOWN, None)
+    assert heard(anew, look(PENDING, PULLING), NOW + 4 * MINUTE).state is PENDING
+    late = heard(heard(failed, look(PENDING), NOW + 61 * MINUTE), look(PENDING, PULLING), NOW + 62 * MINUTE)
+    assert late.state is PENDING, "nor what failed an hour ago"
 
 
 def test_two_looks_far_apart_are_not_enough() -> None:
@@ -95,17 +150,17 @@ def test_two_looks_far_apart_are_not_enough() -> None:
 
 
 def test_another_version_or_digest_begins_anew() -> None:
-    found = after(look(DEPLOYED), look(DEPLOYED, tag="1.4.4"))
-    assert (found.version, found.begun, found.deployed) == ("1.4.4", NOW + MINUTE, NOW + MINUTE)
-    pinned = after(look(DEPLOYED, digest=DIGEST), look(PENDING, digest=OTHER))
-    assert (pinned.begun, pinned.deployed) == (NOW + MINUTE, None)
+    found = after(*well(), *well(tag="1.4.4"))
+    assert (found.version, found.begun, found.deployed) == ("1.4.4", NOW + 2 * MINUTE, NOW + 2 * MINUTE)
+    pinned = after(*well(digest=DIGEST), look(PENDING, digest=OTHER))
+    assert (pinned.begun, pinned.deployed) == (NOW + 2 * MINUTE, None)
 
 
 def test_news_is_what_something_hangs_on() -> None:
     pending, ill = after(look(PENDING)), after(look(PENDING), look(PENDING, PULLING))
     assert is_news(pending, ill)
     assert not is_news(ill, heard(ill, look(PENDING, "CrashLoopBackOff"), NOW + 2 * MINUTE))
-    assert is_news(pending, after(look(DEPLOYED)))
+    assert is_news(pending, after(*well()))
     assert is_news(None, pending)
     assert not is_news(None, after(look(UNKNOWN)))
 
@@ -120,7 +175,7 @@ def ran(
 
 
 def test_a_stay_ran_from_the_later_of_its_commit_and_the_look() -> None:
-    told = Told((after(look(DEPLOYED)),), NOW + 5 * MINUTE)
+    told = Told((after(*well()),), NOW + 5 * MINUTE)
     assert ran(told, NOW - MINUTE) == NOW
     assert ran(told, NOW + MINUTE) == NOW + MINUTE
     assert ran(told, NOW - MINUTE, NOW - MINUTE / 2) is None, "it ran only after the stay"
@@ -128,7 +183,7 @@ def test_a_stay_ran_from_the_later_of_its_commit_and_the_look() -> None:
 
 
 def test_an_earlier_stay_of_the_same_version_proves_nothing_of_a_later_one() -> None:
-    first, second = after(look(DEPLOYED)), heard(None, look(DEPLOYED, tag="1.4.2"), NOW + 10 * MINUTE)
+    first, second = after(*well()), heard(None, look(DEPLOYED, tag="1.4.2"), NOW + 10 * MINUTE)
     third = heard(second, look(PENDING), NOW + 20 * MINUTE)
     told = Told((third, second, first), NOW + 30 * MINUTE)
     assert ran(told, NOW + 19 * MINUTE) is None
@@ -136,20 +191,20 @@ def test_an_earlier_stay_of_the_same_version_proves_nothing_of_a_later_one() -> 
 
 
 def test_a_look_before_the_stay_does_not_count_for_it() -> None:
-    told = Told((after(look(DEPLOYED)),), answered=NOW)
+    told = Told((after(*well()),), answered=NOW)
     assert ran(told, NOW + MINUTE) is None
     assert ran(Told(told.rollouts, NOW + 2 * MINUTE), NOW + MINUTE) == NOW + MINUTE
 
 
 def test_digests_must_not_contradict_each_other() -> None:
-    pinned = Told((after(look(DEPLOYED, digest=DIGEST)),), NOW)
+    pinned = Told((after(*well(digest=DIGEST)),), NOW)
     assert ran(pinned, NOW, digest=DIGEST) == NOW
     assert ran(pinned, NOW, digest=OTHER) is None
-    assert ran(Told((after(look(DEPLOYED)),), NOW), NOW, digest=OTHER) == NOW
+    assert ran(Told((after(*well()),), NOW), NOW, digest=OTHER) == NOW
 
 
 def test_of_several_runtimes_the_last_one_counts_and_one_that_does_not_tell_is_waited_for() -> None:
-    early, late = Told((after(look(DEPLOYED)),), NOW), Told((after(look(PENDING), look(DEPLOYED)),), NOW)
+    early, late = Told((after(*well()),), NOW), Told((after(look(PENDING), *well()),), NOW)
     assert landing({"eu": early, "us": late}, "1.4.3", None, NOW, None) == Landing(NOW + MINUTE)
     down = Told((), NOW, Silence(NOW, "connection refused"))
     found = landing({"eu": early, "us": down}, "1.4.3", None, NOW, None)
@@ -161,7 +216,7 @@ def test_of_several_runtimes_the_last_one_counts_and_one_that_does_not_tell_is_w
     ("told", "words"),
     [
         (Told(), "has not been seen with it yet"),
-        (Told((after(look(DEPLOYED, tag="1.4.2")),), NOW), "has not been seen with it yet"),
+        (Told((after(*well(tag="1.4.2")),), NOW), "has not been seen with it yet"),
         (Told((after(look(PENDING)),), NOW), "has not completed it"),
         (Told((after(look(PENDING, PULLING)),), NOW), f"has not completed it: {PULLING}"),
         (Told((after(look(UNKNOWN, "nothing runs it")),), NOW), "does not tell: nothing runs it"),
@@ -174,7 +229,7 @@ def test_what_is_missing_is_said_in_words(told: Told, words: str) -> None:
 
 
 def test_what_a_release_needs_to_know_is_seen_after_it() -> None:
-    told = Told((after(look(DEPLOYED)),), answered=NOW)
+    told = Told((after(*well()),), answered=NOW)
     assert told.now("prod", "1.4.3", None, NOW + MINUTE).state is UNKNOWN
     assert told.now("prod", "1.4.3", None, NOW) == Deployed("prod", DEPLOYED, NOW)
     assert told.now("prod", "1.4.4", None).state is UNKNOWN
@@ -205,7 +260,7 @@ def test_whatever_is_told_and_whenever_a_rollout_can_be_kept_and_is_never_dated_
         rollout = heard(rollout, look(state, trouble, tag, None if tag else DIGEST), at)
         assert from_text(to_text(rollout)) == rollout
         assert max(rollout.begun, rollout.since, rollout.deployed or at, rollout.ill or at) <= at
-        assert (rollout.state is DEPLOYED) == (state is DEPLOYED)
+        assert rollout.state is not DEPLOYED or state is DEPLOYED
         if rollout.state is FAILED:
             assert rollout.deployed is None
     assert rollout is not None

@@ -44,20 +44,22 @@ def runs(image: str, *, failed: bool = False, trouble: str | None = None, ready:
 
 
 def look(app: App, runtime: str, *running: Running, repo: str = "shop") -> None:
-    """A look at a runtime, of what the config repo says now."""
+    """A look at a runtime, of what the config repo says now; what is well is believed at the second one."""
     deploying = app.deployments[repo]
     at = app.cycles[repo].clock()
     scope = next(scope for scope in deploying.scopes if scope.runtime == runtime)
     snapshot = app.cycles[repo].index.snapshot
     assert snapshot is not None
     told = deployments(snapshot.claims.sites, scope, Observation(runtime, at, running))
-    deploying.take(runtime, told, at)
+    for _ in range(1 if any(one.trouble for one in running) else 2):
+        deploying.take(runtime, told, at)
 
 
-def miss(app: App, runtime: str, repo: str = "shop") -> None:
-    """A look at a runtime that does not answer."""
+def miss(app: App, runtime: str, repo: str = "shop", looks: int = 3) -> None:
+    """Looks at a runtime that does not answer."""
     why = reason("drift/broke-off", runtime=runtime, problem="no route to host")
-    app.deployments[repo].missed(Unobserved(runtime, app.cycles[repo].clock(), why))
+    for _ in range(looks):
+        app.deployments[repo].missed(Unobserved(runtime, app.cycles[repo].clock(), why))
 
 
 def said(outcome: Outcome) -> tuple[Status, str]:
@@ -189,14 +191,21 @@ def test_news_of_a_runtime_asks_for_a_cycle_and_what_is_no_news_does_not(chain: 
     woken: list[str] = []
     chain.app.board.wake = woken.append
     look(chain.app, "stage", runs(image(chain, STAGING)))
-    assert woken == ["shop"]
+    assert woken == ["shop", "shop"]
     chain.run()
     for _ in range(3):
         look(chain.app, "stage", runs(image(chain, STAGING)))
-    assert woken == ["shop"]
-    miss(chain.app, "stage")
-    miss(chain.app, "stage")
     assert woken == ["shop", "shop"]
+    miss(chain.app, "stage")
+    miss(chain.app, "stage")
+    assert woken == ["shop"] * 3
+    look(chain.app, "stage", runs(image(chain, STAGING)))
+    assert woken == ["shop"] * 5, "that it answers again"
+    chain.run()
+    for _ in range(9):
+        miss(chain.app, "stage", looks=2)
+        look(chain.app, "stage", runs(image(chain, STAGING)))
+    assert woken == ["shop"] * 5, "what answers now and then does so all the time"
 
 
 def test_what_waits_for_a_runtime_is_not_decided_again_without_news(chain: Stage) -> None:
@@ -300,6 +309,22 @@ def test_a_look_from_before_the_release_proves_nothing_of_it(shop: Stage) -> Non
     assert web(shop).status is Status.RELEASED
 
 
+def test_what_failed_before_a_release_of_the_same_version_does_not_count_for_it(shop: Stage) -> None:
+    adopt(shop)
+    web(shop)
+    assert said(fail(shop)) == (Status.CURRENT, "decide/none-newer") or said(web(shop))[1]
+    for version in ("1.4.2", "1.4.3"):  # while nobody looks
+        shop.commit(shop.workload("web", version, keys=VERIFY))
+        shop.run()
+    shop.push("acme/web", "1.4.4")
+    ill = runs(image(shop, "apps/web.yaml"), failed=True, trouble=GIVEN_UP)
+    for _ in range(2):
+        look(shop.app, "prod", ill)
+        assert said(web(shop)) == (Status.WAITING, "verify/running")
+    look(shop.app, "prod", ill)
+    assert said(web(shop)) == (Status.HELD, "verify/failed")
+
+
 def test_other_checks_are_asked_once_the_version_is_deployed(shop: Stage, tmp_path: Path) -> None:
     asked = tmp_path / "asked"
     shop.checks = {"smoke": {"command": ["/bin/sh", "-c", f"echo {{version}} >> {asked}"], "interval": "1m"}}
@@ -389,7 +414,7 @@ def test_upstream_in_another_config_repo_has_its_runtime_in_this_config(tmp_path
         shown = repos["staging"].read("web.yaml").partition("image: ")[2].split()[0]
         look(app, "stage", runs(shown), repo="staging")
         turn("staging")
-        assert woken == ["staging", "prod"], "news wakes the cycle, and that wakes who comes after it"
+        assert woken == ["staging", "staging", "prod"], "news wakes the cycle, and that wakes who comes after it"
         soaking = turn("prod")
         assert said(soaking) == (Status.WAITING, "guard/soak")
         assert soaking.reason.changes_at == deployed + 2 * HOUR

@@ -79,3 +79,37 @@ def test_what_the_process_before_left_stays_on_show_until_the_first_cycle_ends(s
 
     assert shown_in_a_new_process() == "waiting/first-look"
     assert shown_in_a_new_process() == "current/newest"
+
+
+def test_what_was_fetched_ahead_is_what_the_first_cycle_goes_by(stage: Stage) -> None:
+    stage.push("acme/web", "1.4.2", "1.4.3")
+    stage.commit(stage.workload("web", "1.4.2"))
+    stage.cycle.set_out()
+    (outcome,) = stage.run().outcomes
+    assert outcome.status is Status.RELEASED
+    assert (outcome.target or "").startswith("1.4.3@")
+
+    stage.push("acme/web", "1.4.4")
+    (outcome,) = stage.run().outcomes
+    assert (outcome.target or "").startswith("1.4.4@"), "later cycles ask for the tip themselves"
+
+
+def test_a_fetch_ahead_that_fails_is_told_and_tried_again_by_the_next_cycle(stage: Stage) -> None:
+    stage.push("acme/web", "1.4.2")
+    stage.commit(stage.workload("web", "1.4.2"))
+    away = stage.repo.path.with_suffix(".away")
+    stage.repo.path.rename(away)
+    stage.cycle.set_out()
+    error = stage.run().error
+    away.rename(stage.repo.path)
+    assert error is not None
+    assert error.code == "git/not-found"
+    assert stage.run().error is None
+
+
+def test_a_fetch_ahead_for_which_no_cycle_comes_leaves_the_clone_to_the_next(stage: Stage) -> None:
+    stage.push("acme/web", "1.4.2")
+    stage.commit(stage.workload("web", "1.4.2"))
+    stage.cycle.set_out()
+    stage.stop()
+    assert stage.run().error is None

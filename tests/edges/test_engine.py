@@ -25,6 +25,7 @@ from automator.edges.engine import Engine, EngineSettings, read_only_client
 from automator.errors import RuntimeTrouble
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+JUST_NOW = "2026-11-21T11:58:00Z"
 WEB = "ghcr.io/acme/web"
 ONE, TWO = (f"sha256:{digit * 64}" for digit in "12")
 Hostile = Callable[[Behaviour], HostileServer]
@@ -78,30 +79,58 @@ def test_a_real_engine_tells_what_compose_made_there_and_under_which_digest(tmp_
 
 
 @pytest.mark.parametrize(
-    ("told", "ready", "settled", "trouble"),
+    ("told", "ready", "settled", "trouble", "hindrance"),
     [
-        ({"state": "running"}, 1, True, None),
-        ({"state": "running", "health": "healthy"}, 1, True, None),
-        ({"state": "running", "health": "starting"}, 0, False, None),
-        ({"state": "running", "health": "unhealthy"}, 0, False, "its health check fails"),
-        ({"state": "restarting", "exit_code": 3}, 0, False, "again and again: it ended with exit code 3"),
-        ({"state": "paused"}, 0, False, "it is paused"),
+        ({"state": "running"}, 1, True, None, None),
+        ({"state": "running", "health": "healthy"}, 1, True, None, None),
+        ({"state": "running", "health": "starting"}, 0, False, None, None),
+        ({"state": "running", "health": "unhealthy"}, 0, False, "its health check fails", None),
+        (
+            {"state": "restarting", "exit_code": 3},
+            0,
+            False,
+            "it is started again and again: it ended with exit code 3",
+            None,
+        ),
+        ({"state": "running", "restarts": 512}, 1, True, None, None),
+        ({"state": "running", "restarts": 1, "StartedAt": JUST_NOW}, 0, True, None, None),
+        (
+            {"state": "running", "restarts": 3, "StartedAt": JUST_NOW},
+            0,
+            True,
+            "it was started again 3 times",
+            None,
+        ),
+        ({"state": "paused"}, 0, False, None, "it is paused"),
         (
             {"state": "exited", "exit_code": 137, "policy": "always", "OOMKilled": True},
             0,
             None,
-            "more memory",
+            "it took more memory than it may",
+            None,
         ),
-        ({"state": "exited", "exit_code": 2, "policy": "always"}, 0, None, "it ended with exit code 2"),
-        ({"state": "created", "Error": "no such\nnetwork"}, 0, False, "no such network"),
+        ({"state": "exited", "exit_code": 2, "policy": "always"}, 0, None, "it ended with exit code 2", None),
+        (  # somebody stopped it
+            {"state": "exited", "exit_code": 143, "policy": "always"},
+            0,
+            None,
+            None,
+            "it ended with exit code 143",
+        ),
+        ({"state": "created", "Error": "no such\nnetwork"}, 0, False, None, "no such network"),
     ],
 )
 def test_how_a_container_is(
-    hostile: Hostile, told: dict, ready: int, settled: bool | None, trouble: str | None
+    hostile: Hostile,
+    told: dict,
+    ready: int,
+    settled: bool | None,
+    trouble: str | None,
+    hindrance: str | None,
 ) -> None:
     (one,) = seen(hostile, ([container("web", f"{WEB}:1.4.2", **told)], []))
     assert (one.ready, one.settled, one.wanted) == (ready, settled, 1)
-    assert one.trouble is None if trouble is None else trouble in (one.trouble or "")
+    assert (one.trouble, one.hindrance) == (trouble, hindrance)
 
 
 def test_what_has_ended_counts_only_where_nothing_has_taken_its_place(hostile: Hostile) -> None:

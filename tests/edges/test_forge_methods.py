@@ -16,7 +16,8 @@ from parts.gitserver import git
 from parts.registry import HostileServer, always, json_reply
 
 from automator.core.forge import CommitStatus, Deployment, PullDraft
-from automator.edges.forge import ForgeSettings, open_forge
+from automator.edges.forge import ForgeSettings
+from automator.edges.forge.opening import open_forge
 from automator.edges.http import Outside
 
 NOWHERE = "0" * 40

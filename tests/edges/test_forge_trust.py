@@ -19,7 +19,8 @@ from parts.forge_field import KINDS, SHOP, Field, code, make_field, refusal
 from parts.registry import HostileServer, Received, Reply, always, json_reply
 
 from automator.core.forge import PullDraft
-from automator.edges.forge import Forge, ForgeSettings, open_forge
+from automator.edges.forge import Forge, ForgeSettings
+from automator.edges.forge.opening import open_forge
 from automator.edges.forge.settings import ForgeKind
 from automator.edges.http import Outside
 from automator.errors import ForgeError

@@ -202,8 +202,8 @@ def test_argo_rollouts_are_controllers_even_where_they_may_not_be_read(
     )  # fmt: skip
     api.pod("shop", "web-1-x", made["spec"]["template"]["spec"], owner=("ReplicaSet", made))
     (one,) = look(api, clusters).running
-    assert (one.kind, one.wanted, one.ready, one.failed) == ("Rollout", 1, 1, True)
-    assert one.trouble == "Degraded: aborted by analysis"
+    assert (one.kind, one.wanted, one.ready, one.failed) == ("Rollout", 1, 1, False)
+    assert one.hindrance == "Degraded: aborted by analysis", "which of its containers is to blame?"
     api.forbidden = {"rollouts"}
     seen = look(api, clusters)
     assert [(one.kind, one.name, one.settled) for one in seen.running] == [("Rollout", "web", None)]
@@ -221,6 +221,26 @@ def test_long_lists_come_in_pages_and_expired_ones_are_begun_anew(
     assert [call.status for call in pages] == [200, 410, 200, 200, 200]
     api.faults.append(Fault(410, "/pods", 2, in_mid_list=True))
     assert refused(api, clusters).reason.code == "cluster/answer"  # a part never passes for the whole
+
+
+def test_objects_that_are_large_are_asked_for_in_smaller_pages(api: KubeApi, clusters: list[Cluster]) -> None:
+    api.padding = 131_500
+    for i in range(130):
+        api.pod("shop", f"pod-{i:04}", template("ghcr.io/acme/web:1")["spec"])
+    assert len(look(api, clusters).running) == 130
+    assert [call.query["limit"] for call in api.calls if call.path.endswith("/pods")] == ["500", "125", "125"]
+
+
+def test_a_look_that_is_too_large_ends_and_says_what_to_do(api: KubeApi, clusters: list[Cluster]) -> None:
+    api.padding = 10_000
+    for i in range(130):
+        api.pod("shop", f"pod-{i:04}", template("ghcr.io/acme/web:1")["spec"])
+    error = refused(api, clusters, size=1 << 20)
+    assert (error.reason.code, "`namespaces` of the runtime" in str(error)) == ("cluster/answer", True)
+    full = b'{"metadata": {"continue": "x"}, "items": [{"a": [' + b"{}," * 600_000 + b"{}]}]}"
+    api.faults.append(Fault(200, "/deployments", 99, body=full))
+    error = refused(api, clusters)
+    assert (error.reason.code, "parts" in str(error)) == ("cluster/unreachable", True)
 
 
 # -- read-only ---------------------------------------------------------------------------------------------
@@ -429,6 +449,15 @@ def test_an_answer_that_is_none_makes_trouble(
     assert refused(api, clusters).reason.code == code
 
 
+def test_a_server_that_repeats_our_token_does_not_get_it_into_a_message(
+    api: KubeApi, clusters: list[Cluster]
+) -> None:
+    words = json.dumps({"message": f"no such token: {api.token}"}).encode()
+    for status in (401, 403, 500):
+        api.faults.append(Fault(status, "/pods", 1, body=words))
+        assert "no such token: ***" in str(refused(api, clusters))
+
+
 def test_a_busy_server_is_asked_once_more(api: KubeApi, clusters: list[Cluster]) -> None:
     api.faults.append(Fault(429, "/pods", 1, {"Retry-After": "0"}))
     look(api, clusters)
@@ -487,7 +516,7 @@ def test_flux_says_what_it_applied(api: KubeApi, clusters: list[Cluster]) -> Non
     (sync,) = look(api, clusters).syncs
     assert sync == Sync(
         "Kustomization", "flux-system", "apps", "a" * 40, COMMIT, False, "BuildFailed: no such file",
-        datetime(2026, 11, 21, 14, tzinfo=UTC), "ssh://git@example.com/acme/config", "./apps",
+        datetime(2026, 11, 21, 14, tzinfo=UTC), "ssh://git@example.com/acme/config", "./apps", "BuildFailed",
     )  # fmt: skip
     put_flux(api, status="False", reason="DependencyNotReady")
     assert look(api, clusters).syncs[0].healthy is None
@@ -623,7 +652,7 @@ objects = st.dictionaries(st.sampled_from(["metadata", "spec", "status", "kind"]
 @given(st.lists(objects, max_size=3), st.lists(objects, max_size=2))
 def test_no_object_breaks_the_reading(told: list[dict[str, Any]], pods: list[dict[str, Any]]) -> None:
     every = ("deployments", "statefulsets", "daemonsets", "replicasets", "rollouts", "jobs", "cronjobs")
-    for one in read_running(dict.fromkeys(every, told), [read_pod(pod) for pod in pods]):
+    for one in read_running(dict.fromkeys(every, told), [read_pod(pod, NOW) for pod in pods]):
         assert isinstance(one.reference, str)
     read_flux(dict.fromkeys(("gitrepositories", "kustomizations", "helmreleases"), told))
     read_argo(told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from parts.canaries import secret
+from parts.certificates import make_ca
 from parts.receivers import SECRET, Inbox, Mailbox, body_of, free_port, inbox, is_signed, mailbox
 from parts.registry import HostileServer, Reply, always
 
@@ -310,6 +312,66 @@ from automator.core.noticetext import read_message
 from automator.edges.notify import ChatReceiver
 print(ChatReceiver(sys.argv[1], 20).send(read_message(sys.stdin.read())).result.value)
 """
+
+
+HOSTILE = "@all <!channel> [mend](https://evil.example/) <at>everybody</at>"
+SENDING = """
+import sys
+from automator.core.noticetext import read_message
+from automator.edges.notify import ChatReceiver
+{before}
+print(ChatReceiver(sys.argv[1], 20).send(read_message(sys.stdin.read())))
+"""
+
+
+def delivered(folder: Path, url: str, message: Message, before: str = "", **env: str) -> str:
+    """What a process of its own says after sending a message; `before` leads a service's address to here."""
+    chat(folder, url)
+    (folder / "code").write_text(SENDING.format(before=before))
+    done = subprocess.run(
+        [sys.executable, folder / "code", folder / "chat-token"],
+        input=message_text(message), capture_output=True, text=True, timeout=60, check=True,
+        env={**os.environ, **env},
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def test_slack_is_sent_its_own_marks_and_nothing_alive(tmp_path: Path) -> None:
+    with HostileServer(always(Reply(200, b"ok"))) as server:
+        here = f'from apprise.plugins.slack import NotifySlack as S; S.webhook_url = "http://{server.host}"'
+        url = "slack://T00000000/B00000000/abcdefghijklmnopqrstuvwx/"
+        assert "SENT" in delivered(tmp_path, url, told(HOSTILE), here)
+        (received,) = server.received
+    assert received.path == "/T00000000/B00000000/abcdefghijklmnopqrstuvwx"
+    sent = json.loads(received.body)
+    (attachment,) = sent["attachments"]
+    assert attachment["title"].startswith("shop: failed: web")
+    assert "failed: web" in attachment["text"]
+    assert_nothing_alive(received.body.decode())
+
+
+def test_teams_is_sent_a_card_and_nothing_alive(tmp_path: Path) -> None:
+    authority = make_ca(tmp_path)
+    with HostileServer(always(Reply(202)), tls=authority.issue(["127.0.0.1"]).both_file) as server:
+        url = f"workflows://{server.host}/abcdef0123/signature0123/"
+        said = delivered(tmp_path, url, told(HOSTILE), REQUESTS_CA_BUNDLE=str(authority.ca_file))
+        assert "SENT" in said
+        (received,) = server.received
+    assert received.path == "/workflows/abcdef0123/triggers/manual/paths/invoke"
+    assert received.query["sig"] == "signature0123"
+    (card,) = json.loads(received.body)["attachments"]
+    assert card["contentType"] == "application/vnd.microsoft.card.adaptive"
+    texts = [part["text"] for part in card["content"]["body"] if part["type"] == "TextBlock"]
+    assert texts[0].startswith("shop: failed: web")
+    assert "failed: web" in texts[1]
+    assert "entities" not in card["content"]["msteams"], "nobody is mentioned"
+    assert_nothing_alive(received.body.decode())
+
+
+def assert_nothing_alive(body: str) -> None:
+    """Nobody is called and nothing leads elsewhere by words of others."""
+    for alive in ("<!channel>", "@all", "<at>everybody</at>", "](https://evil", "https://evil.example"):
+        assert alive not in body, alive
 
 
 def test_the_example_of_the_documentation_verifies_what_we_send(tmp_path: Path, hook: Inbox) -> None:

@@ -23,8 +23,9 @@ from parts.registry import (
     unique_name,
 )
 
-from automator.core.cosign import Checked, Material, check, parse_key
+from automator.core.cosign import check, parse_key
 from automator.core.reference import Repository
+from automator.core.signed import Checked, Material
 from automator.demo.registry import EmbeddedRegistry
 from automator.edges.registry import RegistryClient, SignatureSource
 from automator.edges.registry.signatures import BUNDLE_LIMIT, MAX_SIGNATURES

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from parts.registry import wait_until
@@ -132,6 +133,8 @@ def test_an_empty_host_is_every_interface() -> None:
     server.start()
     try:
         assert ask(server.port, "/healthz")[0] == 200
+        if socket.has_dualstack_ipv6() and Path("/proc/net/if_inet6").read_text():
+            socket.create_connection(("::1", server.port), timeout=20).close()
     finally:
         server.stop()
 

@@ -13,7 +13,8 @@ from parts.forges import ForgeServer
 from parts.gitserver import BareRepo
 
 from automator.core.forge import PullDraft
-from automator.edges.forge import Forge, ForgeSettings, open_forge
+from automator.edges.forge import Forge, ForgeSettings
+from automator.edges.forge.opening import open_forge
 from automator.edges.http import Outside
 from automator.errors import ForgeError
 

@@ -77,12 +77,15 @@ class Image:
 
     @contextmanager
     def start(
-        self, log: Path, *, binds: Mapping[Path, str], env: Mapping[str, str] | None = None
+        self, log: Path, *arguments: str, binds: Mapping[Path, str], env: Mapping[str, str] | None = None
     ) -> Iterator[Contained]:
-        """Run what the image says, as process 1 of a container, and leave it running."""
+        """Run what the image says, or as `run` does, as process 1 of a container, and leave it running."""
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                self._command((), binds, env or {}), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
+                self._command(arguments, binds, env or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
             )
         try:
             yield Contained(process, log)

@@ -232,7 +232,8 @@ class KubeApi:
     ) -> None:
         """A Deployment as its controller leaves it when `ready` of the replicas (all, where not told) run the
         image and the others, where there were any, still run what they ran. `trouble`: `REASON: message` for
-        which the containers that are not ready wait. `gave_up`: the progress deadline is over."""
+        which the containers that are not ready wait. `gave_up`: the progress deadline is over, while the
+        containers that are not ready run and do not get ready, or wait for `trouble`."""
         at = at or datetime.now(UTC)
         ready = replicas if ready is None else ready
         old = next(
@@ -260,7 +261,7 @@ class KubeApi:
                 }
             )  # fmt: skip
         asked = replicas if trouble or gave_up or ready >= replicas else ready
-        self._scale(mine, asked, ready, trouble, digest)
+        self._scale(mine, asked, ready, trouble, digest, stalls=gave_up and trouble is None)
         done = ready >= replicas
         progress = {
             "type": "Progressing",
@@ -294,6 +295,7 @@ class KubeApi:
         ready: int | None = None,
         trouble: str | None = None,
         digest: str | None = None,
+        stalls: bool = False,
     ) -> None:
         """Give a ReplicaSet so many pods."""
         namespace, name = made["metadata"]["namespace"], made["metadata"]["name"]
@@ -304,7 +306,7 @@ class KubeApi:
             is_ready = ready is None or i < ready
             self.pod(
                 namespace, f"{name}-{i}", made["spec"]["template"]["spec"], owner=("ReplicaSet", made),
-                trouble=None if is_ready else trouble, is_ready=is_ready, digest=digest,
+                trouble=None if is_ready else trouble, is_ready=is_ready, digest=digest, stalls=stalls,
             )  # fmt: skip
 
     def pod(
@@ -320,6 +322,7 @@ class KubeApi:
         phase: str = "Running",
         labels: Mapping[str, str] | None = None,
         is_going: bool = False,
+        stalls: bool = False,
     ) -> Object:
         """A pod with the status of its containers."""
         reason, _, message = (trouble or "ContainerCreating").partition(": ")
@@ -330,7 +333,7 @@ class KubeApi:
                 "image": one["image"],
                 "imageID": f"{one['image'].split('@')[0].rpartition(':')[0]}@{digest}" if digest else "",
                 "ready": is_ready,
-                "state": {"running": {}} if is_ready else waiting,
+                "state": {"running": {}} if is_ready or stalls else waiting,
             }
             for one in spec["containers"]
         ]

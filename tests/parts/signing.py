@@ -17,16 +17,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from parts.platforms import push_blob, put_manifest
 from parts.registry import INDEX_TYPE
 
-from automator.core.cosign import (
-    BUNDLE,
-    SIGNATURE_NOTE,
-    SIMPLE_SIGNING,
-    Checked,
-    Material,
-    PublicKey,
-    check,
-    pre_authentication,
-)
+from automator.core.cosign import PublicKey, check, pre_authentication
+from automator.core.signed import SIGNATURE_NOTE, SIMPLE_SIGNING, Checked, Material
+
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+"""Media type of a bundle as cosign 3 writes it."""
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
+from parts.canaries import secret
 
 import automator
 
@@ -44,9 +45,19 @@ def build(source: Path, into: Path, *, umask: int, seed: str) -> dict[str, bytes
     return {file.name: file.read_bytes() for file in into.iterdir()}
 
 
+SECRET = secret("misplaced")
+MISPLACED = (
+    *("automator/secrets/git-token", "automator/compose/secrets/git-token", "automator/core/deploy-key"),
+    *("automator/.env", "automator/config/config.toml", "automator/edges/web/pages/static/key.pem"),
+    *("deploy/compose/secrets/api-token", "deploy/compose/.env"),
+)
+"""Where the steps of an install, taken in the checkout, or a person in a hurry leave a secret."""
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with wheel and sdist, of a copy of the source that has what a work tree gathers."""
+    """The folder with wheel and sdist, of a copy of the source that has what a work tree gathers, and secrets
+    where somebody may have put them."""
     folder = tmp_path_factory.mktemp("built")
     source = folder / "source"
     for path in tracked():
@@ -59,9 +70,52 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         (source / rubbish).parent.mkdir(parents=True, exist_ok=True)
         (source / rubbish).write_bytes(b"rubbish")
+    for misplaced in MISPLACED:
+        (source / misplaced).parent.mkdir(parents=True, exist_ok=True)
+        (source / misplaced).write_text(SECRET)
     build(source, folder / "dist", umask=0o022, seed="1")
     shutil.rmtree(source)  # it holds the secrets of the tests, for which the run is searched
     return folder / "dist"
+
+
+def test_no_secret_that_was_laid_into_the_checkout_is_handed_out(built: Path) -> None:
+    with zipfile.ZipFile(built / f"{STEM}-py3-none-any.whl") as wheel:
+        assert [name for name in wheel.namelist() if SECRET.encode() in wheel.read(name)] == []
+    with tarfile.open(built / f"{STEM}.tar.gz") as archive:
+        files = [member for member in archive.getmembers() if member.isfile()]
+        assert [m.name for m in files if SECRET.encode() in archive.extractfile(m).read()] == []  # type: ignore[union-attr]
+
+
+@pytest.mark.needs("buildah")
+@pytest.mark.skipif(os.geteuid() != 0, reason="buildah mounts what it made for root alone")
+def test_the_context_of_the_image_has_the_package_and_no_secret(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for path in tracked():
+        if path.parts[0] == "automator":
+            (source / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / path, source / path)
+    shutil.copy2(ROOT / ".dockerignore", source)
+    for misplaced in MISPLACED:
+        (source / misplaced).parent.mkdir(parents=True, exist_ok=True)
+        (source / misplaced).write_text(SECRET)
+    (source / "Dockerfile").write_text("FROM scratch\nCOPY automator automator\n")
+    storage = tmp_path / "storage.conf"
+    storage.write_text(
+        f'[storage]\ndriver = "vfs"\nrunroot = "{tmp_path}/run"\ngraphroot = "{tmp_path}/storage"\n'
+    )
+
+    def buildah(*words: str) -> str:
+        env = {**os.environ, "CONTAINERS_STORAGE_CONF": str(storage), "BUILDAH_ISOLATION": "chroot"}
+        done = subprocess.run(["buildah", *words], env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    buildah("build", "--tag", "localhost/context", str(source))
+    root = Path(buildah("mount", buildah("from", "--pull-never", "localhost/context")))
+    found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    shutil.rmtree(source)
+    buildah("rm", "--all")
+    assert found == {str(path) for path in tracked() if path.parts[0] == "automator"}
 
 
 def test_the_wheel_is_the_package_and_nothing_else(built: Path) -> None:

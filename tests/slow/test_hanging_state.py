@@ -22,6 +22,7 @@ from parts.hanging import hanging
 from parts.world import until
 from automator.app.configwatch import ConfigSource
 from automator.app.serve import Serving
+from automator.app.starting import opened
 from automator.bell import Bell
 from automator.config import load
 from automator.edges.log import configure
@@ -39,7 +40,7 @@ def hang(serving):
 
 
 with Bell() as bell:
-    serving = Serving(read(), ConfigSource(read, file), bell)
+    serving = Serving(opened(read()), ConfigSource(read, file), bell)
     threading.Thread(target=hang, args=[serving], daemon=True).start()
     os._exit(100 + serving.run())  # nobody is to come here
 """

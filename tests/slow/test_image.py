@@ -24,6 +24,7 @@ from parts.gitserver import BareRepo, http_git, ssh_git
 from parts.imageroot import Image, mounted
 from parts.registry import KEY_AND_CERTIFICATE, DockerRegistry
 from parts.world import deployment
+from ruamel.yaml import YAML
 
 import automator
 
@@ -34,7 +35,7 @@ LARGEST = 300_000_000
 """Bytes of all files in the image."""
 NEEDED = {"automator", "git", "python3", "ssh", "ssh-keygen"}
 UNWANTED = re.compile(
-    r"(gcc|g\+\+|cc|c\+\+|c[89]9|cpp|clang|tcc|ld|as|make|cmake|pip|easy_install|wheel|curl|wget|gpg-agent)(-?[\d.]+)?"
+    r"(gcc|g\+\+|cc|c\+\+|c[89]9|cpp|clang|tcc|ld|as|make|cmake|pip|easy_install|wheel|curl|wget|perl|gpg-agent)(-?[\d.]+)?"
 )
 
 pytestmark = [
@@ -250,3 +251,47 @@ def test_it_makes_releases_over_https_and_ssh(image: Image, tmp_path: Path) -> N
         assert health.returncode == 1
     assert (state / "automator.sqlite").stat().st_uid == 10001
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_the_loop_at_home_runs_in_it(image: Image, tmp_path: Path) -> None:
+    """deploy/loop/compose.yaml has it serve Git, synchronize and push images, beside what it is for."""
+    loop = ROOT / "deploy/loop"
+    services = YAML(typ="safe").load((loop / "compose.yaml").read_text())["services"]
+    tmp_path.chmod(0o755)
+    states = {name: tmp_path / name for name in ("git", "sync", "automator")}
+    for folder in states.values():
+        folder.mkdir()
+        os.chown(folder, 10001, 10001)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def words(name: str) -> list[str]:
+        told = [*services[name]["entrypoint"], *services[name]["command"]]
+        places = {"/loop": "/srv", "0.0.0.0:8418": f"127.0.0.1:{port}", "//git:8418": f"//127.0.0.1:{port}"}
+        for ours, here in places.items():
+            told = [word.replace(ours, here).replace("$$", "$") for word in told]
+        return told
+
+    def binds(name: str) -> dict[Path, str]:
+        return {loop: "/srv", states[name]: "/var/lib/automator"}
+
+    with image.start(tmp_path / "log", "--", *words("git"), binds=binds("git")) as server:
+        server.until(lambda: "listening on" in server.text, "the Git server")
+        program, *arguments = words("sync")
+        done = image.run("--", program, "--once", *arguments, binds=binds("sync"))
+        assert done.returncode == 0, done.stdout + done.stderr
+        applied = (states["sync"] / "applied").read_text()
+        assert applied.endswith("\napps/web.yaml registry:5000/acme/web:1.4.2\n")
+        assert server.end() == 0
+    usage = image.run("--", *words("push")[:-1])
+    assert usage.stderr.startswith("usage: python -m automator.demo.images")
+
+    token, env = states["automator"] / "api-token", services["automator"]["environment"]
+    shell, option, script = words("automator")
+    first = script.replace("exec automator run", "exec automator --version")
+    for _ in range(2):
+        done = image.run("--", shell, option, first, binds=binds("automator"), env=env)
+        assert done.stdout.startswith("automator "), done.stderr
+        assert (token.stat().st_mode & 0o777, len(token.read_text().strip())) == (0o600, 32)
+        first = first.replace("token_urlsafe(24)", "token_urlsafe(99)")  # made once

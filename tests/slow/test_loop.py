@@ -7,9 +7,11 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +113,11 @@ def test_the_tag_that_is_pushed_is_the_tag_that_is_applied_and_a_revert_stays(tm
 
         push_image(host, "acme/web", "1.4.4")
         loop.until(lambda: is_applied("1.4.4"), "the fix")
-        assert loop.end(signal.SIGTERM) == 0
+        os.killpg(loop.process.pid, signal.SIGINT)  # as Ctrl-C does
+        assert loop.process.wait(60) == 0, loop.text
+        until(lambda: not processes(mentioning=str(folder)), "the end of all that was started")
+    assert "Traceback" not in (folder / "log/automator").read_text()
     assert "sync: ended\n" in loop.text
-    until(lambda: not processes(mentioning=str(folder)), "the end of all that was started")
 
 
 @pytest.mark.needs("docker-registry")
@@ -197,7 +201,9 @@ def test_a_command_that_fails_loses_no_commit(synchronized: Synchronized) -> Non
     assert done.returncode == 1
     assert done.stdout == f"sync: applying {first} Initial commit\nsync: failed {first}: exit 3\n"
     with started(synchronized.folder, *synchronized.words(url)) as sync:
-        sync.until(lambda: sync.text.count(f"sync: failed {first}: exit 3\n") >= 2, "another try, and another")
+        sync.until(
+            lambda: sync.text.count(f"sync: failed {first}: exit 3\n") >= 2, "another try, and another"
+        )
         # What is there by the time that it works again is applied; the commit before it is in it.
         second = synchronized.repo.commit({"apps/web.yaml": "1.4.3\n"}, "Release web 1.4.3")
         sync.until(lambda: f"sync: failed {second}: exit 3\n" in sync.text, "the newer commit's failure")
@@ -220,7 +226,9 @@ def test_a_git_server_that_is_away_is_waited_for(synchronized: Synchronized) -> 
         with started(synchronized.folder, *synchronized.words(url)) as sync:
             sync.until(lambda: "503" in sync.text, "a try in vain")
             server.fail_with = None
-            sync.until(lambda: f"sync: applied {synchronized.repo.tip()}\n" in sync.text, "the server's return")
+            sync.until(
+                lambda: f"sync: applied {synchronized.repo.tip()}\n" in sync.text, "the server's return"
+            )
             server.fail_with = 503
             sync.until(lambda: sync.text.endswith("503\n"), "another outage")
             assert sync.end() == 0
@@ -237,7 +245,8 @@ def test_a_git_server_that_is_away_is_waited_for(synchronized: Synchronized) -> 
 def test_a_command_under_way_is_waited_for(synchronized: Synchronized) -> None:
     go, began = synchronized.folder / "go", synchronized.folder / "began"
     synchronized.command.write_text(
-        f'#!/bin/sh\ntouch "{began}"\nwhile [ ! -e "{go}" ]; do sleep 0.05; done\necho done >>"{synchronized.noted}"\n'
+        f'#!/bin/sh\ntouch "{began}"\nwhile [ ! -e "{go}" ]; do sleep 0.05; done\n'
+        f'echo done >>"{synchronized.noted}"\n'
     )
     with started(synchronized.folder, *synchronized.words(str(synchronized.repo.path))) as sync:
         sync.until(began.exists, "the command's start")
@@ -246,6 +255,19 @@ def test_a_command_under_way_is_waited_for(synchronized: Synchronized) -> None:
         assert sync.process.wait(60) == 0
     assert synchronized.runs == ["done"]
     assert sync.text.endswith(f"sync: applied {synchronized.repo.tip()}\nsync: ended\n")
+
+
+def test_a_commit_whose_application_was_killed_is_applied_again(synchronized: Synchronized) -> None:
+    url, began = str(synchronized.repo.path), synchronized.folder / "began"
+    finished = synchronized.command.read_text()
+    synchronized.command.write_text(f'#!/bin/sh\ntouch half "{began}"\nexec sleep 60\n')
+    with started(synchronized.folder, *synchronized.words(url)) as sync:
+        sync.until(began.exists, "the command's start")
+        os.killpg(sync.process.pid, signal.SIGKILL)
+    synchronized.command.write_text(finished)
+    assert synchronized.once(url).stdout.endswith(f"sync: applied {synchronized.repo.tip()}\n")
+    assert not (synchronized.target / "half").exists()
+    assert len(synchronized.runs) == 1
 
 
 def test_locks_of_a_git_that_was_killed_do_not_stop_it(synchronized: Synchronized) -> None:
@@ -276,6 +298,47 @@ def test_wrong_usage_is_told(words: list[str]) -> None:
     assert done.stderr.startswith("sync: ")
 
 
+# -- the Git server ----------------------------------------------------------------------------------------
+
+
+OURS = ("127.0.0.1", "127.0.0.1:{port}", "localhost:1", "[::1]:{port}", "git:8418", "GIT")
+FOREIGN = (
+    "rebound.example.com", "rebound.example.com:{port}", "127.0.0.1.example.com", "git.example.com",
+    "192.0.2.1", "",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_git_server_answers_to_its_own_names_and_to_no_browser(tmp_path: Path, method: str) -> None:
+    """A page under a name that was made to lead to this machine can neither read nor push."""
+    (port,) = free_ports(1)
+    words = ["--listen", f"127.0.0.1:{port}", "--name", "git", "--seed", LOOP / "shop"]
+
+    def asked(headers: dict[str, str]) -> int:
+        connection = HTTPConnection("127.0.0.1", int(port), timeout=20)
+        path, body = {
+            "GET": ("/shop.git/info/refs?service=git-receive-pack", b""),
+            "POST": ("/shop.git/git-receive-pack", b"0000"),
+        }[method]
+        connection.putrequest(method, path, skip_host=True)
+        more = {"Content-Type": "application/x-git-receive-pack-request", "Content-Length": str(len(body))}
+        for name, value in {**headers, **(more if body else {})}.items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer.status
+
+    with started(tmp_path, sys.executable, LOOP / "gitserver.py", tmp_path / "git", *words) as server:
+        server.until(lambda: "listening on" in server.text, "the Git server")
+        told = {host: asked({"Host": host.format(port=port)}) for host in OURS + FOREIGN}
+        assert told == {**dict.fromkeys(OURS, 200), **dict.fromkeys(FOREIGN, 403)}
+        assert asked({}) == 403
+        for origin in ("http://rebound.example.com", "null", f"http://127.0.0.1:{port}"):
+            assert asked({"Host": f"127.0.0.1:{port}", "Origin": origin}) == 403
+
+
 # -- the files ---------------------------------------------------------------------------------------------
 
 
@@ -295,10 +358,11 @@ def test_compose_takes_the_file() -> None:
 
 def test_the_containers_run_what_the_processes_run_and_find_each_other_by_name() -> None:
     services = compose()["services"]
-    config = load(LOOP / "config.toml", {"AUTOMATOR_DAEMON__LISTEN": "0.0.0.0:8080"})
+    config = load(LOOP / "config.toml", {"AUTOMATOR_DAEMON__LISTEN": ":8080"})
     address = config.repos["shop"].url
     assert address == "http://git:8418/shop.git"
     assert "0.0.0.0:8418" in services["git"]["entrypoint"]
+    assert "--name git" in " ".join(services["git"]["entrypoint"])
     assert address in services["sync"]["entrypoint"]
     assert set(tomllib.loads((LOOP / "config.toml").read_text())["registries"]) == {REGISTRY}
     assert services["push"]["command"][0].startswith(f"{REGISTRY}/")
@@ -309,6 +373,21 @@ def test_the_containers_run_what_the_processes_run_and_find_each_other_by_name()
                 assert (LOOP / word.removeprefix("/loop/")).exists()
     for script in (SYNC, UP, APPLY, LOOP / "gitserver.py"):
         assert os.access(script, os.X_OK)
+
+
+def test_the_readme_names_what_there_is() -> None:
+    text = (LOOP / "README.md").read_text()
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        assert (LOOP / link).exists(), link
+    for path in re.findall(r"deploy/loop/[a-z.]+", text):
+        assert (LOOP.parents[1] / path).exists(), path
+    words = SYNC.read_text()
+    for said in ("applying", "applied", "failed", "cannot fetch", "ended"):
+        assert f'say "{said}' in words
+        assert f"`sync: {said}" in text
+    named = set(re.findall(r"(?:exec|logs -f|run --rm) (\w+)", text))
+    assert named
+    assert named <= set(compose()["services"])
 
 
 def test_everything_that_lets_everybody_in_listens_on_this_machine_alone() -> None:

@@ -23,6 +23,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from automator.edges import processgroup
 from automator.errors import CheckoutError
 from automator.reasons import reason
 
@@ -242,6 +243,8 @@ class Running:
         _EVERY.discard(self)
         if self._process.returncode is None:
             _end_group(self._process)
+        else:
+            processgroup.leave(self._process.pid)  # hooks of a local remote may leave something at work
         self._ready.close()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
@@ -255,10 +258,10 @@ class Running:
             return False
         self._ending = self._ending or why  # before it can be noticed
         for number in (signal.SIGTERM, signal.SIGKILL):
-            if not _signal(group, number):
+            if not processgroup.signalled(group, number):
                 return number is signal.SIGKILL
             until = time.monotonic() + GRACE
-            while time.monotonic() < until and not self._has_ended() and _signal(group, 0):
+            while time.monotonic() < until and not self._has_ended() and processgroup.signalled(group, 0):
                 time.sleep(0.02)
         return True
 
@@ -421,25 +424,10 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         ask = int(number)
         until = time.monotonic() + GRACE
-        while _signal(group, ask) and time.monotonic() < until:
+        while processgroup.signalled(group, ask) and time.monotonic() < until:
             ask = 0
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.01)
-            _reap(group)
+            processgroup.reap(group)
     process.wait()
-
-
-def _signal(group: int, ask: int) -> bool:
-    """Signal a process group; False when nobody is left in it."""
-    try:
-        os.killpg(group, ask)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _reap(group: int) -> None:
-    """Collect the group's orphans that fell to us: as a container's first process we inherit them."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-group, os.WNOHANG)[0]:
-            pass
+    processgroup.leave(group)

@@ -7,10 +7,8 @@ that no options of others count; gpg's agent is ours too, and ends with it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -19,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from automator.edges import processgroup
 from automator.edges.checkout.git import Running
 from automator.errors import CheckoutError
 from automator.reasons import one_line, reason
@@ -212,9 +211,6 @@ def _agent(key: str, home: Path, deadline: float) -> Iterator[None]:
             raise _unusable(key, f"gpg-agent did not start ({ended.si_status})")
         yield
     finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(leader.pid, signal.SIGKILL)
+        processgroup.kill(leader.pid)
         leader.wait()
-        with contextlib.suppress(ChildProcessError):
-            while True:  # who is a container's first process inherits the agent
-                os.waitpid(-leader.pid, 0)
+        processgroup.collect(leader.pid)

@@ -8,9 +8,6 @@ made a session of its own is out of reach.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import subprocess
 import threading
 import time
@@ -19,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from automator.edges import processgroup
 from automator.errors import CheckError
 from automator.reasons import reason
 
@@ -141,26 +139,22 @@ def _run(argv: list[str], seconds: float, environ: Mapping[str, str], stopping: 
         env=dict(environ),
         start_new_session=True,
     )
-    with process:  # waits, so no zombie stays
+    with process:
         try:
             _await(process, ends_at, stopping)
         finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                # Its group too. It is not waited for before, so that the number is still its own.
-                os.killpg(process.pid, signal.SIGKILL)
-        return process.wait()
+            # Its group too. It is not waited for before, so that the number is still its own.
+            processgroup.kill(process.pid)
+            process.wait()
+            processgroup.collect(process.pid)
+        return process.returncode
 
 
 def _await(process: subprocess.Popen[bytes], ends_at: float, stopping: threading.Event) -> None:
     """Look whether it has ended, soon at first, then now and then."""
     pause = 0.001
-    while not _has_ended(process):
+    while not processgroup.has_ended(process.pid):
         left = ends_at - time.monotonic()
         if left <= 0 or stopping.wait(min(left, pause)):
             raise _TooLong
         pause = min(2 * pause, LOOK_EVERY)
-
-
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it has ended, and is not yet waited for."""
-    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

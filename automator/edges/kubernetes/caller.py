@@ -27,15 +27,25 @@ from automator.reasons import one_line, reason
 T = TypeVar("T")
 PAGE = 500
 """Objects that are asked for at a time, as kubectl does."""
-PAGES = 400
-ANSWER_LIMIT = 64 << 20
+FEWEST = 10
+"""Objects that are asked for at a time where more of them are too large for one answer."""
+PAGES = 4000
+OBJECTS = 100_000
+"""That are kept of one look."""
+ANSWER_LIMIT = 16 << 20
 """Bytes of one page: a pod has about eight thousand, and may have a million."""
+NODES = 500_000
+"""Objects and lists within one page: each takes much more memory than it has characters."""
 CONNECT_SECONDS = 10.0
 LONGEST_WAIT = 5.0
 """Seconds that an API server may have us wait within a look."""
 LISTS = 2
 """Times that a list is begun anew where it expired between two pages."""
 DROPPED = frozenset({Kind.UNREACHABLE, Kind.BROKEN})
+
+
+class TooLarge(Exception):
+    """An answer has more bytes than one may have."""
 
 
 class Missing(Exception):
@@ -103,16 +113,21 @@ class Line:
 class Caller:
     """One look: its access, its connections, and the time by which it ends."""
 
-    def __init__(self, runtime: str, access: Access, line: Line, seconds: float) -> None:
+    def __init__(self, runtime: str, access: Access, line: Line, seconds: float, size: int) -> None:
         self._runtime = runtime
         self._access = access
         self._line = line
         self._ends_at = time.monotonic() + seconds
+        self._size = size
+        self._bytes = self._objects = 0
         self.host = one_line(urlsplit(access.server).netloc.rpartition("@")[2])
 
     def groups(self) -> dict[str, str]:
         """The API groups that are served, each with its preferred version. Raises RuntimeTrouble."""
-        answer = self._answer("/apis", "the API groups")
+        try:
+            answer = self._answer("/apis", "the API groups")
+        except TooLarge as error:
+            raise self._failed("the API groups", f"{Kind.TOO_LARGE}: {error}") from None
         told = self._read(answer, "the API groups")
         versions = (
             (text(one, "name"), text(one, "preferredVersion", "version")) for one in records(told, "groups")
@@ -153,10 +168,16 @@ class Caller:
     ) -> list[T] | None:
         """All pages; None where the list expired in between."""
         found: list[T] = []
-        follow = ""
+        follow, size = "", PAGE
         for _ in range(PAGES):
-            asked = {**query, "limit": str(PAGE), **({"continue": follow} if follow else {})}
-            answer = self._answer(f"{path}?{urlencode(asked)}", what)
+            asked = {**query, "limit": str(size), **({"continue": follow} if follow else {})}
+            try:
+                answer = self._answer(f"{path}?{urlencode(asked)}", what)
+            except TooLarge as error:
+                if size == FEWEST:
+                    raise self._failed(what, f"{Kind.TOO_LARGE}: {error}") from None
+                size = max(FEWEST, size // 4)
+                continue
             if answer.status == 410 and follow:
                 return None
             if answer.status == 404:
@@ -164,11 +185,23 @@ class Caller:
             told = self._read(answer, what, namespace)
             if not isinstance(told.get("items"), list | None) or "metadata" not in told:
                 raise self._senseless(what, "it is no list")
-            found.extend(map(keep, records(told, "items")))
+            items = records(told, "items")
+            self._count(what, objects=len(items))
+            found.extend(map(keep, items))
             follow = text(told, "metadata", "continue")
             if not follow:
                 return found
         raise self._senseless(what, f"its list has over {PAGES} pages")
+
+    def _count(self, what: str, *, size: int = 0, objects: int = 0) -> None:
+        """Raises RuntimeTrouble for a look that takes more memory than a look may."""
+        self._bytes += size
+        self._objects += objects
+        if self._bytes > self._size or self._objects > OBJECTS:
+            limit = f"{self._size >> 20} MiB or {OBJECTS} objects"
+            raise self._senseless(
+                what, f"there are more than {limit} to be read; `namespaces` of the runtime names fewer"
+            )
 
     # -- one exchange --------------------------------------------------------------------------------------
 
@@ -194,13 +227,22 @@ class Caller:
             try:
                 session = self._line.session(self._access)
                 # The one place that asks: GET, whatever the rights of the login would let us do.
-                return http.send(session, "GET", self._access.server + target, headers=headers, limits=limits)
+                answer = http.send(
+                    session, "GET", self._access.server + target, headers=headers, limits=limits
+                )
+                self._count(what, size=len(answer.body))
+                if answer.body.count(b"{") + answer.body.count(b"[") > NODES:
+                    raise TooLarge(f"more than the {NODES} parts allowed")
+                return answer
             except http.TrustError:
                 # Not its words: they name files that are in memory only.
                 raise self._failed(
                     what, "its certificate and key, or its authority, cannot be used"
                 ) from None
             except TransportError as error:
+                if error.kind is Kind.TOO_LARGE:
+                    self._count(what, size=ANSWER_LIMIT)
+                    raise TooLarge(one_line(error.detail)) from None
                 if is_last or error.kind not in DROPPED:
                     raise self._failed(what, f"{error.kind}: {one_line(error.detail)}") from error
         raise AssertionError("the last try returns or raises")

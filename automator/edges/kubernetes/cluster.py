@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from automator.core.running import Observation, Sync
+from automator.edges.kubernetes import keeping
 from automator.edges.kubernetes.access import read_access
 from automator.edges.kubernetes.caller import Caller, Line, Missing
 from automator.edges.kubernetes.controllers import read_running
@@ -60,8 +62,8 @@ class Cluster:
         Raises RuntimeTrouble: `cluster/…`.
         """
         access = read_access(self._settings)
-        caller = Caller(self.name, access, self._line, self._settings.seconds)
-        look = _Look(caller, self._settings)
+        caller = Caller(self.name, access, self._line, self._settings.seconds, self._settings.size)
+        look = _Look(caller, self._settings, now)
         running = read_running(look.controllers(), look.pods())
         return Observation(self.name, now, running, look.syncs(), tuple(look.notes))
 
@@ -69,20 +71,27 @@ class Cluster:
 class _Look:
     """The questions of one look."""
 
-    def __init__(self, caller: Caller, settings: ClusterSettings) -> None:
+    def __init__(self, caller: Caller, settings: ClusterSettings, now: datetime) -> None:
         self._caller = caller
+        self._now = now
         self._settings = settings
         self._namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
         self._groups = caller.groups()
         self.notes: list[Reason] = []
 
     def controllers(self) -> dict[str, list[dict[str, Any]]]:
-        found = {kind[2]: self._needed(kind, _whole) for kind in BUILT_IN}
-        found["rollouts"] = self._optional(ARGO, "rollouts", self._namespaces)
+        found = {
+            kind[2]: self._needed(
+                kind, keeping.replica_set if kind[2] == "replicasets" else keeping.controller
+            )
+            for kind in BUILT_IN
+        }
+        found["rollouts"] = self._optional(ARGO, "rollouts", self._namespaces, keeping.controller)
         return found
 
     def pods(self) -> list[Pod]:
-        return self._needed(("", "v1", "pods"), read_pod, {"fieldSelector": AT_WORK})
+        keep = partial(read_pod, now=self._now)
+        return self._needed(("", "v1", "pods"), keep, {"fieldSelector": AT_WORK})
 
     def syncs(self) -> tuple[Sync, ...]:
         found: tuple[Sync, ...] = ()
@@ -119,7 +128,13 @@ class _Look:
                 raise RuntimeTrouble(why) from None
         return found
 
-    def _optional(self, group: str, plural: str, namespaces: tuple[str | None, ...]) -> list[dict[str, Any]]:
+    def _optional(
+        self,
+        group: str,
+        plural: str,
+        namespaces: tuple[str | None, ...],
+        keep: Callable[[dict[str, Any]], dict[str, Any]] = keeping.synchronizer,
+    ) -> list[dict[str, Any]]:
         """Objects that are of use where they are there, and may be read."""
         version = self._groups.get(group)
         if version is None:
@@ -127,7 +142,7 @@ class _Look:
         found: list[dict[str, Any]] = []
         for namespace in namespaces:
             try:
-                found += self._caller.objects((group, version, plural), namespace, _whole)
+                found += self._caller.objects((group, version, plural), namespace, keep)
             except Missing:
                 return found
             except RuntimeTrouble as error:
@@ -137,7 +152,3 @@ class _Look:
                 )
                 self.notes.append(why)
         return found
-
-
-def _whole(told: dict[str, Any]) -> dict[str, Any]:
-    return told

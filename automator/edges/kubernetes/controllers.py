@@ -1,20 +1,25 @@
 """Controllers: what Deployments, StatefulSets, DaemonSets, Rollouts, CronJobs, Jobs and lone pods run.
 
 What a controller is told to run is its template; what runs is its pods, each counted to the template that it
-was made of, since admission may rewrite the image of a pod. What a rollout leaves behind runs with nothing
-wanted. https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
+was made of where it runs that image, or a mirror of it as admission writes it. What a rollout leaves behind
+runs with nothing wanted; of what somebody wrote into a pod nobody knows what is wanted. That a controller
+gave up is held against a container alone that is ill itself.
+https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from automator.core.reference import parse_reference
 from automator.core.running import Running
 from automator.edges.kubernetes.pods import Container, Owner, Pod, owner_of
 from automator.edges.kubernetes.reading import at, condition, is_current, line, number, records, text, time
+from automator.errors import InvalidReference
 
 Objects = Mapping[str, list[dict[str, Any]]]
 """By their plural: `deployments`, `replicasets`, …"""
@@ -24,6 +29,8 @@ KINDS = {
     "daemonsets": "DaemonSet",
     "rollouts": "Rollout",
 }
+JOB_FAILURES = frozenset({"BackoffLimitExceeded", "PodFailurePolicy"})
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,13 @@ class Controller:
     wanted: int | None
     settled: bool | None
     failed: bool = False
+    """Whether it gave up; of a job, whether that is its one container's doing."""
     trouble: str | None = None
+    """Why it gave up."""
+    hindrance: str | None = None
+    """What is in its way that is no container's doing."""
+    available: int | None = None
+    """Replicas that were ready for long enough, where that is asked for."""
     since: datetime | None = None
     revision: str = ""
     """Hash of its present template; empty where that is not told."""
@@ -92,8 +105,8 @@ def _unknown(owner: Owner | None, pod: Pod) -> Controller:
 def _controllers(objects: Objects, sets: Mapping[str, _Made]) -> Iterator[tuple[str, Controller]]:
     newest: dict[str, datetime] = {}
     templates: dict[str, Mapping[str, str]] = {}
-    for made in sets.values():
-        if made.owner is None:
+    for made in sorted(sets.values(), key=lambda one: one.created or _LONG_AGO, reverse=True):
+        if made.owner is None or not made.images:
             continue
         if made.created is not None and made.wanted:
             newest[made.owner.uid] = max(made.created, newest.get(made.owner.uid, made.created))
@@ -127,9 +140,6 @@ def _deployment(told: dict[str, Any], newest: datetime | None) -> Controller:
     gave_up = current and text(progress, "reason") == "ProgressDeadlineExceeded"
     is_done = text(progress, "reason") == "NewReplicaSetAvailable"
     refused = condition(told, "ReplicaFailure")
-    trouble = line(refused, "message") if text(refused, "status") == "True" else ""
-    if gave_up:
-        trouble = "the rollout exceeded its progress deadline"
     return Controller(
         "Deployment",
         *_named(told),
@@ -137,7 +147,9 @@ def _deployment(told: dict[str, Any], newest: datetime | None) -> Controller:
         wanted,
         current and updated >= wanted and every <= updated,
         gave_up,
-        trouble or None,
+        "the rollout exceeded its progress deadline" if gave_up else None,
+        (line(refused, "message") or "pods are refused") if text(refused, "status") == "True" else None,
+        _available(told, "availableReplicas"),
         (time(progress, "lastUpdateTime") if is_done else None) or newest or _created(told),
     )
 
@@ -153,6 +165,7 @@ def _stateful_set(told: dict[str, Any]) -> Controller:
         _images(at(told, "spec", "template", "spec")),
         wanted,
         is_current(told) and (present == new or updated >= max(0, wanted - kept)),
+        available=_available(told, "availableReplicas"),
         revision=new,
     )
 
@@ -166,6 +179,7 @@ def _daemon_set(told: dict[str, Any]) -> Controller:
         _images(at(told, "spec", "template", "spec")),
         wanted,
         is_current(told) and updated >= (wanted or 0),
+        available=_available(told, "numberAvailable"),
     )
 
 
@@ -178,8 +192,9 @@ def _rollout(told: dict[str, Any], newest: datetime | None, made: Mapping[str, s
     trouble = f"{phase or 'aborted'}: {message}" if given_up else None
     settled = current and phase == "Healthy" if phase else None
     return Controller(
-        "Rollout", *_named(told), images, _replicas(told), settled, given_up, trouble,
-        newest or _created(told), text(told, "status", "currentPodHash"),
+        "Rollout", *_named(told), images, _replicas(told), settled, given_up, trouble, None,
+        _available(told, "availableReplicas"), newest or _created(told),
+        text(told, "status", "currentPodHash"),
     )  # fmt: skip
 
 
@@ -189,14 +204,20 @@ def _job(told: dict[str, Any]) -> Controller:
     has_failed = text(failed, "status") == "True"
     trouble = ": ".join(filter(None, (text(failed, "reason"), line(failed, "message")))) if has_failed else ""
     wanted = 0 if is_done or has_failed else number(told, "spec", "parallelism") or 1
+    images = _images(at(told, "spec", "template", "spec"))
+    words = (trouble or "it failed") if has_failed else None
+    # Its pods are gone: of several containers nobody knows which failed; and a deadline is no image's fault.
+    is_own = len(images) == 1 and text(failed, "reason") in JOB_FAILURES
     return Controller(
         "Job",
         *_named(told),
-        _images(at(told, "spec", "template", "spec")),
+        images,
         wanted,
         True if is_done else None,
-        has_failed,
-        (trouble or "it failed") if has_failed else None,
+        has_failed and is_own,
+        words if is_own else None,
+        None if is_own else words,
+        None,
         time(told, "status", "startTime") or _created(told),
     )
 
@@ -213,10 +234,14 @@ def _replica_set(told: dict[str, Any]) -> _Made:
 def _running(one: Controller, sets: Mapping[str, _Made]) -> Iterator[Running]:
     """A controller's containers, and those of its pods that run another image than its template says."""
     by_container: dict[str, list[tuple[str, Pod, Container]]] = {}
+    rewritten: set[tuple[str, str]] = set()
     for pod in one.pods:
         made = sets.get(pod.owner.uid) if pod.owner is not None else None
         for container in pod.containers:
             image = _asked(one, pod, container, None if made is None else made.images)
+            if not (image == container.image or _is_mirror(container.image, image, container.digest)):
+                image = container.image  # whoever set it, the pod is not going to be replaced
+                rewritten.add((container.name, image))
             by_container.setdefault(container.name, []).append((image, pod, container))
     for name in dict.fromkeys((*one.images, *by_container)):
         wanted_image = one.images.get(name)
@@ -228,39 +253,64 @@ def _running(one: Controller, sets: Mapping[str, _Made]) -> Iterator[Running]:
             yield _told(one, name, wanted_image, mine)
         for image, left in others.items():
             digest = _one_digest(container for _, container in left)
+            is_left = one.images and (name, image) not in rewritten
             yield Running(
-                one.kind, one.namespace, one.name, name, image, digest, wanted=0 if one.images else None,
+                one.kind, one.namespace, one.name, name, image, digest, wanted=0 if is_left else None,
                 ready=len(left),
             )  # fmt: skip
 
 
 def _asked(one: Controller, pod: Pod, container: Container, made: Mapping[str, str] | None) -> str:
-    """The image that a pod was made to run, before admission rewrote it where it did."""
-    if made is not None:
-        return made.get(container.name, container.image)
-    is_of_template = one.revision == pod.revision if one.revision else one.settled is True
-    return one.images.get(container.name, container.image) if is_of_template else container.image
+    """The image that a pod was made to run, before admission or anybody wrote another one there."""
+    if made is None:
+        is_of_template = one.revision == pod.revision if one.revision else one.settled is True
+        made = one.images if is_of_template else {}
+    return made.get(container.name, container.image)
+
+
+@lru_cache(maxsize=4096)
+def _is_mirror(image: str, asked: str, pulled: str | None) -> bool:
+    """Whether an image is another one's by another name: by an equal digest, or an equal tag and path, before
+    which a mirror may put its own."""
+    try:
+        its, wanted = parse_reference(image), parse_reference(asked)
+    except InvalidReference:
+        return False
+    if wanted.digest is not None:
+        return wanted.digest in (its.digest, pulled)
+    path = wanted.repository.path.removeprefix("library/")
+    is_path = f"/{its.repository.path}".endswith(f"/{path}")
+    return is_path and (its.tag or "latest") == (wanted.tag or "latest") and bool(its.tag or not its.digest)
 
 
 def _told(one: Controller, name: str, image: str, pods: list[tuple[Pod, Container]]) -> Running:
-    stays = [(pod, container) for pod, container in pods if not pod.is_going]
-    trouble = next((container.trouble for _, container in stays if container.trouble), None)
-    if one.trouble:
+    stays = [container for pod, container in pods if not pod.is_going]
+    trouble = next((container.trouble for container in stays if container.trouble), None)
+    hindrance = one.hindrance or next((each.hindrance for each in stays if each.hindrance), None)
+    is_stalled = hindrance is None and any(container.is_stalled for container in stays)
+    has_failed = one.failed and (trouble is not None or is_stalled or one.kind == "Job")
+    if one.trouble and has_failed:
         trouble = f"{one.trouble}; {trouble}" if trouble else one.trouble
+    elif one.trouble:
+        hindrance = f"{one.trouble}; {hindrance}" if hindrance else one.trouble
     counts = one.kind != "CronJob"
+    ready = 0 if one.kind == "Job" else sum(container.ready for container in stays)
+    if one.available is not None:
+        ready = min(ready, one.available)
     return Running(
         one.kind,
         one.namespace,
         one.name,
         name,
         image,
-        _one_digest(container for _, container in stays),
+        _one_digest(stays),
         wanted=(len(stays) if one.wanted is None else one.wanted) if counts else None,
-        ready=sum(container.ready for _, container in stays) if counts else None,
+        ready=ready if counts else None,
         settled=one.settled,
         trouble=trouble,
         since=one.since,
-        failed=one.failed,
+        failed=has_failed,
+        hindrance=hindrance,
     )
 
 
@@ -283,6 +333,12 @@ def _uid(told: dict[str, Any]) -> str:
 
 def _created(told: dict[str, Any]) -> datetime | None:
     return time(told, "metadata", "creationTimestamp")
+
+
+def _available(told: dict[str, Any], key: str) -> int | None:
+    """Replicas that are available, where that takes longer than to be ready; 0 is not told."""
+    asked = (number(told, "spec", "minReadySeconds") or 0) > 0
+    return (number(told, "status", key) or 0) if asked else None
 
 
 def _replicas(told: dict[str, Any]) -> int:

@@ -1,31 +1,38 @@
 """Pods: what of a pod tells which images run, how they are, and what is wrong.
 
+What is wrong is either a container's own (its image cannot be pulled, it falls again and again), or in its
+way: no node takes the pod, a container beside it falls. Only the first says something of an image.
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from automator.core.reference import DIGEST
-from automator.edges.kubernetes.reading import condition, line, records, text, time
+from automator.edges.kubernetes.reading import at, condition, line, number, records, text, time
 
 ILL = frozenset(
     {
         "CrashLoopBackOff",
-        "CreateContainerConfigError",
         "CreateContainerError",
         "ErrImageNeverPull",
         "ErrImagePull",
         "ImageInspectError",
         "ImagePullBackOff",
         "InvalidImageName",
-        "RegistryUnavailable",
         "RunContainerError",
     }
 )
-"""Reasons for which a container waits that do not pass by themselves within seconds."""
+"""Reasons for which a container waits that do not pass by themselves within seconds, and are its own."""
+HINDERED = frozenset({"CreateContainerConfigError", "RegistryUnavailable"})
+"""Such reasons that are not: a Secret that is not there is no image's fault."""
+RECENT = timedelta(minutes=5)
+"""How long a container that was started again has to run before it is believed: the kubelet waits as long at
+the most before it starts one again."""
+FALLS = 3
+"""Starts after the first one from which on it is no accident."""
 HASHES = ("pod-template-hash", "controller-revision-hash", "rollouts-pod-template-hash")
 
 
@@ -46,7 +53,13 @@ class Container(NamedTuple):
     digest: str | None
     """What was pulled, where the runtime of the node tells it as a digest of the repository."""
     ready: bool
+    """Whether it serves, with its pod, and has not just been started again."""
     trouble: str | None
+    """Of its own."""
+    hindrance: str | None = None
+    """What is in its way that is not its own."""
+    is_stalled: bool = False
+    """It runs, and it alone is not ready, and nothing is in its way."""
 
 
 class Pod(NamedTuple):
@@ -63,26 +76,11 @@ class Pod(NamedTuple):
     containers: tuple[Container, ...]
 
 
-def read_pod(told: dict[str, Any]) -> Pod:
+def read_pod(told: dict[str, Any], now: datetime) -> Pod:
     """A pod, from its JSON."""
-    labels = told.get("metadata", {}).get("labels") if isinstance(told.get("metadata"), dict) else None
+    labels = at(told, "metadata", "labels")
     named = labels if isinstance(labels, dict) else {}
     revision = next((named[key] for key in HASHES if isinstance(named.get(key), str)), "")
-    trouble = _of_pod(told)
-    containers = []
-    for listed, status in (("initContainers", "initContainerStatuses"), ("containers", "containerStatuses")):
-        states = {text(one, "name"): one for one in records(told, "status", status)}
-        for one in records(told, "spec", listed):
-            state = states.get(text(one, "name"), {})
-            containers.append(
-                Container(
-                    text(one, "name"),
-                    text(one, "image"),
-                    _pulled(text(state, "imageID")),
-                    state.get("ready") is True,
-                    _of_container(state) or trouble,
-                )
-            )
     return Pod(
         text(told, "metadata", "namespace"),
         text(told, "metadata", "name"),
@@ -90,7 +88,7 @@ def read_pod(told: dict[str, Any]) -> Pod:
         revision,
         bool(text(told, "metadata", "deletionTimestamp")),
         time(told, "metadata", "creationTimestamp"),
-        tuple(containers),
+        _containers(told, now),
     )
 
 
@@ -102,6 +100,34 @@ def owner_of(told: dict[str, Any]) -> Owner | None:
     return None
 
 
+def _containers(told: dict[str, Any], now: datetime) -> tuple[Container, ...]:
+    read: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for listed, status in (("initContainers", "initContainerStatuses"), ("containers", "containerStatuses")):
+        states = {text(one, "name"): one for one in records(told, "status", status)}
+        read += [(one, states.get(text(one, "name"), {})) for one in records(told, "spec", listed)]
+    troubles = [_trouble(state, now) for _, state in read]
+    ill = [i for i, words in enumerate(troubles) if words][:2]
+    unready = [i for i, (_, state) in enumerate(read) if state.get("ready") is not True][:2]
+    in_the_way, gate = _unscheduled(told), _gate(told)
+    found = []
+    for i, (one, state) in enumerate(read):
+        beside = next((f"container {line(read[j][0], 'name')}: {troubles[j]}" for j in ill if j != i), None)
+        hindrance = in_the_way or _config(state) or beside or (None if unready else gate)
+        runs = isinstance(at(state, "state", "running"), dict)
+        found.append(
+            Container(
+                text(one, "name"),
+                text(one, "image"),
+                _pulled(text(state, "imageID")),
+                state.get("ready") is True and gate is None and not _fell_lately(state, now),
+                troubles[i],
+                hindrance,
+                runs and unready == [i] and hindrance is None,
+            )
+        )
+    return tuple(found)
+
+
 def _pulled(identity: str) -> str | None:
     """The digest of `docker-pullable://ghcr.io/acme/web@sha256:…`. Without a repository before it, it is the
     identifier of an image, which no registry knows."""
@@ -109,20 +135,55 @@ def _pulled(identity: str) -> str | None:
     return digest if at and repository and DIGEST.fullmatch(digest) else None
 
 
-def _of_container(state: dict[str, Any]) -> str | None:
+def _trouble(state: dict[str, Any], now: datetime) -> str | None:
+    """What is wrong with a container itself."""
     why = text(state, "state", "waiting", "reason")
-    if why not in ILL:
+    if why in ILL:
+        words = line(state, "state", "waiting", "message")
+        before = text(state, "lastState", "terminated", "reason")
+        if before and before != "Error":
+            words = f"{before}; {words}" if words else before
+        return f"{why}: {words}" if words else why
+    restarts = number(state, "restartCount") or 0
+    if restarts < FALLS or not _fell_lately(state, now):
+        return None
+    ended = line(state, "lastState", "terminated", "reason")
+    code = number(state, "lastState", "terminated", "exitCode")
+    last = ", ".join(filter(None, (ended, "" if code is None else f"exit code {code}")))
+    return f"it was started again {restarts} times" + (f", the last time after {last}" if last else "")
+
+
+def _fell_lately(state: dict[str, Any], now: datetime) -> bool:
+    """Whether a container was started again a short while ago, or cannot be told when."""
+    if not number(state, "restartCount") or number(state, "state", "terminated", "exitCode") == 0:
+        return False  # an init container that is done has nothing left to show
+    known = [
+        when
+        for path in (("state", "running", "startedAt"), ("lastState", "terminated", "finishedAt"))
+        if (when := time(state, *path)) is not None
+    ]
+    return not known or now - max(known) < RECENT
+
+
+def _config(state: dict[str, Any]) -> str | None:
+    why = text(state, "state", "waiting", "reason")
+    if why not in HINDERED:
         return None
     words = line(state, "state", "waiting", "message")
-    before = text(state, "lastState", "terminated", "reason")
-    if before and before != "Error":
-        words = f"{before}; {words}" if words else before
     return f"{why}: {words}" if words else why
 
 
-def _of_pod(told: dict[str, Any]) -> str | None:
+def _unscheduled(told: dict[str, Any]) -> str | None:
     """Why no node takes it."""
     scheduled = condition(told, "PodScheduled")
     if text(scheduled, "status") == "False" and text(scheduled, "reason") == "Unschedulable":
         return f"Unschedulable: {line(scheduled, 'message')}"
     return None
+
+
+def _gate(told: dict[str, Any]) -> str | None:
+    """Why a pod serves nobody; None where it does, or does not say."""
+    ready = condition(told, "Ready")
+    if not ready or text(ready, "status") == "True":
+        return None
+    return ": ".join(filter(None, (line(ready, "reason") or "not Ready", line(ready, "message"))))

@@ -61,5 +61,5 @@ def is_current(value: Any) -> bool:
     """Whether an object's status speaks of its present spec."""
     wanted, seen = number(value, "metadata", "generation"), at(value, "status", "observedGeneration")
     if isinstance(seen, str):  # Argo Rollouts
-        seen = int(seen) if seen.isascii() and seen.isdigit() else None
+        seen = int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 20 else None
     return wanted is None or (isinstance(seen, int) and seen >= wanted)

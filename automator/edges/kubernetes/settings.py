@@ -26,6 +26,8 @@ class ClusterSettings:
     """Synchronizers whose own status is read, where it is there."""
     seconds: float = 20.0
     """For one look as a whole."""
+    size: int = 256 << 20
+    """Bytes that one look may read."""
     outside: Outside = field(default_factory=Outside)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Where the API is, in a pod: KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT."""

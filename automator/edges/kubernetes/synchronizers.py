@@ -20,6 +20,10 @@ WORDS = 1000
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
 _UNDER_WAY = frozenset({"DependencyNotReady", "Progressing", "ProgressingWithRetry", "ArtifactFailed"})
 """Reasons of Flux for not being ready that say nothing of the commit itself."""
+_FAILED = re.compile(r"(?<![\w/.-])([A-Z]\w*/[a-z0-9.-]+/[a-z0-9.-]+) status: 'Failed'", re.ASCII)
+"""How Flux names an object that failed its health check; one in progress took longer than its `timeout`."""
+_UNDONE = frozenset({"RollbackSucceeded", "RollbackFailed", "UninstallSucceeded", "UninstallFailed"})
+"""Reasons of a HelmRelease that has taken back what it could not release; why stands in `Released`."""
 
 
 def commit_of(revision: str) -> str | None:
@@ -56,10 +60,15 @@ def _flux(told: dict[str, Any], kind: str, *, repo: str | None = None, path: str
     says, why = text(ready, "status"), text(ready, "reason")
     healthy: bool | None = None
     trouble = None
+    ill: tuple[str, ...] = ()
     if is_current(told) and says in ("True", "False"):
         healthy = says == "True"
         if not healthy:
-            trouble = ": ".join(filter(None, (why, one_line(text(ready, "message"), WORDS))))
+            released = condition(told, "Released") if why in _UNDONE else {}
+            is_known = text(released, "status") == "False"
+            message = one_line(text(released if is_known else ready, "message"), WORDS)
+            trouble = ": ".join(filter(None, (why, message)))
+            ill = tuple(_FAILED.findall(message)) if why == "HealthCheckFailed" else ()
             healthy = None if why in _UNDER_WAY else False
     if at(told, "spec", "suspend") is True:
         healthy, trouble = None, "it is suspended"
@@ -74,6 +83,8 @@ def _flux(told: dict[str, Any], kind: str, *, repo: str | None = None, path: str
         time(ready, "lastTransitionTime"),
         repo or None,
         path,
+        "" if healthy is not False else why,
+        ill if healthy is False else (),
     )
 
 
@@ -86,7 +97,8 @@ def _application(told: dict[str, Any]) -> Iterator[Sync]:
     status = at(told, "status")
     several = records(told, "spec", "sources")
     sources = several or [source for source in (at(told, "spec", "source"),) if isinstance(source, dict)]
-    healthy, trouble = _health(status)
+    healthy, trouble, cause = _health(status)
+    ill = tuple(_degraded(status)) if cause == "Degraded" else ()
     for i, source in enumerate(sources):
         if text(source, "chart"):
             continue
@@ -105,6 +117,8 @@ def _application(told: dict[str, Any]) -> Iterator[Sync]:
             time(status, "operationState", "finishedAt"),
             text(source, "repoURL") or None,
             text(source, "path"),
+            cause,
+            ill,
         )
 
 
@@ -116,15 +130,22 @@ def _revision(told: Any, i: int, *, is_several: bool) -> str | None:
     return commit_of(here) if isinstance(here, str) else None
 
 
-def _health(status: Any) -> tuple[bool | None, str | None]:
-    """Whether an Application is well, and what it says where it is not."""
+def _degraded(status: Any) -> Iterator[str]:
+    """The objects of an Application that it says are degraded."""
+    for one in records(status, "resources"):
+        if text(one, "health", "status") == "Degraded":
+            yield f"{text(one, 'kind')}/{text(one, 'namespace')}/{text(one, 'name')}"
+
+
+def _health(status: Any) -> tuple[bool | None, str | None, str]:
+    """Whether an Application is well, what it says where it is not, and its word for that."""
     phase = text(status, "operationState", "phase")
     if phase in ("Failed", "Error") and text(status, "sync", "status") != "Synced":
-        return False, f"{phase}: {one_line(text(status, 'operationState', 'message'), WORDS)}"
+        return False, f"{phase}: {one_line(text(status, 'operationState', 'message'), WORDS)}", phase
     health = text(status, "health", "status")
     if health == "Degraded":
         words = line(status, "health", "message")
-        return False, f"{health}: {words}" if words else health
+        return False, f"{health}: {words}" if words else health, health
     if health == "Healthy" and text(status, "sync", "status") == "Synced":
-        return True, None
-    return None, None
+        return True, None, ""
+    return None, None, ""

@@ -13,11 +13,11 @@ import os
 import re
 import selectors
 import shutil
-import signal
 import subprocess
 import time
 from typing import IO, Any
 
+from automator.edges import processgroup
 from automator.edges.registry.credentials import HUB, Credential, credential, unusable
 from automator.errors import RegistryError
 from automator.reasons import one_line, reason
@@ -131,7 +131,7 @@ def _run(command: list[str], asked: bytes, seconds: float) -> tuple[int, bytes]:
         stderr=subprocess.DEVNULL,  # helpers log there, secrets too
         start_new_session=True,
     )
-    with process:  # closes the pipes and waits, so no zombie stays
+    with process:  # closes the pipes
         try:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -139,15 +139,17 @@ def _run(command: list[str], asked: bytes, seconds: float) -> tuple[int, bytes]:
                 process.stdin.write(asked)
                 process.stdin.close()
             output = _read_all(process, process.stdout, ends_at)
-            return process.wait(max(0.0, ends_at - time.monotonic())), output
+            code = process.wait(max(0.0, ends_at - time.monotonic()))
         except (_Unbounded, subprocess.TimeoutExpired):
-            _kill(process)
+            _end(process)
             late = time.monotonic() >= ends_at
             problem = f"no answer in {seconds:g} seconds" if late else f"more than {ANSWER_LIMIT} bytes"
             raise _Unbounded(f"{problem}, so it was killed") from None
         except BaseException:
-            _kill(process)
+            _end(process)
             raise
+    processgroup.leave(process.pid)  # an agent that it started may stay
+    return code, output
 
 
 def _read_all(process: subprocess.Popen[bytes], stdout: IO[bytes], ends_at: float) -> bytes:
@@ -168,7 +170,8 @@ def _read_all(process: subprocess.Popen[bytes], stdout: IO[bytes], ends_at: floa
     raise _Unbounded
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End the whole session that the helper began, itself and its children."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    processgroup.kill(process.pid)
+    process.wait()
+    processgroup.collect(process.pid)

@@ -15,7 +15,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from automator.core.cosign import (
+from automator.core.reference import DIGEST, Repository
+from automator.core.signed import (
     SIGNATURE_NOTE,
     SIMPLE_SIGNING,
     Bundle,
@@ -24,7 +25,6 @@ from automator.core.cosign import (
     Unusable,
     legacy_tag,
 )
-from automator.core.reference import DIGEST, Repository
 from automator.edges.registry.referrers import Referrer
 from automator.errors import RegistryError
 

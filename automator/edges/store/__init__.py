@@ -7,9 +7,20 @@ loudly, and a new one begun. All times are UTC.
 """
 
 from automator.edges.store.memory import Refusal, Store
-from automator.edges.store.opening import DATABASE, LOCK, locked
+from automator.edges.store.opening import DATABASE, LOCK, locked, private_folder
 from automator.edges.store.outbox import Kept, Posted
 from automator.edges.store.plaintext import PlainText
 from automator.edges.store.sitetable import KeptSites
 
-__all__ = ["DATABASE", "LOCK", "Kept", "KeptSites", "PlainText", "Posted", "Refusal", "Store", "locked"]
+__all__ = [
+    "DATABASE",
+    "LOCK",
+    "Kept",
+    "KeptSites",
+    "PlainText",
+    "Posted",
+    "Refusal",
+    "Store",
+    "locked",
+    "private_folder",
+]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
+import stat
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -106,19 +108,48 @@ def locked(folder: Path) -> int:
     except BaseException:
         os.close(lock)
         raise
+    _shut(folder / LOCK, 0o600)
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
 
 
+def private_folder(folder: Path) -> None:
+    """Make a folder into which nobody but our user may look, or shut one to all others, whatever the umask
+    and the folder that it is in. Raises OSError."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _shut(folder, 0o700)
+
+
+def _private_file(file: Path) -> None:
+    """As `private_folder`, with a database and the files that SQLite keeps beside it, which get its mode.
+
+    Nothing is opened that there is already: to close it would end the locks that SQLite has on it.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            _shut(Path(f"{file}{suffix}"), 0o600)
+
+
+def _shut(path: Path, mode: int) -> None:
+    if stat.S_IMODE(path.stat().st_mode) & ~mode:
+        with contextlib.suppress(PermissionError):  # another user's, which we may use: theirs to say
+            path.chmod(mode)
+
+
 def opened(file: Path, warn: Callable[[Reason], None]) -> sqlite3.Connection:
     """The database, made where it is missing and begun again where it is damaged."""
     try:
+        _private_file(file)
         return _connected(file)
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise unusable(file.parent, error) from error
         return begun_again(file, error, warn)
+    except OSError as error:
+        raise unusable(file.parent, error) from error
 
 
 def _connected(file: Path) -> sqlite3.Connection:
@@ -149,6 +180,7 @@ def begun_again(file: Path, error: Exception, warn: Callable[[Reason], None]) ->
             part = Path(f"{file}{suffix}")
             if part.exists():
                 part.replace(f"{kept}{suffix}")
+        _private_file(file)
         connection = _connected(file)
     except (OSError, sqlite3.Error) as second:
         raise unusable(file.parent, second) from second

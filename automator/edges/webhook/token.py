@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime
-
-import jwt
+from typing import TYPE_CHECKING
 
 from automator.edges.webhook.event import Door, Request, Word
+
+if TYPE_CHECKING:
+    import jwt
 
 ISSUERS = ("https://accounts.google.com", "accounts.google.com")
 ALGORITHM = "RS256"
@@ -39,6 +41,8 @@ def check_token(door: Door, request: Request, now: datetime, keys: Callable[[], 
         return Word.BAD_SECRET
     if not token.isascii() or len(token) > TOKEN_LIMIT or token.count(".") != 2:
         return Word.BAD_SIGNATURE
+    import jwt  # with cryptography behind it: only who is pushed to by Google needs them
+
     try:
         name = jwt.get_unverified_header(token).get("kid")
         claims = jwt.decode(
@@ -65,6 +69,8 @@ def check_token(door: Door, request: Request, now: datetime, keys: Callable[[], 
 
 def _key(name: object, keys: Callable[[], bytes]) -> jwt.PyJWK:
     """Google's key of that name. Raises KeysUnavailable; jwt.InvalidKeyError where there is none."""
+    import jwt
+
     try:
         document = keys()
     except (OSError, ValueError) as error:
@@ -77,6 +83,8 @@ def _key(name: object, keys: Callable[[], bytes]) -> jwt.PyJWK:
 
 def require_keys(document: bytes) -> tuple[jwt.PyJWK, ...]:
     """The keys of a JWKS document that sign tokens as Google's do. Raises KeysUnavailable for none."""
+    import jwt
+
     try:
         known = jwt.PyJWKSet.from_dict(json.loads(document)).keys
     except (ValueError, TypeError, AttributeError, RecursionError, jwt.PyJWTError):

@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
+from parts.claiming import assign
 from parts.hostile import LAYOUTS, WEB, Row
 
-from automator.core.claims import assign
 from automator.core.policy import InvalidWorkload, Place, Where
 from automator.core.reference import parse_repository
 from automator.core.rewrite import Edit, rewrite

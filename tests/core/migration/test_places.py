@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pytest
+from parts.claiming import assign
 from parts.migration import Importer, written
 
-from automator.core.claims import assign
 from automator.core.migration.argocd import import_argocd
 from automator.core.migration.expressions import compiles, keyed
 from automator.core.migration.flux1 import import_flux1

@@ -3,7 +3,7 @@
 They work without JavaScript; the little there is adds a colour scheme, keys, and news without a click.
 """
 
-from automator.edges.web.pages.drawing import DRAWN
+from automator.edges.web.pages.bare import DRAWN
 from automator.edges.web.pages.routes import page_routes
 
 __all__ = ["DRAWN", "page_routes"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from http import HTTPStatus
 from typing import Any
 from unicodedata import category
 from urllib.parse import urlsplit
@@ -17,7 +16,6 @@ from markupsafe import Markup, escape
 from automator.core.delivery.words import duration
 from automator.core.duration import format_age, format_duration
 from automator.core.reference import short_text
-from automator.edges.web.admin import Drawn
 from automator.edges.web.pages.asked import page_of
 from automator.edges.web.pages.assets import assets
 from automator.edges.web.pages.words import as_of, begun
@@ -182,40 +180,3 @@ def ticked(text: str) -> Markup:
         for number, one in enumerate(parts)
     )
     return Markup("").join(shown)
-
-
-# -- pages of those who know nothing of pages ------------------------------------------------------------
-
-_TITLES = {
-    401: "Sign in first",
-    403: "Not from here",
-    404: "There is no such page",
-    429: "Too often",
-    503: "Not now",
-}
-
-
-_STEPS = {
-    "web/not-found": "go on from the list of all workloads",
-    "web/no-workload": "look for it in the list of all workloads",
-    "web/too-many": "wait as long as that, then try again",
-}
-"""What people are to do where a reason tells programs."""
-
-
-def _problem(why: Reason, status: int, back: str) -> str:
-    title = _TITLES.get(status) or HTTPStatus(status).phrase
-    told = {"why": why, "status": status, "title": title, "back": back, "step": _STEPS.get(why.code)}
-    return draw("problem.html", {**bare(), **told})
-
-
-def _sign_in(next_path: str, trouble: Reason | None) -> str:
-    return draw("sign-in.html", {**bare(), "next_path": next_path, "trouble": trouble})
-
-
-def bare() -> dict[str, Any]:
-    """What the frame of a page wants to know where nobody has been let in."""
-    return {"visitor": None, "at_page": "", "again": None, "looked": None, "here": "/"}
-
-
-DRAWN = Drawn(_problem, _sign_in)

@@ -13,7 +13,6 @@ from automator.edges.web.desk import Desk
 from automator.edges.web.pages import deliveries, running, standing, workload, workloads
 from automator.edges.web.pages.asked import Asked, Page, read
 from automator.edges.web.pages.assets import asset_routes
-from automator.edges.web.pages.drawing import draw
 
 AT_ONCE = 4
 """Threads that draw pages."""
@@ -48,6 +47,8 @@ def page_routes(desk: Desk) -> list[Route]:
 
 
 def _answer(page: Page, request: Request, desk: Desk) -> Response:
+    from automator.edges.web.pages.drawing import draw  # brings jinja2, which the first page has time for
+
     asked = read(request, desk, page.parameters)
     shown = page.show(asked)
     frame = {

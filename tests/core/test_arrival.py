@@ -1,0 +1,306 @@
+"""How far a version is where it ought to run: deployed only as a whole, failed only by its own container."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from parts.observations import CLOCK, NOW, PROD, A, B, runs, seen, transformed, written
+
+from automator.core.arrival import deployments
+from automator.core.drift import Clock
+from automator.core.running import Deployed, Observation, Running, Scope, Sync, Unobserved
+from automator.core.site import Site, locate
+from automator.core.synced import Source
+from automator.edges.kubernetes.synchronizers import read_argo, read_flux
+from automator.reasons import reason
+
+WEB = written("ghcr.io/acme/web:1.4.3")
+NEW, OLD = "ghcr.io/acme/web:1.4.3", "ghcr.io/acme/web:1.4.2"
+TIP = "a" * 40
+SOURCE = Source("https://git.example.com/acme/config.git", frozenset({TIP}))
+DOWN = Unobserved("prod", NOW, reason("drift/stale", runtime="prod", age="1 day"))
+GAVE_UP = {"failed": True, "ready": 0, "trouble": "CrashLoopBackOff: exit 1"}
+PULLS = {"ready": 0, "trouble": "ImagePullBackOff: no such tag"}
+
+
+def told(
+    *sites: Site, at: Observation | Unobserved, scope: Scope = PROD, source: Source | None = None
+) -> Deployed:
+    (deployment,) = deployments({"web": sites}, scope, at, source=source)
+    return deployment.seen
+
+
+# -- arrival -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("running", "state"),
+    [
+        ([runs("ghcr.io/acme/web:1.4.3")], "deployed"),
+        ([runs("ghcr.io/acme/web:1.4.3", ready=1)], "pending"),
+        ([runs("ghcr.io/acme/web:1.4.3", settled=False)], "pending"),
+        ([runs("ghcr.io/acme/web:1.4.3"), runs("ghcr.io/acme/web:1.4.2", wanted=0, ready=1)], "pending"),
+        ([runs("ghcr.io/acme/web:1.4.2")], "pending"),
+        ([runs("ghcr.io/acme/web:1.4.3", trouble="CrashLoopBackOff")], "pending"),
+        ([runs("ghcr.io/acme/web:1.4.3", trouble="gave up", failed=True)], "failed"),
+        ([runs("ghcr.io/acme/web:1.4.3", wanted=0, ready=0)], "unknown"),
+        ([runs("ghcr.io/acme/web:1.4.3", wanted=None, ready=None, settled=None)], "deployed"),
+        ([], "unknown"),
+    ],
+)
+def test_a_version_has_arrived_when_all_of_it_is_up(running: list[Running], state: str) -> None:
+    (arrived,) = deployments({"web": (WEB,)}, PROD, seen(*running))
+    assert (arrived.workload, arrived.version, arrived.seen.state.value) == ("web", "1.4.3", state)
+    assert (arrived.seen.at is not None) == (state in ("deployed", "failed"))
+
+
+def test_a_pinned_digest_must_be_told_to_have_arrived() -> None:
+    site = written(f"ghcr.io/acme/web:1.4.3@{A}")
+    for digest, state in ((A, "deployed"), (None, "unknown"), (B, "unknown")):
+        (arrived,) = deployments({"web": (site,)}, PROD, seen(runs("ghcr.io/acme/web:1.4.3", digest=digest)))
+        assert (arrived.digest, arrived.seen.state.value) == (A, state)
+
+
+def test_nothing_has_arrived_where_nobody_can_tell() -> None:
+    (down,) = deployments({"web": (WEB,)}, PROD, DOWN)
+    assert (down.seen.state.value, down.seen.at) == ("unknown", None)
+    differing = (WEB, written("ghcr.io/acme/web:1.4.2", namespace="us"))
+    assert deployments({"web": differing}, PROD, seen()) == ()
+    # The one could run what the other is meant to.
+    both = {
+        "staging": (transformed("1.5.0", "staging/k.yaml"),),
+        "web": (transformed("1.4.3", "prod/k.yaml"),),
+    }
+    swapped = seen(runs("ghcr.io/acme/web:1.4.3", namespace="staging"), runs("ghcr.io/acme/web:1.5.0"))
+    assert {one.seen.state.value for one in deployments(both, PROD, swapped)} == {"unknown"}
+
+
+# -- whose failure it is -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ill", [GAVE_UP, PULLS])
+@pytest.mark.parametrize(
+    ("site", "scope"),
+    [
+        (WEB, PROD),
+        (transformed("1.4.3", space="shop"), PROD),
+        (written(NEW, namespace=""), Scope("prod", (), ("shop",))),
+        (transformed("1.4.3"), Scope("prod", (), ("shop",))),
+    ],
+)
+def test_another_namespace_never_fails_or_deploys_a_version(
+    site: Site, scope: Scope, ill: dict[str, Any]
+) -> None:
+    staging = runs(NEW, namespace="staging", **ill)
+    assert told(site, at=seen(staging, runs(NEW)), scope=scope).state == "deployed"
+    alone = told(site, at=seen(staging), scope=scope)
+    assert (alone.state, "CrashLoop" in str(alone.trouble)) == ("unknown", False)
+    assert told(site, at=seen(runs(NEW, namespace="staging")), scope=scope).state == "unknown"
+    own = told(site, at=seen(runs(NEW, **ill), runs(NEW, namespace="staging")), scope=scope)
+    assert own.state == ("failed" if ill is GAVE_UP else "pending")
+    assert own.trouble == f"Deployment shop/web [app]: {ill['trouble']}"
+
+
+@pytest.mark.parametrize("site", [written(NEW, namespace=""), transformed("1.4.3")])
+def test_where_no_namespace_is_certain_nothing_fails(site: Site) -> None:
+    ill = runs(NEW, **GAVE_UP)
+    (one, two) = (told(site, at=seen(ill)), told(site, at=seen(ill, runs(NEW, namespace="prod"))))
+    assert (one.state, two.state) == ("unknown", "unknown")
+    assert one.trouble == (
+        "Deployment shop/web [app]: CrashLoopBackOff: exit 1; that it is this workload's is not certain"
+    )
+    assert "runs in several namespaces of prod (shop, prod)" in str(two.trouble)
+
+
+def test_of_two_workloads_with_one_image_each_fails_alone() -> None:
+    ill, well = runs(NEW, **GAVE_UP), runs(NEW, name="api")
+    named = {"web": (WEB,), "api": (written(NEW, name="api"),)}
+    states = {one.workload: one.seen.state.value for one in deployments(named, PROD, seen(ill, well))}
+    assert states == {"web": "failed", "api": "deployed"}
+    shared = {"web": (transformed("1.4.3", space="shop"),), "api": (transformed("1.4.3", "b", space="shop"),)}
+    assert {one.seen.state for one in deployments(shared, PROD, seen(ill, well))} == {"unknown"}
+    apart = {"web": (transformed("1.4.3", space="shop"),), "api": (transformed("1.4.2", "b", space="shop"),)}
+    canary = {one.workload: one.seen.state.value for one in deployments(apart, PROD, seen(ill, runs(OLD)))}
+    assert canary == {"web": "unknown", "api": "deployed"}
+
+
+def test_what_is_in_the_way_from_outside_is_told_and_fails_nothing() -> None:
+    waits = runs(NEW, ready=0, settled=False, hindrance="Unschedulable: 0/3 nodes are available")
+    one = told(WEB, at=seen(waits))
+    assert (one.state, one.trouble) == (
+        "unknown",
+        "Deployment shop/web [app]: Unschedulable: 0/3 nodes are available",
+    )
+
+
+def test_of_an_engine_only_the_project_that_is_named_can_fail() -> None:
+    (site,) = locate("services: {web: {image: 'ghcr.io/acme/web:1.4.3'}}\n", "compose.yaml").sites
+    ill = Running("service", "", "web", "web-1", NEW, project="shop", wanted=1, ready=0, trouble="restarts")
+    assert told(site.at("compose.yaml"), at=seen(ill)).state == "unknown"
+    assert told(site.at("compose.yaml"), at=seen(ill), scope=Scope("prod", project="shop")).state == "pending"
+    well = replace(ill, project="test", ready=1, trouble=None)
+    assert told(site.at("compose.yaml"), at=seen(replace(well, project="shop"), well)).state == "unknown"
+
+
+@pytest.mark.parametrize(("settled", "state"), [(None, "pending"), (True, "deployed")])
+def test_a_job_is_deployed_once_it_is_complete(settled: bool | None, state: str) -> None:
+    site = written(NEW, kind="Job")
+    job = runs(NEW, kind="Job", wanted=0 if settled else 1, ready=1, settled=settled)
+    assert told(site, at=seen(job)).state == state
+
+
+# -- what synchronizers say ----------------------------------------------------------------------------------
+
+
+def flux(why: str, message: str, *releases: dict[str, Any]) -> tuple[Sync, ...]:
+    """A Kustomization that applies the tip and is not ready, and releases."""
+    source = {"metadata": {"namespace": "flux-system", "name": "config"}, "spec": {"url": SOURCE.url}}
+    ready = {"type": "Ready", "status": "False" if why else "True", "reason": why, "message": message}
+    kustomization = {
+        "metadata": {"namespace": "flux-system", "name": "apps"},
+        "spec": {"path": "./apps", "sourceRef": {"kind": "GitRepository", "name": "config"}},
+        "status": {
+            "lastAppliedRevision": f"main@sha1:{TIP}",
+            "lastAttemptedRevision": f"main@sha1:{TIP}",
+            "conditions": [ready],
+        },
+    }
+    return read_flux(
+        {"gitrepositories": [source], "kustomizations": [kustomization], "helmreleases": list(releases)}
+    )
+
+
+ILL = "health check failed after 30s: failed early due to stalled resources: [%s status: 'Failed']"
+
+
+@pytest.mark.parametrize(
+    ("why", "message"),
+    [
+        (
+            "ReconciliationFailed",
+            "Service/shop/web dry-run failed (Invalid): clusterIP: field is immutable",
+        ),
+        ("BuildFailed", "accumulating resources from 'apps/web/ingress.yaml': yaml: line 4"),
+        ("ReconciliationFailed", 'Deployment/shop/web dry-run failed: failed calling webhook "kyverno"'),
+        ("ReconciliationFailed", ILL % "Deployment/shop/web"),
+        ("HealthCheckFailed", ILL % "Deployment/staging/web"),
+        ("HealthCheckFailed", ILL % "Deployment/shop/web-api"),
+        ("HealthCheckFailed", ILL % "Service/shop/web"),
+        ("HealthCheckFailed", "timeout waiting for: [Deployment/shop/web status: 'InProgress']"),
+        ("HealthCheckFailed", f"{ILL % 'Deployment/shop/api'} (Deployment/shop/web is current)"),
+    ],
+)
+def test_a_synchronizer_that_fails_for_something_else_fails_no_version(why: str, message: str) -> None:
+    pulls = runs(NEW, **PULLS)
+    for running in (runs(OLD), pulls, runs(NEW, ready=0)):
+        one = told(WEB, at=seen(running, syncs=flux(why, message)), source=SOURCE)
+        assert one.state == ("pending" if running is pulls else "unknown")
+        assert running is pulls or str(one.trouble).startswith("Kustomization flux-system/apps: ")
+
+
+def test_a_synchronizer_fails_the_very_object_that_we_see_ill_too() -> None:
+    syncs = flux("HealthCheckFailed", ILL % "Deployment/shop/web")
+    ill = seen(runs(NEW, **PULLS), syncs=syncs)
+    assert told(WEB, at=ill, source=SOURCE).state == "failed"
+    assert told(WEB, at=ill, source=Source(SOURCE.url, frozenset({"b" * 40}))).state == "pending"
+    for well in (runs(OLD), runs(NEW, ready=0), runs(NEW, namespace="staging", **PULLS)):
+        assert told(WEB, at=seen(well, syncs=syncs), source=SOURCE).state == "unknown"
+    paused = replace(syncs[0], healthy=None, trouble="it is suspended", cause="", ill=())
+    one = told(WEB, at=seen(runs(OLD), syncs=(paused,)), source=SOURCE)
+    assert (one.state, one.trouble) == ("unknown", "Kustomization flux-system/apps: it is suspended")
+
+
+@pytest.mark.parametrize(("name", "state"), [("web", "failed"), ("api", "pending")])
+def test_an_application_fails_the_object_that_it_calls_degraded(name: str, state: str) -> None:
+    application = {
+        "metadata": {"namespace": "argocd", "name": "shop"},
+        "spec": {"source": {"repoURL": SOURCE.url, "path": "apps"}},
+        "status": {
+            "sync": {"status": "Synced", "revision": TIP},
+            "health": {"status": "Degraded"},
+            "resources": [
+                {"kind": "Deployment", "namespace": "shop", "name": name, "health": {"status": "Degraded"}},
+                {"kind": "Service", "namespace": "shop", "name": "web", "health": {"status": "Healthy"}},
+            ],
+        },
+    }
+    ill = seen(runs(NEW, **PULLS), syncs=read_argo([application]))
+    assert told(WEB, at=ill, source=SOURCE).state == state
+
+
+def release(space: str, why: str, message: str, released: str = "") -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": "False", "reason": why, "message": message}]
+    if released:
+        conditions.append(
+            {"type": "Released", "status": "False", "reason": "UpgradeFailed", "message": released}
+        )
+    return {"metadata": {"namespace": space, "name": "web"}, "status": {"conditions": conditions}}
+
+
+def helm(space: str | None = "shop") -> Site:
+    within = f", namespace: {space}" if space else ""
+    text = f"""\
+kind: HelmRelease
+metadata: {{name: web{within}}}
+spec: {{values: {{image: {{repository: ghcr.io/acme/web, tag: 1.4.3}}}}}}
+"""
+    (site,) = locate(text, "release.yaml").sites
+    return site.at("apps/release.yaml")
+
+
+@pytest.mark.parametrize(
+    ("why", "message", "released", "state"),
+    [
+        ("UpgradeFailed", "Helm upgrade failed: timed out waiting for the condition", "", "failed"),
+        ("InstallFailed", "Helm install failed: context deadline exceeded", "", "failed"),
+        ("TestFailed", "test hook web-test failed", "", "failed"),
+        ("RollbackSucceeded", "Helm rollback to v3 succeeded", "timed out waiting for it", "failed"),
+        ("RollbackSucceeded", "Helm rollback to v3 succeeded", "denied by webhook", "unknown"),
+        ("RollbackSucceeded", "Helm rollback to v3 succeeded", "", "unknown"),
+        ("UpgradeFailed", "Service web is invalid: spec.clusterIP: field is immutable", "", "unknown"),
+        ("SourceNotReady", "HelmChart is not ready: 503, timed out", "", "unknown"),
+        ("ArtifactFailed", "timed out", "", "unknown"),
+        ("RESTClientError", "timed out", "", "unknown"),
+        ("ValuesError", "could not find ConfigMap, timed out", "", "unknown"),
+    ],
+)
+def test_a_release_of_helm_fails_a_version_only_where_it_did_not_come_up(
+    why: str, message: str, released: str, state: str
+) -> None:
+    failing = release("shop", why, message, released)
+    one = told(helm(), at=seen(runs(OLD), syncs=flux("", "", failing)), source=SOURCE)
+    assert (one.state, str(one.trouble).split(": ")[0]) == (state, "HelmRelease shop/web")
+    # Before it was applied, it failed with something else.
+    unapplied = seen(runs(OLD), syncs=read_flux({"helmreleases": [failing]}))
+    assert told(helm(), at=unapplied, source=SOURCE).state == "unknown"
+
+
+def test_another_namespaces_release_fails_nothing() -> None:
+    words = ("UpgradeFailed", "timed out waiting for the condition")
+    old, bare = runs(OLD), helm(None)
+    theirs = flux("", "", release("staging", *words))
+    assert told(helm(), at=seen(old, syncs=theirs), source=SOURCE).state == "pending"
+    assert told(bare, at=seen(old, syncs=theirs), source=SOURCE).state == "unknown"
+    narrow = Scope("prod", (), ("shop",))
+    assert told(bare, at=seen(old, syncs=theirs), scope=narrow, source=SOURCE).state == "pending"
+    both = flux("", "", release("staging", *words), release("shop", *words))
+    assert told(bare, at=seen(old, syncs=both), source=SOURCE).state == "pending"
+    assert told(bare, at=seen(old, syncs=both), scope=narrow, source=SOURCE).state == "failed"
+
+
+def test_a_release_with_images_of_two_workloads_fails_neither() -> None:
+    syncs = flux("", "", release("shop", "UpgradeFailed", "timed out waiting for the condition"))
+    both = {"web": (helm(),), "api": (helm(),)}
+    found = deployments(both, PROD, seen(runs(OLD), syncs=syncs), source=SOURCE)
+    assert {one.seen.state for one in found} == {"unknown"}
+    waits = runs(NEW, ready=0, settled=False, hindrance="Unschedulable: 0/3 nodes")
+    assert told(helm(), at=seen(waits, syncs=syncs), source=SOURCE).state == "unknown"
+
+
+def test_a_stale_look_says_nothing() -> None:
+    late = Clock(NOW + timedelta(hours=1), CLOCK.grace, timedelta(minutes=10))
+    (one,) = deployments({"web": (WEB,)}, PROD, seen(runs(NEW)), clock=late)
+    assert one.seen.state == "unknown"

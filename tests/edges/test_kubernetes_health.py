@@ -1,0 +1,279 @@
+"""What a cluster's objects say of how an image is: whose trouble it is, and what counts as ready."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from automator.core.running import Running
+from automator.edges.kubernetes.controllers import read_running
+from automator.edges.kubernetes.keeping import controller, replica_set
+from automator.edges.kubernetes.pods import read_pod
+from automator.edges.kubernetes.synchronizers import read_flux
+
+NOW = datetime(2026, 11, 21, 15, 0, tzinfo=UTC)
+A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+WEB, PROXY = "ghcr.io/acme/web:1.4.3", "ghcr.io/acme/proxy:2"
+DEADLINE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+QUOTA = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: team"}
+NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
+GATE = {"type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady"}
+GAVE_UP = "the rollout exceeded its progress deadline"
+
+Object = dict[str, Any]
+
+
+def written(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def status(
+    name: str = "app",
+    *,
+    ready: bool = True,
+    waits: str = "",
+    restarts: int = 0,
+    up: timedelta = timedelta(hours=1),
+    identity: str = "",
+) -> Object:
+    """What a pod says of a container that has run for `up`, or waits."""
+    state = {"waiting": {"reason": waits}} if waits else {"running": {"startedAt": written(NOW - up)}}
+    before = {"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": written(NOW - up)}}
+    return {
+        "name": name, "ready": ready and not waits, "state": state, "restartCount": restarts,
+        "lastState": before if restarts else {}, "imageID": identity,
+    }  # fmt: skip
+
+
+def spec(images: Mapping[str, str]) -> Object:
+    return {"containers": [{"name": name, "image": image} for name, image in images.items()]}
+
+
+def pod(
+    *statuses: Object,
+    images: Mapping[str, str] | None = None,
+    conditions: tuple[Object, ...] = (),
+    kind: str = "ReplicaSet",
+    is_going: bool = False,
+) -> Object:
+    named = images or {one["name"]: WEB if one["name"] == "app" else PROXY for one in statuses}
+    owner = {"controller": True, "kind": kind, "name": "web", "uid": kind}
+    metadata: Object = {"namespace": "shop", "name": "web-x", "ownerReferences": [owner]}
+    if is_going:
+        metadata["deletionTimestamp"] = written(NOW)
+    told = {"containerStatuses": list(statuses), "conditions": list(conditions)}
+    return {"metadata": metadata, "spec": spec(named), "status": told}
+
+
+def deployment(
+    *conditions: Object,
+    images: Mapping[str, str] | None = None,
+    observed: object = 1,
+    status: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> tuple[Object, Object]:
+    """A Deployment, one of one replica, and its ReplicaSet."""
+    template = {"spec": spec(images or {"app": WEB})}
+    named = {"namespace": "shop", "name": "web"}
+    owner = {"controller": True, "kind": "Deployment", "name": "web", "uid": "Deployment"}
+    made = {
+        "metadata": {**named, "uid": "ReplicaSet", "ownerReferences": [owner]},
+        "spec": {"replicas": 1, "template": template},
+    }
+    told: Object = {"updatedReplicas": 1, "replicas": 1, "observedGeneration": observed}
+    web = {
+        "metadata": {**named, "uid": "Deployment", "generation": 1},
+        "spec": {"replicas": 1, "template": template, **more},
+        "status": {**told, "conditions": list(conditions), **(status or {})},
+    }
+    return web, made
+
+
+def read(deployed: tuple[Object, Object], *pods: Object) -> dict[str, Running]:
+    """By container, what is told of the template's images."""
+    web, made = deployed
+    objects = {"deployments": [controller(web)], "replicasets": [replica_set(made)]}
+    found = read_running(objects, [read_pod(one, NOW) for one in pods])
+    return {one.container: one for one in found if one.wanted == 1}
+
+
+BOTH = {"app": WEB, "proxy": PROXY}
+
+
+@pytest.mark.parametrize(
+    ("own", "ready", "trouble"),
+    [
+        (status(), 1, None),
+        (status(ready=False), 0, None),
+        (status(restarts=40), 1, None),
+        (status(restarts=1, up=timedelta(minutes=4)), 0, None),
+        (status(restarts=1, up=timedelta(minutes=5)), 1, None),
+        (
+            status(restarts=3, up=timedelta(minutes=1)),
+            0, "it was started again 3 times, the last time after Error, exit code 1",
+        ),
+        (status(restarts=41, waits="CrashLoopBackOff"), 0, "CrashLoopBackOff"),
+        (status(waits="ImagePullBackOff"), 0, "ImagePullBackOff"),
+        (status(waits="ContainerCreating"), 0, None),
+        ({**status(restarts=1), "state": {}, "lastState": {}}, 0, None),
+    ],
+)  # fmt: skip
+def test_what_was_started_again_lately_is_not_ready_and_again_and_again_is_trouble(
+    own: Object, ready: int, trouble: str | None
+) -> None:
+    web = read(deployment(), pod(own))["app"]
+    assert (web.ready, web.trouble, web.hindrance, web.failed) == (ready, trouble, None, False)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "one", "failed", "trouble", "hindrance"),
+    [
+        ((DEADLINE,), pod(status(waits="CrashLoopBackOff")), True, f"{GAVE_UP}; CrashLoopBackOff", None),
+        ((DEADLINE,), pod(status(ready=False)), True, GAVE_UP, None),
+        ((DEADLINE,), pod(status(waits="ContainerCreating")), False, None, GAVE_UP),
+        ((DEADLINE,), pod(status()), False, None, GAVE_UP),
+        (
+            (DEADLINE,), pod(status(), status("proxy", waits="CrashLoopBackOff"), images=BOTH),
+            False, None, f"{GAVE_UP}; container proxy: CrashLoopBackOff",
+        ),
+        (
+            (DEADLINE,), pod(status(ready=False), status("proxy", waits="CrashLoopBackOff"), images=BOTH),
+            False, None, f"{GAVE_UP}; container proxy: CrashLoopBackOff",
+        ),
+        (
+            (DEADLINE,), pod(status(ready=False), status("proxy", ready=False), images=BOTH),
+            False, None, GAVE_UP,
+        ),
+        (
+            (DEADLINE,), pod(images={"app": WEB}, conditions=(NO_NODE,)),
+            False, None, f"{GAVE_UP}; Unschedulable: 0/3 nodes",
+        ),
+        ((DEADLINE, QUOTA), pod(status(ready=False)), False, None, f"{GAVE_UP}; exceeded quota: team"),
+        ((QUOTA,), pod(status()), False, None, "exceeded quota: team"),
+        ((), pod(images={"app": WEB}, conditions=(NO_NODE,)), False, None, "Unschedulable: 0/3 nodes"),
+        (
+            (), pod(status(waits="CreateContainerConfigError")),
+            False, None, "CreateContainerConfigError",
+        ),
+        ((), pod(status(), conditions=(GATE,)), False, None, "ReadinessGatesNotReady"),
+    ],
+)  # fmt: skip
+def test_a_controller_that_gave_up_says_it_of_the_container_that_is_ill_and_of_no_other(
+    conditions: tuple[Object, ...], one: Object, failed: bool, trouble: str | None, hindrance: str | None
+) -> None:
+    images = {each["name"]: each["image"] for each in one["spec"]["containers"]}
+    web = read(deployment(*conditions, images=images), one)["app"]
+    assert (web.failed, web.trouble, web.hindrance) == (failed, trouble, hindrance)
+
+
+@pytest.mark.parametrize("observed", [0, "0", None, "9" * 5000])
+def test_a_status_of_an_earlier_spec_says_nothing_of_this_one(observed: object) -> None:
+    ill = pod(status(waits="CrashLoopBackOff"))
+    web = read(deployment(DEADLINE, observed=observed), ill)["app"]
+    assert (web.settled, web.failed, web.trouble) == (False, False, "CrashLoopBackOff")
+
+
+def test_pods_that_are_told_to_end_are_not_counted() -> None:
+    web = read(deployment(), pod(status()), pod(status(), is_going=True))["app"]
+    assert web.ready == 1
+    web = read(deployment(), pod(status(waits="CrashLoopBackOff"), is_going=True))["app"]
+    assert (web.ready, web.trouble) == (0, None)
+
+
+def test_ready_is_what_serves() -> None:
+    assert read(deployment(), pod(status(), conditions=(GATE,)))["app"].ready == 0
+    slow = {"minReadySeconds": 300}
+    assert read(deployment(**slow), pod(status()))["app"].ready == 0
+    assert read(deployment(status={"availableReplicas": 1}, **slow), pod(status()))["app"].ready == 1
+
+
+JOB_TOLD = {"metadata": {"namespace": "shop", "name": "web", "uid": "Job"}}
+
+
+@pytest.mark.parametrize(
+    ("images", "reason", "failed", "trouble", "hindrance"),
+    [
+        ({"app": WEB}, "BackoffLimitExceeded", True, "BackoffLimitExceeded", None),
+        ({"app": WEB}, "DeadlineExceeded", False, None, "DeadlineExceeded"),
+        (BOTH, "BackoffLimitExceeded", False, None, "BackoffLimitExceeded"),
+    ],
+)
+def test_a_job_that_failed_did_so_for_its_one_container(
+    images: Mapping[str, str], reason: str, failed: bool, trouble: str | None, hindrance: str | None
+) -> None:
+    ended = {"conditions": [{"type": "Failed", "status": "True", "reason": reason}]}
+    job = {**JOB_TOLD, "spec": {"template": {"spec": spec(images)}}, "status": ended}
+    found = read_running({"jobs": [controller(job)]}, [])[0]
+    assert (found.failed, found.trouble, found.hindrance) == (failed, trouble, hindrance)
+
+
+def test_a_job_is_not_there_before_it_is_done() -> None:
+    job = {**JOB_TOLD, "spec": {"template": {"spec": spec({"app": WEB})}}, "status": {"active": 1}}
+    at_work = pod(status(), kind="Job")
+    (found,) = read_running({"jobs": [controller(job)]}, [read_pod(at_work, NOW)])
+    assert (found.wanted, found.ready, found.settled) == (1, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "image", "identity", "is_same"),
+    [
+        (WEB, "mirror.example/acme/web:1.4.3", "", True),
+        (WEB, "mirror.example/ghcr.io/acme/web:1.4.3", "", True),
+        (WEB, f"{WEB}@{A}", "", True),
+        ("nginx:1", "mirror.example/nginx:1", "", True),
+        (WEB, "mirror.example/acme/web:1.4.2", "", False),
+        (WEB, "ghcr.io/evil/miner:1", "", False),
+        (WEB, "mirror.example/acme/otherweb:1.4.3", "", False),
+        (WEB, f"ghcr.io/acme/web@{A}", "", False),
+        (f"{WEB}@{A}", f"mirror.example/x@{A}", "", True),
+        (f"{WEB}@{A}", "mirror.example/x:1", f"mirror.example/x@{A}", True),
+        (f"{WEB}@{A}", f"{WEB}@{B}", "", False),
+        (WEB, "not an image", "", False),
+    ],
+)
+def test_a_pod_runs_its_template_or_a_mirror_of_it_or_something_else(
+    asked: str, image: str, identity: str, is_same: bool
+) -> None:
+    web, made = deployment(images={"app": asked})
+    own = read_pod(pod(status(identity=identity), images={"app": image}), NOW)
+    found = read_running({"deployments": [web], "replicasets": [made]}, [own])
+    told = {one.reference: (one.wanted, one.ready) for one in found}
+    assert told == ({asked: (1, 1)} if is_same else {asked: (1, 0), image: (None, 1)})
+
+
+@pytest.mark.parametrize(
+    ("identity", "digest"),
+    [
+        (f"docker-pullable://ghcr.io/acme/web@{A}", A),
+        (f"ghcr.io/acme/web@{A}", A),
+        (A, None),
+        ("ghcr.io/acme/web@sha256:abc", None),
+        ("ghcr.io/acme/web:1.4.3", None),
+        (f"@{A}", None),
+    ],
+)
+def test_only_a_digest_of_a_repository_is_one(identity: str, digest: str | None) -> None:
+    assert read(deployment(), pod(status(identity=identity)))["app"].digest == digest
+
+
+def test_a_replica_set_without_pods_is_kept_in_outline() -> None:
+    _, made = deployment()
+    made["metadata"]["annotations"] = {"x": "y" * 1000}
+    made["spec"]["replicas"] = 0
+    kept = replica_set(made)
+    assert kept["spec"] == {"replicas": 0}
+    assert kept["metadata"].keys() == {"namespace", "name", "uid", "ownerReferences"}
+
+
+def test_a_synchronizer_that_is_suspended_says_nothing_else() -> None:
+    ready = {"type": "Ready", "status": "False", "reason": "HealthCheckFailed", "message": "x"}
+    told = {
+        "metadata": {"namespace": "flux-system", "name": "apps", "generation": 1},
+        "spec": {"suspend": True},
+        "status": {"observedGeneration": 1, "conditions": [ready]},
+    }
+    (sync,) = read_flux({"kustomizations": [told]})
+    assert (sync.healthy, sync.trouble) == (None, "it is suspended")
