@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from automator.core.drift import Clock, Sites, covered, unclear, unusable
-from automator.core.matching import Finding, Found, Shows, is_certain, is_surely, match, own_of
+from automator.core.matching import Finding, Found, Shows, is_certain, is_surely, match
 from automator.core.running import Deployed, Deployment, DeployState, Observation, Scope, Unobserved
 from automator.core.site import Site
 from automator.core.synced import Named, Source, told_of
@@ -87,12 +87,12 @@ def _answer(
     scope, source, shared = asked
     answers = [_of_finding(finding, scope) for finding in findings]
     worst = min(answers, key=lambda one: _WORST.index(one.state))
-    ready = sum(found.running.ready or 0 for one in findings for found in own_of(one))
+    ready = sum(found.running.ready or 0 for one in findings for found in one.own)
     worst = worst._replace(ready=ready)
     if source is None or worst.state not in (DeployState.PENDING, DeployState.UNKNOWN):
         return worst
     told = told_of(sites, seen.syncs, source, scope, objects=_failing(findings, scope), shared=shared)
-    is_hindered = any(found.running.hindrance for one in findings for found in own_of(one))
+    is_hindered = any(found.running.hindrance for one in findings for found in one.own)
     if told is not None and is_hindered:
         told = told._replace(is_final=False)  # a release that waits for a node has timed out for that
     if told is None or (worst.trouble and not told.is_final):
@@ -107,7 +107,7 @@ def _failing(findings: tuple[Finding, ...], scope: Scope) -> frozenset[str]:
     return frozenset(
         f"{found.running.kind}/{found.running.namespace}/{found.running.name}"
         for finding in findings
-        for found in own_of(finding)
+        for found in finding.own
         if found.running.trouble and is_surely(finding, found, scope)
     )
 
@@ -127,7 +127,7 @@ _UNTOLD = (Shows.UNSURE, Shows.AMBIGUOUS, Shows.SPREAD, Shows.ABSENT, Shows.MISS
 def _of_finding(finding: Finding, scope: Scope) -> _Answer:
     if finding.shows in _UNTOLD:
         return _Answer(DeployState.UNKNOWN, unclear(finding, scope.runtime).sentence)
-    own = own_of(finding)
+    own = finding.own
     ailing = _ailing(finding, own, scope)
     if ailing is not None:
         return ailing
@@ -136,8 +136,8 @@ def _of_finding(finding: Finding, scope: Scope) -> _Answer:
         return _Answer(DeployState.UNKNOWN, _words(hindered.place, hindered.hindrance or ""))
     if finding.shows is Shows.OTHER or finding.others or not all(_is_complete(found) for found in own):
         return _Answer(DeployState.PENDING)
-    if not _are_certain(finding.sites, own):
-        first = finding.same[0].running
+    if not _are_certain(finding):
+        first = (own or finding.same)[0].running
         return _Answer(DeployState.UNKNOWN, _words(first.place, "which digest it runs is not told"))
     if all(found.running.wanted == 0 and found.running.kind != "Job" for found in own):
         first = own[0].running
@@ -161,8 +161,11 @@ def _ailing(finding: Finding, own: tuple[Found, ...], scope: Scope) -> _Answer |
     return None
 
 
-def _are_certain(sites: tuple[Site, ...], own: tuple[Found, ...]) -> bool:
+def _are_certain(finding: Finding) -> bool:
     """Whether each of the sites is known to run as it says, and all that runs is as one of them says."""
+    sites, own = finding.sites, finding.own
+    if all(site.digest is None for site in sites):
+        return bool(own)
     return all(any(is_certain(site, found) for site in sites) for found in own) and all(
         any(is_certain(site, found) for found in own) for site in sites
     )

@@ -75,6 +75,8 @@ class Finding:
     """What does not, or what cannot be told of; by `shows`."""
     claimants: tuple[str, ...] = ()
     """Every workload with a site in the group."""
+    own: tuple[Found, ...] = ()
+    """What agrees with one of `sites`, of all that agrees with a site of the group."""
 
 
 def match(
@@ -137,15 +139,6 @@ def home_of(site: Site) -> str | None:
     of one."""
     space = site.runs_in
     return space if space is not None and _NAMESPACE.fullmatch(space) else None
-
-
-def own_of(finding: Finding) -> tuple[Found, ...]:
-    """What runs what the workload's own sites say, of all that agrees with a site of the group."""
-    return tuple(
-        found
-        for found in finding.same
-        if any(agreement(site, found) is Agreement.SAME for site in finding.sites)
-    )
 
 
 def is_surely(finding: Finding, found: Found, scope: Scope) -> bool:
@@ -320,41 +313,60 @@ def _findings(
             heard, here = claims, members
         else:
             heard, here = [*own, *homes.get(None, ())], spaces.get(home, [])
-        pooled = _pooled(heard, here, scope, is_bound=home is not None)
+        pooled, agreeing = _pooled(heard, here, scope, is_bound=home is not None)
         sites: dict[str, list[Site]] = {}
         for name, site in own:
             sites.setdefault(name, []).append(site)
         for name, mine in sites.items():
-            yield name, replace(pooled, sites=tuple(mine))
+            yield name, replace(pooled, sites=tuple(mine), own=_own(mine, agreeing, pooled.same))
 
 
-def _pooled(claims: list[tuple[str, Site]], members: list[Found], scope: Scope, *, is_bound: bool) -> Finding:
-    """What is seen of sites that reach the same containers."""
+def _own(
+    sites: list[Site], agreeing: Mapping[Wanted, tuple[Found, ...]], same: tuple[Found, ...]
+) -> tuple[Found, ...]:
+    """What agrees with one of these sites. One object for all of one version: they may be thousands."""
+    versions = dict.fromkeys((site.repository, site.tag, site.digest) for site in sites)
+    if len(versions) == 1 and (only := next(iter(versions))) in agreeing:
+        return agreeing[only]
+    return tuple(found for found in same if any(agreement(site, found) is Agreement.SAME for site in sites))
+
+
+def _pooled(
+    claims: list[tuple[str, Site]], members: list[Found], scope: Scope, *, is_bound: bool
+) -> tuple[Finding, dict[Wanted, tuple[Found, ...]]]:
+    """What is seen of sites that reach the same containers, and what agrees with each version of them."""
     wanted: dict[Wanted, Site] = {(site.repository, site.tag, site.digest): site for _, site in claims}
     for repository, tag, digest in tuple(wanted):
         if repository is not None:
             wanted.pop((None, tag, digest), None)  # a templated name says nothing of its own
     names = tuple(dict.fromkeys(name for name, _ in claims))
-    shows, same, others = _shown(wanted, members, is_one=len(names) == 1)
+    agreeing: dict[Wanted, list[Found]] = {version: [] for version in wanted}
+    shows, same, others = _shown(wanted, members, agreeing, is_one=len(names) == 1)
     # Whoever names namespaces says that all of these run the one version that there is.
     is_meant = is_bound or (bool(scope.namespaces) and len(wanted) == 1)
     if same and not is_meant and len(_homes(members)) > 1:
         several = shows in (Shows.OTHER, Shows.UNSURE, Shows.AMBIGUOUS)
         shows, others = (Shows.AMBIGUOUS if several else Shows.SPREAD), tuple(members)
-    return Finding(shows, (), same, others, names)
+    own = {version: tuple(found) for version, found in agreeing.items()}
+    return Finding(shows, (), same, others, names), own
 
 
 def _shown(
-    wanted: Mapping[Wanted, Site], members: list[Found], *, is_one: bool
+    wanted: Mapping[Wanted, Site],
+    members: list[Found],
+    agreeing: Mapping[Wanted, list[Found]],
+    *,
+    is_one: bool,
 ) -> tuple[Shows, tuple[Found, ...], tuple[Found, ...]]:
-    """What a group shows, what agrees in it, and what else there is to tell of. `is_one`: all its sites are
-    one workload's."""
-    same, unsure, others, ended, met = [], [], [], [], set()
+    """What a group shows, what agrees in it, and what else there is to tell of. `agreeing` is filled;
+    `is_one`: all its sites are one workload's."""
+    same, unsure, others, ended = [], [], [], []
     for found in members:
         verdicts = {version: agreement(site, found) for version, site in wanted.items()}
-        agreeing = [version for version, verdict in verdicts.items() if verdict is Agreement.SAME]
-        met.update(agreeing)
-        if agreeing:
+        agrees_with = [version for version, verdict in verdicts.items() if verdict is Agreement.SAME]
+        for version in agrees_with:
+            agreeing[version].append(found)
+        if agrees_with:
             same.append(found)
         elif Agreement.UNSURE in verdicts.values():
             unsure.append(found)
@@ -365,7 +377,7 @@ def _shown(
     agrees, rest = tuple(same), tuple(others or unsure or ended)
     if not (same or unsure or others):
         return (Shows.ENDED if ended else Shows.ABSENT), (), rest
-    if len(wanted) > 1 and (unsure or len(met) < len(wanted) or others) and not (is_one and others):
+    if len(wanted) > 1 and (unsure or others or not all(agreeing.values())) and not (is_one and others):
         return Shows.AMBIGUOUS, agrees, tuple(members)
     at_work = {_of(found) for found in same}
     if any(found.running.wanted != 0 or _of(found) not in at_work for found in others):

@@ -115,6 +115,16 @@ def test_where_no_namespace_is_certain_nothing_fails(site: Site) -> None:
     assert "runs in several namespaces of prod (shop, prod)" in str(two.trouble)
 
 
+def test_who_names_several_namespaces_says_that_all_of_them_run_it() -> None:
+    site, scope = transformed("1.4.3"), Scope("prod", (), ("shop", "prod"))
+    well, ill = runs(NEW, namespace="prod"), runs(NEW, **GAVE_UP)
+    assert told(site, at=seen(runs(NEW), well), scope=scope).state == "deployed"
+    assert told(site, at=seen(ill, well), scope=scope).state == "unknown"
+    apart = {"web": (site,), "api": (transformed("1.4.2", "b"),)}
+    found = deployments(apart, scope, seen(runs(NEW), runs(OLD, namespace="prod")))
+    assert {one.seen.state for one in found} == {"unknown"}
+
+
 def test_of_two_workloads_with_one_image_each_fails_alone() -> None:
     ill, well = runs(NEW, **GAVE_UP), runs(NEW, name="api")
     named = {"web": (WEB,), "api": (written(NEW, name="api"),)}
@@ -208,6 +218,10 @@ def test_a_synchronizer_fails_the_very_object_that_we_see_ill_too() -> None:
     assert told(WEB, at=ill, source=Source(SOURCE.url, frozenset({"b" * 40}))).state == "pending"
     for well in (runs(OLD), runs(NEW, ready=0), runs(NEW, namespace="staging", **PULLS)):
         assert told(WEB, at=seen(well, syncs=syncs), source=SOURCE).state == "unknown"
+    uncertain = told(transformed("1.4.3"), at=ill, source=SOURCE)
+    assert (uncertain.state, "is not certain" in str(uncertain.trouble)) == ("unknown", True)
+    other = replace(ill, syncs=(replace(syncs[0], cause="ReconciliationFailed"),))
+    assert told(WEB, at=other, source=SOURCE).state == "pending"
     paused = replace(syncs[0], healthy=None, trouble="it is suspended", cause="", ill=())
     one = told(WEB, at=seen(runs(OLD), syncs=(paused,)), source=SOURCE)
     assert (one.state, one.trouble) == ("unknown", "Kustomization flux-system/apps: it is suspended")

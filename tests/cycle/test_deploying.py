@@ -312,7 +312,7 @@ def test_a_look_from_before_the_release_proves_nothing_of_it(shop: Stage) -> Non
 def test_what_failed_before_a_release_of_the_same_version_does_not_count_for_it(shop: Stage) -> None:
     adopt(shop)
     web(shop)
-    assert said(fail(shop)) == (Status.CURRENT, "decide/none-newer") or said(web(shop))[1]
+    fail(shop)
     for version in ("1.4.2", "1.4.3"):  # while nobody looks
         shop.commit(shop.workload("web", version, keys=VERIFY))
         shop.run()
@@ -414,7 +414,8 @@ def test_upstream_in_another_config_repo_has_its_runtime_in_this_config(tmp_path
         shown = repos["staging"].read("web.yaml").partition("image: ")[2].split()[0]
         look(app, "stage", runs(shown), repo="staging")
         turn("staging")
-        assert woken == ["staging", "staging", "prod"], "news wakes the cycle, and that wakes who comes after it"
+        news, then = woken[:2], woken[2:]
+        assert (news, then) == (["staging"] * 2, ["prod"]), "news wakes the cycle, that who comes after it"
         soaking = turn("prod")
         assert said(soaking) == (Status.WAITING, "guard/soak")
         assert soaking.reason.changes_at == deployed + 2 * HOUR
