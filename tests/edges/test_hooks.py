@@ -324,21 +324,12 @@ def test_nobody_takes_all_connections() -> None:
 
 
 def test_where_all_places_are_taken_more_are_put_off() -> None:
-    with listening(patience=60, body_seconds=60) as heard, contextlib.ExitStack() as held:
-
-        def begin(hook: str) -> None:
-            one = held.enter_context(socket.create_connection(("127.0.0.1", heard.port), timeout=20))
-            one.sendall(f"POST /hooks/{hook} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc".encode())
-
-        def put_off() -> tuple[int, dict[str, str], bytes] | None:
-            begin("quay"), begin("hub")  # one whose head was still on its way may have lost its place
-            answer = heard.send("/hooks/nothing")
-            return None if answer[0] == 404 else answer
-
-        for _ in range(31):
-            begin("quay"), begin("hub")
-        answer = next(filter(None, (put_off() for _ in range(100))))
-        status, headers, body = answer
+    with (
+        listening(patience=60, body_seconds=60) as heard,
+        heard.slow_bodies("/hooks/quay", 32),
+        heard.slow_bodies("/hooks/hub", 32),
+    ):
+        status, headers, body = heard.send("/hooks/nothing")
         assert (status, headers["retry-after"]) == (503, "1")
         assert (headers["cache-control"], json.loads(body)["error"]["code"]) == ("no-store", "web/busy")
         assert heard.send("/hooks/quay", whence="127.0.0.2")[0] == 202
