@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 
 from automator.edges.checkout import Checkout, Ending
 
@@ -38,4 +38,4 @@ class Ahead:
         """End it: no cycle will come."""
         if not self._tip.done():
             self._checkout.end_processes(Ending.STOP)
-        self._tip.exception(PATIENCE)
+        wait((self._tip,), PATIENCE)
