@@ -10,6 +10,7 @@ import socket
 import time
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -312,14 +313,26 @@ def test_what_a_hook_left_running_keeps_nobody_from_a_new_config(world: World) -
         assert daemon.end() == 0
 
 
+@contextmanager
+def here(world: World) -> Iterator[Serving]:
+    """The daemon of a world, in this process and without its loop."""
+    serving = Serving(opened(config_of(world)), ConfigSource(lambda: config_of(world), world.config), Bell())
+    serving._daemon.start()
+    try:
+        yield serving
+    finally:
+        serving._daemon.stop()
+        serving._front.close()
+        serving._now.desk.close()
+        serving._now.app.close()
+
+
 def test_what_was_built_from_an_earlier_config_is_let_go_of(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(world.root)
     good = world.config.read_text()
-    serving = Serving(opened(config_of(world)), ConfigSource(lambda: config_of(world), world.config), Bell())
-    serving._daemon.start()
-    try:
+    with here(world) as serving:
         until(lambda: not serving._daemon.unready(), "the first cycle")
         earlier = weakref.ref(serving._now.app)
         (before,) = serving._now.desk.repos()
@@ -332,11 +345,6 @@ def test_what_was_built_from_an_earlier_config_is_let_go_of(
         gc.collect()
         assert earlier() is None
         assert serving._now.app.config.commit.subject is not None
-    finally:
-        serving._daemon.stop()
-        serving._front.close()
-        serving._now.desk.close()
-        serving._now.app.close()
 
 
 def test_a_config_that_something_is_in_the_way_of_is_tried_again_by_itself(
@@ -344,9 +352,7 @@ def test_a_config_that_something_is_in_the_way_of_is_tried_again_by_itself(
 ) -> None:
     monkeypatch.chdir(world.root)
     text = world.config.read_text()
-    serving = Serving(opened(config_of(world)), ConfigSource(lambda: config_of(world), world.config), Bell())
-    serving._daemon.start()
-    try:
+    with here(world) as serving:
         in_the_way = world.state / "rehearsal"
         in_the_way.write_text("")
         replace(world, text + '[commit]\nsubject = "Deploy {{ workload }}"\n')
@@ -365,11 +371,6 @@ def test_a_config_that_something_is_in_the_way_of_is_tried_again_by_itself(
         replace(world, text.replace('"state"', '"elsewhere"'))
         serving._tend(True)
         assert serving._again_at is None, "what only somebody can mend is not tried again"
-    finally:
-        serving._daemon.stop()
-        serving._front.close()
-        serving._now.desk.close()
-        serving._now.app.close()
 
 
 def config_of(world: World) -> Config:

@@ -5,7 +5,6 @@ A runtime is only ever asked, never told: nothing here can be sent to one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -181,11 +180,3 @@ class Deployments(Protocol):
 
     def of(self, workload: str, version: str, digest: str | None) -> tuple[Deployed, ...]:
         """What is known of a version, by each runtime that covers the workload; empty where none does."""
-
-
-def latest_deployed(seen: Iterable[Deployed]) -> datetime | None:
-    """When the last of these runtimes had it; None while one of them has not, and where there is none."""
-    every = tuple(seen)
-    if not every or any(each.state is not DeployState.DEPLOYED or each.at is None for each in every):
-        return None
-    return max(each.at for each in every if each.at is not None)
