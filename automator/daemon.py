@@ -109,6 +109,8 @@ class _Turn:
     """Cycles in a row that could not be done."""
     held: bool = False
     """Begins no other cycle until `resume`."""
+    told_late: bool = False
+    """That the last cycle takes long was told: once is enough of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -500,7 +502,7 @@ class Daemon:
             turn.pending = None if self._stopping else wake
             self._changed.notify_all()
             return None
-        turn.planned = False
+        turn.planned = turn.told_late = False
         turn.began, turn.began_at = self._monotonic(), self._clock()
         turn.thread = threading.get_ident()
         if wake.is_for_events:
@@ -573,9 +575,11 @@ class Daemon:
             running, lasts = turn.running, self._monotonic() - turn.began
             interval = self._repos[repo].interval
             is_made_up_for = running is None or running.is_for_events
+            is_news = not is_made_up_for and not turn.told_late and lasts >= LATE * interval.total_seconds()
+            turn.told_late = turn.told_late or is_news
         if is_made_up_for:
             self.wake(repo, trigger="interval")
-        elif lasts >= LATE * interval.total_seconds():
+        elif is_news:
             self._on_trouble(reason("daemon/late", repo=repo), None)
 
     def _rests_now(self, turn: _Turn) -> bool:

@@ -106,7 +106,7 @@ CODES: dict[str, Code] = _table(
     Code(
         "config/missing",
         "there is no config file {file}",
-        "copy config.example.toml there, or name another file with --config or AUTOMATOR_CONFIG",
+        "`automator init` writes one; or name another file with --config or AUTOMATOR_CONFIG",
         "The config comes from --config, else AUTOMATOR_CONFIG, else config.toml in the current folder, and "
         "from AUTOMATOR_… variables; here none of them says anything.",
     ),
@@ -129,6 +129,12 @@ CODES: dict[str, Code] = _table(
         "A key of the config, or a variable that overrides it, has a value that cannot be used.",
     ),
     Code(
+        "config/together",
+        "{file}: {key}: expected {expected}",
+        "add or change what it names; config.example.toml explains every key",
+        "Settings of the config that are fine one by one do not go together, or one needs another.",
+    ),
+    Code(
         "config/unknown-key",
         "{file}: {key} is no key of the config; {hint}",
         "correct or remove it; config.example.toml explains every key",
@@ -148,6 +154,14 @@ CODES: dict[str, Code] = _table(
         "The address begins with `http://`, and a password or token of the config is sent there: whoever is "
         "on the way can read it, and use it. Allowed, since a server inside of a cluster may have nothing "
         "else. It is told by a start, a reload, `once` and `check --only-config`.",
+    ),
+    Code(
+        "config/open-file",
+        "{key}: everybody on this machine may {access} the file {file}",
+        "take that right from others with chmod (o= for a secret, o-w for another file), or mount it so",
+        "A file that holds a secret is for the user that runs automator alone, and one that says whom to "
+        "believe is for few to write. This one's mode lets everybody in, and no folder above it keeps them "
+        "out. It is used all the same. It is told by a start, a reload, `once` and `check --only-config`.",
     ),
     Code(
         "config/no-repos",
@@ -204,7 +218,8 @@ CODES: dict[str, Code] = _table(
         "daemon/late",
         "the cycle of {repo} takes longer than its interval",
         "raise the interval, or find out what is slow",
-        "A cycle was still running when the next was due; that one is left out, and cycles never overlap.",
+        "A cycle was still running when the next was due; that one is left out, and cycles never overlap. "
+        "Told once for each such cycle.",
     ),
     Code(
         "daemon/cut-off",
@@ -385,6 +400,13 @@ CODES: dict[str, Code] = _table(
         "{field} (line {line}) sets the version of several images",
         "give each image a template variable of its own",
         "A template variable that different images use as their version stands for all of them.",
+    ),
+    Code(
+        "site/too-many",
+        "{field} (line {line}) is one of {count} places of one image in its file, and {most} is the most",
+        "split the file, or let a generator or template name the image once",
+        "Every place of an image is followed through the history of its file. Nobody writes a file with so "
+        "many of one image; it would take the memory that all others need.",
     ),
     Code(
         "site/escaped",
@@ -1230,7 +1252,7 @@ CODES: dict[str, Code] = _table(
     Code(
         "policy/none",
         "no policy file names a workload",
-        "write a policy: see `policies/` in the documentation",
+        "write a policy, as docs/policies.md tells; `automator init` proposes the first ones",
         "Without a policy there is nothing to watch and nothing is ever changed.",
     ),
     # -- init ---------------------------------------------------------------------------------------
@@ -1242,9 +1264,10 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "init/bad-url",
-        "the URL cannot be used: it has a user or password in it",
+        "the URL cannot be used: it has a user or password in it, or more than scheme, host and path",
         "give the URL alone; `credentials` in the config name the file of the password",
-        "A URL never carries a password: the config, command lines and logs would show it.",
+        "A URL never carries a password: the config, command lines and logs would show it. Nor has a Git URL "
+        "a `?` or `#`; in a path, write %40 for an `@`.",
     ),
     Code(
         "init/not-root",
@@ -1476,7 +1499,7 @@ CODES: dict[str, Code] = _table(
     Code(
         "registry/timeout",
         "{repository}: {host} did not answer in time ({problem})",
-        "check the network, or raise the time limits of this registry",
+        'check the network, or raise `timeout` in `[registries."{host}"]` of the config',
         "An answer must begin, go on and end within the limits of the registry's settings.",
     ),
     Code(
@@ -1488,7 +1511,7 @@ CODES: dict[str, Code] = _table(
     Code(
         "registry/tls",
         "{repository}: no trusted TLS connection to {host} ({problem})",
-        "set `ca_file` for this registry to the certificates of whoever signs its own",
+        'set `ca_file` in `[registries."{host}"]` of the config to the certificates of whoever signs its own',
         "Nobody whom the daemon trusts vouches for the registry's certificate, or TLS failed otherwise.",
     ),
     # -- registries: the way there --
@@ -1507,20 +1530,22 @@ CODES: dict[str, Code] = _table(
     Code(
         "registry/no-tls",
         "{repository}: no TLS with {host} ({problem})",
-        "correct the port, or set `insecure = true` for this registry if it speaks plain HTTP",
+        'correct the port, or set `insecure = true` in `[registries."{host}"]` of the config if it speaks '
+        "plain HTTP",
         "What answers there speaks something else than TLS; plain HTTP is only spoken where the config "
         "says so.",
     ),
     Code(
         "registry/tls-wanted",
         "{repository}: plain HTTP is not what {host} speaks ({problem})",
-        "remove `insecure = true` from this registry",
+        'remove `insecure = true` from `[registries."{host}"]` in the config',
         "The registry was declared insecure and answers that it wants TLS.",
     ),
     Code(
         "registry/client-certificate",
         "{repository}: {host} does not let us in ({problem})",
-        "set `client_cert_file` and `client_key_file` for this registry to a certificate that it accepts",
+        'set `client_cert_file` and `client_key_file` in `[registries."{host}"]` of the config to a '
+        "certificate that it accepts",
         "The registry asks who calls, by a certificate of the caller's.",
     ),
     Code(
@@ -1545,9 +1570,10 @@ CODES: dict[str, Code] = _table(
     Code(
         "registry/address-refused",
         "{repository}: {host} is not on the public internet ({problem})",
-        "declare the registry in the daemon's config if it may be called",
-        "Loopback, private and link-local addresses are only called where the operator declared the "
-        "registry.",
+        'if it may be called, add `[registries."{host}"]` to the config, with `insecure = true` where it '
+        "speaks plain HTTP",
+        "Loopback, private and link-local addresses are only called where the config has a table for the "
+        "registry: a policy must not make the daemon look around in your network.",
     ),
     Code(
         "registry/too-large",
@@ -1614,7 +1640,7 @@ CODES: dict[str, Code] = _table(
     Code(
         "credentials/cloud-extra",
         "the {cloud} login for {host} needs the Python package {package}, which is not installed",
-        "install the extra: pip install 'automator[{cloud}]'",
+        "install the extra `{cloud}` of automator's own checkout or wheel (docs/install.md)",
         "The packages of the clouds are large, so each is an extra of its own.",
     ),
     Code(
@@ -1954,7 +1980,7 @@ CODES: dict[str, Code] = _table(
     Code(
         "notify/no-extra",
         "the receiver {name} has a url_file, and the package apprise is not installed",
-        "pip install automator[notify]",
+        "install the extra `notify` of automator's own checkout or wheel (docs/install.md)",
         "Chats and mail are reached through apprise, which comes with an extra of automator.",
     ),
     Code(
@@ -2137,8 +2163,18 @@ CODES: dict[str, Code] = _table(
     Code(
         "git/unreachable",
         "{url} cannot be reached: {words}",
-        "wait; it is asked again in the next cycle. If it stays so, check host name, network and certificate",
+        "wait; it is asked again in the next cycle. If it stays so, check host name, network and proxy "
+        "(HTTPS_PROXY, NO_PROXY)",
         "The Git server did not answer, broke off, or answered with an error of its own.",
+    ),
+    Code(
+        "git/certificate",
+        "the certificate of {url} is not trusted: {words}",
+        "where an authority of your own signed it, name its certificates in the config, as "
+        "`repos.NAME.credentials.ca_file`; else check the names and dates of the certificate, and what is in "
+        "between",
+        "Git servers are checked against the machine's own authorities, or against those in `ca_file` alone. "
+        "No login was sent to this one.",
     ),
     Code(
         "git/denied",
@@ -2567,7 +2603,8 @@ CODES: dict[str, Code] = _table(
     Code(
         "verify/running",
         "{tag} waits for the checks of {version}: {checks}",
-        "wait, or let `urgent` name the version in the policy",
+        "wait; where a runtime cannot tell, `automator drift` says what to write; or let `urgent` name the "
+        "version in the policy",
         "With `verify`, a version must pass its checks before a newer one takes its place.",
     ),
     Code(
@@ -2715,10 +2752,10 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "drift/absent",
-        "nothing that runs in {runtime} is {image} of {site}",
-        "nothing to do where it does not run there; else correct `paths` or `namespaces` of the runtime",
-        "Neither the object that the file names nor another one with its image was found. Charts and other "
-        "artifacts run under no name of their own, and stay unknown.",
+        "nothing that runs in {where} is {image} of {site}",
+        "nothing to do where it does not run there; else correct the namespace in the file or its "
+        "kustomization, or `paths` or `namespaces` of runtimes.{runtime}",
+        "Neither the object that the file names nor another one with its image was found.",
     ),
     Code(
         "drift/ended",
@@ -2728,8 +2765,10 @@ CODES: dict[str, Code] = _table(
     ),
     Code(
         "drift/ambiguous",
-        "several versions of {image} run in {runtime}, and nothing tells which is whose: {workloads}",
-        "narrow `paths` and `namespaces` of the runtime, or name kind, namespace and container in the files",
+        "the files of {workloads} say several versions of {image}, and nothing tells which of them is meant "
+        "for {place} in {runtime}",
+        "name kind, name, namespace and container in the files, or narrow `paths` and `namespaces` of "
+        "runtimes.{runtime} (of an engine `project`)",
         "Sites say different versions of one image, and what runs cannot be told apart by object or "
         "namespace. It is unknown, never diverged.",
     ),
@@ -2737,8 +2776,8 @@ CODES: dict[str, Code] = _table(
         "drift/spread",
         "{image} runs in several namespaces of {runtime} ({namespaces}), and nothing tells which of them "
         "{site} is about",
-        "write the namespace into the file or its kustomization, or narrow `namespaces` (of an engine "
-        "`project`) of the runtime",
+        "write `namespace` into the file or its kustomization, or set runtimes.{runtime}.namespaces (of an "
+        "engine `project`)",
         "The file names no namespace, so that what runs in one of them may be another environment's. Nothing "
         "is concluded from it: neither that it runs, nor that it failed.",
     ),
@@ -2748,6 +2787,14 @@ CODES: dict[str, Code] = _table(
         "wait for the synchronizer; past the grace time of the runtime it counts as diverged",
         "The object that the file names in full is not there, and the grace time ([runtimes.NAME] grace) is "
         "not over.",
+    ),
+    Code(
+        "drift/git-unread",
+        "{runtime} runs {runs}, and the config repo was read last at {at}, before that began",
+        "see why the config repo cannot be read (`automator status`), or read it oftener ([repos.NAME] "
+        "interval); it is told apart as soon as it was read",
+        "What runs may be what Git says by now: somebody may have committed since it was read. So it is "
+        "unknown, and never diverged, until the config repo was read after the difference began.",
     ),
     Code(
         "drift/missing",
@@ -2763,6 +2810,21 @@ CODES: dict[str, Code] = _table(
         "have the synchronizer apply the digest as Git says it, and it can be compared",
         "The runtime names the image in a way that cannot be compared: without a tag, or with a digest that "
         "may be one platform's part of what Git pins.",
+    ),
+    Code(
+        "drift/mirrored",
+        "{place} in {runtime} runs {runs}, which may be a mirror's name for {image}: whether they are the "
+        "same cannot be told",
+        "pin the digest (`pin: digest` in the policy): an equal digest is the same image by any name",
+        "Something rewrites the image on its way into the cluster, as by `newName` of an overlay or in "
+        "admission. The tag is the one that Git says, and the end of the name; the registry is another.",
+    ),
+    Code(
+        "drift/templated",
+        "{site} is filled in by a template, so that Git does not tell which version is to run in {runtime}",
+        "write the tag itself there, or in the file of the config repo that the template takes it from",
+        "A tag such as `${TAG}` is known to whoever fills it in alone: what runs is neither as Git says nor "
+        "otherwise. A workload with other sites is judged by those.",
     ),
     Code(
         "drift/broke-off",
@@ -2824,6 +2886,13 @@ CODES: dict[str, Code] = _table(
         "remove one `after` of the circle",
         "Each workload of the circle waits for a version that another one of it held before, so none ever "
         "takes a new one. Workloads of a group move together and count as one.",
+    ),
+    Code(
+        "lint/chart-unseen",
+        "{workload} comes after {upstream}, a chart, of which {runtime} cannot tell whether it runs",
+        "nothing to do where a soak from the commit on is enough; else let it come after an image",
+        "A chart or another artifact runs under no name of its own. What comes after it soaks from the "
+        "commit on, as without a runtime.",
     ),
     Code(
         "lint/group-alone",

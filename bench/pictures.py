@@ -184,6 +184,16 @@ class Story:
                 )
 
 
+LOCKED = """\
+#!/bin/sh
+while read -r before after branch; do
+  if [ -n "$(git diff --name-only "$before" "$after" -- apps/mail.yaml)" ]; then
+    echo "apps/mail.yaml is locked until Monday: the mail provider moves" >&2
+    exit 1
+  fi
+done
+"""
+"""A hook of the Git server, whose words are shown."""
 CONFIG = """\
 state = "state"
 
@@ -213,10 +223,13 @@ def running(root: Path) -> Iterator[str]:
         subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(bare)], check=True)
         feed = b"".join(story.stream(repo))
         subprocess.run(["git", "fast-import", "--quiet"], cwd=bare, input=feed, check=True)
+        (bare / "hooks").mkdir(exist_ok=True)
+        hook = bare / "hooks" / "pre-receive"
+        hook.write_text(LOCKED)
+        hook.chmod(0o755)
     with EmbeddedRegistry(root / "images") as registry:
         for (name, version), built in story.built.items():
-            if name != "mail":
-                push_image(registry.url, f"acme/{name}", version, created=built)
+            push_image(registry.url, f"acme/{name}", version, created=built)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

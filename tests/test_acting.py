@@ -47,6 +47,7 @@ def complaint(done: Completed, code: int) -> str:
     assert "Traceback" not in done.err
     sentence, step = done.err.splitlines()[:2]
     assert step.startswith("  next: ")
+    assert done.told_code
     return sentence.removeprefix("automator: ")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -402,7 +403,9 @@ def test_a_login_that_goes_in_clear_text_is_a_warning(folder: Folder) -> None:
     )
     done = folder.world.run("check", "--only-config").fine()
     assert done.err.count("warning: ") == 4
-    assert f"warning: repos.shop.url: a login goes to {PLAIN} in clear text\n" in done.err
+    assert (
+        f"warning: repos.shop.url: a login goes to {PLAIN} in clear text  [config/clear-text]\n" in done.err
+    )
     told = folder.world.run("check", "--only-config", "--output", "json").fine().json["warnings"]
     assert {why["code"] for why in told} == {"config/clear-text"}
     assert [why["sentence"].partition(": ")[0] for why in told] == [
@@ -416,10 +419,41 @@ def test_once_and_the_daemon_tell_of_a_login_in_clear_text(folder: Folder) -> No
     # Nobody answers there: a name below .invalid leads nowhere (RFC 2606).
     world.configure(url=PLAIN, repo='credentials.password_file = "secret"')
     told = f"repos.shop.url: a login goes to {PLAIN} in clear text"
-    assert f"warning: {told}\n" in world.run("once").err
+    assert f"warning: {told}  [config/clear-text]\n" in world.run("once").err
     with world.start("run") as daemon:
         daemon.until(lambda: told in daemon.text, "the warning")
         daemon.until(daemon.cycles, "a cycle in vain")
         assert daemon.end() == 0
     assert daemon.text.count(told) == 1
     assert "warning: repos.shop.url" not in world.run("status").err
+
+
+def test_a_secret_that_everybody_may_read_is_a_warning(folder: Folder) -> None:
+    world = folder.world
+    # Others cannot get at what is below the tests' own folder, whatever the modes of its files.
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        token, key, ca = (Path(place, name) for name in ("token", "key", "ca.pem"))
+        for file, mode in ((token, 0o646), (key, 0o440), (ca, 0o644)):
+            file.write_text("of-a-test-and-nothing-else-0123\n")
+            file.chmod(mode)
+        login = f'password_file = "{token}"\nca_file = "{ca}"'
+        more = f'[forges."git.example.invalid"]\nkind = "gitea"\ntoken_file = "{key}"\n'
+        world.configure(repo=f"[repos.shop.credentials]\n{login}", more=more)
+        assert world.run("check", "--only-config").fine().err == ""
+        Path(place).chmod(0o755)
+        key_of_it = "repos.shop.credentials.password_file"
+        told = f"{key_of_it}: everybody on this machine may read and write the file {token}"
+        line = f"warning: {told}  [config/open-file]\n"
+        assert world.run("check", "--only-config").fine().err == line
+        warnings = world.run("check", "--only-config", "--output", "json").fine().json["warnings"]
+        assert [why["code"] for why in warnings] == ["config/open-file"]
+        assert line in world.run("once").err
+        token.chmod(0o400)
+        ca.chmod(0o666)
+        assert f"may read and write the file {ca}" in world.run("check", "--only-config").fine().err
+        docker = Path(place, "config.json")
+        docker.write_text("{}")
+        docker.chmod(0o644)
+        world.config.write_text(f'docker_config = "{place}"\n{world.config.read_text()}')
+        told = f"docker_config: everybody on this machine may read the file {docker}"
+        assert told in world.run("check", "--only-config").fine().err

@@ -17,6 +17,9 @@ from parts.gitserver import BareRepo, git
 from parts.registry import HostileServer, Reply, always
 from parts.world import PROGRAM, Completed, EmbeddedWorld, World, deployment, until
 
+from automator.cli.render import complain
+from automator.reasons import CODES, reason
+
 COMMANDS = ["run", "once", "plan", "check", "status", "explain", "tags", "log", "report", "health", "demo"]
 
 
@@ -48,6 +51,7 @@ def complaint(done: Completed, code: int = 2) -> str:
     sentence, step = done.err.splitlines()[:2]
     assert sentence.startswith("automator: ")
     assert step.startswith("  next: ")
+    assert done.told_code
     return sentence.removeprefix("automator: ")
 
 
@@ -201,8 +205,22 @@ def test_differing_sites_are_held_with_the_sentence_that_mends_it(world: World) 
 def test_config_repo_that_cannot_be_read_exits_1_everywhere(world: World) -> None:
     world.configure(url=world.root / "nothing.git")
     for command in (["once"], ["plan"], ["explain", "web"], ["log"]):
-        assert str(world.root / "nothing.git") in complaint(world.run(*command), code=1)
+        done = world.run(*command)
+        assert str(world.root / "nothing.git") in complaint(done, code=1)
+        assert done.told_code == "git/not-found"
     assert "nothing.git" in world.run("status").fine().err
+
+
+def test_a_complaint_ends_with_its_code_with_and_without_a_next_step(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    complain(reason("git/empty", url="/srv/shop.git", branch="main"), place="shop")
+    complain(reason("reload/done", changed="notify"))
+    assert capsys.readouterr().err == (
+        "automator: shop: /srv/shop.git has no commits, so no branch main\n"
+        "  next: push a first commit  [git/empty]\n"
+        "automator: the new config is used; changed: notify  [reload/done]\n"
+    )
 
 
 # -- questions ---------------------------------------------------------------------------------------
@@ -251,8 +269,6 @@ def test_explain_of_an_invalid_workload_names_the_line(settled: World) -> None:
 
 
 def test_explain_knows_codes_without_any_config(tmp_path: Path) -> None:
-    from automator.reasons import CODES
-
     plain = World(tmp_path, "127.0.0.1:9")
     plain.config.unlink()
     for code in ("guard/hold", "registry/denied", "config/toml"):
@@ -578,6 +594,14 @@ def test_commands_ask_beside_a_running_daemon(world: World) -> None:
             "words": "cycles are ending",
         }
         assert f"process {daemon.process.pid}" in complaint(world.run("once"))
+        # As in a container: a config that cannot be read makes nobody ill who goes on by the old one.
+        world.config.write_text("intervall = ")
+        assert world.run("health").code == 2
+        world.environment["AUTOMATOR_DAEMON__LISTEN"] = f":{daemon.port}"
+        assert world.run("health").fine().out == "cycles are ending\n"
+        world.environment["AUTOMATOR_DAEMON__LISTEN"] = "nowhere"
+        assert world.run("health").code == 2
+        del world.environment["AUTOMATOR_DAEMON__LISTEN"]
         assert daemon.end() == 0
     assert os.listdir(world.temporary) == []
 

@@ -163,18 +163,16 @@ def test_broken_toml_names_file_and_line(tmp_path: Path, text: str, line: int) -
         ('daemon = {interval = "0s"}', "daemon.interval", "longer than zero", "0s"),
         ('daemon = {listen = "8080"}', "daemon.listen", "127.0.0.1:8080", "8080"),
         ('daemon = {listen = "localhost:99999"}', "daemon.listen", "127.0.0.1:8080", "99999"),
-        ("daemon = 5", "daemon", "a table", "5"),
+        ("daemon = 5", "daemon", "a table", "a number"),
         ('log = {level = "loud"}', "log.level", "'debug'", "loud"),
         ('repos.shop.url = ""', "repos.shop.url", "Git URL", '""'),
         ('repos.shop.branch = "x"', "repos.shop.url", "Where the config repo is", "nothing"),
         ('repos.shop = {url = "u", mode = "maybe"}', "repos.shop.mode", "'observe'", "maybe"),
-        ('repos.shop = {url = "u", write = 5}', "repos.shop.write", "a list", "5"),
+        ('repos.shop = {url = "u", write = 5}', "repos.shop.write", "a list", "a number"),
         ('repos.shop = {url = "u", policies = "../x"}', "repos.shop.policies", "folder", "../x"),
         ('repos.shop = {url = "u", max_releases_per_cycle = 0}', "max_releases_per_cycle", "at least 1", "0"),
         ('repos.shop = {url = "u", max_lookups = "x"}', "repos.shop.max_lookups", "a whole number", "x"),
-        ('repos.Shop.url = "u"', "config", "repos.Shop", "a table"),
         ('registries."ghcr.io".insecure = "perhaps"', 'registries."ghcr.io".insecure', "true or false", "p"),
-        ('registries."index.docker.io".insecure = true', "config", "docker.io", "a table"),
         ('state = ""', "state", "a path", '""'),
     ],
 )
@@ -288,8 +286,37 @@ def test_half_a_credential_is_refused(tmp_path: Path) -> None:
 )
 def test_tables_that_cannot_work_are_refused(tmp_path: Path, tables: str, expected: str) -> None:
     error = refusal(written(tmp_path, SHOP + tables))
-    assert error.reason.code == "config/key"
+    assert error.reason.code in ("config/key", "config/together")
     assert expected in error.reason.sentence
+    assert "found a table" not in error.reason.sentence, "of a table that is as it should be"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "expected"),
+    [
+        ('repos.Shop.url = "u"', "the config", "repos.Shop"),
+        ('registries."index.docker.io".insecure = true', "the config", "docker.io"),
+        (
+            'repos.shop = {url = "https://git.example.com/a/b.git", deliver = "pull-request"}',
+            "the config",
+            "a table of [forges] with the host of repos.shop.url, since it has deliver",
+        ),
+        (
+            'repos.shop = {url = "u", credentials = {username = "ann"}}',
+            "repos.shop.credentials",
+            "a password_file beside username",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_say_what_is_missing(
+    tmp_path: Path, text: str, key: str, expected: str
+) -> None:
+    file = written(tmp_path, text)
+    error = refusal(file)
+    assert error.reason.code == "config/together"
+    assert error.reason.sentence.startswith(f"{file}: {key}: expected ")
+    assert expected in error.reason.sentence
+    assert ", found " not in error.reason.sentence
 
 
 @pytest.mark.parametrize(

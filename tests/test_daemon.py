@@ -380,6 +380,34 @@ def test_a_cycle_longer_than_its_interval_is_told_and_not_doubled() -> None:
     assert shop.most_together == 1
 
 
+def test_each_cycle_that_takes_long_is_told_once() -> None:
+    gates, asked = (threading.Event(), threading.Event()), [0]
+
+    def answer(wake: Wake) -> Report:
+        for number, gate in enumerate(gates, 1):
+            assert len(shop.wakes) != number or gate.wait(PATIENCE)
+        return report("shop", wake)
+
+    def monotonic() -> float:  # while a cycle runs, asked by each tick that finds it running
+        asked[0] += 1
+        return time.monotonic()
+
+    shop = Cycles(answer=answer)
+    with Running(shop, interval=SOON, monotonic=monotonic) as running:
+
+        def late() -> int:
+            return sum(why.code == "daemon/late" for why, _ in running.troubles)
+
+        running.until(lambda: late() == 1)
+        before = asked[0]
+        until(lambda: asked[0] >= before + 3, "ticks that find it running")
+        assert (late(), len(shop.wakes)) == (1, 1)
+        gates[0].set()
+        running.until(lambda: late() == 2)
+        assert len(shop.wakes) == 2
+        gates[1].set()
+
+
 # -- failure -------------------------------------------------------------------------------------
 
 

@@ -64,17 +64,19 @@ def test_the_tour_shows_the_whole_job_and_leaves_nothing(nowhere: World) -> None
     nothing_left(nowhere)
 
 
+@pytest.mark.slow
 def test_kept_running_until_ctrl_c(nowhere: World) -> None:
     with nowhere.start("demo", "--keep") as demo:
         demo.until(lambda: "Ctrl-C ends the daemon" in demo.text, "the invitation to play")
-        demo.until(lambda: "cycle shop: " in demo.text, "a cycle of the daemon")
+        shown = re.search(r"^ +cd (\S+)$", demo.text, re.MULTILINE)
+        assert shown is not None
+        folder = Path(shown[1])
+        log = folder / "daemon.log"
+        demo.until(lambda: log.exists() and "cycle shop: " in log.read_text(), "a cycle of the daemon")
         dashboard = re.search(r"^The dashboard is at (http://127\.0\.0\.1:\d+/)$", demo.text, re.MULTILINE)
         assert dashboard is not None
         with urlopen(dashboard[1], timeout=20) as answer:
             assert b"<title>Workloads" in answer.read()
-        shown = re.search(r"^ +cd (\S+)$", demo.text, re.MULTILINE)
-        assert shown is not None
-        folder = Path(shown[1])
         status = nowhere.run("status", cwd=folder).fine()
         assert re.search(r"^web +current +1\.4\.4 ", status.out, re.MULTILINE)
         image = re.search(r"automator tags (\S+)$", demo.text, re.MULTILINE)
@@ -92,7 +94,8 @@ def test_kept_running_until_ctrl_c(nowhere: World) -> None:
         for command in typed:
             done = subprocess.run(shlex.split(command), cwd=folder, capture_output=True, check=False)
             assert done.returncode == 0, f"{command}: {done.stderr!r}"
-        demo.until(lambda: "1.4.4 -> 1.4.5" in demo.text, "the release of what was pushed")
+        demo.until(lambda: "1.4.4 -> 1.4.5" in log.read_text(), "the release of what was pushed")
+        assert "Ctrl-C ends" in demo.text.splitlines()[-1], "the log does not push away what there is to type"
         assert demo.end(signal.SIGINT) == 0
         assert "Traceback" not in demo.text
     nothing_left(nowhere)

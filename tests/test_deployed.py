@@ -135,7 +135,8 @@ class Loop:
         assert "1.4.3@sha256:" in self.in_git("staging")
         waiting = self.tell()["web"]
         assert waiting.reason.code == "guard/soak-undeployed", waiting.reason.sentence
-        assert waiting.reason.sentence.endswith("deployed there: staging has not completed it")
+        runs = "Deployment staging/web [app] runs 1.4.2"
+        assert waiting.reason.sentence.endswith(f"deployed there: staging does not run it: {runs}")
         self.synchronize("staging", ready=1)
         self.now += 24 * HOUR  # however long it stands in Git
         assert self.tell()["web"].reason.code == "guard/soak-undeployed"
@@ -145,6 +146,14 @@ class Loop:
         soaking = self.tell()["web"]
         assert (soaking.status, soaking.reason.code) == (Status.WAITING, "guard/soak")
         assert soaking.reason.changes_at == deployed + 4 * HOUR
+        self.cluster.deploy("staging", "web", f"{self.image}:1.4.2")  # somebody goes back, and past Git
+        for _ in range(2):
+            self.now += 4 * HOUR
+            assert self.tell()["web"].reason.sentence.endswith(f"staging does not run it: {runs}")
+        self.synchronize("staging")
+        deployed = self.now
+        self.tell()
+        assert self.tell()["web"].reason.changes_at == deployed + 4 * HOUR, "it soaks anew"
         self.now = deployed + 4 * HOUR
         assert self.tell()["web"].status is Status.RELEASED
         assert self.in_git("production") == self.in_git("staging")

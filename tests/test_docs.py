@@ -193,6 +193,19 @@ def test_the_page_on_credentials_has_every_secret_that_the_one_on_security_has()
     assert "security.md#credentials" in page
 
 
+def test_sizes_that_are_promised_are_ones_that_were_measured() -> None:
+    operations = (ROOT / "docs/operations.md").read_text()
+    sizes = operations.partition("\n## Sizes\n")[2].partition("\n## ")[0]
+    figures = re.findall(r"\b\d[\d.,]* (?:MB|s|ms|%)(?!\w)", sizes)
+    assert len(figures) > 4
+    measured = (ROOT / "docs/benchmarks.md").read_text()
+    assert [figure for figure in figures if figure not in measured] == []
+    asked = (ROOT / "deploy/kubernetes/base/deployment.yaml").read_text()
+    claimed = (ROOT / "deploy/kubernetes/base/state.yaml").read_text()
+    for amount in re.findall(r"\b\d+[MG]i\b", sizes):
+        assert amount in asked + claimed
+
+
 def test_the_comparison_names_what_we_lose_first_and_when_it_was_read() -> None:
     """Honest: every tool has a cell in every row, and the rows that speak against us come first."""
     _, _, section = README.partition("\n## Beside other tools\n")
@@ -210,6 +223,23 @@ def test_the_comparison_names_what_we_lose_first_and_when_it_was_read() -> None:
     assert [rows[i][0].strip(" *") for i in heads] == ["where others do more", "where we do more, or as much"]
     assert heads[1] - heads[0] > 6, "rows that we lose"
     assert re.search(r"20\d\d", section)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        page
+        for page in PAGES
+        if page.name not in ("CHANGELOG.md", "troubleshooting.md", "benchmarks.md", "design.md")
+    ],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_no_paragraph_is_a_wall(page: Path) -> None:
+    """Who looks something up reads lists and short paragraphs: no part of a page has more than 105 words."""
+    prose = re.sub(r"^( *)```.*?^ *```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    parts = re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )|\n(?=[|#])", prose)
+    long = {part.strip()[:60]: len(part.split()) for part in parts if not part.lstrip().startswith("|")}
+    assert {start: words for start, words in long.items() if words > 105} == {}
 
 
 def test_the_readme_is_no_book() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from parts.engines import container, engine
-from parts.kubeapi import KubeApi
+from parts.kubeapi import ARGO, KubeApi
 from parts.registry import HostileServer, Reply
-from parts.world import World
+from parts.world import World, deployment
 
 POLICY = (
     "version: 1\ndefaults:\n  owner: team-shop\nworkloads:\n"
@@ -153,3 +153,84 @@ def test_a_cluster_by_its_kubeconfig_and_what_a_person_set_past_git(tmp_path: Pa
         done = world.run("drift")
         assert (done.code, "of-somebody-else" in done.out + done.err) == (1, False)
         assert done.out.count("unknown") == 2
+
+
+def test_the_namespace_of_a_kustomization_tells_whose_the_containers_are(tmp_path: Path) -> None:
+    """Staging and production in one cluster: neither manifest says which; their Kustomizations do."""
+    (tmp_path / "world").mkdir()
+    world = World(tmp_path / "world", "127.0.0.1:9")
+    old = datetime.now(UTC) - timedelta(hours=1)
+    with KubeApi(tmp_path / "cluster") as api:
+        files = {"policies/shop.yaml": "version: 1\nworkloads:\n"}
+        for name, tag in (("staging", "1.5.0"), ("production", "1.4.2")):
+            api.deploy(name, "web", world.image("web", tag), at=old)
+            files[f"{name}/kustomization.yaml"] = f"namespace: {name}\nresources: [web.yaml]\n"
+            files[f"{name}/web.yaml"] = deployment(world.image("web", tag)).replace("  namespace: shop\n", "")
+            files["policies/shop.yaml"] += (
+                f"  {name}:\n    image: {world.image('web')}\n    semver: '*'\n"
+                f"    where: {{paths: ['{name}/**']}}\n"
+            )
+        world.repo.commit(files, "Ann sets it")
+        kubeconfig = api.kubeconfig()
+        world.configure(more=f'[runtimes.prod]\ntype = "kubernetes"\nkubeconfig = "{kubeconfig}"\n')
+
+        def told() -> dict[str, tuple[str, str]]:
+            items = world.run("drift", "--output", "json").fine().json["items"]
+            return {item["workload"]: (item["state"], item["reason"]["sentence"]) for item in items}
+
+        assert {name: state for name, (state, _) in told().items()} == {
+            "staging": "same",
+            "production": "same",
+        }
+        # What runs in staging is not what production's files say, and is not taken for it.
+        api.deploy("production", "web", world.image("web", "1.5.0"), at=old)
+        found = told()
+        assert (found["staging"][0], found["production"][0]) == ("same", "diverged")
+        assert "Deployment production/web [app] in prod runs 1.5.0" in found["production"][1]
+        world.repo.commit({"production/kustomization.yaml": "resources: [web.yaml]\n"}, "Ann forgets it")
+        assert told()["production"][0] == "unknown"
+
+
+def test_the_destination_of_an_application_tells_whose_the_containers_are(tmp_path: Path) -> None:
+    """One chart and two files of values, as Argo CD has them: nothing in Git but the Applications' own files,
+    which may be elsewhere, says a namespace."""
+    (tmp_path / "world").mkdir()
+    world = World(tmp_path / "world", "127.0.0.1:9")
+    old = datetime.now(UTC) - timedelta(hours=1)
+    with KubeApi(tmp_path / "cluster") as api:
+        api.served |= ARGO
+        files = {"policies/shop.yaml": "version: 1\nworkloads:\n", "chart/Chart.yaml": "name: web\n"}
+        for name, tag in (("staging", "1.5.0"), ("production", "1.4.2")):
+            api.deploy(name, f"{name}-web", world.image("web", tag), at=old)
+            files[f"env/{name}.yaml"] = f"image:\n  repository: {world.image('web')}\n  tag: {tag}\n"
+            files["policies/shop.yaml"] += (
+                f"  {name}:\n    image: {world.image('web')}\n    semver: '*'\n"
+                f"    where: {{paths: ['env/{name}.yaml']}}\n"
+            )
+        world.repo.commit(files, "Ann sets it")
+        kubeconfig = api.kubeconfig()
+        world.configure(more=f'[runtimes.prod]\ntype = "kubernetes"\nkubeconfig = "{kubeconfig}"\n')
+
+        def told() -> dict[str, str]:
+            items = world.run("drift", "--output", "json").fine().json["items"]
+            return {item["workload"]: item["state"] for item in items}
+
+        assert told() == {"staging": "unknown", "production": "unknown"}  # either could be the other's
+        for name in ("staging", "production"):
+            api.put(
+                {
+                    "kind": "Application",
+                    "metadata": {"name": name, "namespace": "argocd"},
+                    "spec": {
+                        "source": {
+                            "repoURL": str(world.repo.path),
+                            "path": "chart",
+                            "helm": {"valueFiles": [f"../env/{name}.yaml"]},
+                        },
+                        "destination": {"server": "https://kubernetes.default.svc", "namespace": name},
+                    },
+                }
+            )
+        assert told() == {"staging": "same", "production": "same"}
+        api.deploy("production", "production-web", world.image("web", "1.5.0"), at=old)
+        assert told() == {"staging": "same", "production": "diverged"}

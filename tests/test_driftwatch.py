@@ -67,6 +67,26 @@ def test_what_diverged_is_told_once_and_so_is_its_end(world: World, host: Host, 
     assert {asked.method for asked in host.server.received} == {"GET"}
 
 
+@pytest.mark.slow
+def test_what_a_git_server_that_is_down_may_say_by_now_has_not_diverged(
+    world: World, host: Host, hook: Inbox
+) -> None:
+    host.runs(web="1.0.0", api="1.0.0")
+    world.configure(daemon=QUICK, more=host.table("prod") + table("hook", world.root)(hook.url))
+    with world.start("run") as daemon:
+        daemon.until(lambda: states(daemon).get(("prod", "web")) == "same", "a look")
+        away = world.repo.path.rename(world.root / "away.git")
+        daemon.until(lambda: daemon.get("/api/v1/repos").json()["items"][0]["error"], "that Git is down")
+        host.runs(web="1.1.0", api="1.0.0")
+        daemon.until(lambda: states(daemon)[("prod", "web")] == "unknown", "the grace time")
+        (item,) = (one for one in daemon.get("/api/v1/drift").json()["items"] if one["workload"] == "web")
+        assert item["reason"]["code"] == "drift/git-unread"
+        away.rename(world.repo.path)
+        daemon.until(lambda: states(daemon)[("prod", "web")] == "diverged", "what Git says")
+        assert daemon.end() == 0
+    assert [kind for kind, name in hook.kinds() if name == "web"][:1] == ["diverged"]
+
+
 def test_a_runtime_that_hangs_or_is_down_disturbs_no_release_and_no_stop(
     world: World, host: Host, stack: ExitStack, hook: Inbox
 ) -> None:

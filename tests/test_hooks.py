@@ -644,6 +644,7 @@ def test_a_burst_of_events_is_two_cycles_at_most(world: World) -> None:
     assert world.repo.log() == ["Release web 1.2.0", "Release web 1.1.0", "Adopt"]
 
 
+@pytest.mark.slow
 def test_a_tag_that_is_listed_only_after_its_event_becomes_a_commit_long_before_the_poll(
     world: World,
 ) -> None:

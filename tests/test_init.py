@@ -292,6 +292,44 @@ def test_a_registry_that_fails_costs_its_own_images(world: World) -> None:
     assert policies.count('semver: ">=1.0.0 <2"') == 3
 
 
+def test_a_registry_in_the_house_is_called_once_the_lines_of_the_config_are_taken_in(world: World) -> None:
+    """The first evening in most companies: what the warning, the config and `--insecure` say is enough."""
+    world.push("web", "1.0.0", "1.1.0")
+    checkout = adopt(world, web=world.image("web", "1.0.0"))
+    config = world.root / "config.toml"
+    done = world.run("init", "shop-config").fine()
+
+    table = f'[registries."{world.host}"]'
+    assert f"add `{table}` to the config" in done.err
+    assert done.told_code == "registry/address-refused"
+    assert f"\n  as comments there, for you to allow: {world.host}\n" in done.out
+    assert world.host not in str(tomllib.loads(config.read_text())), (
+        "what the config repo names is not called"
+    )
+    opened = config.read_text().replace(f"#{table}\n#insecure", f"{table}\ninsecure")
+    assert tomllib.loads(opened)["registries"] == {world.host: {"insecure": True}}
+    git(checkout, "add", "policies")
+    git(checkout, "commit", "--quiet", "-m", "Policies")
+    git(checkout, "push", "--quiet")
+    assert world.run("plan", "-o", "json").json[0]["outcomes"][0]["reason"]["code"] == done.told_code
+    told = init(world, "shop-config").fine().out
+    assert f"kept config.toml; add these lines to it\n\n{table}\ninsecure = true" in told
+    assert init(world, "shop-config", "-o", "json").fine().json["config_lacks"].startswith(table)
+    config.write_text(opened)
+    assert "kept" not in init(world, "shop-config").fine().out
+    assert re.search(r'^\+.*web:1\.1\.0"', world.run("plan").fine().out, re.MULTILINE)
+
+
+def test_a_table_that_the_config_has_is_not_given_twice(world: World) -> None:
+    adopt(world, web="ghcr.io/acme/web:1.0.0")
+    (world.root / "config.toml").write_text(
+        f'[repos.shop]\nurl = "{world.repo.path}"\n[registries."{world.host}"]\ntimeout = "5s"\n'
+    )
+    out = init(world, "shop-config", "--offline").fine().out
+    assert f'kept config.toml; add insecure = true to [registries."{world.host}"] there\n' in out
+    assert "add these lines" not in out
+
+
 # -- again ---------------------------------------------------------------------------------------------
 
 
@@ -327,7 +365,15 @@ def test_a_config_that_there_is_stays_unless_forced(world: World) -> None:
 
     done = world.run("init", "shop-config", "--offline").fine()
     assert config.read_text() == before
-    assert "kept config.toml; it names no config repo at" in done.out
+    kept, _, lines = done.out.partition(": add these lines to it\n")
+    assert kept.splitlines()[-1] == f"kept config.toml; it names no config repo at {world.repo.path}"
+    lacks = lines.partition("next: ")[0]
+    config.write_text(before + lacks)
+    assert tomllib.loads(before + lacks)["repos"]["shop-config"] == {
+        "url": str(world.repo.path),
+        "branch": "main",
+    }
+    assert "kept" not in world.run("init", "shop-config", "--offline").fine().out, "nothing is missing now"
     world.run("init", "shop-config", "--offline", "--force").fine()
     assert tomllib.loads(config.read_text())["repos"].keys() == {"shop-config"}
 

@@ -115,6 +115,7 @@ def test_every_alert_is_shown_to_fire_and_not_to_fire() -> None:
 
 
 @pytest.mark.needs("prometheus")
+@pytest.mark.slow
 def test_promtool_takes_the_rules_and_their_tests() -> None:
     promtool("check", "rules", "alerts.yaml")
     promtool("test", "rules", "alerts.test.yaml")

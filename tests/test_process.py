@@ -14,6 +14,8 @@ from parts import registry as registries
 from parts.registry import HostileServer, Reply, always
 from parts.world import EmbeddedWorld, Running, World, processes, real_world, until
 
+pytestmark = pytest.mark.slow  # much of it waits: together they take minutes
+
 QUICK = 'listen = "127.0.0.1:0"\ninterval = "1s"'
 
 

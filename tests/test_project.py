@@ -115,6 +115,36 @@ def test_license_is_the_one_that_is_declared() -> None:
     assert "END OF TERMS AND CONDITIONS" in text
 
 
+BARE_NAME = re.compile(
+    r"\b(?:pipx?|pip3|uv)(?: (?:tool|pip))? (?:install|add)(?: -{1,2}[\w-]+)* [\"'`\\]*automator(?![\w./-])"
+)
+
+
+def told_to_install(text: str) -> list[str]:
+    """Where a text has automator installed by its name alone; also over line ends and signs of comments."""
+    return BARE_NAME.findall(re.sub(r"[\"']?\s*\n[\s#*>|\"']*|\s+", " ", text))
+
+
+def test_nobody_is_told_to_install_what_has_our_name_on_the_public_index() -> None:
+    """There it is the project of other people."""
+    for bare in (
+        "pip install automator[notify].",
+        "pip\n# install 'automator'",
+        'pipx install "automator[aws]"',
+    ):
+        assert told_to_install(bare)
+    for ours in (
+        "pip install '.[notify]'",
+        "pip install ./dist/automator-0.1.0.whl",
+        "pip install automator-x",
+    ):
+        assert not told_to_install(ours)
+    this = Path(__file__)
+    for path in files():
+        if path != this and (text := path.read_bytes().decode(errors="replace")):
+            assert told_to_install(text) == [], path.relative_to(ROOT)
+
+
 # -- versions ---------------------------------------------------------------------------------------------
 
 
@@ -233,7 +263,8 @@ def test_make_image_takes_the_engine_that_is_there(there: tuple[str, ...], taken
     run = make("image", "EXTRAS=notify,aws", PATH=str(only), PYTHON_IMAGE="registry.example.com/python:3.11")
     assert run.returncode == 0, run.stderr
     (called,) = (only / "called").read_text().splitlines()
-    assert called.startswith(f"{taken} build --tag automator:{automator.__version__}")
+    options = " --storage-driver vfs" if taken == "buildah" else ""
+    assert called.startswith(f"{taken}{options} build --tag automator:{automator.__version__}")
     assert "--build-arg PYTHON_IMAGE=registry.example.com/python:3.11" in called
     assert "--build-arg EXTRAS=notify,aws" in called
     assert f"--build-arg VERSION={automator.__version__}" in called

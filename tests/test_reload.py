@@ -52,6 +52,7 @@ def replace(world: World, text: str) -> None:
     aside.rename(world.config)
 
 
+@pytest.mark.slow
 def test_a_broken_config_is_told_and_the_old_one_stays_until_it_is_mended(world: World) -> None:
     with inbox() as hook, world.start("run") as daemon:
         daemon.until(daemon.cycles, "the first cycle")
@@ -111,6 +112,7 @@ def test_a_config_file_that_is_gone_changes_nothing_and_is_told_until_it_is_back
     assert "Traceback" not in daemon.text
 
 
+@pytest.mark.slow
 def test_config_repos_come_and_go_and_the_listener_stays(world: World, tmp_path: Path) -> None:
     good = world.config.read_text()
     other = BareRepo.create(tmp_path / "git" / "other.git")
@@ -162,6 +164,7 @@ def test_a_mounted_config_that_is_exchanged_by_its_link_is_seen(world: World) ->
         assert daemon.end() == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_change_is_refused_by_its_name(world: World) -> None:
     good = world.config.read_text()
     with world.start("run") as daemon:
@@ -392,6 +395,7 @@ def test_a_config_is_tried_in_the_state_folder_and_leaves_nothing_there(world: W
 # -- stuck -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_stuck_cycle_is_ended_and_told_with_its_stack(world: World) -> None:
     reached, opened = world.root / "reached", world.root / "opened"
     world.repo.hook("pre-receive", f'touch "{reached}"\nwhile [ ! -e "{opened}" ]; do sleep 0.02; done')

@@ -107,12 +107,12 @@ def test_a_changed_rule_changes_the_fingerprint_of_every_repo(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "key", "expected", "found"),
     [
-        ('[[rules]]\nforbid = "urgent"', "rules[0].forbid", "a list of texts", '"urgent"'),
+        ('[[rules]]\nforbid = "urgent"', "rules[0].forbid", "a list of texts", "text"),
         ("[[rules]]\nowners = []\nstep = 'minor'", "rules[0].owners", "at least one entry", "[]"),
-        ('[[rules]]\nowners = ["a", 5]\nstep = "minor"', "rules[0].owners[1]", "text in quotes", "5"),
+        ('[[rules]]\nowners = ["a", 5]\nstep = "minor"', "rules[0].owners[1]", "text in quotes", "a number"),
         ('[[rules]]\nstep = "huge"', "rules[0].step", "'minor'", "huge"),
         ('[[rules]]\nname = ""\nstep = "minor"', "rules[0].name", "not empty", '""'),
-        ("[[rules]]\nmin_age = 30", "rules[0].min_age", "text in quotes", "30"),
+        ("[[rules]]\nmin_age = 30", "rules[0].min_age", "text in quotes", "a number"),
         ('[rules]\nforbid = ["urgent"]', "rules", "[[rules]]", "a table"),
         ('[[rules]]\nmin_age = "soon"', "rules[0].min_age", "such as 30m", '"soon"'),
         ('[[rules]]\nmin_age = "0s"', "rules[0].min_age", "longer than zero", '"0s"'),

@@ -63,6 +63,7 @@ def refused(done: Completed) -> str:
     sentence, step = done.err.splitlines()
     assert sentence.startswith("automator: ")
     assert step.startswith("  next: ")
+    assert done.told_code
     assert done.out == ""
     return sentence.removeprefix("automator: ")
 

@@ -64,12 +64,14 @@ OWN_WORLDS = ("docs/beside-", "docs/coming-from/", "docs/install.md")
 
 NOT_RUN = {
     "argocd": "needs Argo CD",
+    "base64": "decodes what kubectl prints",
     "chmod": "lays out a machine",
     "chown": "needs root",
     "cosign": "is in no Debian package; tests/parts/signing.py signs as it does",
     "cp": "lays out a machine; tests/test_deploy.py reads what it copies",
     "curl": "asks a server of yours; tests/test_hooks.py and tests/edges/test_api.py send the same",
     "docker": "needs an engine that starts containers; tests/slow/test_image.py runs the image",
+    "grep": "picks lines of what kubectl prints",
     "helm": "is in no Debian package",
     "journalctl": "needs systemd",
     "kubectl": "needs a cluster; tests/test_kubernetes.py reads what it applies",
@@ -90,6 +92,7 @@ COMMANDS_NOT_RUN = {
     "health": "needs a daemon; tests/test_daemon.py",
     "drift": "needs a cluster or an engine; tests/test_drift.py",
     "import": "run above, on the page's own example",
+    "demo": "tests/test_demo.py runs it, and with --keep to its end",
     "init": "the quick start: tests/test_init.py runs it from clone to plan",
     "completion": "tests/test_completion.py has shells read what it prints",
     "--version": "tests/test_cli.py",
@@ -321,7 +324,19 @@ def test_shell_text_is_shell_and_what_it_calls_is_known(snippet: Snippet) -> Non
     )
     assert done.returncode == 0, done.stderr
     makefile = (ROOT / "Makefile").read_text()
-    known = {"automator", "git", "ssh-keygen", "echo", "export", "printf", "eval", "cd", "cat", *NOT_RUN}
+    known = {
+        "automator",
+        "git",
+        "ssh-keygen",
+        "echo",
+        "export",
+        "printf",
+        "eval",
+        "cd",
+        "cat",
+        "sed",
+        *NOT_RUN,
+    }
     for words in simple_commands(snippet.text):
         program, *rest = words
         if re.fullmatch(r"\.venv/bin/\w+", program):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from parts.gitserver import BareRepo
+from parts.gitserver import BareRepo, git
 from parts.world import EmbeddedWorld, World, deployment
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +97,8 @@ def test_the_tutorial_does_what_it_says(world: World) -> None:
             at = found.end()
     assert printed
     assert "1.4.3" in world.repo.read("apps/web.yaml"), "at the end the release is there"
+    checkout = git(world.root / "shop-config", "rev-parse", "HEAD")
+    assert checkout == world.repo.tip(), "the reader can go on in the checkout"
 
 
 def test_the_tutorial_has_install_release_rollback_and_hold() -> None:

@@ -1,13 +1,15 @@
 """The walk-throughs beside Flux and Argo CD are walked: files make a config repo, their steps are taken.
 
-Every YAML and TOML block of docs/beside-*.md names its file in its first line. Only addresses and secrets
-are ours.
+Every YAML and TOML block of docs/beside-*.md names its file in its first line. What a step shows to type is
+typed, line by line, but for what asks a cluster. Only addresses and secrets are ours.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +17,7 @@ from typing import Any, NamedTuple
 import kubernetes_validate
 import pytest
 from parts.claiming import locate_field
-from parts.gitserver import git
+from parts.gitserver import ENVIRONMENT, git
 from parts.kubeapi import KubeApi
 from parts.world import World, real_world
 from ruamel.yaml import YAML
@@ -27,12 +29,15 @@ DOCS = Path(__file__).parents[1] / "docs"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"# (\S+\.(?:yaml|toml))\n")
 GHCR = "ghcr.io"
+ASK_A_CLUSTER = ("kubectl ", "argocd ")
+"""Programs whose lines are left out here: they need what no machine of these tests has."""
 FLUX_FIELDS = {"interval", "sourceRef"}
 SHAPES: Mapping[str, tuple[str, set[str]]] = {
     "Application": ("argoproj.io/v1alpha1", {"project", "source", "destination"}),
     "HelmRelease": ("helm.toolkit.fluxcd.io/v2", {"interval", "chartRef"}),
     "ImagePolicy": ("image.toolkit.fluxcd.io/v1", {"imageRepositoryRef", "policy"}),
     "ImageRepository": ("image.toolkit.fluxcd.io/v1", {"image", "interval"}),
+    "ImageUpdater": ("argocd-image-updater.argoproj.io/v1alpha1", {"applicationRefs"}),
     "ImageUpdateAutomation": ("image.toolkit.fluxcd.io/v1", FLUX_FIELDS | {"git", "update"}),
     "OCIRepository": ("source.toolkit.fluxcd.io/v1", {"interval", "url"}),
     "Receiver": ("notification.toolkit.fluxcd.io/v1", {"type", "resources", "secretRef"}),
@@ -65,10 +70,10 @@ class Page(NamedTuple):
         """The policy file at first, and the one at last where there is another."""
         return [text for path, text in self.files("yaml") if path.startswith("policies/")]
 
-    def commands(self) -> list[str]:
-        """The lines that call automator, with a folder or files of the checkout."""
-        lines = "".join(self.blocks("sh")).splitlines()
-        return [line for line in lines if line.startswith("automator ")]
+    def step(self, number: int) -> list[tuple[str, str]]:
+        """Kind and text of the blocks of a numbered step, in their order."""
+        (section,) = re.findall(rf"^## {number}\. .*\n((?:(?!## ).*\n)*)", self.text, re.MULTILINE)
+        return FENCE.findall(section)
 
 
 FLUX = Page("flux", (DOCS / "beside-flux.md").read_text())
@@ -176,18 +181,38 @@ class Walk:
         text = text.replace(
             f'[registries."{self.world.host}"]\n', f'[registries."{self.world.host}"]\ninsecure = true\n'
         )
-        text = text.replace(
-            'type = "kubernetes"\n', f'type = "kubernetes"\nkubeconfig = "{self.cluster.kubeconfig()}"\n'
-        )
+        (kubeconfig,) = re.findall(r'^kubeconfig = "(.*?)"', text, re.M)
+        text = text.replace(kubeconfig, str(self.cluster.kubeconfig()))
         if not observe:
             text, count = re.subn(r'^mode = "observe".*\n', "", text, flags=re.M)
             assert count == 1
         self.world.config.write_text(f'state = "state"\n{text}')
 
     def type(self, line: str) -> str:
-        """Run a command of the page in the checkout."""
-        words = shlex.split(self.here(line))[1:]
-        return self.world.run(*words, cwd=self.checkout).fine().out
+        """Run a line of the page in the checkout; what it prints."""
+        if line.startswith("automator "):
+            words = shlex.split(self.here(line), comments=True)[1:]
+            return self.world.run(*words, cwd=self.checkout).fine().out
+        done = subprocess.run(
+            ["bash", "-e", "-c", self.here(line)],
+            cwd=self.checkout, env={**os.environ, **ENVIRONMENT}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def take(self, number: int) -> str:
+        """Do what a step shows: type its commands, write its files; what the commands print."""
+        said = []
+        for kind, text in self.page.step(number):
+            if kind == "yaml" and (named := NAMED.match(text)):
+                file = self.checkout / named[1]
+                file.parent.mkdir(exist_ok=True)  # git rm takes an empty folder with it
+                file.write_text(self.here(text[named.end() :]))
+            elif kind == "sh":
+                lines = re.sub(r"\\\n *", " ", text).splitlines()
+                said += [self.type(line) for line in lines if line and not line.startswith(ASK_A_CLUSTER)]
+        return "".join(said)
 
     def push(self, message: str) -> None:
         git(self.checkout, "add", "--all")
@@ -211,15 +236,18 @@ def walk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Walk]:
         yield Walk(request.param, world, cluster)
 
 
-def imported(walk: Walk) -> None:
-    """Step 1: the page shows the policies that come out."""
-    for line in walk.page.commands():
-        walk.type(line)
+def imported(walk: Walk) -> str:
+    """Step 1: the page shows the policies that come out; what the commands print."""
+    said = ""
+    for kind, text in walk.page.step(1):
+        if kind == "sh":
+            said += "".join(map(walk.type, text.splitlines()))
     (written,) = (walk.checkout / "policies").iterdir()
     first = walk.page.files("yaml")
     (named,) = {path for path, text in first if text == walk.page.policies()[0]}
     assert f"policies/{written.name}" == named
     assert documents(written.read_text()) == documents(walk.here(walk.page.policies()[0]))
+    return said
 
 
 def watched(walk: Walk, changed: str) -> None:
@@ -250,14 +278,17 @@ def turned_back(walk: Walk, path: str, older: str) -> None:
     git(walk.checkout, "revert", "--no-edit", commit)
     git(walk.checkout, "push", "--quiet", "origin", "HEAD:main")
     tip = walk.world.repo.tip()
-    walk.cluster.deploy("shop", "web", walk.world.image("web", "1.4.2"))
     assert "web" in walk.world.run("once").fine().out
     assert walk.world.repo.tip() == tip
     assert older in walk.read(path)
-    drift = {
-        item["workload"]: item["state"] for item in walk.world.run("drift", "--output", "json").json["items"]
-    }
-    assert drift["web"] == "same"
+
+
+def looked(walk: Walk, web: str, cart: tuple[str, str]) -> None:
+    """The config of the page sees what runs, of both applications; `cart` is its namespace and version."""
+    walk.cluster.deploy("shop", "web", walk.world.image("web", web))
+    walk.cluster.deploy(cart[0], "cart", walk.world.image("cart", cart[1]))
+    seen = walk.world.run("drift", "--output", "json").fine().json["items"]
+    assert {item["workload"]: item["state"] for item in seen} == {"web": "same", "cart": "same"}
 
 
 @pytest.mark.needs("docker-registry")
@@ -286,16 +317,12 @@ def test_beside_flux(walk: Walk) -> None:
     assert "web:1.4.3 # {" in walk.read("apps/shop/web.yaml")
     assert f"tag: {newer} # {{" in walk.read("apps/cart/release.yaml")
     turned_back(walk, "apps/shop/web.yaml", "web:1.4.2 # {")
+    looked(walk, "1.4.2", ("cart", newer))
 
     # Step 5: without the objects, the comments and the markers.
-    (walk.checkout / "clusters/production/images.yaml").unlink()
-    for path in ("apps/shop/web.yaml", "apps/cart/release.yaml"):
-        file = walk.checkout / path
-        file.write_text(re.sub(r' # \{"\$imagepolicy.*', "", file.read_text()))
-    (walk.checkout / "policies/flux-system.yaml").unlink()
-    (walk.checkout / "policies/shop.yaml").write_text(walk.here(walk.page.policies()[1]))
-    assert "3 workloads, 3 sites: 0 errors, 0 warnings" in walk.type("automator check .")
-    walk.push("Nothing of the automation is left")
+    assert "3 workloads, 3 sites: 0 errors, 0 warnings" in walk.take(5)
+    assert git(walk.checkout, "status", "--porcelain") == ""
+    assert "imagepolicy" not in walk.read("apps/shop/web.yaml") + walk.read("apps/cart/release.yaml")
     walk.world.run("once").fine()
     assert "ref: {tag: 2.4.0}" in walk.read("apps/cart/release.yaml")
     assert walk.read("apps/shop/web.yaml").endswith("web:1.4.2"), "what was turned away stays away"
@@ -305,24 +332,25 @@ def test_beside_flux(walk: Walk) -> None:
 @pytest.mark.parametrize("walk", [ARGO], indirect=True, ids=["argocd"])
 def test_beside_argocd(walk: Walk) -> None:
     walk.world.push("cart", "2.0.0", "2.1.0", "2.2.0", "3.0.0")
-    imported(walk)
+    assert "Delete ImageUpdater shop" in imported(walk)
     assert "tag: 2.1.0" in (walk.checkout / "charts/cart/values.yaml").read_text(), (
         "what runs is written down"
     )
     walk.push("Policies of automator, and what runs")
     watched(walk, "newTag: 1.4.3")
 
-    # Step 3: without the annotations the policies are what counts.
+    # Step 3: without objects and annotations the policies are what counts.
+    walk.take(3)
     for path in ("applications/web.yaml", "applications/cart.yaml"):
-        file = walk.checkout / path
-        file.write_text(re.sub(r"^  annotations:\n(    .*\n)+", "", file.read_text(), flags=re.M))
-        assert "image-updater" not in file.read_text()
-    walk.push("Remove the annotations")
+        (application,) = documents(walk.read(path))
+        assert application["metadata"].keys() == {"name", "namespace"}
+    assert "0 warnings" in walk.type("automator check .")
 
     released(walk)
     assert "newTag: 1.4.3" in walk.read("apps/web/kustomization.yaml")
     assert "tag: 2.2.0" in walk.read("charts/cart/values.yaml")
     turned_back(walk, "apps/web/kustomization.yaml", "newTag: 1.4.2")
+    looked(walk, "1.4.2", ("shop", "2.2.0"))
 
 
 @PAGES

@@ -18,6 +18,7 @@ from typing import Self
 from automator.app.chains import Chains
 from automator.app.checkouts import identity, open_checkout
 from automator.app.fingerprint import locator_version
+from automator.app.openfiles import open_files
 from automator.config import Config, ForgeConfig, KeyConfig, RegistryConfig, RepoConfig
 from automator.config.cleartext import in_the_clear
 from automator.core.decide import Limits
@@ -28,6 +29,7 @@ from automator.cycle.earlier import Earlier
 from automator.cycle.facts import FactFinder
 from automator.cycle.feedback import Feedback, Teller
 from automator.cycle.index import Index
+from automator.cycle.kustomized import Kustomized
 from automator.cycle.located import Located
 from automator.cycle.observe import Observer
 from automator.cycle.proposalbook import Book
@@ -140,8 +142,8 @@ class App:
                 known = ", ".join(sorted(config.repos)) or "none"
                 raise UsageError(reason("usage/unknown-repo", name=name, known=known))
         if exclusive:
-            for plain in in_the_clear(config):
-                warn(plain)
+            for why in (*in_the_clear(config), *open_files(config)):
+                warn(why)
         with ExitStack() as stack:
             ground = _ground(
                 config, stack, after, exclusive=exclusive, aside=aside, clock=(clock, monotonic), warn=warn
@@ -328,7 +330,9 @@ def _cycle(
     stack.callback(observer.close)
     reach = Reach(checkout, repo.history_limit)
     located = Located(store, name, locator_version())
-    index = Index(checkout, scope_of(repo), Earlier(checkout, reach), located)
+    asks = any(one.type == "kubernetes" for at, one in config.runtimes.items() if config.repo_of(at) == name)
+    kustomized = Kustomized() if asks else None
+    index = Index(checkout, scope_of(repo), Earlier(checkout, reach), located, kustomized)
     facts = FactFinder(checkout, index, observer, reach, signatures)
     decider = Decider(
         facts, observer, Limits(repo.max_lookups), repo.max_releases_per_cycle, config.rails_of(name)

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 
 from automator.app.archive import UNUSED, Archive
 from automator.app.build import App, scope_of, utc_now
-from automator.app.pictures import Pages, Picture, about_of, pages_of, shows_the_same
+from automator.app.pictures import Branch, Pages, Picture, about_of, pages_of, shows_the_same
 from automator.core.chaining import Place, chains_of
 from automator.core.delivery.change import Wanted
 from automator.core.delivery.summary import Summary
@@ -165,7 +165,8 @@ class LiveDesk:
         if last is not None and not report.outcomes and report.error is not None:
             report = report.completed(last.report, None)
         about = about_of(last, snapshot)
-        picture = Picture(report.repo, report, snapshot, commits, turns.pages, about)
+        read_at = turns.cycle.read_at
+        picture = Picture(report.repo, report, snapshot, commits, turns.pages, read_at, about)
         if last is not None and shows_the_same(last, picture):
             self._take_over(last, picture)
         with self._lock:
@@ -232,6 +233,13 @@ class LiveDesk:
         """Where a config repo was when its last cycle ended; None before the first that could read it."""
         picture = self._turns[repo].picture
         return None if picture is None else picture.snapshot
+
+    def branch(self, repo: str) -> Branch | None:
+        """The same, with when that was so."""
+        picture = self._turns[repo].picture
+        if picture is None or picture.snapshot is None:
+            return None
+        return Branch(picture.snapshot, picture.read_at)
 
     def about(self, repo: str, workload: str) -> About:
         """Whose a workload is, as far as its policy can be read."""

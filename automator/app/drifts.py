@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,16 @@ class KeptBefore:
     state: Literal["same", "pending", "diverged", "unknown"]
     wanted: str
     since: datetime | None
+    runs: tuple[str, ...] = ()
+    runs_since: datetime | None = None
+
+    @classmethod
+    def of(cls, known: Known) -> KeptBefore:
+        return cls(known.state.value, *known[1:])
+
+    @property
+    def known(self) -> Known:
+        return Known(DriftState(self.state), self.wanted, self.since, self.runs, self.runs_since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,7 @@ class Kept:
     """Since when Git says it, where we saw that change."""
     last: KeptBefore | None = None
     """Of *unknown*: what was known before."""
+    runs_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,8 @@ def kept_text(drifts: Iterable[Drift], said: Mapping[str, datetime]) -> bytes:
             d.places,
             d.reason,
             said.get(d.workload),
-            None if d.last is None else KeptBefore(d.last.state.value, d.last.wanted, d.last.since),
+            None if d.last is None else KeptBefore.of(d.last),
+            d.runs_since,
         )
         for d in drifts
     )
@@ -82,9 +95,19 @@ def read_kept(store: Store, key: str) -> tuple[Kept, ...]:
     """What was put down; nothing where that cannot be read: then the next look is the first."""
     packed = store.get(KIND, key)
     try:
-        return () if packed is None else _TEXT.read(zlib.decompress(packed).decode()).rows
-    except (ValueError, zlib.error):
+        text = "[[]]" if packed is None else zlib.decompress(packed).decode()
+        try:
+            return _TEXT.read(text).rows
+        except ValueError:
+            return _TEXT.read(_filled(text)).rows
+    except (ValueError, TypeError, IndexError, zlib.error):
         return ()
+
+
+def _filled(text: str) -> str:
+    """What was put down before it was known since when something runs."""
+    (rows,) = json.loads(text)
+    return json.dumps([[[*row[:8], row[8] and [*row[8], [], None], None] for row in rows]])
 
 
 def drifts_of(kept: Iterable[Kept], runtime: str) -> dict[str, Drift]:
@@ -99,7 +122,8 @@ def drifts_of(kept: Iterable[Kept], runtime: str) -> dict[str, Drift]:
             one.since,
             one.places,
             one.reason,
-            None if one.last is None else Known(DriftState(one.last.state), one.last.wanted, one.last.since),
+            None if one.last is None else one.last.known,
+            one.runs_since,
         )
         for one in kept
     }

@@ -15,11 +15,11 @@ from datetime import datetime
 
 from automator.app.build import App
 from automator.app.drifts import KIND, drifts_of, kept_text, key_of, read_kept, says_since
+from automator.app.pictures import Branch
 from automator.app.runtimes import Look, Place, Tip, places_of, tip_of
 from automator.core.drift import Drift, DriftState, Says
 from automator.core.driftview import RuntimeView
 from automator.core.running import Observation
-from automator.cycle.index import Snapshot
 from automator.errors import AutomatorError
 from automator.reasons import Reason, one_line, reason
 
@@ -57,16 +57,16 @@ class DriftWatch:
     def __init__(
         self,
         app: App,
-        snapshot: Callable[[str], Snapshot | None],
+        branch: Callable[[str], Branch | None],
         clock: Callable[[], datetime],
         *,
         heard: Callable[[Look], None] = _quiet,
         log: Callable[..., None] = _quiet,
     ) -> None:
-        """`snapshot` is where a config repo was when its last cycle ended, None before the first; `heard` is
+        """`branch` is where a config repo's was when its last cycle ended, None before the first; `heard` is
         told each look, on the runtime's thread; `log` reasons, as `edges.log.log_reason` takes them."""
         self._app = app
-        self._snapshot = snapshot
+        self._branch = branch
         self._clock = clock
         self._heard = heard
         self._log = log
@@ -126,17 +126,22 @@ class DriftWatch:
         """Look once; False where nothing is known of the config repo yet."""
         if not one.is_read:
             self._remember(one)
-        if self._snapshot(one.place.repo) is None:
+        if self._branch(one.place.repo) is None:
             return False
         seen = one.place.ask(self._clock)
         # What Git says is read after: what is deployed meanwhile is then nothing unknown to it.
-        snapshot = self._snapshot(one.place.repo)
-        if snapshot is None or self._closing.is_set():
+        branch = self._branch(one.place.repo)
+        if branch is None or self._closing.is_set():
             return True
-        tip = tip_of(self._app.config, one.place.repo, snapshot)
+        tip = tip_of(self._app.config, one.place.repo, branch.snapshot)
         earlier = one.earlier()
         look = one.place.judge(
-            tip, seen, self._clock(), earlier=earlier, says=lambda names: _says(one, tip, names)
+            tip,
+            seen,
+            self._clock(),
+            earlier=earlier,
+            says=lambda names: _says(one, tip, names),
+            read_at=branch.read_at,
         )
         self._note_changes(one, earlier, look)
         self._take(one, look)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
+from typing import NamedTuple
 
 from automator.app.build import App
 from automator.core.policy import InvalidWorkload, Workload
@@ -30,6 +32,14 @@ class Pages:
         return None if self.commit is None or commit is None else self.commit(commit)
 
 
+class Branch(NamedTuple):
+    """Where the branch of a config repo was."""
+
+    snapshot: Snapshot
+    read_at: datetime | None
+    """When the server was asked for it."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """One config repo after a cycle. Nothing in it changes; what is asked of it is found once."""
@@ -40,6 +50,8 @@ class Picture:
     commits: Mapping[str, str]
     """Of the last releases of this process, by workload."""
     pages: Pages
+    read_at: datetime | None = None
+    """When the server was asked for the branch as the snapshot has it."""
     about: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
     """Owner and environment, as they were told last, of workloads whose policies cannot be used now."""
 

@@ -13,7 +13,8 @@ from typing import Protocol, runtime_checkable
 from automator.app.build import App
 from automator.config import Config, RuntimeConfig
 from automator.core.arrival import deployments
-from automator.core.drift import Clock, Drift, Says, compare
+from automator.core.drift import Clock, Drift, Says, compare, doubted
+from automator.core.homes import Homes
 from automator.core.rollout import LAPSE
 from automator.core.running import Deployment, Observation, Runtime, Scope, Unobserved
 from automator.core.site import Site
@@ -40,12 +41,24 @@ class Tip:
 
     commit: str
     workloads: Mapping[str, tuple[Site, ...]]
+    """The namespace of a site as its own file says it."""
     source: Source
+    homes: Homes | None = None
+
+    def placed(self, seen: Observation | Unobserved) -> Mapping[str, tuple[Site, ...]]:
+        """The workloads, each site with the namespace and the name that Kustomizations around its file give
+        it, and the synchronizers of a cluster that was seen."""
+        if self.homes is None:
+            return self.workloads
+        if not isinstance(seen, Observation):
+            return {name: self.homes.all_placed(sites, {}) for name, sites in self.workloads.items()}
+        homes, spaces = self.homes.applied(seen.syncs, self.source), seen.spaces()
+        return {name: homes.all_placed(sites, spaces) for name, sites in self.workloads.items()}
 
 
 def tip_of(config: Config, repo: str, snapshot: Snapshot) -> Tip:
     """What a config repo says at one commit. A templated image's name is its workload's."""
-    source = Source(config.repos[repo].url, frozenset({snapshot.commit}))
+    source = Source(config.repos[repo].url, frozenset({snapshot.commit}), config.repos[repo].branch)
     named = dict(snapshot.claims.sites)
     for name, sites in snapshot.claims.sites.items():
         workload = snapshot.workloads.get(name)
@@ -54,7 +67,7 @@ def tip_of(config: Config, repo: str, snapshot: Snapshot) -> Tip:
             named[name] = tuple(
                 replace(site, repository=image) if site.repository is None else site for site in sites
             )
-    return Tip(snapshot.commit, named, source)
+    return Tip(snapshot.commit, named, source, snapshot.homes)
 
 
 @runtime_checkable
@@ -103,18 +116,18 @@ class Place:
         *,
         earlier: Mapping[str, Drift],
         says: Callable[[Iterable[str]], Mapping[str, Says]],
+        read_at: datetime | None = None,
     ) -> Look:
-        """What an answer says of what Git says. `says` is asked only about the workloads that differ."""
-        clock = Clock(now, self.config.grace)
-        drifts = compare(tip.workloads, self.scope, seen, clock, earlier=earlier, source=tip.source)
+        """What an answer says of what Git says. `says` is asked only about the workloads that differ;
+        `read_at` is when the tip was known to be one, None for just now."""
+        clock, placed = Clock(now, self.config.grace), tip.placed(seen)
+        drifts = compare(placed, self.scope, seen, clock, earlier=earlier, source=tip.source)
         differing = {drift.workload for drift in drifts if drift.differs}
         known = says(differing) if differing else {}
         if known:
-            drifts = compare(
-                tip.workloads, self.scope, seen, clock, says=known, earlier=earlier, source=tip.source
-            )
-        arrived = deployments(tip.workloads, self.scope, seen, source=tip.source, clock=clock)
-        return Look(self, seen, drifts, arrived)
+            drifts = compare(placed, self.scope, seen, clock, says=known, earlier=earlier, source=tip.source)
+        arrived = deployments(placed, self.scope, seen, source=tip.source, clock=clock)
+        return Look(self, seen, doubted(drifts, read_at, now), arrived)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +179,7 @@ def look_once(config: Config, app: App, clock: Callable[[], datetime]) -> tuple[
             tips[place.repo] = _read_tip(config, app, place.repo)
         tip = tips[place.repo]
         if tip is not None:
-            told = deployments(tip.workloads, place.scope, answer, source=tip.source)
+            told = deployments(tip.placed(answer), place.scope, answer, source=tip.source)
             deploying.take(place.name, told, answer.at, SELDOM)
     return tuple(troubles)
 

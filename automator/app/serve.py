@@ -150,7 +150,7 @@ class Serving:
     def _generation(self, app: App, notices: Notices | None) -> _Generation:
         app.board.wake = self._wake_after_news
         desk = LiveDesk(app, self._daemon, standing=lambda: self._standing.view)
-        watch = DriftWatch(app, desk.snapshot, utc_now, heard=partial(self._heard, desk), log=log_reason)
+        watch = DriftWatch(app, desk.branch, utc_now, heard=partial(self._heard, desk), log=log_reason)
         desk.watched = watch.views
         return _Generation(app, desk, notices, watch)
 

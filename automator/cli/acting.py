@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from automator.cli.opening import warn
 from automator.cli.options import Globals, global_options
 from automator.errors import CheckoutError, UsageError
-from automator.reasons import Reason, one_line, reason
+from automator.reasons import one_line, reason
 
 if TYPE_CHECKING:
     from automator.app import App
@@ -198,12 +199,8 @@ def _open(told: Globals, config: Config, choice: Choice) -> Iterator[App]:
     from automator.edges.log import configure
 
     configure(config.log.format, told.log_level or config.log.level)
-    with App.open(config, exclusive=False, repos=choice.repos, warn=_warn) as app:
+    with App.open(config, exclusive=False, repos=choice.repos, warn=warn) as app:
         yield app
-
-
-def _warn(why: Reason) -> None:
-    click.echo(click.style("warning: ", fg="yellow") + why.sentence, err=True)
 
 
 def _request(kind: str, choice: Choice, options: dict[str, Any], now: datetime) -> Request:
@@ -283,7 +280,7 @@ def _having(cycles: list[Cycle], name: str, choice: Choice) -> list[Cycle]:
         if name in snapshot.workloads:
             found.append(cycle)
     for failure in failures if found else ():
-        _warn(failure.reason)
+        warn(failure.reason)
     if failures and not found:
         raise failures[0]
     choice.require_known_by(cycles)
@@ -328,7 +325,7 @@ def _say(told: Globals, repo: str, request: Request, acted: Acted, *, is_dry: bo
         )
         return
     for note in notes:
-        _warn(note)
+        warn(note)
     subject = acted.message.partition("\n")[0]
     if acted.nothing is not None:
         click.echo(acted.nothing.sentence)

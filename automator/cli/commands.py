@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,16 +21,17 @@ from automator.cli.importing import import_
 from automator.cli.notifying import notify
 from automator.cli.opening import configured as _configured
 from automator.cli.opening import opened as _open
-from automator.cli.opening import warn as _warn
+from automator.cli.opening import warn
 from automator.cli.options import Globals, counted, global_options, selection
 from automator.cli.schema import schema
 from automator.cli.starting import init
-from automator.errors import RegistryError, UsageError
+from automator.errors import ConfigError, RegistryError, UsageError
 from automator.reasons import CODES, Status, reason
 
 if TYPE_CHECKING:
     from automator.app import App
     from automator.config import Config
+    from automator.config.values import Address
     from automator.core.report import Outcome, Report
     from automator.core.shown import ReportShown
     from automator.cycle.run import Cycle
@@ -154,7 +156,7 @@ def status(told: Globals, repo: tuple[str, ...], workload: tuple[str, ...], owne
 
     config = told.load()
     choice = choose(config, repo, workload, owner)
-    with Store.open(config.state, read_only=True, warn=_warn) as store:
+    with Store.open(config.state, read_only=True, warn=warn) as store:
         reports = {name: store.last_report(name) for name in choice.repos}
     known = [report for report in reports.values() if report is not None]
     names = {report.repo: {o.workload for o in report.outcomes} for report in known}
@@ -312,6 +314,19 @@ def tags(told: Globals, image: str, verbose: bool) -> int:
     return 0
 
 
+def _listened_at(told: Globals) -> Address | None:
+    """Where a daemon of this config listens; None where nowhere. One that runs goes on by its old config when
+    a new one cannot be read, and it is well: what the environment says of the address counts for both."""
+    from automator.config.values import parse_address
+
+    try:
+        return told.load(require_repos=False).daemon.listen_address
+    except ConfigError:
+        with suppress(KeyError, ValueError):
+            return parse_address(os.environ["AUTOMATOR_DAEMON__LISTEN"])
+        raise
+
+
 @click.command()
 @click.option("--url", metavar="URL", help="Ask this address; else daemon.listen of the config.")
 @global_options
@@ -321,8 +336,7 @@ def health(told: Globals, url: str | None) -> int:
     from automator.edges.http import probe
 
     if url is None:
-        config = told.load(require_repos=False)
-        address = config.daemon.listen_address
+        address = _listened_at(told)
         if address is None:
             raise UsageError(reason("usage/no-listener"))
         host = address.host if address.host not in ("", "0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
@@ -368,7 +382,7 @@ def _look_at_runtimes(config: Config, app: App) -> None:
     from automator.app.runtimes import look_once
 
     for why in look_once(config, app, utc_now):
-        _warn(why)
+        warn(why)
 
 
 def _progress(report: Report) -> None:

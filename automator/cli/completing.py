@@ -17,7 +17,7 @@ VARIABLE = "_AUTOMATOR_COMPLETE"
 @click.argument("shell", type=click.Choice(SHELLS), metavar="bash|zsh|fish")
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:
-    """Print what has a shell complete commands and options, to be sourced in its startup file."""
+    """Print a script that lets a shell complete commands and options, to be sourced in its startup file."""
     from click.shell_completion import get_completion_class
 
     made = get_completion_class(shell)

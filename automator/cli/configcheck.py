@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from automator.cli.options import Globals, counted
+from automator.edges.secretfile import LIST_LIMIT, UnusableFile, read_file
 from automator.reasons import Reason, reason
 
 if TYPE_CHECKING:
@@ -29,25 +30,26 @@ def check_config(told: Globals) -> int:
     Raises ConfigError and CheckoutError for what the daemon would refuse it for.
     """
     from automator.app.configwatch import try_out
+    from automator.app.openfiles import open_files
     from automator.cli.opening import warn
     from automator.config.cleartext import in_the_clear
 
     config = told.load()
     try_out(config)
-    found, plain = _unusable(config), list(in_the_clear(config))
+    found, warnings = _unusable(config), [*in_the_clear(config), *open_files(config)]
     if told.json:
         from automator.cli.render import print_json
 
         print_json(
             {
                 "errors": [_shown(why) for why in found],
-                "warnings": [_shown(why) for why in plain],
+                "warnings": [_shown(why) for why in warnings],
                 "repos": list(config.repos),
                 "untried": list(UNTRIED),
             }
         )
     else:
-        for why in plain:
+        for why in warnings:
             warn(why)
         _print(config, found)
     return FAILED if found else 0
@@ -79,6 +81,6 @@ def _unusable(config: Config) -> list[Reason]:
 
 def _problem(file: Path) -> str:
     try:
-        return "" if file.read_bytes().strip() else "it is empty"
-    except OSError as error:
-        return error.strerror or str(error)
+        return "" if read_file(file, LIST_LIMIT).strip() else "it is empty"
+    except UnusableFile as why:
+        return str(why)

@@ -199,7 +199,7 @@ def _print(told: Globals, runtimes: list[RuntimeView], views: list[DriftView], *
         if one.trouble is None and not one.drifts:
             click.echo(f"{one.name}: no workload of {one.repo} runs there, as its paths say")
         for note in one.notes:
-            click.echo(click.style("note: ", fg="yellow") + note.sentence, err=True)
+            click.echo(click.style("note: ", fg="yellow") + f"{note.sentence}  [{note.code}]", err=True)
     silent = sum(one.trouble is not None for one in runtimes)
     if silent:
         click.echo(f"{counted(silent, 'runtime')} gave no answer", err=True)

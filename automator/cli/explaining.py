@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
-from automator.cli.render import print_mapping, print_table
+from automator.cli.render import NOTHING_TO_DO, print_mapping, print_table
 from automator.core.explain import Verdict
 from automator.core.report import Outcome
 from automator.core.shown import ExplanationShown, shown_explanation
@@ -37,7 +37,7 @@ def print_explanation(repo: str, outcome: Outcome, verdicts: Sequence[Verdict], 
             "workload": f"{repo}/{outcome.workload}",
             "status": outcome.status,
             "because": f"{why.sentence}  [{why.code}]",
-            "next": "" if why.next_step == "nothing to do" else why.next_step,
+            "next": "" if why.next_step == NOTHING_TO_DO else why.next_step,
             "changes at": "" if why.changes_at is None else f"{why.changes_at:%Y-%m-%d %H:%M:%S} UTC",
             "image": outcome.image,
             "current": outcome.current,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from automator.cli.opening import warn
 from automator.cli.options import Globals, counted, global_options
 from automator.errors import UsageError
 from automator.reasons import Reason, one_line, reason
@@ -127,10 +128,6 @@ def _decoded(data: bytes) -> str | None:
         return None if b"\0" in data else data.decode()
     except UnicodeDecodeError:
         return None
-
-
-def _warn(why: Reason) -> None:
-    click.echo(click.style("warning: ", fg="yellow") + why.sentence, err=True)
 
 
 # -- set -----------------------------------------------------------------------------------------
@@ -282,9 +279,7 @@ class _Work:
 
         for one in self.done:
             for why in one.setting.held:
-                place = one_line(one.file.shown)
-                click.echo(click.style("automator: ", fg="red") + f"{place}: {why.sentence}", err=True)
-                click.echo(f"  next: {why.next_step}", err=True)
+                complain(why, place=one_line(one.file.shown))
         if self.held:
             return FAILED
         if not any(one.setting.sites for one in self.done):
@@ -339,7 +334,7 @@ def images(told: Globals, paths: tuple[str, ...], image: str | None) -> int:
             if image is None or names_image(site, image, repository_of(image))
         ]
     for why in warnings:
-        _warn(why)
+        warn(why)
     if told.json:
         from automator.cli.render import print_json
         from automator.core.shown import shown_reason

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from automator.cli.opening import warn
 from automator.cli.options import Globals, counted, global_options
 from automator.errors import UsageError
-from automator.reasons import Reason, one_line, reason
+from automator.reasons import one_line, reason
 
 if TYPE_CHECKING:
     from automator.core.migration.imported import Imported, Note
@@ -122,7 +123,7 @@ def _read(path: Path, root: Path) -> dict[str, str]:
         text = _decoded(data)
         if text is None:
             problem = "is too large, or may not be read" if data is None else "is no text in UTF-8"
-            _warn(reason("file/unreadable", file=path / name, problem=problem))
+            warn(reason("file/unreadable", file=path / name, problem=problem))
         else:
             texts[_below(root, path / name)] = text
     return texts
@@ -137,10 +138,6 @@ def _decoded(data: bytes | None) -> str | None:
         return None if data is None or b"\0" in data else data.decode()
     except UnicodeDecodeError:
         return None
-
-
-def _warn(why: Reason) -> None:
-    click.echo(click.style("warning: ", fg="yellow") + why.sentence, err=True)
 
 
 def _import(tool: str, files: Mapping[str, str]) -> Imported:

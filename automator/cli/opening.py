@@ -36,5 +36,5 @@ def opened(config: Config, *, exclusive: bool, repos: tuple[str, ...], aside: bo
 
 
 def warn(why: Reason) -> None:
-    """A warning on standard error."""
-    click.echo(click.style("warning: ", fg="yellow") + why.sentence, err=True)
+    """A warning and its code on standard error."""
+    click.echo(click.style("warning: ", fg="yellow") + f"{why.sentence}  [{why.code}]", err=True)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from automator.cli.opening import warn
 from automator.cli.options import inert
 from automator.core.reference import short_text
 from automator.core.report import Outcome, Report
@@ -23,6 +24,8 @@ NO_WIDTH = 100_000
 """Columns of what is not a terminal."""
 
 STUCK = (Status.WAITING, Status.HELD, Status.FAILED)
+NOTHING_TO_DO = "nothing to do"
+"""The next step of what needs none."""
 NAMED = 5
 """Workloads named with one next step."""
 COLOURS = {
@@ -96,7 +99,7 @@ def print_outcomes(
     for why in report.warnings:
         if why in told:
             continue
-        click.echo(click.style("warning: ", fg="yellow") + why.sentence, err=True)
+        warn(why)
     if report.error is not None:
         complain(report.error)
 
@@ -120,11 +123,16 @@ def _print_next_steps(outcomes: Sequence[Outcome]) -> None:
         click.echo(f"  {shown}: {step}  [{code}]")
 
 
-def complain(why: Reason) -> None:
-    """A sentence and its next step on standard error."""
-    click.echo(click.style("automator: ", fg="red") + why.sentence, err=True)
-    if why.next_step != "nothing to do":
-        click.echo(f"  next: {why.next_step}", err=True)
+def complain(why: Reason, *, place: str = "") -> None:
+    """A sentence, about `place` where it names none, its next step and its code on standard error.
+
+    The code stands at the end of what is said last, as with outcomes: it is what `explain` and the page of
+    all codes are searched by.
+    """
+    lines = [click.style("automator: ", fg="red") + (f"{place}: " if place else "") + why.sentence]
+    if why.next_step != NOTHING_TO_DO:
+        lines.append(f"  next: {why.next_step}")
+    click.echo("\n".join(lines) + f"  [{why.code}]", err=True)
 
 
 def print_mapping(rows: Mapping[str, object]) -> None:

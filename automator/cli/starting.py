@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from automator.cli.firstconfig import HOST, URL, FirstConfig, insecure_tables, opens, toml
 from automator.cli.options import Globals, counted, global_options
 from automator.errors import CheckoutError, UsageError
 from automator.reasons import Reason, one_line, reason
@@ -29,11 +29,9 @@ FAILED = 1
 BRANCHES = ("main", "master")
 """Tried where a URL is given without a branch."""
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/\s]+@[^/\s]+:|[^/\s]+\.[^/\s]+:", re.ASCII)
 _NO_NAME = re.compile(r"[^a-z0-9]+", re.ASCII)
 _OBJECT = re.compile(rb"^[\"']?apiVersion[\"']?:", re.MULTILINE)
 """How every object of Kubernetes says so, and no policy file."""
-_HOST = re.compile(r"(?:[a-z0-9]+(?:[.-]+[a-z0-9]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.ASCII)
 
 pass_globals = click.make_pass_decorator(Globals, ensure=True)
 
@@ -75,20 +73,24 @@ def init(
         automator init https://git.example.com/acme/shop-config.git --to drafts
     """
     for host in insecure:
-        if _HOST.fullmatch(host) is None:
+        if HOST.fullmatch(host) is None:
             raise UsageError(reason("init/bad-host", host=host))
     start = _start(told, insecure, _folder(policies))
     where = _at_url(start, place, branch) if _is_remote(place) else _at_path(start, Path(place))
     folder = to or where.policies
-    proposal = _proposal(start, where, offline=offline, folder=folder)
+    shut: dict[str, str] = {}
+    proposal = _proposal(start, where, shut, offline=offline, folder=folder)
     files = {folder / name: text for name, text in _texts(proposal).items()}
-    config = None if start.file.exists() and not force else _config_text(start, where, insecure)
+    first = FirstConfig(
+        where.name, where.url, where.branch, start.policies, where.alone, tuple(dict.fromkeys(insecure)), shut
+    )
+    config = None if start.file.exists() and not force else first.text()
     if not where.images:
         raise UsageError(reason("init/no-images", place=place))
     from automator.edges.folder import write_new_files
 
     write_new_files({**files, **({} if config is None else {start.file: config})}, force=force)
-    outcome = _Outcome(start, where, proposal, folder, tuple(files), config is not None, place)
+    outcome = _Outcome(start, where, proposal, folder, tuple(files), first, config is not None, place)
     outcome.print_json() if told.json else outcome.print()
     return 0
 
@@ -102,8 +104,13 @@ class _Start:
 
     file: Path
     config: Config
+    """As if it named the hosts of `--insecure`."""
     policies: str | None = None
     """The folder that `--policies` names."""
+    undeclared: tuple[str, ...] = ()
+    """Hosts of `--insecure` that the config has no table for."""
+    secure: tuple[str, ...] = ()
+    """Hosts of `--insecure` whose table says nothing of it."""
 
     def scope(self, name: str | None) -> Scope:
         """What of a config repo is read, under its name in the config that there is."""
@@ -135,7 +142,15 @@ def _start(told: Globals, insecure: tuple[str, ...], policies: str | None) -> _S
         config = Config(state=file.absolute().parent / "state")
     hosts = {host: config.registries.get(host, RegistryConfig()) for host in insecure}
     opened = {host: known.model_copy(update={"insecure": True}) for host, known in hosts.items()}
-    return _Start(file, config.model_copy(update={"registries": {**config.registries, **opened}}), policies)
+    return _Start(
+        file,
+        config.model_copy(update={"registries": {**config.registries, **opened}}),
+        policies,
+        undeclared=tuple(host for host in hosts if host not in config.registries),
+        secure=tuple(
+            host for host, known in config.registries.items() if host in hosts and not known.insecure
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +185,7 @@ def _is_remote(place: str) -> bool:
     path = Path(place)
     if path.exists():
         return (path / "HEAD").is_file() and (path / "objects").is_dir()  # a bare repository
-    return _URL.match(place) is not None
+    return URL.match(place) is not None
 
 
 def _known(config: Config, url: str | None) -> str | None:
@@ -260,8 +275,11 @@ def _repo_name(url: str) -> str:
 # -- what to write ---------------------------------------------------------------------------------
 
 
-def _proposal(start: _Start, where: _Where, *, offline: bool, folder: Path) -> Proposal:
-    """Raises UsageError where the policies that there are have errors."""
+def _proposal(start: _Start, where: _Where, shut: dict[str, str], *, offline: bool, folder: Path) -> Proposal:
+    """Also adds to `shut` each host that only the config can have asked, with the reason's code.
+
+    Raises UsageError where the policies that there are have errors.
+    """
     from automator.core.proposal import propose, repositories
 
     snapshot, claims = where.survey.snapshot, where.survey.snapshot.claims
@@ -271,7 +289,7 @@ def _proposal(start: _Start, where: _Where, *, offline: bool, folder: Path) -> P
         _, why = snapshot.policies.problems[0]
         raise UsageError(reason("init/broken-policies", problem=why.sentence))
     wanted = repositories(claims.unowned)
-    listings = {} if offline else _asked(start, wanted)
+    listings = {} if offline else _asked(start, wanted, shut)
     return propose(
         claims.unowned,
         listings,
@@ -281,21 +299,30 @@ def _proposal(start: _Start, where: _Where, *, offline: bool, folder: Path) -> P
     )
 
 
-def _asked(start: _Start, wanted: Sequence[Repository]) -> dict[Repository, Listing]:
+def _asked(start: _Start, wanted: Sequence[Repository], shut: dict[str, str]) -> dict[Repository, Listing]:
     from automator.app import registry_client, utc_now
     from automator.cycle.survey import ask_registries
 
     if sys.stderr.isatty():
         click.echo(f"asking for the tags of {counted(len(wanted), 'image')} …", err=True)
     client = registry_client(start.config)
+
+    def failed(why: Reason) -> None:
+        _warn(why)
+        host = dict(why.params).get("host", "")
+        if opens(why.code) and HOST.fullmatch(host):
+            shut[host] = why.code
+
     try:
-        return ask_registries(wanted, lambda one: client.tags(one, now=utc_now()).tags, failed=_warn)
+        return ask_registries(wanted, lambda one: client.tags(one, now=utc_now()).tags, failed=failed)
     finally:
         client.close()
 
 
 def _warn(why: Reason) -> None:
-    click.echo(click.style("warning: ", fg="yellow") + f"{why.sentence}; {why.next_step}", err=True)
+    click.echo(
+        click.style("warning: ", fg="yellow") + f"{why.sentence}; {why.next_step}  [{why.code}]", err=True
+    )
 
 
 def _texts(proposal: Proposal) -> dict[str, str]:
@@ -305,51 +332,6 @@ def _texts(proposal: Proposal) -> dict[str, str]:
     return {
         name: policy_text(drafts, header=header(drafts)) for name, drafts in proposal.files.items() if drafts
     }
-
-
-_CONFIG = """\
-# The config of the automator daemon, begun by `automator init`. Everything else has a default: see
-# config.example.toml. Secrets are paths of files, never the secrets themselves.
-state = "state"                     # clones and one SQLite file, beside this file; all that matters is in Git
-
-"""
-_HTTPS = """\
-# A token that may push to the branch, in a file; read at each use.
-#credentials = { username = "automator", password_file = "/run/secrets/git-token" }
-"""
-_SSH = """\
-# A deploy key that may push, and the server's host keys; else what ssh finds by itself.
-#credentials = { ssh_key_file = "/run/secrets/deploy-key", known_hosts_file = "/etc/automator/known_hosts" }
-"""
-
-
-def _config_text(start: _Start, where: _Where, insecure: tuple[str, ...]) -> str:
-    hosts = "".join(
-        f"\n[registries.{_toml(host)}]\ninsecure = true                     # plain http\n"
-        for host in insecure
-    )
-    name = where.name if re.fullmatch(r"[a-z0-9-]+", where.name) else _toml(where.name)
-    policies = "" if start.policies is None else f"policies = {_toml(start.policies)}\n"
-    if where.url is None:
-        example = "https://git.example.com/acme/config.git"
-        comment = "# The folder is no checkout: say where the config repo is, and take the # away.\n"
-        named = f"#{policies}" if policies else ""
-        return f'{_CONFIG}{comment}#[repos.{name}]\n#url = "{example}"\n#branch = "main"\n{named}{hosts}'
-    repo = f"[repos.{name}]\nurl = {_toml(where.url)}\nbranch = {_toml(where.branch)}\n{policies}"
-    if where.url.startswith(("https:", "http:")):
-        repo += _HTTPS
-    elif _URL.match(where.url) and not where.url.startswith("file:"):
-        repo += _SSH
-    if where.alone:
-        repo += "# The checkout has no remote. Give the URL of one, and take this line away:\n"
-        repo += 'mode = "observe"\n'
-    else:
-        repo += '#mode = "observe"                    # everything but the push\n'
-    return f"{_CONFIG}{repo}{hosts}"
-
-
-def _toml(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 # -- telling ---------------------------------------------------------------------------------------
@@ -364,6 +346,7 @@ class _Outcome:
     proposal: Proposal
     folder: Path
     files: tuple[Path, ...]
+    first: FirstConfig
     configured: bool
     """Whether the config was written."""
     place: str
@@ -380,10 +363,10 @@ class _Outcome:
             click.echo(
                 f"wrote {self.start.file}: {self.where.name} at {self.where.url or 'an address to give'}"
             )
-        elif self.where.url is not None and _known(self.start.config, self.where.url) is None:
-            click.echo(f"kept {self.start.file}; it names no config repo at {self.where.url}: add one")
-        if not self.configured and self._moved():
-            click.echo(f"kept {self.start.file}; give {self.where.name} there {self._moved()}")
+            if self.first.shut:
+                click.echo(f"  as comments there, for you to allow: {', '.join(self.first.shut)}")
+        if not self.configured:
+            self._print_lacks()
         if not self.files:
             some = any(self.where.survey.snapshot.claims.sites.values())
             click.echo(
@@ -398,13 +381,37 @@ class _Outcome:
         for sentence in self._next():
             click.echo(sentence)
 
+    def _print_lacks(self) -> None:
+        """What the config that there is must be told, with the lines to copy."""
+        kept = f"kept {self.start.file};"
+        if self._moved():
+            click.echo(f"{kept} give {self.where.name} there {self._moved()}")
+        for host in self.start.secure:
+            click.echo(f"{kept} add insecure = true to [registries.{toml(host)}] there")
+        if self._lacks():
+            unknown = self._unknown()
+            why = f" it names no config repo at {self.where.url}:" if unknown else ""
+            click.echo(f"{kept}{why} add these lines to it")
+            click.echo("\n" + "\n".join(self._lacks()))
+
+    def _unknown(self) -> bool:
+        """Whether the config that there is does not have the config repo."""
+        return self.where.url is not None and _known(self.start.config, self.where.url) is None
+
+    def _lacks(self) -> tuple[str, ...]:
+        """The tables that the config that there is does not have."""
+        if self.configured:
+            return ()
+        repo = (self.first.repo(),) if self._unknown() else ()
+        return (*repo, *insecure_tables(self.start.undeclared))
+
     def _moved(self) -> str:
         """The line of the config for a folder of policies that it does not name."""
         known = _known(self.start.config, self.where.url)
         named = self.start.policies
         if named is None or known is None or self.start.config.repos[known].policies == named:
             return ""
-        return f"policies = {_toml(named)}"
+        return f"policies = {toml(named)}"
 
     def _next(self) -> tuple[str, ...]:
         if not self.files:
@@ -445,7 +452,8 @@ class _Outcome:
             for site, why in self.proposal.left
         ]
         written = [str(file) for file in self.files] + ([str(self.start.file)] if self.configured else [])
-        print_json({"written": written, "workloads": workloads, "left": left})
+        lacks = "\n".join(self._lacks())
+        print_json({"written": written, "config_lacks": lacks, "workloads": workloads, "left": left})
 
 
 def _image(site: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from automator.config.sections import Config
@@ -17,7 +18,12 @@ def in_the_clear(config: Config) -> Iterator[Reason]:
     """
     for key, address, is_sent in _logins(config):
         if is_sent and not keeps_secrets(address):
-            yield reason("config/clear-text", key=key, address=address)
+            yield reason("config/clear-text", key=key, address=_shown(address))
+
+
+def _shown(address: str) -> str:
+    """Without what a receiver or a check may take as a secret, as `?token=…`."""
+    return re.split(r"[?#]", address, maxsplit=1)[0]
 
 
 def _logins(config: Config) -> Iterator[tuple[str, str, bool]]:

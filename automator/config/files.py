@@ -7,8 +7,21 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from automator.config.sections import Config
+
 _OTHERS = frozenset({"kubeconfig"})
 """Keys of files that are not called `…_file`."""
+_PUBLIC = frozenset(
+    {
+        "allowed_signers_file",
+        "ca_file",
+        "client_cert_file",
+        "gpg_keys_file",
+        "known_hosts_file",
+        "public_key_file",
+    }
+)
+"""Keys of files that anybody may read, and few may write."""
 
 
 def named_files(section: BaseModel, place: str = "") -> Iterator[tuple[str, Path]]:
@@ -26,3 +39,17 @@ def named_files(section: BaseModel, place: str = "") -> Iterator[tuple[str, Path
             for of, one in value.items():
                 if isinstance(one, BaseModel):
                     yield from named_files(one, f"{key}.{of}.")
+
+
+def is_secret(key: str) -> bool:
+    """Whether the file that a key of `named_files` names is one that nobody else may read."""
+    return key.rpartition(".")[2] not in _PUBLIC
+
+
+def logins(config: Config) -> Iterator[tuple[str, Path]]:
+    """Each docker config that is named, with its key; it need not be there."""
+    for path in config.docker_config:
+        yield "docker_config", path
+    for host, registry in config.registries.items():
+        for path in registry.docker_config:
+            yield f'registries."{host}".docker_config', path

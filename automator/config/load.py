@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -15,6 +16,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 
 from automator.config.repos import RepoConfig
 from automator.config.sections import PREFIX, Config, FlawedRules
+from automator.config.values import Misspelt, shown_name
 from automator.core.guardrails import Flaw
 from automator.errors import ConfigError
 from automator.reasons import Reason, reason
@@ -24,7 +26,15 @@ DEFAULT_FILE = "config.toml"
 _Location = tuple[str | int, ...]
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/]+:")
-_USERINFO = re.compile(r"://\S*@")
+_LONGEST_TOLD = 16
+"""Characters of a wrong value that is told: enough for a word or number that is misspelt."""
+_TOML_IN_OUR_WORDS = {
+    "Cannot declare": "a table stands there twice",
+    "Cannot mutate immutable namespace": "this adds to a table that is complete",
+    "Cannot redefine namespace": "this adds to a table that is complete",
+    "Duplicate inline table key": "a key stands twice in an inline table",
+}
+"""What the library says by quoting names, which may hold a login."""
 
 
 def config_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -43,8 +53,8 @@ def load(path: Path | None, environ: Mapping[str, str], *, require_repos: bool =
     Relative paths are taken from the config file's folder. Without `require_repos` a config that
     names no config repo, or no config at all, is fine (`tags IMAGE` needs none).
 
-    Raises ConfigError (`config/missing`, `config/toml`, `config/key`, `config/unknown-key`,
-    `config/no-repos`). Where several keys are wrong, the others are notes of the error.
+    Raises ConfigError (`config/missing`, `config/toml`, `config/key`, `config/together`,
+    `config/unknown-key`, `config/no-repos`). Where several keys are wrong, the others are notes of the error.
     """
     file = config_file(path, environ)
     table = {} if file is None else _read(file)
@@ -81,17 +91,22 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(reason("config/unreadable", file=file, problem=error.strerror)) from error
     except UnicodeDecodeError as error:
         raise ConfigError(reason("config/toml", file=file, line=1, problem="not UTF-8")) from error
-    except tomllib.TOMLDecodeError as error:
-        problem = str(error)
-        line = re.search(r"\(at line (\d+), column \d+\)", problem)
-        raise ConfigError(
-            reason(
-                "config/toml",
-                file=file,
-                line=line[1] if line else "the last",
-                problem=problem.partition(" (at ")[0],
-            )
-        ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
+        line, problem = _toml_trouble(error)
+        # Not chained, as whoever logs the chain tells the library's own words.
+        raise ConfigError(reason("config/toml", file=file, line=line, problem=problem)) from None
+
+
+def _toml_trouble(error: Exception) -> tuple[str, str]:
+    """The line, and what is wrong there, without what is written there."""
+    if isinstance(error, RecursionError):
+        return "somewhere", "it is nested too deeply"
+    if not isinstance(error, tomllib.TOMLDecodeError):
+        return "somewhere", "a number is too long"
+    words, _, place = str(error).rpartition(" (at ")
+    line = re.match(r"line (\d+), column", place)
+    own = (told for begin, told in _TOML_IN_OUR_WORDS.items() if words.startswith(begin))
+    return line[1] if line else "the last", next(own, words)
 
 
 def _validated(
@@ -129,12 +144,13 @@ def _unknown_variables(environ: Mapping[str, str]) -> list[Reason]:
     names = [n for n in environ if n.upper().startswith(PREFIX) and "__" in n]
     strange = []
     for name in sorted(names):
-        section, where = name[len(PREFIX) :].partition("__")[0].lower(), f"the environment ({name})"
+        section = name[len(PREFIX) :].partition("__")[0].lower()
+        where = f"the environment ({shown_name(name)})"
         if section not in Config.model_fields:
             strange.append(_unknown(where, (section,)))
         elif section == "rules":  # a list has no names below it
             hint = f"all rules stand in {PREFIX}RULES together, as JSON"
-            strange.append(reason("config/unknown-key", file=where, key=name, hint=hint))
+            strange.append(reason("config/unknown-key", file=where, key=shown_name(name), hint=hint))
     return strange
 
 
@@ -149,17 +165,18 @@ def _problems(detail: Any, where: str, variables: Mapping[str, Any]) -> Iterator
     if detail["type"] == "extra_forbidden":
         yield _unknown(where, detail["loc"])
         return
-    yield reason(
-        "config/key",
-        file=where,
-        key=_key(detail["loc"]) or "the config",
-        expected=_expected(detail, detail["loc"]),
-        found=_found(detail),
-    )
+    key, expected = _key(detail["loc"]) or "the config", _expected(detail, detail["loc"])
+    of_several = detail["type"] == "value_error" and isinstance(detail["input"], Mapping | BaseModel)
+    if of_several and key != "rules":  # which is itself a table where a list of tables belongs
+        yield reason("config/together", file=where, key=key, expected=expected)
+        return
+    yield reason("config/key", file=where, key=key, expected=expected, found=_found(detail))
 
 
 def _flaw(flaw: Flaw, where: str) -> Reason:
-    return reason("config/key", file=where, key=flaw.key, expected=flaw.expected, found=flaw.found)
+    quoted = re.match(r"""(["`])(?P<text>.*)\1""", flaw.found, re.DOTALL)
+    found = flaw.found if quoted is None or _is_short(quoted["text"]) else "something else"
+    return reason("config/key", file=where, key=flaw.key, expected=flaw.expected, found=found)
 
 
 def _unknown(where: str, location: _Location) -> Reason:
@@ -201,19 +218,54 @@ def _expected(detail: Any, location: _Location) -> str:
     return _EXPECTED.get(kind, str(detail["msg"]))
 
 
+_OF_FEW_WORDS = re.compile(
+    r"(?:bool|int|float|finite_number|literal|enum|greater_than|less_than)(?:_\w+)?", re.ASCII
+)
+"""Types of errors about values that are numbers, choices, or true and false."""
+
+
 def _found(detail: Any) -> str:
-    value = detail["input"]
-    if detail["type"] == "missing":
+    """What stands there: its kind, or itself where no secret belongs there and none can be.
+
+    A secret often stands where the config wants a table, the path of a file, or an address.
+    """
+    value, kind = detail["input"], detail["type"]
+    if kind == "missing":
         return "nothing"
-    if isinstance(value, Mapping | BaseModel):
-        return "a table"
-    return _USERINFO.sub("://***@", json.dumps(value, default=str, ensure_ascii=False))
+    if isinstance(value, bool) or value in ("", [], ()):
+        return json.dumps(value)
+    is_of_few_words = _OF_FEW_WORDS.fullmatch(kind) or isinstance(
+        detail.get("ctx", {}).get("error"), Misspelt
+    )
+    if is_of_few_words and isinstance(value, str | int | float) and _is_short(str(value)):
+        return json.dumps(value, ensure_ascii=False)
+    return _kind_of(value, "text" if kind.endswith("_type") else "other text")
+
+
+def _is_short(text: str) -> bool:
+    return len(text) <= _LONGEST_TOLD and "@" not in text
+
+
+def _kind_of(value: object, text: str) -> str:
+    match value:
+        case Mapping() | BaseModel():
+            return "a table"
+        case list() | tuple():
+            return "a list"
+        case str():
+            return text
+        case int() | float():
+            return "a number"
+        case date() | time():  # a moment is a date
+            return "a date or time"
+    return "something else"
 
 
 def _key(location: _Location) -> str:
-    """`repos.shop.url`, `rules[0].images[1]`."""
+    """`repos.shop.url`, `rules[0].images[1]`; of a name that has a login in it, what follows that."""
     key = ""
     for part in location:
+        part = part if isinstance(part, int) else shown_name(part)
         name = part if isinstance(part, int) or re.fullmatch(r"[\w-]+", part) else f'"{part}"'
         key += f"[{name}]" if isinstance(part, int) else f".{name}"
     return key.removeprefix(".")
@@ -227,7 +279,7 @@ def _variable(variables: Any, location: _Location) -> str | None:
             break
         if not isinstance(variables, Mapping) or part not in variables:
             return None
-        walked.append(str(part))
+        walked.append(shown_name(str(part)))
         variables = variables[part]
     return f"the environment ({PREFIX}{'__'.join(walked).upper()})" if walked else None
 

@@ -41,7 +41,7 @@ class NotifyConfig(Section):
     url_file: FilePath | None = Field(
         default=None,
         description="File with the address of a chat or of mail, as apprise writes it, such as "
-        "slack://… or mailtos://…; read at each use. Needs the extra: pip install automator[notify].",
+        "slack://… or mailtos://…; read at each use. Needs the extra `notify` (docs/install.md).",
         examples=["/run/secrets/slack-url"],
     )
     webhook: Annotated[str, AfterValidator(http_url)] | None = Field(

@@ -66,7 +66,7 @@ class RegistryConfig(Section):
     login: Literal["aws", "azure", "google"] | None = Field(
         default=None,
         description="Log in with the identity that this cloud gives to the process (needs the extra of that "
-        "name: pip install automator[aws]).",
+        "name: docs/install.md).",
         examples=["aws"],
     )
     insecure: bool = Field(default=False, description="true speaks plain http with it.")

@@ -39,8 +39,8 @@ def engine_host(value: str) -> str:
 def _patterns(value: tuple[str, ...]) -> tuple[str, ...]:
     try:
         paths_match(value)
-    except PolicyError as error:
-        raise ValueError(f"gitignore-style globs: {error.reason.sentence}") from None
+    except PolicyError:
+        raise ValueError('gitignore-style globs such as "clusters/production/**"') from None
     return value
 
 

@@ -37,6 +37,7 @@ from automator.config.values import (
     parse_address,
     require_forge_host,
     require_host,
+    shown_name,
     tables,
     url_place,
 )
@@ -48,6 +49,7 @@ from automator.core.verification import DEPLOYED
 PREFIX = "AUTOMATOR_"
 
 _REPO_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*", re.ASCII)
+_NAME = "a name of lower-case letters, digits, `.`, `_` and `-`"
 
 
 class DaemonConfig(Section):
@@ -271,11 +273,11 @@ class Config(BaseSettings):
     def _names(self) -> Config:
         for name, repo in self.repos.items():
             if not _REPO_NAME.fullmatch(name):
-                raise ValueError(f"a name of lower-case letters, digits, `.`, `_` and `-` for repos.{name}")
+                raise ValueError(f"{_NAME} for repos.{shown_name(name)}")
             for host in repo.registries:
                 require_host(host, f"repos.{name}.registries")
         for host in self.registries:
-            require_host(host, f'registries."{host}"')
+            require_host(host, f'registries."{shown_name(host)}"')
         self._check_mirrors()
         for host, forge in self.forges.items():
             require_forge_host(host)
@@ -288,7 +290,7 @@ class Config(BaseSettings):
             for name in getattr(self, table)
         ):
             if not _REPO_NAME.fullmatch(name):
-                raise ValueError(f"a name of lower-case letters, digits, `.`, `_` and `-` for {key}.{name}")
+                raise ValueError(f"{_NAME} for {key}.{shown_name(name)}")
         if DEPLOYED in self.checks:
             raise ValueError(f"another name than checks.{DEPLOYED}, which is built in and asks [runtimes]")
         for name, hook in self.hooks.items():
@@ -302,7 +304,7 @@ class Config(BaseSettings):
         if runtime.repo is None and len(self.repos) > 1:
             raise ValueError(f"a repo for runtimes.{name}, one of {', '.join(sorted(self.repos))}")
         if runtime.repo is not None and runtime.repo not in self.repos:
-            raise ValueError(f"a config repo of [repos] for runtimes.{name}.repo, not {runtime.repo!r}")
+            raise ValueError(f"a config repo of [repos] for runtimes.{name}.repo")
 
     def repo_of(self, runtime: str) -> str:
         """The config repo that says what is to run at a runtime; empty where the config has none at all."""
@@ -311,13 +313,11 @@ class Config(BaseSettings):
     def _check_delivery(self, name: str, repo: RepoConfig) -> None:
         """Raises ValueError where a config repo needs a forge, and has none."""
         if repo.forge is not None and repo.forge not in self.forges:
-            raise ValueError(f'a table [forges."{repo.forge}"], which repos.{name}.forge names')
+            raise ValueError(f"a host of [forges] for repos.{name}.forge")
         for owner in repo.feedback_to:
             host, _, path = owner.partition("/")
             if host not in self.forges or not path:
-                raise ValueError(
-                    f"a host of [forges], a slash and a name, not {owner!r} in repos.{name}.feedback_to"
-                )
+                raise ValueError(f"a host of [forges], a slash and a name in repos.{name}.feedback_to")
         needs = {
             "deliver": repo.deliver == "pull-request",
             "feedback": repo.feedback,
@@ -325,7 +325,7 @@ class Config(BaseSettings):
         }
         key = next((key for key, is_set in needs.items() if is_set), None)
         if key is not None and self.forge_of(name) is None:
-            raise ValueError(f"a forge for repos.{name}, since it has {key}: see [forges]")
+            raise ValueError(f"a table of [forges] with the host of repos.{name}.url, since it has {key}")
         self._check_branches(name, repo)
         if repo.credentials.forge and not keeps_secrets(repo.url):
             raise ValueError(
@@ -341,7 +341,7 @@ class Config(BaseSettings):
         """Raises ValueError where the branches of pull requests would be taken for another's."""
         prefix = repo.pull_request.branch_prefix
         if self.forge_of(name) is not None and repo.branch.startswith(prefix):
-            raise ValueError(f"another branch_prefix for repos.{name}: {repo.branch} begins with {prefix}")
+            raise ValueError(f"another branch_prefix for repos.{name}: its branch begins with that")
         for other, at in self.repos.items():
             of_both = ((one.url, one.pull_request.branch_prefix, one.deliver) for one in (repo, at))
             if len(set(of_both)) == 1 and repo.deliver == "pull-request" and at.branch != repo.branch:

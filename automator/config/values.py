@@ -12,10 +12,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from automator.core.duration import parse_duration
 from automator.core.reference import DEFAULT_REGISTRY, DOCKER_HUB_HOSTS
+from automator.reasons import one_line
 
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})", re.ASCII)
 _HOST = re.compile(r"(?:[a-z0-9]+(?:[.-]+[a-z0-9]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.ASCII)
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, section 5.1
+
+
+class Misspelt(ValueError):
+    """What is expected, of a kind of value that no secret is near, so that what was found may be told."""
 
 
 class Address(NamedTuple):
@@ -32,20 +37,23 @@ def parse_address(text: str) -> Address | None:
     """
     match = _ADDRESS.fullmatch(text)
     if text and (match is None or int(match["port"]) > 65_535):
-        raise ValueError('an address such as "127.0.0.1:8080", or "" for off')
+        raise Misspelt('an address such as "127.0.0.1:8080", or "" for off')
     return None if match is None else Address(match["host"].strip("[]"), int(match["port"]))
 
 
 def _duration(value: object) -> object:
     if isinstance(value, timedelta):
         return value
-    return parse_duration(value if isinstance(value, str) else "")
+    try:
+        return parse_duration(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise Misspelt(str(error)) from None
 
 
 def _positive(value: object) -> object:
     duration = _duration(value)
     if duration == timedelta(0):
-        raise ValueError("a duration longer than zero")
+        raise Misspelt("a duration longer than zero")
     return duration
 
 
@@ -87,10 +95,26 @@ def _address(value: object) -> object:
     return value
 
 
+_SECRET_ITSELF = re.compile(
+    r"(?:gh[pousr]_|github_pat_|gl(?:pat|dt|rt|ft)-|xox[a-z]-|whsec_|eyJ)[\w.+=-]{16}|-----BEGIN ", re.ASCII
+)
+"""How tokens and keys of common services begin."""
+
+
 def _path(value: object) -> object:
     if value == "":
         raise ValueError("a path")
+    if isinstance(value, str) and (
+        _SECRET_ITSELF.match(value) or "://" in value or not value.isprintable() or re.search(r":.*@", value)
+    ):
+        raise ValueError("the path of a file, not what is to be in it")
     return value
+
+
+def shown_name(name: str) -> str:
+    """A name of the config as it may be told: of one with a login in it, only what follows that."""
+    tail = name.rpartition("@")[2]
+    return one_line(re.sub(r":(?!//|[0-9]{1,5}(?:/|$)).*", ":…", tail, flags=re.DOTALL), 80)
 
 
 def require_host(host: str, key: str) -> None:
@@ -102,7 +126,7 @@ def require_host(host: str, key: str) -> None:
 def require_forge_host(host: str) -> None:
     """Raises ValueError for what is no host of a forge."""
     if not _HOST.fullmatch(host):
-        raise ValueError(f'a lower-case host such as "github.com" for forges."{host}"')
+        raise ValueError(f'a lower-case host such as "github.com" for forges."{shown_name(host)}"')
 
 
 def url_place(url: str) -> tuple[str, str]:
@@ -152,17 +176,55 @@ def _header(value: str) -> str:
 def folder_in_repo(value: object) -> object:
     """A folder, without `/` at its ends. Raises ValueError where it leads out of the repository."""
     if isinstance(value, str) and (not value or value.startswith("/") or ".." in value.split("/")):
-        raise ValueError('a folder of the config repo such as "policies"')
+        raise Misspelt('a folder of the config repo such as "policies"')
     return value.strip("/") if isinstance(value, str) else value
 
 
+_AUTHORITY = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
+_SSH_USER = re.compile(r"\A[\w.+-]+@", re.ASCII)
+_NO_LOGIN = "a URL without user and password (they go to `credentials`; in a path write %40 for an @)"
+
+
 def git_url(value: object) -> object:
-    """A URL or path that git takes. Raises ValueError, also for one that holds a password."""
+    """A URL or path that git takes. Raises ValueError, also for one that holds, or may hold, a password.
+
+    Wherever an `@` stands, all before it may be a login: a password may have `/`, `?`, `#` and `:` in it.
+    """
     if not isinstance(value, str) or not value or not value.isprintable() or value.startswith("-"):
         raise ValueError("a Git URL or a path")
-    if re.match(r"https?://[^/@]*@", value, re.IGNORECASE) or re.match(r"\w+://[^/@]*:[^/@]*@", value):
-        raise ValueError("a URL without user and password (they go to `credentials`)")
+    scheme, is_url, rest = value.partition("://")
+    if not is_url:
+        _require_no_login(value)
+    elif scheme.lower() == "file":
+        if not rest.startswith("/"):
+            raise ValueError("a file URL with three slashes, such as file:///srv/git/shop.git")
+    else:
+        _require_plain(scheme.lower(), rest)
     return value
+
+
+def _require_no_login(place: str) -> None:
+    """Raises ValueError for what is neither a path nor `user@host:path`."""
+    host, colon, path = _SSH_USER.sub("", place, count=1).partition(":")
+    if colon and ("@" in path or "@" in host):
+        raise ValueError(_NO_LOGIN)
+    if colon and host.lower() in ("http", "https", "ssh", "file"):
+        raise ValueError(f"two slashes after {host}:")
+
+
+def _require_plain(scheme: str, rest: str) -> None:
+    """Raises ValueError for what is no host, port and path, with a user at most, and that for ssh."""
+    if scheme not in ("http", "https", "ssh"):
+        raise ValueError("a URL of https, http, ssh or file, or user@host:path, or a path")
+    if scheme == "ssh":
+        rest = _SSH_USER.sub("", rest, count=1)
+    if "@" in rest:
+        raise ValueError(_NO_LOGIN)
+    if "?" in rest or "#" in rest:
+        raise ValueError("a Git URL without `?` and `#`: nothing that follows them belongs into it")
+    authority = _AUTHORITY.fullmatch(rest.partition("/")[0])
+    if authority is None or int(authority["port"] or 0) > 65_535:
+        raise ValueError("a host, and if need be a colon and the number of a port, after ://")
 
 
 def prefix_of_branches(value: str) -> str:
@@ -174,9 +236,12 @@ def prefix_of_branches(value: str) -> str:
 
 def http_url(value: str) -> str:
     """An address without user and password. Raises ValueError."""
-    found = re.fullmatch(r"https?://[^/?#@\s]+(?:[/?][^\s#]*)?", value)
+    # A host may be filled in; an `@` further on may be the end of a password that has a `/` in it.
+    found = re.fullmatch(r"https?://(?:[\w.{}-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?][^\s#@]*)?", value)
     if found is None or not value.isprintable():
-        raise ValueError("an address such as https://example.com/health, without user and password")
+        raise ValueError(
+            "an address such as https://example.com/health, without user and password (for an @ write %40)"
+        )
     return value
 
 
@@ -199,7 +264,8 @@ def json_path(value: str) -> str:
 
 def _files(value: object) -> object:
     # One path may stand alone; an environment variable is one text: JSON, or paths between commas.
-    return tuple(_path(part) for part in _globs(value)) if isinstance(value, str) else value  # type: ignore[attr-defined]
+    paths = _globs(value)
+    return tuple(_path(part) for part in paths) if isinstance(paths, list | tuple) else value
 
 
 Duration = Annotated[timedelta, BeforeValidator(_positive)]

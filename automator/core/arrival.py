@@ -1,17 +1,39 @@
 """Arrival: whether the version that Git says runs at a runtime, completely and in health.
 
 One observation, one answer; what came before is nobody's business here. A version is never said to have
-failed, or to be in trouble, but for a container that is certainly the workload's own and is itself ill: what
-is not certain is unknown, in words.
+failed, or to be in trouble, but for a container that is certainly the workload's own and is itself ill; nor
+to be absent but where another one is seen in its place, or nothing at all: what is not certain is unknown,
+in words.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from automator.core.drift import Clock, Sites, covered, unclear, unusable
-from automator.core.matching import Finding, Found, Shows, is_certain, is_surely, match
-from automator.core.running import Deployed, Deployment, DeployState, Observation, Scope, Unobserved
+from automator.core.drift import Clock, Sites, counting, covered, shown_version, unclear, unusable
+from automator.core.found import WORKLOADS
+from automator.core.matching import (
+    PASSING,
+    Finding,
+    Found,
+    Shows,
+    home_of,
+    is_bound,
+    is_certain,
+    is_surely,
+    is_told,
+    match,
+    names_object,
+)
+from automator.core.running import (
+    Deployed,
+    Deployment,
+    DeployState,
+    Observation,
+    Running,
+    Scope,
+    Unobserved,
+)
 from automator.core.site import Site
 from automator.core.synced import Named, Source, told_of
 from automator.reasons import one_line, reason
@@ -21,6 +43,17 @@ class _Answer(NamedTuple):
     state: DeployState
     trouble: str | None = None
     ready: int | None = None
+    restarts: int | None = None
+    wanted: int | None = None
+    is_idle: bool = False
+    """Whether it is the version, of which nothing is to run."""
+
+    @property
+    def rank(self) -> int:
+        """The less, the more it says of the version as a whole: what is certain before what is not."""
+        if self.state is DeployState.PENDING and self.trouble is not None:
+            return 1
+        return _ORDER[self.state]
 
 
 class _Asked(NamedTuple):
@@ -29,7 +62,13 @@ class _Asked(NamedTuple):
     shared: frozenset[Named]
 
 
-_WORST = (DeployState.FAILED, DeployState.UNKNOWN, DeployState.PENDING, DeployState.DEPLOYED)
+_ORDER = {
+    DeployState.FAILED: 0,
+    DeployState.ABSENT: 2,
+    DeployState.UNKNOWN: 3,
+    DeployState.PENDING: 4,
+    DeployState.DEPLOYED: 5,
+}
 
 
 def deployments(
@@ -46,8 +85,10 @@ def deployments(
     that was found for its sites is that version, with its digest where the sites pin one, rolled out and
     ready; *failed* that the controller has given up on a container that is certainly the workload's and is
     itself ill, or the synchronizer at a commit of `source.revisions`; *pending* may carry trouble of such a
-    container that can pass (an image that cannot be pulled). Everything else is *unknown*, with words. `at`
-    is the observation's time. With `clock`, a stale observation says nothing.
+    container that can pass (an image that cannot be pulled); *absent* that another version was seen in its
+    place, no replicas, or nothing at all. Everything else is *unknown*, with words. `at` is the observation's
+    time. With `clock`, a stale observation says nothing. What has run and ended, and what is to have no
+    replicas, says nothing where something else of the workload is deployed.
 
     Raises PolicyError for patterns of the scope that are none.
     """
@@ -72,8 +113,11 @@ def deployments(
             answer = _answer(sites, found[name], seen, asked)
         tag = sites[0].tag or ""
         digest = next((digest for _, digest in versions if digest is not None), None)
-        at = None if answer.state in (DeployState.PENDING, DeployState.UNKNOWN) else seen.at
-        deployed = Deployed(scope.runtime, answer.state, at, answer.trouble, answer.ready)
+        at = seen.at if answer.state in (DeployState.DEPLOYED, DeployState.FAILED) else None
+        deployed = Deployed(
+            scope.runtime, answer.state, at, answer.trouble, answer.ready, answer.restarts, answer.wanted,
+            answer.is_idle,
+        )  # fmt: skip
         told.append(Deployment(name, tag, digest, deployed))
     return tuple(told)
 
@@ -85,21 +129,35 @@ def _answer(
     asked: _Asked,
 ) -> _Answer:
     scope, source, shared = asked
-    answers = [_of_finding(finding, scope) for finding in findings]
-    worst = min(answers, key=lambda one: _WORST.index(one.state))
-    ready = sum(found.running.ready or 0 for one in findings for found in one.own)
-    worst = worst._replace(ready=ready)
-    if source is None or worst.state not in (DeployState.PENDING, DeployState.UNKNOWN):
+    answers = [_of_finding(finding, scope) for finding in counting(findings)]
+    if any(one.state is DeployState.DEPLOYED for one in answers):
+        answers = [one for one in answers if not one.is_idle]
+    own = [found.running for one in findings for found in one.own]
+    told_restarts = [one.restarts for one in own if one.restarts is not None]
+    told_wanted = [one.wanted for one in own if one.wanted is not None and one.kind not in PASSING]
+    worst = min(answers, key=lambda one: one.rank)
+    is_absent = worst.state is DeployState.ABSENT
+    worst = worst._replace(
+        ready=sum(one.ready or 0 for one in own),
+        restarts=sum(told_restarts) if told_restarts else None,
+        wanted=sum(told_wanted) if told_wanted else None,
+        is_idle=is_absent and all(one.is_idle for one in answers if one.state is DeployState.ABSENT),
+    )
+    if source is None or worst.state in (DeployState.FAILED, DeployState.DEPLOYED):
         return worst
     told = told_of(sites, seen.syncs, source, scope, objects=_failing(findings, scope), shared=shared)
-    is_hindered = any(found.running.hindrance for one in findings for found in one.own)
+    is_hindered = any(one.hindrance for one in own)
     if told is not None and is_hindered:
         told = told._replace(is_final=False)  # a release that waits for a node has timed out for that
-    if told is None or (worst.trouble and not told.is_final):
+    if told is None or (worst.trouble and not told.is_final and not is_absent):
         return worst
-    # Trouble of its own says nothing of the version: nobody must take that back for it.
     words = one_line(f"{told.place}: {told.trouble or 'it is not well'}")
-    return _Answer(DeployState.FAILED if told.is_final else DeployState.UNKNOWN, words, ready)
+    if told.is_final:
+        return worst._replace(state=DeployState.FAILED, trouble=words)
+    if is_absent:
+        return worst._replace(trouble=f"{worst.trouble}; {words}")
+    # Trouble of its own says nothing of the version: nobody must take that back for it.
+    return worst._replace(state=DeployState.UNKNOWN, trouble=words)
 
 
 def _failing(findings: tuple[Finding, ...], scope: Scope) -> frozenset[str]:
@@ -125,12 +183,12 @@ _UNTOLD = (Shows.UNSURE, Shows.AMBIGUOUS, Shows.SPREAD, Shows.ABSENT, Shows.MISS
 
 
 def _of_finding(finding: Finding, scope: Scope) -> _Answer:
-    if finding.shows in _UNTOLD:
-        return _Answer(DeployState.UNKNOWN, unclear(finding, scope.runtime).sentence)
+    if finding.shows in _UNTOLD or not all(map(is_told, finding.sites)):
+        return _untold(finding, scope)
     own = finding.own
-    ailing = _ailing(finding, own, scope)
-    if ailing is not None:
-        return ailing
+    answer = _ailing(finding, own, scope) or _replaced(finding)
+    if answer is not None:
+        return answer
     hindered = next((found.running for found in own if found.running.hindrance), None)
     if hindered is not None:
         return _Answer(DeployState.UNKNOWN, _words(hindered.place, hindered.hindrance or ""))
@@ -140,9 +198,43 @@ def _of_finding(finding: Finding, scope: Scope) -> _Answer:
         first = (own or finding.same)[0].running
         return _Answer(DeployState.UNKNOWN, _words(first.place, "which digest it runs is not told"))
     if all(found.running.wanted == 0 and found.running.kind != "Job" for found in own):
-        first = own[0].running
-        return _Answer(DeployState.UNKNOWN, _words(first.place, "it has no replicas, so nothing runs"))
+        if any(found.running.ready for found in own):
+            return _Answer(DeployState.PENDING)  # they are being ended
+        words = _words(own[0].running.place, "it has no replicas, so nothing runs")
+        return _Answer(DeployState.ABSENT, words, is_idle=True)
+    alien = next((found.running for found in own if not is_bound(finding, found, scope)), None)
+    if alien is not None:
+        words = f"nothing tells that it is this release; set runtimes.{scope.runtime}.namespaces"
+        return _Answer(DeployState.UNKNOWN, _words(alien.place, words))
     return _Answer(DeployState.DEPLOYED)
+
+
+def _untold(finding: Finding, scope: Scope) -> _Answer:
+    """What a finding says in which nothing can be compared: nothing, but where there is nothing at all."""
+    site, words = finding.sites[0], unclear(finding, scope.runtime).sentence
+    if not (finding.shows in (Shows.ABSENT, Shows.MISSING) and finding.is_nowhere):
+        return _Answer(DeployState.UNKNOWN, words)
+    if finding.may_have_passed:
+        return _Answer(DeployState.UNKNOWN, words)
+    home = home_of(site)
+    if home is not None:
+        named = f"{site.kind} {home}/{site.name} is not there"
+        words = named if site.kind in WORKLOADS else f"nothing in {home} runs {site.repository}"
+    return _Answer(DeployState.ABSENT, one_line(words))
+
+
+def _replaced(finding: Finding) -> _Answer | None:
+    """What runs in the place of the version; None where that is nothing, or may be what a person started
+    beside it."""
+    if finding.shows is not Shows.OTHER:
+        return None
+    if finding.same and not all(map(names_object, finding.sites)):
+        return None  # a preview may be a release of its own beside it
+    kinds = {"Job"} if not finding.same else {*PASSING, "container"}
+    other = next((found for found in finding.others if found.running.kind not in kinds), None)
+    if other is None:
+        return None
+    return _Answer(DeployState.ABSENT, one_line(f"{other.running.place} runs {shown_version(other)}"))
 
 
 def _ailing(finding: Finding, own: tuple[Found, ...], scope: Scope) -> _Answer | None:
@@ -156,9 +248,18 @@ def _ailing(finding: Finding, own: tuple[Found, ...], scope: Scope) -> _Answer |
         return _Answer(DeployState.PENDING, _words(sure[0].place, sure[0].trouble or ""))
     if ill:
         one = ill[0].running
-        why = f"{one.trouble or 'it has given up'}; that it is this workload's is not certain"
-        return _Answer(DeployState.UNKNOWN, _words(one.place, why))
+        place = f"{one.place} may be another's ({_missing(finding, one, scope)})"
+        return _Answer(DeployState.UNKNOWN, _words(place, one.trouble or "it has given up"))
     return None
+
+
+def _missing(finding: Finding, one: Running, scope: Scope) -> str:
+    """What to write, for it to be certain whose something is that runs."""
+    if not one.namespace:
+        return f"set runtimes.{scope.runtime}.project"
+    if len(finding.claimants) > 1 and all(map(home_of, finding.sites)):
+        return "write kind and name into the file"
+    return "write `namespace` into the file"
 
 
 def _are_certain(finding: Finding) -> bool:

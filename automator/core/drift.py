@@ -8,7 +8,7 @@ sentence. What is not what Git says is *pending* for the grace time, counted fro
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import chain, islice
@@ -18,7 +18,7 @@ from typing import NamedTuple
 from automator.core.claims import paths_match
 from automator.core.duration import format_age, format_moment
 from automator.core.history import HeldValue, SiteHistory, enough, is_same_version
-from automator.core.matching import Finding, Found, Shows, match
+from automator.core.matching import Finding, Found, Shows, home_of, is_mirror, is_run, is_told, match
 from automator.core.reference import value_text
 from automator.core.running import Observation, Scope, Unobserved
 from automator.core.site import Site
@@ -46,6 +46,8 @@ class Known(NamedTuple):
     state: DriftState
     wanted: str
     since: datetime | None
+    runs: tuple[str, ...] = ()
+    runs_since: datetime | None = None
 
     @property
     def differs(self) -> bool:
@@ -71,13 +73,15 @@ class Drift:
     reason: Reason
     last: Known | None = None
     """Of *unknown*: what was known before."""
+    runs_since: datetime | None = None
+    """The look that first found `runs`; None where no look found anything else."""
 
     @property
     def known(self) -> Known | None:
         """What is known, or was before it came to be unknown; None where nothing ever was."""
         if self.state is DriftState.UNKNOWN:
             return self.last
-        return Known(self.state, self.wanted, self.since)
+        return Known(self.state, self.wanted, self.since, self.runs, self.runs_since)
 
     @property
     def differs(self) -> bool:
@@ -132,12 +136,23 @@ def covers(scope: Scope, file: str) -> bool:
 
 
 def covered(workloads: Sites, scope: Scope) -> dict[str, tuple[Site, ...]]:
-    """The workloads that a runtime covers, with their sites that do run there.
+    """The workloads that a runtime covers, with their sites that do run there: no charts, and where others
+    tell, none that a template fills in.
 
     Raises PolicyError for patterns that are none.
     """
-    mine = {name: tuple(s for s in sites if covers(scope, s.file)) for name, sites in workloads.items()}
-    return {name: sites for name, sites in mine.items() if sites}
+    mine = {
+        name: tuple(site for site in sites if is_run(site) and covers(scope, site.file))
+        for name, sites in workloads.items()
+    }
+    told = {name: tuple(filter(is_told, sites)) or sites for name, sites in mine.items()}
+    return {name: sites for name, sites in told.items() if sites}
+
+
+def counting(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Those that say something: a job that is not there has ended, where something else of the workload
+    is."""
+    return tuple(one for one in findings if not one.may_have_passed) or findings
 
 
 def compare(
@@ -207,7 +222,7 @@ class _Own(NamedTuple):
 
 
 def _drift(own: _Own, findings: tuple[Finding, ...], look: _Look) -> Drift:
-    judged = [_judged(own, finding, look) for finding in findings]
+    judged = [_judged(own, finding, look) for finding in counting(findings)]
     state, since, why = min(judged, key=lambda one: _WORST.index(one[0]))
     if state in (DriftState.SAME, DriftState.UNKNOWN):
         since = _stays(own.earlier, state, own.wanted)
@@ -217,8 +232,14 @@ def _drift(own: _Own, findings: tuple[Finding, ...], look: _Look) -> Drift:
     shown = tuple(islice(parts, _LOOKED_AT))
     runs = dict.fromkeys(_version(found) for found in shown)
     places = dict.fromkeys(found.running.place for found in shown)
-    last = own.earlier.known if state is DriftState.UNKNOWN and own.earlier is not None else None
-    return Drift(own.name, look.runtime, state, own.wanted, tuple(runs), since, tuple(places), why, last)
+    known = None if own.earlier is None else own.earlier.known
+    last = known if state is DriftState.UNKNOWN else None
+    runs_since = None
+    if known is not None:
+        runs_since = known.runs_since if set(known.runs) == set(runs) else look.seen.at
+    return Drift(
+        own.name, look.runtime, state, own.wanted, tuple(runs), since, tuple(places), why, last, runs_since
+    )
 
 
 def _stays(earlier: Drift | None, state: DriftState, wanted: str) -> datetime | None:
@@ -249,15 +270,20 @@ def unclear(finding: Finding, runtime: str) -> Reason:
     site = finding.sites[0]
     image = site.repository or site.written or site.label
     wanted, place = _versions(finding.sites), _places(finding.others)
+    if finding.shows in (Shows.SAME, Shows.UNSURE, Shows.AMBIGUOUS) and not any(map(is_told, finding.sites)):
+        return reason("drift/templated", runtime=runtime, site=site.label)
     match finding.shows:
         case Shows.ENDED:
             return reason("drift/ended", place=place, runtime=runtime, runs=_runs(finding), wanted=wanted)
         case Shows.UNSURE:
             runs = _runs(finding, is_whole=True)
+            named = [one.reference for one in finding.others if one.reference is not None]
+            if any(is_mirror(site, one) for one in named[:_LOOKED_AT]):
+                return reason("drift/mirrored", place=place, runtime=runtime, runs=runs, image=image)
             return reason("drift/unsure", place=place, runtime=runtime, runs=runs, wanted=_whole(site))
         case Shows.AMBIGUOUS:
             who = _listed(finding.claimants)
-            return reason("drift/ambiguous", runtime=runtime, image=image, workloads=who)
+            return reason("drift/ambiguous", runtime=runtime, image=image, workloads=who, place=place)
         case Shows.SPREAD:
             spaces = dict.fromkeys(one.running.namespace or one.running.project for one in finding.others)
             return reason(
@@ -265,7 +291,9 @@ def unclear(finding: Finding, runtime: str) -> Reason:
             )
         case Shows.MISSING:
             return reason("drift/missing", place=_object(site), runtime=runtime, wanted=wanted, told="")
-    return reason("drift/absent", runtime=runtime, image=image, site=site.label)
+    home = home_of(site)
+    where = runtime if home is None else f"namespace {home} of {runtime}"
+    return reason("drift/absent", runtime=runtime, where=where, image=image, site=site.label)
 
 
 # -- what differs, and for how long ------------------------------------------------------------------------
@@ -386,7 +414,12 @@ def _versions(sites: tuple[Site, ...]) -> str:
 
 
 def _whole(site: Site) -> str:
-    return value_text(site.tag, site.digest) or "latest"
+    return value_text(site.tag, site.digest) or ("latest" if is_told(site) else "what a template fills in")
+
+
+def shown_version(found: Found) -> str:
+    """What runs, in few characters."""
+    return _shown(_version(found))
 
 
 def _version(found: Found) -> str:
@@ -453,3 +486,22 @@ def _told(finding: Finding, look: _Look) -> str:
     words.append(None if told is None or not told.trouble else f"{told.place} says: {told.trouble}")
     first = next((one for one in words if one), None)
     return "" if first is None else f"; {one_line(first)}"
+
+
+def doubted(drifts: Iterable[Drift], read_at: datetime | None, now: datetime) -> tuple[Drift, ...]:
+    """Drifts as far as they are known from a config repo that was read last at `read_at`; None for just now.
+    What runs otherwise since a later time may be what Git says by then: nobody can tell."""
+    if read_at is None:
+        return tuple(drifts)
+    return tuple(_doubted(drift, read_at, now) for drift in drifts)
+
+
+def _doubted(drift: Drift, read_at: datetime, now: datetime) -> Drift:
+    begun = _latest((drift.since, drift.runs_since))
+    if drift.state is not DriftState.DIVERGED or begun is None or begun <= read_at:
+        return drift
+    runs = ", ".join(drift.runs) or "nothing"
+    why = reason("drift/git-unread", runtime=drift.runtime, runs=runs, at=format_moment(read_at, now))
+    # It has not diverged yet: it does where Git, read again, still says the same.
+    known = drift.known and drift.known._replace(state=DriftState.PENDING)
+    return replace(drift, state=DriftState.UNKNOWN, reason=why, last=known)

@@ -9,8 +9,9 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
-from automator.core.record import Member, ReleaseRecord, newer_format, parse_all
-from automator.core.reference import Repository, value_text
+from automator.core.proven import agree, proven
+from automator.core.record import Member, ReleaseRecord, newer_format
+from automator.core.reference import value_text
 from automator.core.site import Site
 from automator.core.trace import (
     NOTHING,
@@ -21,8 +22,6 @@ from automator.core.trace import (
     Lacking,
     Shared,
     Value,
-    may_be_of,
-    pairs,
     trace,
 )
 from automator.reasons import Reason, reason
@@ -158,6 +157,7 @@ def site_history(
     its commit really moves the image from `before` to `after` at a site of this file, and leaves this
     site at `after`. `shared` keeps what the histories of other sites need too.
     """
+    shared = Shared() if shared is None else shared
     traced = trace(FilePast(versions, complete), site, elsewhere, shared)
     steps = traced.steps
     held: list[HeldValue] = []
@@ -171,7 +171,7 @@ def site_history(
         if i + 1 < len(steps) and steps[i + 1].values == step.values:
             continue  # an older change wrote it
         until = None if ended is None else ended.change.time
-        found = (_held(value, step.version, site, until) for value in step.values)
+        found = (_held(value, step.version, site, until, shared) for value in step.values)
         held.extend(found if was_there else (replace(value, beside=True) for value in found))
         ended, was_there = step.version, False
     return SiteHistory(tuple(held), traced.complete, traced.changes, traced.lacking, traced.files)
@@ -272,7 +272,7 @@ def earlier_versions(history: SiteHistory, rank: Rank | None = None) -> tuple[He
 
 def is_same_version(one: HeldValue, other: HeldValue) -> bool:
     """Whether two values are one version; a digest that only one of them names does not part them."""
-    return _agree((one.tag, one.digest), (other.tag, other.digest))
+    return agree((one.tag, one.digest), (other.tag, other.digest))
 
 
 def _is_below(one: HeldValue, other: HeldValue, rank: Rank) -> bool:
@@ -516,79 +516,14 @@ def _went_down(held: tuple[HeldValue, ...], i: int, rank: Rank) -> bool:
     return now is not None and then is not None and bool(now < then)
 
 
-# -- claims and their proof --------------------------------------------------------------------
-
-
-def _held(value: Value, version: FileVersion | None, site: Site, until: datetime | None) -> HeldValue:
+def _held(
+    value: Value, version: FileVersion | None, site: Site, until: datetime | None, shared: Shared
+) -> HeldValue:
     tag, digest = value
     if version is None:
         return HeldValue(tag, digest, until=until)
     change = version.change
-    record, member = _proven(version, value, site) or (None, None)
+    record, member = proven(version, value, site, shared) or (None, None)
     return HeldValue(
         tag, digest, change.commit, change.author, change.time, change.message, record, member, until
     )
-
-
-_Claim = tuple[ReleaseRecord, Member]
-
-
-def _proven(version: FileVersion, value: Value, site: Site) -> _Claim | None:
-    """The claim of a commit that is true: it moves the image at a site of this file as it says."""
-    # A forge's merge says nothing itself; what it merged does.
-    records = (*parse_all(version.change.message), *parse_all(version.change.merged))
-    if not records:
-        return None
-    moves = _moves(version, site.repository)
-    label = f"{version.change.path}#{site.field}"
-    claims = [
-        (record, member)
-        for record in records
-        for member in record.members
-        # Where the file does not spell the repository, only the label tells which site is meant.
-        if (label in member.sites if site.repository is None else member.image == str(site.repository))
-    ]
-    for before, after in sorted(moves, key=str):
-        if before != after and _agree(after, value):
-            claim = _claim(claims, before, after)
-            if claim is not None:
-                return claim
-    return None
-
-
-def _moves(version: FileVersion, repository: Repository | None) -> set[tuple[Value, Value]]:
-    """From what to what the image's sites of a file go in a change."""
-    newer = may_be_of(version.after or (), repository)
-    older = may_be_of(version.before or (), repository)
-    return {
-        ((older[o].tag, older[o].digest), (newer[n].tag, newer[n].digest))
-        for n, o in pairs(newer, older).items()
-    }
-
-
-def _claim(claims: list[_Claim], before: Value, after: Value) -> _Claim | None:
-    """The claim that says `after`; those of a squash each go on where the last one ended."""
-    at, found = before, None
-    for claim in claims:
-        if _agree(_value(claim[1].before), at):
-            at = _value(claim[1].after)
-            if _agree(at, after):
-                found = claim
-    return found
-
-
-def _value(text: str) -> Value:
-    tag, _, digest = text.partition("@")
-    return (tag or None, digest or None)
-
-
-def _agree(one: Value, other: Value) -> bool:
-    """Equal versions; a digest that only one of them names does not part them, if there is a tag.
-
-    A release names the digest it saw also where the file holds the tag alone.
-    """
-    if one[0] != other[0]:
-        return False
-    if one[1] is None or other[1] is None:
-        return one[0] is not None
-    return one[1] == other[1]

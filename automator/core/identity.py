@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from automator.core.reference import Repository
@@ -89,10 +91,14 @@ def _in_field(site: Site) -> object:
     return site.field
 
 
+_IDENTITIES: tuple[Callable[[Site], object], ...] = (in_object, _in_document, _in_field)
+"""What tells sites of one file from each other, the surest first."""
+
+
 def pairs(newer: tuple[Site, ...], older: tuple[Site, ...]) -> dict[int, int]:
     """Index of a newer site -> index of the older one that it was, one to one."""
     same: dict[int, int] = {}
-    for identity in (in_object, _in_document, _in_field):
+    for identity in _IDENTITIES:
         left = _by_identity(newer, set(range(len(newer))) - same.keys(), identity)
         right = _by_identity(older, set(range(len(older))) - set(same.values()), identity)
         for key, here in left.items():
@@ -109,6 +115,28 @@ def _by_identity(
     for i in sorted(indexes):
         groups.setdefault(identity(sites[i]), []).append(i)
     return groups
+
+
+class Identities:
+    """The sites of one version, to be paired with a few others time and again: what that costs does not grow
+    with how many they are."""
+
+    def __init__(self, sites: tuple[Site, ...]) -> None:
+        self._sites = sites
+        every = set(range(len(sites)))
+        self._groups = [_by_identity(sites, every, identity) for identity in _IDENTITIES]
+
+    def pairs(self, few: tuple[Site, ...]) -> dict[int, int]:
+        """As `pairs(few, these)`: index of one of the few -> index of one of these."""
+        same: dict[int, int] = {}
+        for identity, groups in zip(_IDENTITIES, self._groups, strict=True):
+            matched = set(same.values())
+            gone = Counter(identity(self._sites[i]) for i in matched)
+            for key, mine in _by_identity(few, set(range(len(few))) - same.keys(), identity).items():
+                there = groups.get(key, [])
+                if len(mine) == 1 and len(there) - gone[key] == 1:
+                    same[mine[0]] = next(i for i in there if i not in matched)
+        return same
 
 
 class Origin(NamedTuple):
@@ -144,7 +172,9 @@ class Moving:
     def __init__(self, versions: tuple[FileVersion, ...], repository: Repository | None) -> None:
         self._departed = _Places()
         self._arrived = _Places()
-        for version in versions:
+        self._told: dict[tuple[object, str, bool], tuple[Origin, ...]] = {}
+        self._made: dict[_Alike, tuple[Origin, ...]] = {}
+        for number, version in enumerate(versions):
             if version.change.after is not None and version.after is None:
                 continue  # what it holds now cannot be read: nothing is known to be gone
             newer = may_be_of(version.after or (), repository)
@@ -157,87 +187,143 @@ class Moving:
             ):
                 for i, site in enumerate(here):
                     if i not in match or renamed(site, there[match[i]]):
-                        found.add(_Moved(version, site, renamed=i in match))
+                        found.add(_Moved(version, site, renamed=i in match), number)
 
-    def origins(self, came: FileVersion, ours: Iterable[Site], *, owned: bool) -> tuple[Origin, ...]:
-        """Where sites that the commit brought to a file were before it, in other files."""
+    def origins(
+        self, came: FileVersion, ours: tuple[Site, ...], key: object = None, *, owned: bool
+    ) -> tuple[Origin, ...]:
+        """Where sites that the commit brought to a file were before it, in other files. `key` tells these
+        sites from others, where they will be asked for again."""
+        if key is None:
+            return self._origins_of(came, ours, owned)
+        asked = key, came.change.path, owned
+        if asked not in self._told:
+            self._told[asked] = self._origins_of(came, ours, owned)
+        return self._told[asked]
+
+    def _origins_of(self, came: FileVersion, ours: tuple[Site, ...], owned: bool) -> tuple[Origin, ...]:
         best: _Score = ()
-        found: dict[str, tuple[FileVersion, list[Site]]] = {}
+        likest: dict[_Alike, None] = {}
         for mine in ours:
-            score, moved = self._origins(_Moved(came, mine, owned))
+            score, alike = self._origins(_Moved(came, mine, owned))
             if score > best:
-                best, found = score, {}
-            for one in moved if score == best else ():
-                sites = found.setdefault(one.path, (one.version, []))[1]
-                if one.site not in sites:
-                    sites.append(one.site)
-        return tuple(Origin(version, tuple(sites)) for version, sites in found.values())
+                best, likest = score, {}
+            if score == best:
+                likest[alike] = None
+        if len(likest) != 1:
+            return _origins(chain.from_iterable(alike.moved for alike in likest))
+        (alike,) = likest
+        if len(alike.moved) <= _MANY_ALIKE:
+            return _origins(alike.moved)
+        if alike not in self._made:
+            self._made[alike] = _origins(alike.moved)
+        return self._made[alike]
 
-    def _origins(self, mine: _Moved) -> tuple[_Score, list[_Moved]]:
+    def _origins(self, mine: _Moved) -> tuple[_Score, _Alike]:
         """The likeliest origins that no other site which came is more like; where there are none such, the
         likeliest ones: nothing that was turned away may slip through."""
         first = score, found = self._departed.likest(mine, {mine.path})
-        free: list[_Moved] = []
-        taken: set[tuple[str, str]] = set()
+        taken: dict[str, set[str]] = {}
         for _ in range(_RIVALS):
-            if len(found) > _ALIKE:
+            if not found.moved or len(found.moved) > _MANY_ALIKE:
                 break  # they may have been any of so many
-            free = [one for one in found if not self._is_taken(one, mine, score)]
-            if free or not found:
-                break
-            taken.update((one.path, one.site.field) for one in found)
+            free = [one for one in found.moved if not self._is_taken(one, mine, score)]
+            if free:
+                return score, _Alike(free)
+            for one in found.moved:
+                taken.setdefault(one.path, set()).add(one.site.field)
             score, found = self._departed.likest(mine, {mine.path}, taken)
-        return (score, free) if free else first
+        return first
 
     def _is_taken(self, one: _Moved, mine: _Moved, score: _Score) -> bool:
         """Whether something else that came is more like an origin than `mine`, which scores `score`."""
-        return self._arrived.likest(one, {one.path, mine.path}, least=score[:2])[0] > score
+        return self._arrived.likeness(one, {one.path, mine.path}, score[:2]) > score
 
 
-_ALIKE = 20
+def _origins(moved: Iterable[_Moved]) -> tuple[Origin, ...]:
+    found: dict[str, tuple[FileVersion, dict[Site, None]]] = {}
+    for one in moved:
+        found.setdefault(one.path, (one.version, {}))[1][one.site] = None
+    return tuple(Origin(version, tuple(sites)) for version, sites in found.values())
+
+
+_MANY_ALIKE = 20
 """Origins that are alike, above which they all count."""
 _RIVALS = 8
 """Origins, each time the likeliest ones, that may be taken by others before any of them counts."""
+
+
+class _Alike:
+    """Sites that are equally likely; told from others by which object it is."""
+
+    __slots__ = ("moved",)
+
+    def __init__(self, moved: list[_Moved]) -> None:
+        self.moved = moved
 
 
 class _Places:
     """Sites by what makes one of them likely to be another: object and field, then the path's end."""
 
     def __init__(self) -> None:
-        self._found: dict[object, dict[str, list[_Moved]]] = {}
+        self._found: dict[object, dict[str, dict[int, _Alike]]] = {}
+        """By what they are alike in, by the path's end, by file: those of one file are as likely."""
+        self._joined: dict[tuple[_Alike, ...], _Alike] = {}
 
-    def add(self, moved: _Moved) -> None:
+    def add(self, moved: _Moved, file: int) -> None:
+        """Take a site; `file` is the same number for those of one file."""
         for _, key in _kinds(moved):
             group = self._found.setdefault(key, {})
             for end in _ends(moved.path):
-                group.setdefault(end, []).append(moved)
+                group.setdefault(end, {}).setdefault(file, _Alike([])).moved.append(moved)
 
     def likest(
+        self, moved: _Moved, but: Collection[str], taken: Mapping[str, Collection[str]] | None = None
+    ) -> tuple[_Score, _Alike]:
+        """Those that are most like a site, outside of the files `but`, and how much they are. The very same
+        object for sites to which the same ones are."""
+        score, files = self._nearest(moved, but, taken or {})
+        if len(files) == 1:
+            return score, files[0]
+        known = self._joined.get(files)
+        if known is None:
+            known = _Alike([one for file in files for one in file.moved])
+            if not taken:
+                self._joined[files] = known
+        return score, known
+
+    def likeness(self, moved: _Moved, but: Collection[str], least: _Score) -> _Score:
+        """How much those that are most like a site are; nothing where they are not `least` as much."""
+        return self._nearest(moved, but, {}, least)[0]
+
+    def _nearest(
         self,
         moved: _Moved,
         but: Collection[str],
-        taken: Collection[tuple[str, str]] = (),
+        taken: Mapping[str, Collection[str]],
         least: _Score = (),
-    ) -> tuple[_Score, list[_Moved]]:
-        """Those that are most like a site, outside of the files `but`, and how much they are; none where
-        they are not `least` as much."""
+    ) -> tuple[_Score, tuple[_Alike, ...]]:
         for kin, key in _kinds(moved):
             group = self._found.get(key, {})
             for end in _ends(moved.path):
                 near = (kin, end.count("/") + bool(end))
                 if near < least:
-                    return (), []
-                some = [
-                    one
-                    for one in group.get(end, ())
-                    if one.path not in but and (one.path, one.site.field) not in taken
+                    return (), ()
+                files = [_but(file, taken) for file in group.get(end, {}).values()]
+                scores = [
+                    (_likeness(moved, file.moved[0]), file)
+                    for file in files
+                    if file.moved and file.moved[0].path not in but
                 ]
-                if some:
-                    scores = [_likeness(moved, one) for one in some]
-                    best = max(scores)
-                    likest = [one for one, score in zip(some, scores, strict=True) if score == best]
-                    return (*near, *best), likest
-        return (), []
+                if scores:
+                    best = max(score for score, _ in scores)
+                    return (*near, *best), tuple(file for score, file in scores if score == best)
+        return (), ()
+
+
+def _but(file: _Alike, taken: Mapping[str, Collection[str]]) -> _Alike:
+    fields = taken.get(file.moved[0].path)
+    return file if fields is None else _Alike([one for one in file.moved if one.site.field not in fields])
 
 
 def _kinds(moved: _Moved) -> Iterator[tuple[int, object]]:

@@ -2,6 +2,7 @@
 
 A site that names its object (kind, name, container) is found by that; what Kustomize or Helm renamed, and a
 site that names none, by its image repository. A namespace that its file says binds: nothing elsewhere is its.
+Without one only what bears its name is its, or its name with more around it, and that in one namespace alone.
 Sites that reach the same containers make one group, and what nothing tells apart in it is *ambiguous*:
 nobody's divergence, and nobody's failure.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from automator.core.found import WORKLOADS
+from automator.core.found import KUSTOMIZATIONS, WORKLOADS
 from automator.core.reference import Reference, Repository, parse_reference
 from automator.core.running import Running, Scope
 from automator.core.site import Site
@@ -25,6 +26,8 @@ KEPT = frozenset({"Deployment", "StatefulSet", "DaemonSet", "CronJob"})
 is something to tell."""
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 """RFC 1123: what is none is a template, that something fills in later."""
+PASSING = frozenset({"Job", "Pod"})
+"""Kinds that go away when they are done."""
 _OBJECT = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 
 Wanted = tuple[Repository | None, str | None, str | None]
@@ -77,6 +80,28 @@ class Finding:
     """Every workload with a site in the group."""
     own: tuple[Found, ...] = ()
     """What agrees with one of `sites`, of all that agrees with a site of the group."""
+    space: str | None = None
+    """The one namespace, or Compose project, in which all of the group runs; None where there are several."""
+    is_nowhere: bool = False
+    """Of *absent*: whether it was looked where it would be, and nothing there runs its image or bears its
+    name: in the namespace that its own object says, or anywhere."""
+
+    @property
+    def may_have_passed(self) -> bool:
+        """Whether what is not there may have been there, and have ended."""
+        return self.shows is Shows.ABSENT and all(site.kind in PASSING for site in self.sites)
+
+
+def is_told(site: Site) -> bool:
+    """Whether Git tells the version of a site: not where a template fills it in."""
+    if site.tag is not None or site.digest is not None or site.held is None:
+        return True
+    return site.held.code != "site/templated"
+
+
+def is_run(site: Site) -> bool:
+    """Whether what a site says runs under its own name: a chart or another artifact does not."""
+    return site.kind != "OCIRepository" and all(part.piece != "version" for part in site.parts)
 
 
 def match(
@@ -96,8 +121,11 @@ def match(
     for keys, members in _groups(reach):
         claims = [claim for key in keys for claim in sites[key]]
         for name, finding in _findings(claims, [index.found[i] for i in members], scope):
-            if finding.shows is Shows.ABSENT and any(index.is_missing(site, scope) for site in finding.sites):
-                finding = replace(finding, shows=Shows.MISSING)
+            if finding.shows is Shows.ABSENT:
+                is_missing = any(index.is_missing(site, scope) for site in finding.sites)
+                is_nowhere = all(index.is_nowhere(site, scope) for site in finding.sites)
+                shows = Shows.MISSING if is_missing else Shows.ABSENT
+                finding = replace(finding, shows=shows, is_nowhere=is_nowhere)
             found[name].append(finding)
     return {name: tuple(findings) for name, findings in found.items()}
 
@@ -109,13 +137,14 @@ def agreement(site: Site, found: Found) -> Agreement:
     index, so that only its equality says something.
     """
     said, pulled = found.reference, found.running.digest
-    if said is None:
+    if said is None or not is_told(site):
         return Agreement.UNSURE
     digests = {digest for digest in (said.digest, pulled) if digest is not None}
     if site.digest is not None and site.digest in digests:
         return Agreement.SAME
     if site.repository is not None and site.repository != said.repository:
-        return Agreement.OTHER if home_of(site) == found.running.namespace else Agreement.UNSURE
+        is_ours = home_of(site) == found.running.namespace
+        return Agreement.OTHER if is_ours and not is_mirror(site, said) else Agreement.UNSURE
     if site.digest is not None and said.digest is not None:
         return Agreement.OTHER
     wanted, runs = _tag(site.tag, site.digest), _tag(said.tag, said.digest)
@@ -124,6 +153,15 @@ def agreement(site: Site, found: Found) -> Agreement:
     if wanted != runs:
         return Agreement.OTHER
     return Agreement.UNSURE if site.digest is not None and pulled is not None else Agreement.SAME
+
+
+def is_mirror(site: Site, said: Reference) -> bool:
+    """Whether a reference may name a site's image by the name that a mirror gives it: at an equal tag, with
+    the one path at the end of the other."""
+    if site.repository is None or _tag(site.tag, site.digest) != _tag(said.tag, said.digest):
+        return False
+    paths = [f"/{one.path.removeprefix('library/')}" for one in (site.repository, said.repository)]
+    return site.repository != said.repository and (paths[0].endswith(paths[1]) or paths[1].endswith(paths[0]))
 
 
 def is_certain(site: Site, found: Found) -> bool:
@@ -143,15 +181,36 @@ def home_of(site: Site) -> str | None:
 
 def is_surely(finding: Finding, found: Found, scope: Scope) -> bool:
     """Whether something that runs is certainly the workload's own: in a namespace that its file or the scope
-    alone names, and by its own name, or claimed by nobody else."""
+    alone names, and by its own name, or claimed by nobody else; or by its own name in the only one of the
+    scope's namespaces in which there is any such thing."""
     one = found.running
     only = scope.namespaces[0] if len(scope.namespaces) == 1 else None
     for site in finding.sites:
         is_home = one.namespace in (home_of(site), only) if one.namespace else one.project == scope.project
-        is_named = _names_object(site) and (site.kind, site.name) == (one.kind, one.name)
+        is_named = _is_named(site, one)
+        if is_named and scope.namespaces and home_of(site) is None and finding.space == one.namespace:
+            return True
         if is_home and (one.namespace or one.project) and (is_named or len(finding.claimants) == 1):
             return True
     return False
+
+
+def is_bound(finding: Finding, found: Found, scope: Scope) -> bool:
+    """Whether something tells that it is the workload's own that runs. Of values of a chart only the
+    namespaces of the release or of the scope do: by the image alone it may be anybody's."""
+    space = found.running.namespace
+    if not space or scope.namespaces:
+        return True
+    return any(home_of(site) == space or not _is_values(site) for site in finding.sites)
+
+
+def _is_values(site: Site) -> bool:
+    is_kustomized = site.file.rpartition("/")[2] in KUSTOMIZATIONS
+    return site.kind == "HelmRelease" or (site.kind is None and not site.container and not is_kustomized)
+
+
+def _is_named(site: Site, one: Running) -> bool:
+    return names_object(site) and (site.kind, site.name) == (one.kind, one.name)
 
 
 def _tag(tag: str | None, digest: str | None) -> str | None:
@@ -176,14 +235,15 @@ class _Key(NamedTuple):
 
 def _key(site: Site) -> _Key:
     home = home_of(site)
-    if _names_object(site):
+    if names_object(site):
         return _Key(site.repository, site.kind, home, None, site.name, site.container)
     if site.kind is None and site.container:  # Compose: the container is the service
         return _Key(site.repository, "service", None, None, site.container, None)
     return _Key(site.repository, None, home, site.namespace, None, None)
 
 
-def _names_object(site: Site) -> bool:
+def names_object(site: Site) -> bool:
+    """Whether a site tells which object runs it, and not only its image, as values of a chart do."""
     return site.kind in WORKLOADS and bool(site.name)
 
 
@@ -195,8 +255,12 @@ class _Index:
         self.found: list[Found] = []
         self._named: dict[tuple[str, str], list[int]] = {}
         self._images: dict[Repository, list[int]] = {}
+        self._untaken: dict[Repository, tuple[int, ...]] = {}
         self.taken: set[int] = set()
         """What a site reaches by name."""
+        self._claimed: set[int] = set()
+        """What a site reaches by name, or in the namespace that binds it."""
+        self._at_large: dict[Wanted, bool] = {}
         for one in running:
             if not scope.holds(one.namespace):
                 continue
@@ -212,7 +276,39 @@ class _Index:
         """The containers that each key reaches; none where none is found."""
         reached = {key: self._by_name(key) for key in keys}
         self.taken.update(i for indexes in reached.values() for i in indexes)
-        return {key: indexes or self._by_image(key) for key, indexes in reached.items()}
+        every = {
+            key: (*indexes, *self._renamed(key, indexes)) if indexes else self._by_image(key)
+            for key, indexes in reached.items()
+        }
+        bound = (indexes for key, indexes in every.items() if key.home is not None)
+        self._claimed = self.taken.union(*bound)
+        return every
+
+    def is_nowhere(self, site: Site, scope: Scope) -> bool:
+        """Whether a site of which nothing was found can be nowhere: it was looked into the namespace that
+        binds it, or nothing anywhere runs its image or bears its name. What something around its object
+        puts into a namespace, a chart or a Kustomization, may be put elsewhere by what nobody sees."""
+        home = home_of(site)
+        if home is not None:
+            is_own = names_object(site) and home == site.namespace
+            return scope.holds(home) and (is_own or not self._is_at_large(site))
+        if site.repository is None or site.repository in self._images:
+            return False
+        return (site.kind or "", site.name or "") not in self._named
+
+    def _is_at_large(self, site: Site) -> bool:
+        """Whether something may run what a site says, in a namespace that is nobody's."""
+        wanted = (site.repository, site.tag, site.digest)
+        if site.repository is None:
+            return True
+        known = self._at_large.get(wanted)
+        if known is None:
+            known = self._at_large[wanted] = any(
+                agreement(site, self.found[i]) is not Agreement.OTHER
+                for i in self._images.get(site.repository, ())
+                if i not in self._claimed
+            )
+        return known
 
     def is_missing(self, site: Site, scope: Scope) -> bool:
         """Whether a site names its object in full, and neither that is there nor anything that it could be
@@ -247,13 +343,33 @@ class _Index:
             images = self._in(images, key.home)
         if key.kind is None or key.kind == "service":
             return (self._in(images, key.near) if key.near else ()) or images
-        return tuple(
-            i
-            for i in images
-            if i not in self.taken
-            and self.found[i].running.kind == key.kind
-            and key.container in (None, self.found[i].running.container)
-        )
+        return tuple(i for i in images if self._is_like(i, key))
+
+    def _renamed(self, key: _Key, named: tuple[int, ...]) -> Iterable[int]:
+        """What a key without a namespace could mean as well, under its name with more around it, elsewhere
+        than where something bears the very name."""
+        if key.home is not None or key.kind == "service" or key.repository is None:
+            return ()
+        spaces = {self.found[i].running.namespace for i in named}
+        alike = (i for i in self._free(key.repository) if self._is_like(i, key))
+        return tuple(i for i in alike if self.found[i].running.namespace not in spaces)
+
+    def _free(self, repository: Repository) -> tuple[int, ...]:
+        """What runs an image and is reached by no name."""
+        free = self._untaken.get(repository)
+        if free is None:
+            free = tuple(i for i in self._images.get(repository, ()) if i not in self.taken)
+            self._untaken[repository] = free
+        return free
+
+    def _is_like(self, i: int, key: _Key) -> bool:
+        """Whether something may be what a key names under another name: as Kustomize makes it, which keeps
+        the name within, where no namespace binds."""
+        one = self.found[i].running
+        if i in self.taken or one.kind != key.kind or key.container not in (None, one.container):
+            return False
+        is_literal = key.name is not None and _OBJECT.fullmatch(key.name) is not None
+        return key.home is not None or not is_literal or (key.name or "") in one.name
 
     def _in(self, indexes: Iterable[int], namespace: str) -> tuple[int, ...]:
         return tuple(i for i in indexes if self.found[i].running.namespace == namespace)
@@ -344,11 +460,13 @@ def _pooled(
     shows, same, others = _shown(wanted, members, agreeing, is_one=len(names) == 1)
     # Whoever names namespaces says that all of these run the one version that there is.
     is_meant = is_bound or (bool(scope.namespaces) and len(wanted) == 1)
-    if same and not is_meant and len(_homes(members)) > 1:
-        several = shows in (Shows.OTHER, Shows.UNSURE, Shows.AMBIGUOUS)
+    spaces = _homes(members)
+    if same and not is_meant and len(spaces) > 1:
+        several = len(wanted) > 1 and shows in (Shows.OTHER, Shows.UNSURE, Shows.AMBIGUOUS)
         shows, others = (Shows.AMBIGUOUS if several else Shows.SPREAD), tuple(members)
     own = {version: tuple(found) for version, found in agreeing.items()}
-    return Finding(shows, (), same, others, names), own
+    space = next(iter(spaces)) if len(spaces) == 1 else None
+    return Finding(shows, (), same, others, names, space=space), own
 
 
 def _shown(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as List
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -79,6 +79,13 @@ class Kustomization:
     whole: bool = False
     """Whether it deploys what lies in the folder without a Kustomization too."""
     line: int = 1
+    namespace: str | None = None
+    """Into which it puts everything that it includes."""
+    fills: bool = False
+    """Whether it puts only what says no namespace there."""
+    prefix: str = ""
+    suffix: str = ""
+    """What it writes before and after the names of what it includes."""
 
 
 def kustomization(file: str, content: str, documents: List[Document]) -> Kustomization | None:
@@ -93,7 +100,16 @@ def kustomization(file: str, content: str, documents: List[Document]) -> Kustomi
     components = tuple(_joined(folder, path) for path in texts(root, "components"))
     overrides = tuple(_overrides(root, content))
     patches = tuple(_patches(file, folder, root))
-    return Kustomization(file, (*included, *components), components, overrides, patches)
+    return Kustomization(
+        file,
+        (*included, *components),
+        components,
+        overrides,
+        patches,
+        namespace=text(root, "namespace") or None,
+        prefix=text(root, "namePrefix") or "",
+        suffix=text(root, "nameSuffix") or "",
+    )
 
 
 def _overrides(root: Node | None, content: str) -> Iterator[Override]:
@@ -156,7 +172,10 @@ def _deployer(file: str, root: Node, path: str, content: str) -> Kustomization:
     patches = tuple(_patches(file, None, spec, "spec."))
     included = (_joined("", path.lstrip("/")),)
     overrides = tuple(_overrides(spec, content))
-    return Kustomization(file, included, (), overrides, patches, deploys=True, whole=True, line=root.line)
+    return Kustomization(
+        file, included, (), overrides, patches, deploys=True, whole=True, line=root.line,
+        prefix=text(spec, "namePrefix") or "", suffix=text(spec, "nameSuffix") or "",
+    )  # fmt: skip
 
 
 def _argo(file: str, root: Node, path: str, source: Node | None) -> Kustomization:
@@ -170,7 +189,11 @@ def _argo(file: str, root: Node, path: str, source: Node | None) -> Kustomizatio
         name = f"{folder}{slash}{last.partition(':')[0]}"
         overrides.append(Override(old if renames else name, name, new != name, node.line, node.line))
     included = (_joined("", path.lstrip("/")),)
-    return Kustomization(file, included, (), tuple(overrides), deploys=True, line=root.line)
+    return Kustomization(
+        file, included, (), tuple(overrides), deploys=True, line=root.line,
+        prefix=text(source, "kustomize", "namePrefix") or "",
+        suffix=text(source, "kustomize", "nameSuffix") or "",
+    )  # fmt: skip
 
 
 def _joined(folder: str, path: str) -> str:
@@ -197,8 +220,56 @@ class _Step(NamedTuple):
     """The name that the last `images` further in were asked for; who deploys may replace their entries."""
 
 
+class Inclusion:
+    """The Kustomizations of a config repo, and which include what."""
+
+    def __init__(self, kustomizations: Iterable[Kustomization]) -> None:
+        every = tuple(kustomizations)
+        self.by_file = {one.file: one for one in every if not one.deploys}
+        self._includers: dict[str, list[Kustomization]] = {}
+        for one in every:
+            for path in one.includes:
+                self._includers.setdefault(path, []).append(one)
+        self._folders = {posixpath.dirname(file) or "." for file in self.by_file}
+
+    def around(self, file: str) -> list[Kustomization]:
+        """Those that include a file, itself or as the Kustomization of a folder."""
+        paths = [file]
+        folder, _, name = file.rpartition("/")
+        if name in KUSTOMIZATIONS:
+            paths.append(folder or ".")
+        around = [one for path in paths for one in self._includers.get(path, ()) if one.file != file]
+        return around + list(self._generated(folder or ".", name in KUSTOMIZATIONS))
+
+    def deployers(self, folder: str) -> list[Kustomization]:
+        """Those that deploy a folder without a Kustomization, and nothing below it."""
+        if folder in self._folders:
+            return []
+        return [one for one in self._includers.get(folder, ()) if one.deploys and not one.whole]
+
+    def components(self, of: Kustomization) -> Iterator[Kustomization]:
+        """The components of one, in their order."""
+        for path in of.components:
+            for name in KUSTOMIZATIONS:
+                component = self.by_file.get(posixpath.normpath(posixpath.join(path, name)))
+                if component is not None and component is not of:
+                    yield component
+
+    def _generated(self, folder: str, is_kustomization: bool) -> Iterator[Kustomization]:
+        """What deploys a folder further up as a whole: Flux makes up a Kustomization where there is none."""
+        if is_kustomization:
+            if folder == ".":
+                return
+            folder = posixpath.dirname(folder) or "."
+        while folder not in self._folders:
+            yield from (one for one in self._includers.get(folder, ()) if one.whole)
+            if folder == ".":
+                return
+            folder = posixpath.dirname(folder) or "."
+
+
 class Overlays:
-    """The Kustomizations of a config repo and what includes what."""
+    """What the Kustomizations of a config repo do to the sites of what they include."""
 
     def __init__(
         self,
@@ -211,12 +282,7 @@ class Overlays:
         sites by file; `written`: file of a patch -> what `operations` found there."""
         self._sites = sites
         self._written = written
-        self._includers: dict[str, list[Kustomization]] = {}
-        for one in kustomizations:
-            for path in one.includes:
-                self._includers.setdefault(path, []).append(one)
-        self._by_file = {one.file: one for one in kustomizations if not one.deploys}
-        self._folders = {posixpath.dirname(file) or "." for file in self._by_file}
+        self._inclusion = Inclusion(kustomizations)
         self._owners: dict[tuple[str, int], set[str]] = {}
         for name, mine in owned.items():
             for site in mine:
@@ -239,6 +305,12 @@ class Overlays:
         place = f"{first.file}:{first.line}"
         return reason("lint/overridden", site=site.label, workload=workload.name, overlay=place)
 
+    def is_replaced(self, site: Site) -> bool:
+        """Whether the `images` of every outermost Kustomization around a site say the version themselves, so
+        that nothing runs as it says."""
+        settings = list(self._settings(site))
+        return bool(settings) and None not in settings
+
     def _owners_of(self, setting: _Setting) -> set[str]:
         lines = range(setting.line, setting.end + 1)
         return set().union(*(self._owners.get((setting.file, line), set()) for line in lines))
@@ -246,12 +318,12 @@ class Overlays:
     def _settings(self, site: Site) -> Iterator[_Setting | None]:
         """For each outermost Kustomization around a site: what sets the image there, None for nothing."""
         written = site.written
-        if site.file in self._by_file and _ENTRY.search(site.field):
-            one = self._by_file[site.file]
+        if site.file in self._inclusion.by_file and _ENTRY.search(site.field):
+            one = self._inclusion.by_file[site.file]
             before = next((o.name for o in one.overrides if o.line <= site.line <= o.end), written)
             todo = [_Step(one, written, None, applies=False, before=before)]
         elif _CONTAINER.search(site.field):
-            todo = [_Step(one, written, None, applies=True) for one in self._around(site.file)]
+            todo = [_Step(one, written, None, applies=True) for one in self._inclusion.around(site.file)]
         else:
             return
         yield from self._walk(site, todo)
@@ -263,7 +335,7 @@ class Overlays:
             if (one.file, one.line, name, setting) in seen:
                 continue
             seen.add((one.file, one.line, name, setting))
-            for part in self._at_work(one) if applies else ():
+            for part in (*self._inclusion.components(one), one) if applies else ():
                 if (patched := self._patched(part, site)) is not None:
                     name, setting = patched.written, _Setting(patched.file, patched.line, patched.line)
                 known = {name, before} if part.deploys else {name}
@@ -273,7 +345,7 @@ class Overlays:
                     found = _Setting(part.file, override.line, override.end)
                     setting = found if override.versioned else setting
                     name = override.renamed or name
-            outer = [] if one.deploys else self._around(one.file)
+            outer = [] if one.deploys else self._inclusion.around(one.file)
             todo += [_Step(further, name, setting, applies=True, before=before) for further in outer]
             if not outer:
                 yield setting
@@ -309,36 +381,6 @@ class Overlays:
         )
         index = int(match["index"])
         return index < len(fields) and list(fields)[index] == site.field
-
-    def _at_work(self, one: Kustomization) -> Iterator[Kustomization]:
-        """Whose `images` a Kustomization applies, in this order: its components', then its own."""
-        for path in one.components:
-            for name in KUSTOMIZATIONS:
-                component = self._by_file.get(posixpath.normpath(posixpath.join(path, name)))
-                if component is not None and component is not one:
-                    yield component
-        yield one
-
-    def _around(self, file: str) -> list[Kustomization]:
-        """The Kustomizations that include a file, itself or as the Kustomization of a folder."""
-        paths = [file]
-        folder, _, name = file.rpartition("/")
-        if name in KUSTOMIZATIONS:
-            paths.append(folder or ".")
-        around = [one for path in paths for one in self._includers.get(path, ()) if one.file != file]
-        return around + list(self._generated(folder or ".", name in KUSTOMIZATIONS))
-
-    def _generated(self, folder: str, is_kustomization: bool) -> Iterator[Kustomization]:
-        """What deploys a folder further up as a whole: Flux makes up a Kustomization where there is none."""
-        if is_kustomization:
-            if folder == ".":
-                return
-            folder = posixpath.dirname(folder) or "."
-        while folder not in self._folders:
-            yield from (one for one in self._includers.get(folder, ()) if one.whole)
-            if folder == ".":
-                return
-            folder = posixpath.dirname(folder) or "."
 
 
 _NUMBER = re.compile(r"\[([0-9]{1,6})\]\.value", re.ASCII)

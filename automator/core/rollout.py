@@ -3,18 +3,21 @@
 Pure: looks come as values, and so does the time. What holds, whoever asks:
 
 - Deployed is what two looks in a row have shown, from the first of them on: what a runtime says of its own
-  times is not believed. It stays so while the version restarts or is rescheduled, and ends when it fails.
+  times is not believed. It stays so while the version restarts or is rescheduled. It ends when the version
+  fails, when it is seen for a while that it is not there (`LAPSE`) or that none of it is ready (`TROUBLED`),
+  and when it restarts again and again. While it is told to have no replicas it stands still.
 - Failed is what a runtime says `FAILURES` looks in a row: that it has given up on the version, or a trouble
   that lasts for `TROUBLED` already. A look without trouble begins the row anew, and so does progress; what
   was not seen for a while (`LAPSE`) has passed. What was seen before a release says nothing of that release.
-- What a runtime does not say, or cannot be asked, is not known: neither deployed nor failed.
+- What is not there has not failed. What a runtime does not say, or cannot be asked, is not known: neither
+  deployed nor failed nor gone.
 - A version that left and came back begins anew.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -31,6 +34,17 @@ container that restarts."""
 LAPSE = timedelta(minutes=5)
 """Trouble that no look has shown for so long is over: a container that falls waits no longer to be started
 again. Of runtimes that are looked at seldom it is longer."""
+FALLS = 3
+"""Looks that saw containers started again, each soon after the one before, after which it is no accident."""
+SOON = timedelta(hours=1)
+"""How soon that is for up to `FALLS` replicas, and sooner for more of them: of a hundred, one falls now and
+then. Looks are counted, since a node that starts anew starts all that is on it."""
+PAUSES = 50
+"""The most times without replicas that are kept apart: before that, they are one."""
+TIMES = (
+    "begun", "since", "deployed", "ill", "ill_last", "well", "first", "gone", "gone_last", "fell", "idle",
+)  # fmt: skip
+"""The times of a rollout."""
 TROUBLE_LIMIT = 120
 """Characters that are kept of a trouble: it is untrusted, and stands in commits and messages."""
 
@@ -47,7 +61,7 @@ class Rollout:
     since: datetime
     """When the state became so."""
     deployed: datetime | None = None
-    """Since when it runs there without having failed; None while it does not, and once it failed."""
+    """Since when it runs there without a break; None while it does not."""
     ill: datetime | None = None
     """When it was first seen in trouble, of a trouble that has not passed."""
     noes: int = 0
@@ -60,35 +74,78 @@ class Rollout:
     """The first of the looks in a row that saw it complete and in health."""
     ready: int = 0
     """The most replicas that were seen ready."""
+    first: datetime | None = None
+    """When it came to be deployed at first, whatever came later."""
+    gone: datetime | None = None
+    """When it was first seen not to be there any more, or none of it ready, of an absence that has not
+    passed."""
+    gone_last: datetime | None = None
+    """When that was last seen."""
+    restarts: int | None = None
+    """How often its containers had been started again, as the last look that tells has it."""
+    falls: int = 0
+    """Looks since it was deployed that saw it rise, each soon after the one before."""
+    fell: datetime | None = None
+    """The last of these."""
+    idle: datetime | None = None
+    """When it was first seen told to have no replicas, since it was well."""
+    pauses: tuple[tuple[datetime, datetime], ...] = ()
+    """From when until when it was so before, since it is deployed; oldest first."""
+
+    @property
+    def is_restless(self) -> bool:
+        """Whether it is started again and again, however well it is between."""
+        return self.falls >= FALLS
+
+    def paused(self, since: datetime, until: datetime | None) -> timedelta:
+        """How long it had no replicas, as it was told, between two times (until now)."""
+        pauses = self.pauses
+        if self.idle is not None and until is not None:
+            pauses = (*pauses, (self.idle, max(self.idle, until)))
+        lengths = (min(end, until or end) - max(begun, since) for begun, end in pauses)
+        return sum((length for length in lengths if length > timedelta()), timedelta())
 
 
 def heard(rollout: Rollout | None, told: Deployment, at: datetime, lapse: timedelta = LAPSE) -> Rollout:
     """The rollout after a look; a new one where the config repo has another version than before. `lapse`:
-    after which time trouble that no look has shown is over."""
+    after which time trouble, or absence, that no look has shown is over."""
     version = value_text(told.version or None, told.digest)
     if rollout is None or rollout.version != version:
         rollout = Rollout(version, at, DeployState.UNKNOWN, at)
     trouble = told.seen.trouble
     words = None if trouble is None else one_line(trouble, TROUBLE_LIMIT)
-    before = _no_later(rollout, at)
+    before = _counted(_no_later(rollout, at), told.seen.restarts, at)
+    is_down = told.seen.state is not DeployState.DEPLOYED and told.seen.ready == 0 and bool(told.seen.wanted)
+    if told.seen.is_idle or (
+        not is_down and told.seen.state not in (DeployState.UNKNOWN, DeployState.ABSENT)
+    ):
+        before = _seen_there(before, at, lapse)
     if told.seen.ready is not None and told.seen.ready > before.ready:  # it makes progress
         before = replace(before, ready=told.seen.ready, ill=None, ill_last=None, noes=0)
     match told.seen.state:
         case DeployState.UNKNOWN:
-            after = replace(before, state=DeployState.UNKNOWN, trouble=words)
+            after = replace(before, state=DeployState.UNKNOWN, trouble=words, well=None)
+        case DeployState.ABSENT if told.seen.is_idle:
+            after = replace(_seen_idle(_seen_quiet(before, at, lapse), at), trouble=words)
+        case DeployState.ABSENT:
+            after = replace(_seen_gone(_seen_quiet(before, at, lapse), at, lapse), trouble=words)
         case DeployState.DEPLOYED:
-            after = _seen_well(_seen_quiet(before, at, lapse), at)
+            after = _seen_well(_seen_quiet(before, at, lapse), at, lapse)
         case DeployState.PENDING if words is None:
             after = replace(_seen_quiet(before, at, lapse), state=DeployState.PENDING, well=None)
         case state:
             has_given_up = state is DeployState.FAILED
             after = _seen_ill(replace(before, trouble=words), at, lapse, has_given_up=has_given_up)
+    if is_down:
+        after = _seen_down(after, at, lapse)
+    if after.deployed is None:
+        after = replace(after, idle=None, pauses=())
     return _dated(rollout, after, at)
 
 
 def unseen(rollout: Rollout, at: datetime) -> Rollout:
     """The rollout after a look that says nothing of it."""
-    after = replace(_no_later(rollout, at), state=DeployState.UNKNOWN, trouble=None)
+    after = replace(_no_later(rollout, at), state=DeployState.UNKNOWN, trouble=None, well=None)
     return _dated(rollout, after, at)
 
 
@@ -100,12 +157,75 @@ def renewed(rollout: Rollout, begun: datetime) -> Rollout:
     return replace(rollout, state=state, ill=None, ill_last=None, noes=0, trouble=None)
 
 
-def _seen_well(rollout: Rollout, at: datetime) -> Rollout:
+def _counted(rollout: Rollout, restarts: int | None, at: datetime) -> Rollout:
+    """After a look that tells how often containers were started again; fewer are those of other pods. How
+    seldom it is looked does not matter: a look between that saw none tells as much."""
+    if restarts is None:
+        return rollout
+    rises = rollout.restarts is not None and restarts > rollout.restarts
+    rollout = replace(rollout, restarts=restarts)
+    if rollout.deployed is None and not rollout.is_restless:
+        return replace(rollout, falls=0, fell=None)  # how often it fell until it was well is no matter
+    if rises:
+        rollout = replace(rollout, falls=rollout.falls + 1, fell=at)
+        return replace(rollout, deployed=None, well=None) if rollout.is_restless else rollout
+    soon = max(LAPSE, min(SOON, SOON * FALLS / max(rollout.ready, 1)))
+    is_over = rollout.fell is None or at - rollout.fell >= soon
+    return replace(rollout, falls=0, fell=None) if is_over else rollout
+
+
+def _seen_gone(rollout: Rollout, at: datetime, lapse: timedelta) -> Rollout:
+    rollout = replace(rollout, state=DeployState.ABSENT, well=None)
+    if rollout.deployed is None:
+        return rollout
+    gone = rollout.gone or at
+    if at - gone < lapse:  # pods and objects move: one look ends nothing
+        return replace(rollout, gone=gone, gone_last=at)
+    return replace(rollout, deployed=None, ready=0)
+
+
+def _seen_down(rollout: Rollout, at: datetime, lapse: timedelta) -> Rollout:
+    """After a look that shows replicas, and none of them ready. One that is started again is not believed to
+    be ready for a while: an absence that ends nothing lasts longer here."""
+    if rollout.deployed is None or rollout.idle is not None:
+        return rollout
+    gone = rollout.gone or at
+    deployed = rollout.deployed if at - gone < max(lapse, TROUBLED) else None
+    return replace(rollout, deployed=deployed, gone=gone, gone_last=at)
+
+
+def _seen_idle(rollout: Rollout, at: datetime) -> Rollout:
+    idle = None if rollout.deployed is None else rollout.idle or at
+    return replace(rollout, state=DeployState.ABSENT, well=None, idle=idle)
+
+
+def _seen_there(rollout: Rollout, at: datetime, lapse: timedelta) -> Rollout:
+    """After a look that shows some of it, which ends an absence after a while."""
+    is_back = rollout.gone_last is not None and at - rollout.gone_last >= lapse
+    return replace(rollout, gone=None, gone_last=None) if is_back else rollout
+
+
+def _seen_well(rollout: Rollout, at: datetime, lapse: timedelta) -> Rollout:
+    if rollout.is_restless:
+        return replace(rollout, state=DeployState.PENDING)
     is_steady = rollout.well is not None or (rollout.deployed is not None and rollout.ill is None)
     well = rollout.well or at
     if not is_steady:
         return replace(rollout, state=DeployState.PENDING, well=well)
-    return replace(rollout, state=DeployState.DEPLOYED, deployed=rollout.deployed or well, well=well)
+    if rollout.deployed is None:
+        begun = well if at - well <= lapse else at  # between looks far apart, nobody knows
+        rollout = replace(rollout, deployed=begun, first=rollout.first or begun, gone=None, gone_last=None)
+    if rollout.idle is not None:
+        rollout = replace(rollout, idle=None, pauses=_packed((*rollout.pauses, (rollout.idle, at))))
+    return replace(rollout, state=DeployState.DEPLOYED, well=well)
+
+
+def _packed(pauses: tuple[tuple[datetime, datetime], ...]) -> tuple[tuple[datetime, datetime], ...]:
+    """At most `PAUSES` of them: the two oldest are told as one that ended with the second and was as long."""
+    if len(pauses) <= PAUSES:
+        return pauses
+    (first, first_end), (second, end), *later = pauses
+    return ((second - (first_end - first), end), *later)
 
 
 def _seen_quiet(rollout: Rollout, at: datetime, lapse: timedelta) -> Rollout:
@@ -132,10 +252,9 @@ def _dated(before: Rollout, after: Rollout, at: datetime) -> Rollout:
 
 def _no_later(rollout: Rollout, at: datetime) -> Rollout:
     """A rollout of which no time is in the future: a clock was wrong when it was noted."""
-    times = (rollout.deployed, rollout.ill, rollout.ill_last, rollout.well)
-    deployed, ill, ill_last, well = (None if time is None else min(time, at) for time in times)
-    begun = min(rollout.begun, at)
-    return replace(rollout, begun=begun, deployed=deployed, ill=ill, ill_last=ill_last, well=well)
+    past = {name: min(time, at) for name in TIMES if (time := getattr(rollout, name)) is not None}
+    pauses = tuple((min(begun, at), min(end, at)) for begun, end in rollout.pauses)
+    return replace(rollout, **past, pauses=pauses)
 
 
 def is_news(before: Rollout | None, after: Rollout) -> bool:
@@ -178,16 +297,49 @@ class Told:
     """Where it does not answer now."""
 
     def ran(self, tag: str, digest: str | None, since: datetime, until: datetime | None) -> datetime | None:
-        """From when on a version ran during a stay in the config repo from `since` until `until` (None: it
-        lasts); None where no look has shown it."""
+        """From when on a version ran without a break during a stay in the config repo from `since` until
+        `until` (None: it lasts), later by how long it was told to have no replicas; None where no look has
+        shown it, or the last one shows it gone, or ends `LAPSE` in which none of it was ready."""
+        newest = next(iter(self.rollouts), None)
+        if until is None and newest is not None and self._lacks(newest):
+            return None
+        times = [one.deployed for one in self.rollouts]
+        return self._begun(times, tag, digest, since, until, has_pauses=True)
+
+    def _lacks(self, newest: Rollout) -> bool:
+        """Whether the last look is one at which no version goes on."""
+        if newest.state is DeployState.ABSENT or newest.idle is not None:
+            return True
+        if newest.gone is None or newest.gone_last is None or self.answered is None:
+            return False
+        return newest.gone_last >= self.answered and newest.gone_last - newest.gone >= LAPSE
+
+    def came(self, tag: str, digest: str | None, since: datetime, until: datetime | None) -> datetime | None:
+        """When a version first ran during such a stay, whatever came later; None where no look has shown
+        it."""
+        return self._begun([one.first for one in self.rollouts], tag, digest, since, until)
+
+    def _begun(
+        self,
+        times: Sequence[datetime | None],
+        tag: str,
+        digest: str | None,
+        since: datetime,
+        until: datetime | None,
+        *,
+        has_pauses: bool = False,
+    ) -> datetime | None:
+        """The first of the rollouts' times that is of a stay; later by the pauses since, where they count."""
         found: list[datetime] = []
-        for i, rollout in enumerate(self.rollouts):
-            if rollout.deployed is None or not is_of(rollout, tag, digest):
+        for i, (rollout, at) in enumerate(zip(self.rollouts, times, strict=True)):
+            if at is None or not is_of(rollout, tag, digest):
                 continue
             last = self.answered if i == 0 else self.rollouts[i - 1].begun
             if rollout.state is not DeployState.DEPLOYED or last is None:
-                last = rollout.deployed
-            begun = max(since, rollout.deployed)
+                last = rollout.deployed or at
+            begun = max(since, at)
+            if has_pauses:
+                begun += rollout.paused(begun, until)
             # One that ended before is of an earlier stay.
             if last >= since and (until is None or begun < until):
                 found.append(begun)
@@ -216,11 +368,17 @@ class Told:
             return "has not been seen with it yet"
         if rollout.state is DeployState.FAILED:
             return rollout.trouble or "says that it failed"
+        told = "" if rollout.trouble is None else f": {rollout.trouble}"
         if rollout.state is DeployState.UNKNOWN:
-            return "does not tell" + ("" if rollout.trouble is None else f": {rollout.trouble}")
+            return f"does not tell{told}"
+        if rollout.state is DeployState.ABSENT:
+            return f"does not run it{told}"
+        if rollout.is_restless and rollout.fell is not None:
+            at = f"{rollout.fell.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+            return f"starts it again and again, seen last at {at}{told}"
         if rollout.well is not None:
             return "shows it well, and is believed at the next look"
-        return "has not completed it" + ("" if rollout.trouble is None else f": {rollout.trouble}")
+        return f"has not completed it{told}"
 
 
 class Landing(NamedTuple):
@@ -243,31 +401,47 @@ def landing(
     return Landing(None, missing) if missing else Landing(max(known))
 
 
+def first_ran(
+    told: Mapping[str, Told], tag: str, digest: str | None, since: datetime, until: datetime | None
+) -> datetime | None:
+    """When the last of these runtimes first ran a version during a stay, whatever came later; None where one
+    of them never did. `told` is not empty."""
+    came = [one.came(tag, digest, since, until) for one in told.values()]
+    known = [at for at in came if at is not None]
+    return max(known) if len(known) == len(came) else None
+
+
 # -- kept as text --------------------------------------------------------------------------------------
 
 
 def to_text(rollout: Rollout) -> str:
     """The rollout as one line of JSON, to be kept."""
-    times = (rollout.begun, rollout.since, rollout.deployed, rollout.ill, rollout.ill_last, rollout.well)
-    kept = [None if at is None else at.isoformat() for at in times]
-    return json.dumps(
-        [rollout.version, rollout.state.value, kept, rollout.noes, rollout.trouble, rollout.ready]
-    )
+    times: dict[str, str | list[list[str]]] = {
+        name: at.isoformat() for name in TIMES if (at := getattr(rollout, name)) is not None
+    }
+    if rollout.pauses:
+        times["pauses"] = [[begun.isoformat(), end.isoformat()] for begun, end in rollout.pauses]
+    counts = [rollout.noes, rollout.ready, rollout.restarts, rollout.falls]
+    return json.dumps([rollout.version, rollout.state.value, times, rollout.trouble, counts])
 
 
 def from_text(text: str) -> Rollout | None:
     """What `to_text` wrote; None for anything else: then the runtime is believed anew."""
     try:
-        version, state, kept, noes, trouble, ready = json.loads(text)
-        begun, since, deployed, ill, ill_last, well = (None if at is None else _time(at) for at in kept)
-        if begun is None or since is None:
-            return None
-        words = None if trouble is None else str(trouble)
+        version, state, kept, trouble, (noes, ready, restarts, falls) = json.loads(text)
+        times = {name: _time(kept[name]) for name in TIMES if name in kept}
         return Rollout(
-            str(version), begun, DeployState(state), since, deployed, ill, int(noes), words,
-            ill_last, well, int(ready),
-        )  # fmt: skip
-    except (ValueError, TypeError, AttributeError, OverflowError):
+            version=str(version),
+            state=DeployState(state),
+            trouble=None if trouble is None else str(trouble),
+            noes=int(noes),
+            ready=int(ready),
+            restarts=None if restarts is None else int(restarts),
+            falls=int(falls),
+            pauses=tuple((_time(begun), _time(end)) for begun, end in kept.get("pauses", ())),
+            **times,
+        )
+    except (ValueError, TypeError, AttributeError, OverflowError, KeyError):
         return None
 
 

@@ -47,6 +47,8 @@ class Running:
     """Whether the controller itself has given up on this image; `trouble` may pass."""
     hindrance: str | None = None
     """One line: what is in its way that is not its own (no node takes it, a quota, a container beside it)."""
+    restarts: int | None = None
+    """How often its present containers were started again, all together; None where that is not told."""
 
     @property
     def place(self) -> str:
@@ -82,6 +84,19 @@ class Sync:
     """Word for why it is not well: Flux's `reason`, Argo CD's phase or health."""
     ill: tuple[str, ...] = ()
     """Objects that it says have failed themselves, each as `Deployment/shop/web`."""
+    space: str | None = None
+    """Namespace of its cluster into which it puts what it applies: Flux all, Argo CD what says none."""
+    recurses: bool = False
+    """Whether it applies what lies in folders below too."""
+    values: tuple[str, ...] = ()
+    """Files of the config repo from which it takes values of a chart."""
+    branch: str | None = None
+    """Branch, tag or commit that it follows; None where it says none."""
+    overrides: bool = False
+    """Whether what names another namespace is put into `space` too."""
+    prefix: str = ""
+    suffix: str = ""
+    """What it puts before and behind the names of objects."""
 
     @property
     def place(self) -> str:
@@ -99,6 +114,13 @@ class Observation:
     syncs: tuple[Sync, ...] = ()
     notes: tuple[Reason, ...] = ()
     """What could not be read and is not needed: a synchronizer's status that the rights do not cover."""
+
+    def spaces(self) -> dict[tuple[str, str], set[str]]:
+        """The namespaces of what runs, by kind and name."""
+        found: dict[tuple[str, str], set[str]] = {}
+        for one in self.running:
+            found.setdefault((one.kind, one.name), set()).add(one.namespace)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +157,8 @@ class DeployState(StrEnum):
     PENDING = "pending"
     FAILED = "failed"
     """The runtime says that it will not come up as it is."""
+    ABSENT = "absent"
+    """Seen: it is not this version that runs there, or nothing does."""
     UNKNOWN = "unknown"
 
 
@@ -150,6 +174,12 @@ class Deployed:
     """One line: why it failed, or why that is not known."""
     ready: int | None = None
     """Replicas that run it and are ready, where the look tells: more of them are progress."""
+    restarts: int | None = None
+    """How often its present containers were started again, where the look tells."""
+    wanted: int | None = None
+    """Replicas that ought to run it, where the look tells; jobs are not counted."""
+    is_idle: bool = False
+    """Of *absent*: whether it is its version, told to have no replicas."""
 
 
 @dataclass(frozen=True, slots=True)

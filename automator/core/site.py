@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -123,6 +124,9 @@ _SURE_WORDS = (b"mage", b"MAGE", b"@sha256:", b"oci:", b"docker://", b"renovate:
 _KEY_WORDS = (b"tag", b"Tag", b"TAG", b"digest")
 LONGEST_RING = 200
 """Places that may share one value; above it they are held."""
+MOST_ALIKE = 10_000
+"""Places of one image in one file; above it they are held. So many cost some 50 MB and 5 s when their history
+is read, and no file that people or generators were seen to write comes near."""
 _WORDS = ("$imagepolicy", "renovate:", ":=")
 """What is looked for in the whole text once, before each document is looked at."""
 _STR = ("tag:yaml.org,2002:str", "!!str", "!")
@@ -159,7 +163,21 @@ def locate(text: str, name: str, fields: tuple[str, ...] = ()) -> FileSites:
     sites: list[Site] = []
     for document in documents:
         sites.extend(_sites(text, name, document, fields, sources, words, encrypted=encrypted))
-    return FileSites(tuple(sites), sources=sources)
+    return FileSites(_bounded(sites), sources=sources)
+
+
+def _bounded(sites: list[Site]) -> tuple[Site, ...]:
+    """The sites, held where there are more of one image than can be followed through history."""
+    if len(sites) <= MOST_ALIKE:
+        return tuple(sites)
+    counts = Counter(site.repository for site in sites)
+    bounded = []
+    for site in sites:
+        if site.held is None and (count := counts[site.repository]) > MOST_ALIKE:
+            why = reason("site/too-many", field=site.field, line=site.line, count=count, most=MOST_ALIKE)
+            site = replace(site, held=why)
+        bounded.append(site)
+    return tuple(bounded)
 
 
 def read_file(text: str, name: str) -> tuple[Document, ...]:

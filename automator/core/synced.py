@@ -25,6 +25,8 @@ class Source(NamedTuple):
     url: str
     revisions: frozenset[str] = frozenset()
     """Commits that are known to hold what the sites say now."""
+    branch: str | None = None
+    """The one that is watched; None for any."""
 
 
 class Told(NamedTuple):
@@ -52,8 +54,8 @@ def told_of(
     workloads have sites in, so that its failure is nobody's.
     """
     written = tuple(sites)
-    place, files = place_of(source.url), tuple(site.file for site in written)
-    read = [sync for sync in syncs if _reads(sync, place, files)]
+    files = tuple(site.file for site in written)
+    read = [sync for sync in readers(syncs, source) if _applies(sync, files)]
     is_applied = any(sync.revision in source.revisions for sync in read)
     own = _releases(written, syncs, scope, shared)
     first: Told | None = None
@@ -120,10 +122,21 @@ def _releases(
     return found
 
 
-def _reads(sync: Sync, place: tuple[str, str], files: tuple[str, ...]) -> bool:
-    """Whether a synchronizer reads one of these files of a config repo."""
-    if sync.repo is None or place_of(sync.repo) != place:
-        return False
+def readers(syncs: Iterable[Sync], source: Source) -> list[Sync]:
+    """The synchronizers that read a config repo, on its branch: one that follows another (a preview of a pull
+    request) says nothing of it."""
+    place = place_of(source.url)
+    return [
+        sync
+        for sync in syncs
+        if sync.repo is not None
+        and place_of(sync.repo) == place
+        and (sync.branch is None or source.branch is None or sync.branch == source.branch)
+    ]
+
+
+def _applies(sync: Sync, files: tuple[str, ...]) -> bool:
+    """Whether what a synchronizer applies are these files, one of them at least."""
     folder = (sync.path or "").removeprefix("./").strip("/")
     return folder in ("", ".") or any(file.startswith(folder + "/") for file in files)
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from automator.core.claims import paths_match
+from automator.core.matching import is_run
 from automator.core.rollout import (
     LAPSE,
     Rollout,
@@ -80,8 +81,8 @@ class Deploying:
 
     def take(self, runtime: str, told: Iterable[Deployment], at: datetime, lapse: timedelta = LAPSE) -> None:
         """A runtime answered. `told` is what it says of each workload of the branch's tip that it covers; of
-        one that is missing it says nothing. `lapse`: after which time trouble that no look has shown is
-        over. Raises ConfigError where that cannot be kept: it is tried again with the next look."""
+        one that is missing it says nothing. `lapse`: after which time trouble, or absence, that no look has
+        shown is over. Raises ConfigError where that cannot be kept: it is tried again with the next look."""
         with self._lock:
             latest = self._loaded()
             after = {one.workload: one for one in told}
@@ -143,8 +144,8 @@ class Deploying:
         return frozenset(news)
 
     def covering(self, sites: Sequence[Site]) -> tuple[str, ...]:
-        """Names of the runtimes at which some of these sites say what runs."""
-        files = {site.file for site in sites}
+        """Names of the runtimes at which some of these sites say what runs; of a chart none does."""
+        files = {site.file for site in sites if is_run(site)}
         return tuple(runtime for runtime, covers in self._covers.items() if any(map(covers, files)))
 
     def of(self, workload: str, version: str, digest: str | None) -> tuple[Deployed, ...]:

@@ -19,6 +19,7 @@ from automator.core.guardrails import bind, violations
 from automator.core.guards import unknown_check, unknown_key, unreported
 from automator.core.lint import lint, together
 from automator.core.lintset import lint_set
+from automator.core.matching import is_run
 from automator.core.policy import InvalidWorkload, Place, Workload
 from automator.core.rail import Rail
 from automator.core.reference import Repository
@@ -90,6 +91,7 @@ def check(
     found += _unknown_keys(snapshot, rails, keys)
     found += _unknown_checks(snapshot, checks)
     found += _unreported(snapshot, runtimes)
+    found += _unseen_charts(snapshot, runtimes or ())
     if can_propose is False:
         found += _unproposable(snapshot, rails)
     lists, silent = _ask(snapshot, ask)
@@ -177,10 +179,22 @@ def _unreported(snapshot: Snapshot, scopes: Sequence[RuntimeScope] | None) -> It
     """Workloads that must be deployed, if nobody can say that they are."""
     for workload in _valid(snapshot) if scopes is not None else ():
         sites = snapshot.claims.sites.get(workload.name, ())
-        covering = [s.runtime for s in scopes or () if any(covers(s, site.file) for site in sites)]
+        files = {site.file for site in sites if is_run(site)}
+        covering = [one.runtime for one in scopes or () if any(covers(one, file) for file in files)]
         why = unreported(workload, covering) if sites else None
         if why is not None:
             yield _at(True, workload.place_of("verify"), why)
+
+
+def _unseen_charts(snapshot: Snapshot, scopes: Sequence[RuntimeScope]) -> Iterator[Finding]:
+    """Workloads that come after a chart, whose soak no runtime can tell anything of."""
+    for workload in _valid(snapshot) if scopes else ():
+        for name in () if workload.guards.after is None else workload.guards.after.upstreams:
+            sites = snapshot.claims.sites.get(name, ())
+            runtime = next((s.runtime for s in scopes if any(covers(s, site.file) for site in sites)), None)
+            if runtime is not None and not any(map(is_run, sites)):
+                why = reason("lint/chart-unseen", workload=workload.name, upstream=name, runtime=runtime)
+                yield _at(False, workload.place_of("after"), why)
 
 
 # -- sites -------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from automator.core.claims import Claims, Ledger
 from automator.core.dotenv import is_dotenv
 from automator.core.fields import parse_field
 from automator.core.history import FileChange, FilePast, FileVersion
+from automator.core.homes import Homes
 from automator.core.joining import Joiner
 from automator.core.policy import InvalidWorkload, PolicySet, Workload, group_of, parse_policies
 from automator.core.reference import Repository
@@ -24,6 +25,7 @@ from automator.core.retold import Retelling
 from automator.core.site import FileSites, Site, locate
 from automator.core.sources import Source as Given
 from automator.cycle.earlier import Earlier, held, last_readable, with_last_valid
+from automator.cycle.kustomized import Kustomized, is_kustomization
 from automator.cycle.located import Blob, Located, blob_of
 from automator.cycle.screen import may_give, may_hold
 from automator.cycle.source import BLOB_LIMIT, Scope, Source, decode
@@ -61,6 +63,8 @@ class Snapshot:
     """Files that could not be read, and why; no workload needs them."""
     registries: frozenset[str] = frozenset()
     """The only hosts that may be asked; empty for any. A rail of the same hosts holds what names others."""
+    homes: Homes | None = None
+    """Where Kustomizations put what other files hold; None where nobody asks what runs."""
 
     @cached_property
     def warnings(self) -> tuple[Reason, ...]:
@@ -124,6 +128,8 @@ class Index:
     earlier: Earlier
     located: Located = field(default_factory=Located)
     """What is known of blobs, over restarts too where it has a store."""
+    kustomized: Kustomized | None = None
+    """Where anybody asks what runs: reads Kustomizations too of which no site is."""
     thorough: bool = False
     """Read every file at once, as `check` does, instead of those that name a watched image first."""
     snapshot: Snapshot | None = None
@@ -174,6 +180,7 @@ class Index:
         for path in (*changed, *removed):
             self._forget(path)
         self._note_links(changed)
+        self._place(changed, removed)
         policies = self._move_policies(old, commit, changed, removed)
         unreadable = self._read_manifests(self._affected(policies, changed), before)
         self._hold_unreadable(commit, unreadable, before, given)
@@ -191,7 +198,8 @@ class Index:
         return snapshot
 
     def _snapshot(self, commit: str, policies: PolicySet, claims: Claims) -> Snapshot:
-        return Snapshot(commit, policies, claims, dict(self._troubles), self.scope.registries)
+        homes = None if self.kustomized is None else self.kustomized.homes
+        return Snapshot(commit, policies, claims, dict(self._troubles), self.scope.registries, homes)
 
     def forget(self) -> None:
         """The clone was made anew: everything is read again."""
@@ -201,6 +209,8 @@ class Index:
     def _begin_again(self) -> None:
         for kept in (self._entries, self._sites, self._troubles, self._policy_texts, self._unread):
             kept.clear()
+        if self.kustomized is not None:
+            self.kustomized = Kustomized()
         news = self._joiner.news
         self._joiner = Joiner()
         self._joiner.news = news + 1
@@ -338,6 +348,12 @@ class Index:
         self._troubles.pop(path, None)
         self._policy_texts.pop(path, None)
         self._joiner.put(path, (), ())
+
+    def _place(self, changed: Mapping[str, Entry], removed: Iterable[str]) -> None:
+        """Take the Kustomizations among what changed."""
+        files, gone = self._files(changed, is_kustomization), [*filter(is_kustomization, removed)]
+        if self.kustomized is not None and (files or gone):
+            self.kustomized.move(self._blobs_of(files), gone)
 
     def _note_links(self, changed: Mapping[str, Entry]) -> None:
         """Name what is never followed."""

@@ -112,7 +112,10 @@ class Cycle:
     """Looks after those that are open; there if `proposals` is."""
     preview: Callable[[Report], None] | None = None
     """Told what the branch holds once it was read for the first time, before registries are asked."""
+    read_at: datetime | None = None
+    """When the server was asked for the branch as the index has it."""
     _ahead: Ahead | None = None
+    _ahead_since: datetime | None = None
     _outcomes: tuple[Outcome, ...] = ()
     _news: int = 0
     _ages: tuple[Reason, ...] = ()
@@ -120,7 +123,7 @@ class Cycle:
     def set_out(self) -> None:
         """Have the branch fetched for the first cycle, while what is around it is still being made."""
         with suppress(RuntimeError):  # no thread is to be had: the cycle fetches it
-            self._ahead = Ahead(self.checkout)
+            self._ahead_since, self._ahead = self.clock(), Ahead(self.checkout)
 
     def come_back(self) -> None:
         """No cycle comes any more."""
@@ -246,8 +249,10 @@ class Cycle:
         first_sight: Callable[[Snapshot], None] | None = None,
     ) -> tuple[Snapshot, bool]:
         """The config repo at the branch's tip, and whether the branch was rewound past what we saw."""
-        old = self.index.snapshot
+        old, asked_at = self.index.snapshot, self.clock()
         ahead, self._ahead = self._ahead, None
+        if ahead is not None and self._ahead_since is not None:
+            asked_at = self._ahead_since
         if ahead is None:
             tip = self.checkout.ask_tip(meanwhile=meanwhile)
         else:
@@ -259,6 +264,7 @@ class Cycle:
             self.checkout.prove(tip)  # keys may have been taken away
         lost = self.withdrawals.lost(tip)
         snapshot = self.index.move_to(tip, first_sight)
+        self.read_at = asked_at
         self.withdrawals.settle(snapshot, lost=lost)
         self.facts.withdrawn = self.withdrawals.taken(snapshot)
         return snapshot, lost

@@ -14,7 +14,7 @@ from automator.core.delivery.stations import Waits
 from automator.core.policy import Workload
 from automator.core.promotion import After
 from automator.core.reference import Repository
-from automator.core.rollout import Rollout, Told, is_of, landing
+from automator.core.rollout import Rollout, Told, first_ran, is_of
 from automator.core.rollout import from_text as from_rollout
 from automator.core.verification import State, Verification, from_text
 from automator.cycle.index import Snapshot
@@ -79,15 +79,15 @@ class Remembered:
         return seen
 
     def _deployed(self, change: Change, left: datetime | None) -> datetime | None:
-        """When the last of the runtimes that were asked about the version ran it, of this release; None where
-        one of them never did."""
+        """When the last of the runtimes that were asked about the version first ran it, of this release; None
+        where one of them never did."""
         tag, _, digest = change.member.after.partition("@")
         told = {
             runtime: one
             for runtime, one in self._told(change.workload).items()
             if any(is_of(rollout, tag, digest or None) for rollout in one.rollouts)
         }
-        return landing(told, tag, digest or None, change.landed, left).at if told else None
+        return first_ran(told, tag, digest or None, change.landed, left) if told else None
 
     def _told(self, workload: str) -> Mapping[str, Told]:
         if workload not in self._runtimes:

@@ -24,7 +24,16 @@ AT_ONCE = 8
 """Repositories that are asked for their tags at the same time."""
 
 _HOST_FAILED = frozenset(
-    {"registry/unreachable", "registry/timeout", "registry/tls", "registry/address-refused"}
+    {
+        "registry/address-refused",
+        "registry/dns",
+        "registry/no-tls",
+        "registry/timeout",
+        "registry/tls",
+        "registry/tls-expired",
+        "registry/tls-name",
+        "registry/unreachable",
+    }
 )
 """Failures of a host: nobody else of it needs to be asked."""
 

@@ -12,7 +12,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -68,6 +68,11 @@ insecure = true          # the embedded registry speaks plain HTTP on loopback
 interval = "5s"
 listen = "127.0.0.1:{port}"
 """
+PLAY = """
+[log]
+format = "console"
+"""
+LOG = "daemon.log"
 
 
 class _Stage:
@@ -156,9 +161,9 @@ def _story(run: Run, stage: _Stage) -> bool:
 
 
 def _play(run: Run, stage: _Stage) -> None:
-    """The daemon on the same repo, until Ctrl-C."""
+    """The daemon on the same repo, until Ctrl-C. Its log is a file: what to type must not scroll away."""
     host, port = stage.registry.host, _free_port()
-    _write(stage.config, CONFIG.format(bare=stage.repo.bare, host=host, port=port))
+    _write(stage.config, CONFIG.format(bare=stage.repo.bare, host=host, port=port) + PLAY)
     say("The daemon is running now, a cycle every 5 seconds. In another terminal:")
     click.echo(f"    cd {shlex.quote(str(stage.root))}")
     program = _program()
@@ -167,11 +172,18 @@ def _play(run: Run, stage: _Stage) -> None:
     click.echo(f"    {program} tags {host}/acme/web")
     click.echo(f"    git -C {shlex.quote(str(stage.repo.work))} pull origin main")
     click.echo(f"    {shlex.quote(sys.executable)} -m automator.demo.images {host}/acme/web:1.4.5")
+    click.echo(f"    tail -f {LOG}")
     click.echo(f"The dashboard is at http://127.0.0.1:{port}/")
     click.echo("Ctrl-C ends the daemon, the registry, and removes the folder.")
-    click.echo("")
-    with suppress(KeyboardInterrupt):  # Ctrl-C before the daemon listens for it
-        run(["run"])
+    code = 0
+    with (
+        suppress(KeyboardInterrupt),  # Ctrl-C before the daemon listens for it
+        (stage.root / LOG).open("w", buffering=1, encoding="utf-8") as log,
+        redirect_stderr(log),
+    ):
+        code = run(["run"])
+    if code:
+        click.echo((stage.root / LOG).read_text(encoding="utf-8"), err=True)
 
 
 def _free_port() -> int:

@@ -31,6 +31,9 @@ PROJECT, SERVICE, ONE_OFF = (
 )
 RECENT = timedelta(minutes=5)
 """How long a container that was started again has to run before it is believed."""
+FALLING = timedelta(minutes=2)
+"""How long one that falls again and again is taken to fall still: an engine waits a minute at the most before
+it starts one again, and hardly ever is seen to."""
 FALLS = 3
 """Starts after the first one from which on it is no accident."""
 _STOPPED = frozenset({0, 137, 143})
@@ -215,9 +218,10 @@ class _Container:
     restarts: int = 0
     """How often it was started again by its policy."""
 
-    def fell_lately(self, now: datetime) -> bool:
-        """Whether it was started again a short while ago, or cannot be told when."""
-        return self.restarts > 0 and (self.since is None or now - self.since < RECENT)
+    def fell_lately(self, now: datetime, within: timedelta = RECENT) -> bool:
+        """Whether it was started again a short while ago, or cannot be told when. The engine's clock may be
+        before ours."""
+        return self.restarts > 0 and (self.since is None or abs(now - self.since) < within)
 
     @property
     def is_at_work(self) -> bool:
@@ -299,6 +303,7 @@ def _as_running(one: _Container, images: Mapping[str, Mapping[str, Any]], now: d
         since=one.since,
         project=one.project,
         hindrance=hindrance,
+        restarts=one.restarts,
     )
 
 
@@ -308,10 +313,12 @@ def _troubles(one: _Container, now: datetime) -> tuple[str | None, str | None]:
     match one.state, one.health:
         case "restarting", _:
             return f"it is started again and again: {one.words or ended}", None
-        case "running", _ if one.restarts >= FALLS and one.fell_lately(now):
-            return f"it was started again {one.restarts} times", None
         case "running", "unhealthy":
             return "its health check fails", None
+        case "running", _ if (
+            one.restarts >= FALLS and one.health != "healthy" and one.fell_lately(now, FALLING)
+        ):
+            return f"it was started again {one.restarts} times", None
         case "paused", _:
             return None, "it is paused"
         case "dead", _:

@@ -27,7 +27,8 @@ _SECRET_KEY = re.compile(
     r"passw(or)?d|passphrase|token|secret|authorization|credential|cookie|api[_-]?key", re.I
 )
 _KEY_OF_A_PATH = re.compile(r"_(file|path)$", re.I)
-_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+# A password may have a slash in it: after a colon that no port follows, all up to the last @ is one.
+_USERINFO = re.compile(r"(?<=://)(?:[^/?#\s:]{0,200}:(?![0-9]{1,5}(?:[/?#\s]|$))\S{0,500}@|[^/?#\s]*@)")
 _SENSITIVE = (
     r"(?:[\w-]{0,64}?(?:passw(?:or)?d|passphrase|token|secret|signature|(?:api|access)[_-]?key|credential)"
     r"|(?:[\w-]{0,64}?[_-])?sig)"

@@ -10,11 +10,17 @@ from hypothesis import strategies as st
 
 from automator.core.rollout import (
     FAILURES,
+    FALLS,
+    LAPSE,
+    PAUSES,
+    SOON,
+    TIMES,
     TROUBLED,
     Landing,
     Rollout,
     Silence,
     Told,
+    first_ran,
     from_text,
     heard,
     is_news,
@@ -28,10 +34,11 @@ from automator.core.running import Deployed, Deployment, DeployState
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-DEPLOYED, PENDING, FAILED, UNKNOWN = (
+DEPLOYED, PENDING, FAILED, ABSENT, UNKNOWN = (
     DeployState.DEPLOYED,
     DeployState.PENDING,
     DeployState.FAILED,
+    DeployState.ABSENT,
     DeployState.UNKNOWN,
 )
 PULLING = "Deployment shop/web: ImagePullBackOff"
@@ -67,12 +74,21 @@ def test_one_good_look_proves_nothing_and_two_that_are_no_row_neither() -> None:
     once = after(look(DEPLOYED))
     assert (once.state, once.deployed) == (PENDING, None)
     assert Told((once,), NOW).words("1.4.3", None) == "shows it well, and is believed at the next look"
-    for between in (look(PENDING), look(PENDING, PULLING)):
+    for between in (look(PENDING), look(PENDING, PULLING), look(UNKNOWN), look(ABSENT)):
         found = after(look(DEPLOYED), between, look(DEPLOYED))
         assert (found.state, found.deployed) == (PENDING, None)
+    told_nothing = unseen(once, NOW + MINUTE)
+    assert heard(told_nothing, look(DEPLOYED), NOW + 600 * MINUTE).deployed is None
     found = after(*well(), look(PENDING, PULLING), look(DEPLOYED))
     assert found.state is PENDING, "after trouble, too"
     assert heard(found, look(DEPLOYED), NOW + 4 * MINUTE).state is DEPLOYED
+
+
+def test_between_two_looks_far_apart_nobody_knows() -> None:
+    found = heard(after(look(DEPLOYED)), look(DEPLOYED), NOW + 600 * MINUTE)
+    assert (found.state, found.deployed) == (DEPLOYED, NOW + 600 * MINUTE)
+    seldom = heard(after(look(DEPLOYED)), look(DEPLOYED), NOW + 60 * MINUTE, lapse=240 * MINUTE)
+    assert seldom.deployed == NOW
 
 
 def test_what_the_runtime_says_of_its_own_times_is_not_believed() -> None:
@@ -149,6 +165,243 @@ def test_two_looks_far_apart_are_not_enough() -> None:
     assert after(*[look(PENDING, PULLING)] * 2, every=timedelta(hours=1)).state is PENDING
 
 
+# -- what ends it without a failure ---------------------------------------------------------------------
+
+GONE = look(ABSENT, "Deployment shop/web runs 1.4.2")
+LAPSES = LAPSE // MINUTE
+
+
+def test_a_version_that_is_seen_not_to_run_is_deployed_no_more_and_has_not_failed() -> None:
+    assert after(*well(), *[GONE] * LAPSES).deployed == NOW, "objects move"
+    found = after(*well(), *[GONE] * 60)
+    assert (found.state, found.deployed, found.noes, found.ill) == (ABSENT, None, 0, None)
+    ended = after(*well(), *[GONE] * (LAPSES + 1))
+    assert ended.deployed is None
+    back = heard(ended, look(DEPLOYED), NOW + 8 * MINUTE)
+    assert back.state is PENDING, "two looks, as at first"
+    back = heard(back, look(DEPLOYED), NOW + 9 * MINUTE)
+    assert (back.state, back.deployed) == (DEPLOYED, NOW + 8 * MINUTE), "its soak begins anew"
+    assert heard(back, GONE, NOW + 10 * MINUTE).deployed == back.deployed, (
+        "and one look ends nothing, as before"
+    )
+
+
+def test_an_absence_is_no_trouble_and_ends_a_row_of_it() -> None:
+    gave_up = [look(FAILED, "gave up")] * 2
+    assert after(*gave_up, GONE, *gave_up).state is PENDING
+    up = Deployment("web", "1.4.3", None, Deployed("prod", DEPLOYED, None, None, 5))
+    pulls = [Deployment("web", "1.4.3", None, Deployed("prod", PENDING, None, PULLING, n)) for n in (0, 1)]
+    back = after(up, up, *[GONE] * 9, *pulls[:1] * 9, *pulls[1:] * 9)
+    assert back.state is PENDING, "what comes back makes its progress anew"
+
+
+def test_an_absence_that_looks_do_not_tell_of_is_not_over() -> None:
+    between = after(*well(), GONE, *[look(UNKNOWN)] * LAPSES)
+    assert between.deployed == NOW
+    assert heard(between, GONE, NOW + 60 * MINUTE).deployed is None
+    seldom = heard(after(*well(), GONE), GONE, NOW + 12 * MINUTE, lapse=20 * MINUTE)
+    assert seldom.deployed == NOW, "of a runtime that is asked seldom, it takes longer"
+
+
+@pytest.mark.parametrize("there", [DEPLOYED, PENDING])
+def test_glimpses_of_an_absence_end_nothing_and_one_that_keeps_coming_back_does(there: DeployState) -> None:
+    seen = [GONE, *[look(there)] * (LAPSES + 1)]
+    assert after(*well(), *seen * 9).deployed == NOW
+    assert after(*well(), *[GONE, look(there), look(there)] * 3).deployed != NOW
+
+
+def test_what_was_there_before_a_version_is_no_absence_of_it() -> None:
+    assert after(*[GONE] * 9, *well(), GONE).deployed == NOW + 9 * MINUTE
+
+
+def test_a_soak_is_not_over_at_a_look_that_shows_the_version_gone() -> None:
+    glimpse = Told((after(*well(), GONE),), NOW + 2 * MINUTE)
+    assert ran(glimpse, NOW) is None
+    words = "does not run it: Deployment shop/web runs 1.4.2"
+    assert landing({"eu": glimpse}, "1.4.3", None, NOW, None) == Landing(None, (f"eu {words}",))
+    assert glimpse.now("eu", "1.4.3", None) == Deployed("eu", ABSENT, NOW + 2 * MINUTE, words)
+    assert ran(glimpse, NOW, NOW + MINUTE) == NOW, "a stay that has ended has been"
+    assert ran(Told((after(*well(), GONE, look(DEPLOYED)),), NOW), NOW) == NOW
+
+
+def test_when_it_first_ran_is_told_whatever_came_later() -> None:
+    for later in ([GONE] * 9, [look(FAILED, "gave up")] * 3):
+        told = {"eu": Told((after(look(PENDING), *well(), *later),), NOW + 12 * MINUTE)}
+        assert landing(told, "1.4.3", None, NOW, None).at is None
+        assert first_ran(told, "1.4.3", None, NOW, None) == NOW + MINUTE
+        assert first_ran({**told, "us": Told()}, "1.4.3", None, NOW, None) is None
+        assert first_ran(told, "1.4.3", None, NOW + 5 * MINUTE, None) is None, "that was an earlier stay"
+
+
+# -- replicas of which none is ready, and none at all ---------------------------------------------------
+
+DOWN = [
+    Deployment("web", "1.4.3", None, Deployed("prod", state, None, words, 0, wanted=2))
+    for state, words in ((PENDING, None), (UNKNOWN, "no node takes it"), (PENDING, PULLING))
+]
+IDLE = Deployment(
+    "web", "1.4.3", None, Deployed("prod", ABSENT, None, "no replicas", 0, wanted=0, is_idle=True)
+)
+LASTS = TROUBLED // MINUTE
+
+
+@pytest.mark.parametrize("down", DOWN)
+def test_a_soak_ends_while_no_replica_is_ready(down: Deployment) -> None:
+    ended = after(*well(), *[down] * (LASTS + 1))
+    assert (ended.deployed, ended.first) == (None, NOW)
+    assert ran(Told((ended,), NOW + 12 * MINUTE), NOW) is None
+    back = after(*well(), *[down] * 60, *well())
+    assert back.deployed == NOW + 62 * MINUTE, "it soaks anew"
+    silent = heard(after(*well(), down), down, NOW + 60 * MINUTE)
+    assert silent.deployed is None, "a silence between proves nothing"
+
+
+def test_that_none_is_ready_fails_nothing() -> None:
+    for down in DOWN[:2]:
+        found = after(*well(), *[down] * 600)
+        assert (found.state, found.noes, found.ill) == (down.seen.state, 0, None)
+
+
+@pytest.mark.parametrize("down", DOWN)
+def test_an_only_replica_that_is_started_again_keeps_its_soak(down: Deployment) -> None:
+    for looks in range(1, LASTS):
+        found = after(*well(), *[down] * looks, look(DEPLOYED), look(DEPLOYED))
+        assert found.deployed == NOW
+        assert ran(Told((found,), NOW + (looks + 3) * MINUTE), NOW) == NOW
+
+
+def test_no_version_goes_on_while_none_is_ready_for_a_while() -> None:
+    for looks in range(1, LASTS):
+        found = Told((after(*well(), *DOWN[:1] * looks),), NOW + (looks + 1) * MINUTE)
+        assert ran(found, NOW) == (NOW if looks <= LAPSES else None)
+        assert ran(found, NOW, NOW + 2 * MINUTE) == NOW
+
+
+def test_a_look_that_cannot_tell_how_many_are_ready_ends_nothing() -> None:
+    for wanted, ready in ((None, 0), (None, None), (2, None), (0, 0), (2, 1)):
+        seen = Deployed("prod", UNKNOWN, None, None, ready, wanted=wanted)
+        assert after(*well(), *[Deployment("web", "1.4.3", None, seen)] * 60).deployed == NOW
+    complete = Deployed("prod", DEPLOYED, None, None, 0, wanted=2)
+    assert after(*well(), *[Deployment("web", "1.4.3", None, complete)] * 60).deployed == NOW
+
+
+def test_days_add_up_of_what_has_no_replicas_at_night() -> None:
+    looks = [*well(), *[look(DEPLOYED)] * 58, *[IDLE] * 60] * 3
+    night, morning = after(*looks), after(*looks, *well())
+    assert ran(Told((night,), NOW + 360 * MINUTE), NOW) is None, "no version goes on without replicas"
+    told = Told((morning,), NOW + 362 * MINUTE)
+    assert ran(told, NOW) == NOW + 180 * MINUTE
+    assert ran(told, NOW + 150 * MINUTE) == NOW + 270 * MINUTE, "of nights before a stay, none counts"
+    assert ran(Told((night,), NOW + 360 * MINUTE), NOW, NOW + 350 * MINUTE) == NOW + 170 * MINUTE
+    assert ran(Told((night,), NOW), NOW, NOW + 90 * MINUTE) == NOW + 30 * MINUTE, "and of those after it"
+    assert told.came("1.4.3", None, NOW, None) == NOW
+    assert from_text(to_text(morning)) == morning
+
+
+def test_what_wakes_soaks_on_once_it_is_well_and_not_while_it_starts() -> None:
+    starts = [*DOWN[:1] * 20, look(UNKNOWN)]
+    found = Told((after(*well(), *[IDLE] * 9, *starts),), NOW + 32 * MINUTE)
+    assert ran(found, NOW) is None
+    assert ran(Told((after(*well(), *[IDLE] * 9, *starts, *well()),), NOW), NOW) == NOW + 30 * MINUTE
+    undone = after(*well(), *[IDLE] * 9, *[GONE] * 9, *well())
+    assert undone.deployed == NOW + 20 * MINUTE, "unless it was gone, or failed"
+    assert undone.pauses == ()
+    ill = after(*well(), *[IDLE] * 9, *[look(FAILED, "gave up")] * FAILURES, *well())
+    assert ill.deployed == NOW + 14 * MINUTE
+
+
+def test_glimpses_without_a_ready_replica_end_nothing_and_sleep_is_no_absence() -> None:
+    assert after(*well(), *[*DOWN[:1], *[look(PENDING)] * (LAPSES + 1)] * 9).deployed == NOW
+    assert after(*well(), *[GONE, *[IDLE] * (LAPSES + 1)] * 9, look(DEPLOYED)).deployed == NOW
+
+
+def test_a_clock_that_was_put_back_makes_no_pause_longer() -> None:
+    found = after(*well(), *[IDLE] * 60, look(DEPLOYED))
+    back = heard(found, look(DEPLOYED), NOW + 10 * MINUTE)
+    assert ran(Told((back,), NOW + 10 * MINUTE), NOW) == NOW + 8 * MINUTE
+
+
+def test_pauses_of_a_long_time_are_kept_in_few_words_and_count_as_long() -> None:
+    times = 9 * PAUSES
+    found = after(*well(), *[IDLE, look(DEPLOYED), look(DEPLOYED)] * times)
+    assert len(found.pauses) == PAUSES
+    assert ran(Told((found,), NOW), NOW) == NOW + times * MINUTE
+    assert len(to_text(found)) < 8000
+
+
+def loops(period: timedelta, *, lasts: timedelta, ready: int = 1, before: int = 0) -> list[Rollout]:
+    """A look each minute at containers that are well but for a fall in every period, after the first hour."""
+    found: list[Rollout] = []
+    for i in range(lasts // MINUTE):
+        falls = max(0, (i * MINUTE - SOON) // period + 1)
+        told = Deployed("prod", DEPLOYED, None, None, ready, before + falls)
+        found.append(
+            heard(found[-1] if found else None, Deployment("web", "1.4.3", None, told), NOW + i * MINUTE)
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("minutes", "ready"), [(7, 1), (11, 1), (15, 1), (30, 1), (60, 1), (60, 3), (17, 10), (5, 100)]
+)
+def test_what_is_started_again_and_again_is_deployed_no_more_and_has_not_failed(
+    minutes: int, ready: int
+) -> None:
+    found = loops(minutes * MINUTE, lasts=24 * SOON, ready=ready)
+    falls = SOON + (FALLS - 1) * minutes * MINUTE
+    assert [one.deployed for one in found[2 : falls // MINUTE]] == [NOW] * (falls // MINUTE - 2)
+    assert {(one.state, one.deployed) for one in found[falls // MINUTE :]} == {(PENDING, None)}
+    at = max(one.fell for one in found if one.fell)
+    words = f"starts it again and again, seen last at {at:%Y-%m-%d %H:%M} UTC"
+    assert Told((found[-1],), NOW).words("1.4.3", None) == words
+
+
+@pytest.mark.parametrize(("minutes", "ready"), [(61, 1), (24 * 60, 3), (30, 10), (6, 100)])
+def test_a_fall_now_and_then_ends_nothing(minutes: int, ready: int) -> None:
+    assert {one.deployed for one in loops(minutes * MINUTE, lasts=48 * SOON, ready=ready)[2:]} == {NOW}
+
+
+@pytest.mark.parametrize("every", [5, 30])
+@pytest.mark.parametrize("minutes", [90, 110])
+def test_who_looks_seldom_sees_no_loop_where_others_see_none(minutes: int, every: int) -> None:
+    rollout: Rollout | None = None
+    for at in range(0, 48 * 60, every):
+        seen = Deployed("prod", DEPLOYED, None, None, 20, at // minutes)
+        one = Deployment("web", "1.4.3", None, seen)
+        rollout = heard(rollout, one, NOW + at * MINUTE, lapse=timedelta(hours=2))
+    assert rollout is not None
+    assert rollout.deployed == NOW
+
+
+def restarted(*counts: int | None, state: DeployState = DEPLOYED) -> Rollout:
+    """Looks that tell how often it was started again."""
+    return after(
+        *[Deployment("web", "1.4.3", None, Deployed("prod", state, None, None, 5, n)) for n in counts]
+    )
+
+
+def test_what_is_no_crash_loop() -> None:
+    assert restarted(0, 0, 5, 5, 10).deployed == NOW, "a node that starts anew takes all with it at once"
+    assert restarted(9, 9, 0, 9, 0, 9).deployed == NOW, "it was new pods, and then the old ones twice"
+    assert restarted(8, 8, None, 8, None, 8, None, 8).deployed == NOW
+    rises = [Deployment("web", "1.4.3", None, Deployed("prod", PENDING, None, None, 1, n)) for n in range(9)]
+    assert after(*rises, *well()).deployed == NOW + 9 * MINUTE, "it waited for its database, and then had it"
+    assert restarted(0, 0, 1, None, 2, None, 3).deployed is None
+
+
+def test_what_was_started_again_and_again_is_believed_after_an_hour_without_it() -> None:
+    rollout = restarted(0, 0, 1, 2, 3)
+    assert rollout.deployed is None
+    quiet = Deployment("web", "1.4.3", None, Deployed("prod", DEPLOYED, None, None, 1, 3))
+    found = [rollout := heard(rollout, quiet, NOW + i * MINUTE) for i in range(5, 70)]
+    deployed = next(one for one in found if one.deployed)
+    assert deployed.deployed == NOW + 4 * MINUTE + SOON * FALLS / 5
+    assert deployed.first == NOW
+
+
+# -- which version, and what is news -------------------------------------------------------------------
+
+
 def test_another_version_or_digest_begins_anew() -> None:
     found = after(*well(), *well(tag="1.4.4"))
     assert (found.version, found.begun, found.deployed) == ("1.4.4", NOW + 2 * MINUTE, NOW + 2 * MINUTE)
@@ -220,6 +473,7 @@ def test_of_several_runtimes_the_last_one_counts_and_one_that_does_not_tell_is_w
         (Told((after(look(PENDING)),), NOW), "has not completed it"),
         (Told((after(look(PENDING, PULLING)),), NOW), f"has not completed it: {PULLING}"),
         (Told((after(look(UNKNOWN, "nothing runs it")),), NOW), "does not tell: nothing runs it"),
+        (Told((after(look(ABSENT)),), NOW), "does not run it"),
         (Told((after(*[look(FAILED, "gave up")] * 3),), NOW), "gave up"),
         (Told((after(*[look(FAILED, "gave up")] * 3),), NOW, Silence(NOW, "no route")), "gave up"),
     ],
@@ -237,31 +491,38 @@ def test_what_a_release_needs_to_know_is_seen_after_it() -> None:
 
 # -- laws -----------------------------------------------------------------------------------------------
 
+Look = tuple[DeployState, str | None, str, int, tuple[int | None, int | None]]
 LOOKS = st.lists(
     st.tuples(
         st.sampled_from(list(DeployState)),
         st.one_of(st.none(), st.text(max_size=300)),
         st.sampled_from(["1.4.2", "1.4.3", ""]),
         st.integers(-90, 90),
+        st.sampled_from([(None, None), (0, 2), (0, 0), (2, 2)]),
     ),
     min_size=1,
     max_size=20,
 )
+RESTARTS = st.lists(st.one_of(st.none(), st.integers(0, 9)), min_size=20, max_size=20)
 
 
-@given(LOOKS)
+@given(LOOKS, RESTARTS)
 def test_whatever_is_told_and_whenever_a_rollout_can_be_kept_and_is_never_dated_later(
-    looks: list[tuple[DeployState, str | None, str, int]],
+    looks: list[Look], restarts: list[int | None]
 ) -> None:
     rollout: Rollout | None = None
     at = NOW
-    for state, trouble, tag, minutes in looks:
+    for (state, trouble, tag, minutes, (ready, wanted)), started in zip(looks, restarts, strict=False):
         at += minutes * MINUTE
-        rollout = heard(rollout, look(state, trouble, tag, None if tag else DIGEST), at)
+        seen = Deployed("prod", state, None, trouble, ready, started, wanted, state is ABSENT and wanted == 0)
+        rollout = heard(rollout, Deployment("web", tag, None if tag else DIGEST, seen), at)
         assert from_text(to_text(rollout)) == rollout
-        assert max(rollout.begun, rollout.since, rollout.deployed or at, rollout.ill or at) <= at
+        assert max(time for name in TIMES if (time := getattr(rollout, name)) is not None) <= at
         assert rollout.state is not DEPLOYED or state is DEPLOYED
-        if rollout.state is FAILED:
+        assert rollout.deployed is None or rollout.first is not None
+        assert rollout.deployed is not None or (rollout.idle, rollout.pauses) == (None, ())
+        assert all(begun <= end <= at for begun, end in rollout.pauses)
+        if rollout.state is FAILED or rollout.is_restless:
             assert rollout.deployed is None
     assert rollout is not None
     assert unseen(rollout, at).state is UNKNOWN
@@ -269,13 +530,15 @@ def test_whatever_is_told_and_whenever_a_rollout_can_be_kept_and_is_never_dated_
 
 @given(LOOKS, st.integers(-30, 30), st.one_of(st.none(), st.integers(0, 60)))
 def test_a_runtime_makes_a_soak_shorter_and_never_longer(
-    looks: list[tuple[DeployState, str | None, str, int]], since: int, length: int | None
+    looks: list[Look], since: int, length: int | None
 ) -> None:
     rollouts: list[Rollout] = []
     at = NOW
-    for state, trouble, tag, minutes in looks:
+    for state, trouble, tag, minutes, (ready, wanted) in looks:
         at += abs(minutes) * MINUTE
-        found = heard(rollouts[0] if rollouts else None, look(state, trouble, tag or "1.4.1"), at)
+        is_idle = state is ABSENT and wanted == 0
+        seen = Deployed("prod", state, None, trouble, ready, None, wanted, is_idle)
+        found = heard(rollouts[0] if rollouts else None, Deployment("web", tag or "1.4.1", None, seen), at)
         if rollouts and found.version == rollouts[0].version:
             rollouts[0] = found
         else:
@@ -287,7 +550,19 @@ def test_a_runtime_makes_a_soak_shorter_and_never_longer(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "null", '["1.4.3", "deployed", [null, null, null, null], 0, null]', "{"]
+    "text",
+    [
+        "",
+        "[]",
+        "null",
+        "{",
+        '["1.4.3", "deployed", [null, null, null, null], 0, null]',
+        '["1.4.3", "deployed", ["2026-11-21T12:00:00+00:00", null, null, null, null, null], 0, null, 0]',
+        '["1.4.3", "deployed", {"begun": "2026-11-21T12:00:00+00:00"}, null, [0, 0, null, 0]]',
+        '["1.4.3", "blooming", {}, null, [0, 0, null, 0]]',
+        '["1.4.3", "pending", {"begun": "2026-11-21T12:00:00+00:00", "since": "2026-11-21T12:00:00+00:00", '
+        '"pauses": [["2026-11-21T12:00:00+00:00"]]}, null, [0, 0, null, 0]]',
+    ],
 )
 def test_what_was_not_kept_well_is_no_rollout(text: str) -> None:
     assert from_text(text) is None

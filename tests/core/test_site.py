@@ -9,7 +9,7 @@ from parts.claiming import locate_field
 
 from automator.core.fields import parse_field
 from automator.core.reference import parse_repository
-from automator.core.site import FileSites, Site, locate, may_hold_sites
+from automator.core.site import MOST_ALIKE, FileSites, Site, locate, may_hold_sites
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
@@ -409,6 +409,18 @@ def test_what_cannot_be_edited_is_held(text: str, code: str) -> None:
 )
 def test_what_can_be_edited_is_not_held(text: str) -> None:
     assert only(text).held is None
+
+
+def test_more_places_of_one_image_than_can_be_followed_are_held() -> None:
+    def templated(count: int) -> tuple[Site, ...]:
+        return sites("{{ if x }}\nimage: acme/api:1\n" + "image: acme/web:1\n" * count)
+
+    other, *many = templated(MOST_ALIKE + 1)
+    assert other.held is None
+    assert {site.held.code for site in many if site.held is not None} == {"site/too-many"}
+    assert all(site.held is not None for site in many)
+    assert f"one of {MOST_ALIKE + 1} places" in str(many[0].held)
+    assert all(site.held is None for site in templated(MOST_ALIKE))
 
 
 def test_an_unused_anchor_and_a_reused_one_are_told_apart() -> None:

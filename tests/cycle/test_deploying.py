@@ -35,12 +35,16 @@ ENGINE = {"type": "docker"}
 GIVEN_UP = "the rollout exceeded its progress deadline"
 
 
-def runs(image: str, *, failed: bool = False, trouble: str | None = None, ready: int = 1) -> Running:
+def runs(
+    image: str, *, failed: bool = False, trouble: str | None = None, ready: int = 1, wanted: int = 1,
+    restarts: int | None = None,
+) -> Running:  # fmt: skip
     """The Deployment shop/web, as a cluster tells of it."""
-    complete = ready == 1 and not failed
+    complete = ready == wanted and not failed
     return Running(
-        "Deployment", "shop", "web", "app", image, None, 1, ready, complete, trouble, failed=failed
-    )
+        "Deployment", "shop", "web", "app", image, None, wanted, ready, complete, trouble, failed=failed,
+        restarts=restarts,
+    )  # fmt: skip
 
 
 def look(app: App, runtime: str, *running: Running, repo: str = "shop") -> None:
@@ -110,7 +114,9 @@ def test_production_soaks_from_when_staging_runs_it(chain: Stage) -> None:
     )
     look(chain.app, "stage", runs(f"{chain.host}/acme/web:1.4.2"))
     chain.now += 24 * HOUR
-    assert web(chain).reason.sentence.endswith("there: stage has not completed it")
+    assert web(chain).reason.sentence.endswith(
+        "there: stage does not run it: Deployment shop/web [app] runs 1.4.2"
+    )
     deployed = chain.now
     look(chain.app, "stage", runs(image(chain, STAGING)))
     soaking = web(chain)
@@ -123,6 +129,61 @@ def test_production_soaks_from_when_staging_runs_it(chain: Stage) -> None:
     chain.now = deployed + 2 * HOUR
     assert web(chain).status is Status.RELEASED
     assert image(chain, PROD) == image(chain, STAGING)
+
+
+@pytest.mark.parametrize("what", ["undone", "down", "falls"])
+def test_a_version_that_is_gone_again_or_falls_again_and_again_soaks_anew_and_has_not_failed(
+    chain: Stage, what: str
+) -> None:
+    look(chain.app, "stage", runs(image(chain, STAGING), restarts=0))
+    assert said(web(chain)) == (Status.WAITING, "guard/soak")
+    for restarts in range(1, 6):
+        chain.now += 25 * MINUTE
+        there = {
+            "undone": runs(f"{chain.host}/acme/web:1.4.2"),
+            "down": runs(image(chain, STAGING), wanted=2, ready=0),
+            "falls": runs(image(chain, STAGING), restarts=restarts),
+        }[what]
+        look(chain.app, "stage", there)
+        waiting = web(chain)
+        assert waiting.status is Status.WAITING, "that it soaked for two hours in Git is not enough"
+    assert said(waiting) == (Status.WAITING, "guard/soak-undeployed")
+    words = {
+        "undone": "does not run it: ",
+        "down": "has not completed it",
+        "falls": "starts it again and again",
+    }
+    assert f"there: stage {words[what]}" in waiting.reason.sentence
+    assert chain.outcomes()["web-staging"].status is Status.CURRENT
+    chain.now += HOUR
+    deployed = chain.now
+    look(chain.app, "stage", runs(image(chain, STAGING), restarts=5))
+    assert web(chain).reason.changes_at == deployed + 2 * HOUR
+
+
+def test_days_add_up_of_what_has_no_replicas_at_night(chain: Stage) -> None:
+    look(chain.app, "stage", runs(image(chain, STAGING)))
+    for expected in (Status.WAITING, Status.WAITING, Status.RELEASED):
+        chain.now += 45 * MINUTE
+        look(chain.app, "stage", runs(image(chain, STAGING), wanted=0, ready=0))
+        asleep = web(chain)
+        assert said(asleep) == (Status.WAITING, "guard/soak-undeployed")
+        assert "there: stage does not run it: " in asleep.reason.sentence
+        chain.now += 12 * HOUR
+        assert web(chain).status is Status.WAITING, "it sleeps"
+        look(chain.app, "stage", runs(image(chain, STAGING)))
+        assert web(chain).status is expected, "two hours are over on the third day"
+
+
+def test_no_version_goes_on_at_a_look_that_shows_it_gone(chain: Stage) -> None:
+    look(chain.app, "stage", runs(image(chain, STAGING)))
+    deployed = chain.now
+    chain.now += 2 * HOUR
+    look(chain.app, "stage", runs(f"{chain.host}/acme/web:1.4.2"))
+    assert said(web(chain)) == (Status.WAITING, "guard/soak-undeployed")
+    chain.now += MINUTE
+    look(chain.app, "stage", runs(image(chain, STAGING)))
+    assert web(chain).status is Status.RELEASED, f"a glimpse is none: it runs since {deployed}"
 
 
 def test_a_runtime_that_is_down_is_waited_for_and_harms_nobody_else(chain: Stage) -> None:
@@ -365,6 +426,9 @@ def test_the_report_tells_when_it_was_deployed(shop: Stage) -> None:
     shop.now += 9 * MINUTE
     deployed = shop.now
     look(shop.app, "prod", runs(image(shop, "apps/web.yaml")))
+    for _ in range(2):
+        shop.now += 9 * MINUTE
+        look(shop.app, "prod", runs(f"{shop.host}/acme/web:1.4.2"))  # somebody goes back: it was there
     read = {"shop": read_for(shop.cycle.logbook(), Wanted())}
     summary = summary_of(read, {"shop": Wanted()}, shop.app.store, by="workload", now=shop.now)
     (journey,) = summary.journeys

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from parts.world import deployment
 
+from automator.core.running import Scope as RuntimeScope
 from automator.cycle.gate import check
 from automator.cycle.source import Scope
 
@@ -557,3 +558,29 @@ def test_lines_that_cannot_be_shown_leave_the_finding_as_it_is(tmp_path: Path) -
     told(tmp_path, {**WEB, "apps/long.yaml": long})
     (finding,) = check(tmp_path, Scope(), now=NOW, coverage=True).findings
     assert (finding.place, finding.text, finding.column) == ("apps/long.yaml:1", None, None)
+
+
+# -- runtimes ---------------------------------------------------------------------------------------------
+
+
+def test_what_comes_after_a_chart_is_told_that_no_runtime_shows_it(tmp_path: Path) -> None:
+    policies = (
+        "version: 1\nworkloads:\n  staging:\n    image: ghcr.io/acme/charts/web\n    semver: 1.x\n"
+        '    where: {paths: ["staging/**"]}\n  prod:\n    image: ghcr.io/acme/charts/web\n    semver: 1.x\n'
+        '    where: {paths: ["prod/**"]}\n    after: {workload: staging, soak: 4h}\n'
+    )
+    chart = (
+        "apiVersion: source.toolkit.fluxcd.io/v1\nkind: OCIRepository\nmetadata: {name: web}\n"
+        "spec: {url: oci://ghcr.io/acme/charts/web, ref: {tag: 1.0.0}}\n"
+    )
+    told(
+        tmp_path,
+        {"policies/shop.yaml": policies, "staging/web.yaml": chart, "prod/web.yaml": chart},
+    )
+
+    def said(*paths: str) -> list[tuple[str, str]]:
+        found = check(tmp_path, Scope(), runtimes=[RuntimeScope("staging", paths)]).findings
+        return [(finding.place, finding.reason.code) for finding in found]
+
+    assert said("staging/**") == [("policies/shop.yaml:11", "lint/chart-unseen")]
+    assert said("clusters/**") == []

@@ -17,6 +17,8 @@ from automator.cycle.run import Trigger
 from automator.edges.checkout import Checkout, Remote
 from automator.errors import CheckoutError
 
+pytestmark = pytest.mark.slow  # much of it waits: together they take minutes
+
 KINDS = ["github", "gitlab", "gitea", "forgejo", "bitbucket"]
 OPEN = ("waiting", "proposal/open")
 CLOSED = ("held", "proposal/closed")

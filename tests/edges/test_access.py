@@ -171,7 +171,7 @@ def test_a_new_token_needs_no_restart_and_two_lines_are_two_tokens(token_file: P
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "does not exist"),
+        (None, "No such file"),
         (b"", "is empty"),
         (b"\n \n", "is empty"),
         (b"short", "less than 16 characters"),

@@ -19,6 +19,8 @@ from automator.core.reference import parse_repository
 from automator.edges.registry import Breaker, HostResting, RateLimited, RegistryClient
 from automator.edges.registry.budget import Budget, Told, told_limit
 
+pytestmark = pytest.mark.slow  # much of it waits: together they take minutes
+
 T = TypeVar("T")
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 

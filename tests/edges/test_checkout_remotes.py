@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from parts.canaries import MARK, secret
+from parts.certificates import make_ca
 from parts.gitserver import ALL, BareRepo, HttpGit, SshGit, fsck, http_git, ssh_git
 from parts.gitsteps import command_lines, fetched, release, wait_for
+from parts.proxy import Proxy
 from parts.registry import KEY_AND_CERTIFICATE
 
 from automator.edges.checkout import Checkout, Landed, Remote
@@ -104,8 +106,48 @@ def test_https_with_an_unknown_certificate_is_refused_before_the_password_is_sen
 ) -> None:
     with http_git(tmp_path / "server", {"ann": PASSWORD}, tls=ca_and_key) as server:
         error = refused(tmp_path, Remote(server.url(repo), username="ann", password_file=password_file))
-        assert "certificate" in error.reason.sentence
+        assert (error.reason.code, error.retry) == ("git/certificate", False)
+        assert server.url(repo) in error.reason.sentence
+        assert "`repos.NAME.credentials.ca_file`" in error.reason.next_step
         assert server.authorizations == []
+
+
+@pytest.mark.parametrize(
+    "wrong", ["expired", "of another name", "ca_file of another authority", "no certificate"]
+)
+def test_a_certificate_that_is_wrong_is_told_apart_from_a_server_that_is_away(
+    repo: BareRepo, tmp_path: Path, wrong: str
+) -> None:
+    authority = make_ca(tmp_path / "ca")
+    name = "other.example" if wrong == "of another name" else "127.0.0.1"
+    shown = authority.issue([name], days=-1 if wrong == "expired" else 1)
+    known = make_ca(tmp_path / "other") if "another authority" in wrong else authority
+    if wrong == "no certificate":
+        known.ca_file.write_text("this is no certificate\n")
+    with http_git(tmp_path / "server", tls=shown.both_file) as server:
+        error = refused(tmp_path, Remote(server.url(repo), ca_file=known.ca_file))
+    assert error.reason.code == "git/certificate"
+
+
+def test_git_goes_by_the_proxy_of_the_environment(
+    repo: BareRepo, password_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = make_ca(tmp_path / "ca")
+    shown = authority.issue(["127.0.0.1"])
+    with Proxy() as proxy, http_git(tmp_path / "server", {"ann": PASSWORD}, tls=shown.both_file) as server:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        url = server.url(repo)
+        remote = Remote(url, username="ann", password_file=password_file, ca_file=authority.ca_file)
+        with opened(tmp_path, remote) as checkout:
+            assert fetched(checkout) == repo.tip()
+            assert set(proxy.asked) == {f"CONNECT {server.address.removeprefix('https://')}"}
+            assert "Authorization" not in "".join(proxy.headers)
+            proxy.asked.clear()
+            monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+            assert checkout.ask_tip() == repo.tip()
+            assert proxy.asked == []
 
 
 def test_the_user_may_stand_in_the_url(
@@ -334,6 +376,14 @@ def test_nobody_there(repo: BareRepo, tmp_path: Path) -> None:
     assert error.retry
 
 
+def test_the_address_of_a_proxy_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://bot:Xyzzy-42/43@127.0.0.1:1")
+    error = refused(tmp_path, Remote("https://git.example.invalid/x.git"))
+    assert error.reason.code == "git/unreachable"
+    assert "Unsupported proxy syntax in what the environment names" in str(error)
+    assert "Xyzzy-42" not in str(error)
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -347,6 +397,10 @@ def test_nobody_there(repo: BareRepo, tmp_path: Path) -> None:
         "https:///no-host",
         "https://ann:Xyzzy-42@example.org/x.git",
         "ssh://ann:Xyzzy-42@example.org/x.git",
+        "ann:Xyzzy-42@example.org:x.git",
+        "https:/ann:Xyzzy-42@example.org/x.git",
+        "https://ann:Xyzzy-42/y@example.org/x.git",
+        "https://example.org/x.git?token=Xyzzy-42",
         "ssh://-oProxyCommand=x/x",
         "https://example.org:port/x",
         "https://example.org/a b",

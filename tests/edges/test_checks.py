@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from parts.registry import wait_until
 
-from automator.edges.checks import KEY_LIMIT, Commands, ImageCommand, read_key
+from automator.edges.checks import Commands, ImageCommand, read_key
+from automator.edges.secretfile import FILE_LIMIT
 from automator.errors import CheckError
 
 DIGEST = "sha256:" + "0a" * 32
@@ -123,7 +124,7 @@ def test_so_many_run_at_once_and_none_after_the_end(tmp_path: Path) -> None:
 
 def test_a_key_file_is_read_within_bounds(tmp_path: Path) -> None:
     file = tmp_path / "cosign.pub"
-    for content, words in ((None, "No such file"), (b"x" * (KEY_LIMIT + 1), "more than")):
+    for content, words in ((None, "No such file"), (b"x" * (FILE_LIMIT + 1), "longer than")):
         if content is not None:
             file.write_bytes(content)
         with pytest.raises(CheckError) as caught:

@@ -271,7 +271,7 @@ def test_a_package_that_is_missing_is_a_sentence_that_names_the_extra(
     error = refusal(lambda: CloudLogin(cloud).find(host))
     assert error.reason.code == "credentials/cloud-extra"
     assert package in str(error)
-    assert f"automator[{cloud}]" in error.reason.next_step
+    assert f"the extra `{cloud}`" in error.reason.next_step
     assert not error.retry
 
 

@@ -25,7 +25,7 @@ from automator.edges.engine import Engine, EngineSettings, read_only_client
 from automator.errors import RuntimeTrouble
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-JUST_NOW = "2026-11-21T11:58:00Z"
+JUST_NOW, LATELY = "2026-11-21T11:59:00Z", "2026-11-21T11:57:00Z"
 WEB = "ghcr.io/acme/web"
 ONE, TWO = (f"sha256:{digit * 64}" for digit in "12")
 Hostile = Callable[[Behaviour], HostileServer]
@@ -101,6 +101,22 @@ def test_a_real_engine_tells_what_compose_made_there_and_under_which_digest(tmp_
             "it was started again 3 times",
             None,
         ),
+        (  # it serves again
+            {"state": "running", "restarts": 3, "StartedAt": JUST_NOW, "health": "healthy"},
+            0,
+            True,
+            None,
+            None,
+        ),
+        ({"state": "running", "restarts": 3, "StartedAt": LATELY}, 0, True, None, None),
+        (
+            {"state": "running", "restarts": 3, "StartedAt": "2026-11-21T12:01:00Z", "health": "healthy"},
+            0,
+            True,
+            None,
+            None,
+        ),
+        ({"state": "running", "restarts": 3, "StartedAt": "2026-11-21T12:55:00Z"}, 1, True, None, None),
         ({"state": "paused"}, 0, False, None, "it is paused"),
         (
             {"state": "exited", "exit_code": 137, "policy": "always", "OOMKilled": True},
@@ -131,6 +147,7 @@ def test_how_a_container_is(
     (one,) = seen(hostile, ([container("web", f"{WEB}:1.4.2", **told)], []))
     assert (one.ready, one.settled, one.wanted) == (ready, settled, 1)
     assert (one.trouble, one.hindrance) == (trouble, hindrance)
+    assert one.restarts == told.get("restarts", 0)
 
 
 def test_what_has_ended_counts_only_where_nothing_has_taken_its_place(hostile: Hostile) -> None:

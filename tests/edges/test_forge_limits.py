@@ -16,6 +16,8 @@ from parts.forge_field import KINDS, NOON, SHOP, Field, code, make_field, refusa
 from automator.core.forge import PullDraft
 from automator.errors import ForgeError
 
+pytestmark = pytest.mark.slow  # much of it waits: together they take minutes
+
 
 @pytest.fixture(params=KINDS)
 def field(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Field]:

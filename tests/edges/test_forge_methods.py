@@ -20,6 +20,8 @@ from automator.edges.forge import ForgeSettings
 from automator.edges.forge.opening import open_forge
 from automator.edges.http import Outside
 
+pytestmark = pytest.mark.slow  # much of it waits: together they take minutes
+
 NOWHERE = "0" * 40
 WITH_LABELS = [kind for kind in KINDS if kind != "bitbucket"]
 

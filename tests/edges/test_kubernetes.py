@@ -44,12 +44,12 @@ def clusters() -> Iterator[list[Cluster]]:
         cluster.close()
 
 
-def look(api: KubeApi, clusters: list[Cluster], **more: Any) -> Observation:
+def look(api: KubeApi, clusters: list[Cluster], *, now: datetime = NOW, **more: Any) -> Observation:
     if "kubeconfig" not in more:
         more["kubeconfig"] = str(api.kubeconfig())
     settings = ClusterSettings("prod", **more)
     clusters.append(Cluster(settings))
-    return clusters[-1].observe(NOW)
+    return clusters[-1].observe(now)
 
 
 def refused(api: KubeApi, clusters: list[Cluster], **more: Any) -> RuntimeTrouble:
@@ -79,12 +79,11 @@ def test_a_deployment_that_is_rolled_out(api: KubeApi, clusters: list[Cluster]) 
 
 def test_a_rollout_under_way_shows_both_versions(api: KubeApi, clusters: list[Cluster]) -> None:
     api.deploy("shop", "web", "ghcr.io/acme/web:1.4.2", replicas=3)
-    api.deploy(
-        "shop", "web", "ghcr.io/acme/web:1.4.3", replicas=3, ready=1, trouble="ImagePullBackOff: no such tag"
-    )
+    trouble = "ErrImagePull: manifest unknown"
+    api.deploy("shop", "web", "ghcr.io/acme/web:1.4.3", replicas=3, ready=1, trouble=trouble)
     new, old = look(api, clusters).running
     assert (new.reference, new.wanted, new.ready, new.settled) == ("ghcr.io/acme/web:1.4.3", 3, 1, False)
-    assert (new.trouble, new.failed) == ("ImagePullBackOff: no such tag", False)
+    assert (new.trouble, new.failed) == (trouble, False)
     assert (old.reference, old.wanted, old.ready) == ("ghcr.io/acme/web:1.4.2", 0, 2)
     # ReplicaSets that are kept with no replicas run nothing.
     api.deploy("shop", "web", "ghcr.io/acme/web:1.4.3", replicas=3)
@@ -241,6 +240,23 @@ def test_a_look_that_is_too_large_ends_and_says_what_to_do(api: KubeApi, cluster
     api.faults.append(Fault(200, "/deployments", 99, body=full))
     error = refused(api, clusters)
     assert (error.reason.code, "parts" in str(error)) == ("cluster/unreachable", True)
+    many = b'{"metadata": {}, "items": [' + b"{}," * 100_000 + b"{}]}"
+    api.faults = [Fault(200, "/deployments", 1, body=many)]
+    assert "100000 objects" in str(refused(api, clusters))
+
+
+@pytest.mark.parametrize("ours", [timedelta(hours=-1), timedelta(hours=1)])
+def test_how_long_a_container_runs_is_counted_by_the_clusters_clock(
+    api: KubeApi, clusters: list[Cluster], ours: timedelta
+) -> None:
+    api.deploy("shop", "web", "ghcr.io/acme/web:1.4.3", replicas=1)
+    now = datetime.now(UTC)
+    (told,) = api.held("Pod")
+    (state,) = told["status"]["containerStatuses"]
+    started = (now - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    state |= {"restartCount": 1, "state": {"running": {"startedAt": started}}}
+    (web,) = look(api, clusters, now=now + ours).running
+    assert (web.ready, web.trouble, web.restarts) == (0, None, 1)
 
 
 # -- read-only ---------------------------------------------------------------------------------------------
@@ -517,6 +533,7 @@ def test_flux_says_what_it_applied(api: KubeApi, clusters: list[Cluster]) -> Non
     assert sync == Sync(
         "Kustomization", "flux-system", "apps", "a" * 40, COMMIT, False, "BuildFailed: no such file",
         datetime(2026, 11, 21, 14, tzinfo=UTC), "ssh://git@example.com/acme/config", "./apps", "BuildFailed",
+        recurses=True, overrides=True,
     )  # fmt: skip
     put_flux(api, status="False", reason="DependencyNotReady")
     assert look(api, clusters).syncs[0].healthy is None
@@ -608,6 +625,113 @@ def test_argo_cd_says_what_it_applied(
     assert (sync.repo, sync.path) == ("https://example.com/acme/config", "apps")
 
 
+@pytest.mark.parametrize(
+    ("destination", "space"),
+    [
+        ({"server": "https://kubernetes.default.svc", "namespace": "shop"}, "shop"),
+        ({"name": "in-cluster", "namespace": "shop"}, "shop"),
+        ({"namespace": "shop"}, "shop"),
+        ({"server": "https://203.0.113.7", "namespace": "shop"}, None),  # another cluster's namespace
+        ({"name": "eu-1", "namespace": "shop"}, None),
+        ({"server": "https://kubernetes.default.svc"}, None),
+        (None, None),
+        (["shop"], None),
+    ],
+)
+def test_an_application_says_where_it_puts_things_in_its_own_cluster(
+    destination: object, space: str | None
+) -> None:
+    told = application()
+    told["spec"]["destination"] = destination
+    (sync,) = read_argo([told])
+    assert (sync.space, sync.recurses) == (space, False)
+
+
+def test_an_application_names_the_files_of_values_that_it_takes() -> None:
+    told = application()
+    told["spec"] = {
+        "sources": [
+            {
+                "repoURL": "https://charts.example.com",
+                "chart": "web",
+                "helm": {"valueFiles": ["$cfg/env/x.yaml"]},
+            },
+            {"repoURL": "https://example.com/acme/config", "ref": "cfg"},
+            {
+                "repoURL": "https://example.com/acme/config",
+                "path": "charts/web",
+                "directory": {"recurse": True},
+                "helm": {"valueFiles": ["../../env/y.yaml", "/env/z.yaml", "$other/no.yaml", 7]},
+            },
+        ]
+    }
+    other, chart = read_argo([told])
+    assert (other.values, other.recurses) == (("env/x.yaml",), False)
+    assert (chart.values, chart.recurses) == (
+        ("charts/web/values.yaml", "env/y.yaml", "env/z.yaml"),
+        True,
+    )
+    told["spec"]["sources"][2]["helm"]["valueFiles"] = "y.yaml"
+    assert read_argo([told])[1].values == ("charts/web/values.yaml",)
+
+
+@pytest.mark.parametrize(
+    ("ref", "branch"),
+    [
+        (None, None),
+        ({}, None),
+        ({"branch": "main"}, "main"),
+        ({"branch": "main", "tag": "v1"}, "v1"),
+        ({"name": "refs/heads/main"}, "main"),
+        ({"name": "refs/pull/12/head", "branch": "main"}, "refs/pull/12/head"),
+        (["main"], None),
+    ],
+)
+def test_which_branch_flux_follows_is_known(ref: object, branch: str | None) -> None:
+    named = {"name": "config", "namespace": "flux-system"}
+    repo = {"metadata": named, "spec": {"url": "https://example.com/config", "ref": ref}}
+    told = {
+        "metadata": {"name": "apps", "namespace": "flux-system"},
+        "spec": {
+            "sourceRef": {"kind": "GitRepository", "name": "config"},
+            "namePrefix": "eu-",
+            "nameSuffix": "-1",
+        },
+    }
+    (sync,) = read_flux({"gitrepositories": [repo], "kustomizations": [told]})
+    assert (sync.repo, sync.branch) == ("https://example.com/config", branch)
+    assert (sync.prefix, sync.suffix, sync.overrides) == ("eu-", "-1", True)
+
+
+@pytest.mark.parametrize(
+    ("source", "space", "overrides", "branch"),
+    [
+        ({}, "shop", False, None),
+        ({"targetRevision": "HEAD"}, "shop", False, None),
+        ({"targetRevision": "pr-12"}, "shop", False, "pr-12"),
+        ({"targetRevision": "refs/heads/main"}, "shop", False, "main"),
+        ({"kustomize": {"namespace": "eu", "namePrefix": "eu-"}}, "eu", True, None),
+        ({"helm": {"namespace": "charts"}}, "charts", False, None),
+    ],
+)
+def test_where_an_application_puts_things_may_stand_in_its_source(
+    source: dict[str, Any], space: str, overrides: bool, branch: str | None
+) -> None:
+    told = application()
+    told["spec"]["destination"] = {"server": "https://kubernetes.default.svc", "namespace": "shop"}
+    told["spec"]["source"] |= source
+    (sync,) = read_argo([told])
+    assert (sync.space, sync.overrides, sync.branch) == (space, overrides, branch)
+    assert sync.prefix == source.get("kustomize", {}).get("namePrefix", "")
+
+
+def test_flux_says_where_it_puts_things_but_not_in_another_cluster() -> None:
+    told = {"metadata": {"name": "apps"}, "spec": {"path": "./apps", "targetNamespace": "shop"}}
+    assert [sync.space for sync in read_flux({"kustomizations": [told]})] == ["shop"]
+    away = {**told, "spec": {**told["spec"], "kubeConfig": {"secretRef": {"name": "eu"}}}}  # type: ignore[dict-item]
+    assert [sync.space for sync in read_flux({"kustomizations": [away]})] == [None]
+
+
 def test_an_application_of_several_sources_is_told_for_each_git_one(
     api: KubeApi, clusters: list[Cluster]
 ) -> None:
@@ -638,6 +762,7 @@ json_values = st.recursive(
                 "metadata", "spec", "status", "template", "containers", "name", "image", "conditions", "type",
                 "ownerReferences", "uid", "controller", "replicas", "labels", "containerStatuses", "state",
                 "sources", "source", "sync", "revisions", "sourceRef", "creationTimestamp", "phase",
+                "destination", "namespace", "helm", "valueFiles", "directory", "path", "ref", "kubeConfig",
             ]
         ),
         inner,

@@ -35,12 +35,14 @@ def status(
     *,
     ready: bool = True,
     waits: str = "",
+    words: str = "",
     restarts: int = 0,
     up: timedelta = timedelta(hours=1),
     identity: str = "",
 ) -> Object:
     """What a pod says of a container that has run for `up`, or waits."""
-    state = {"waiting": {"reason": waits}} if waits else {"running": {"startedAt": written(NOW - up)}}
+    waiting = {"waiting": {"reason": waits, "message": words}}
+    state = waiting if waits else {"running": {"startedAt": written(NOW - up)}}
     before = {"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": written(NOW - up)}}
     return {
         "name": name, "ready": ready and not waits, "state": state, "restartCount": restarts,
@@ -92,12 +94,15 @@ def deployment(
     return web, made
 
 
-def read(deployed: tuple[Object, Object], *pods: Object) -> dict[str, Running]:
-    """By container, what is told of the template's images."""
+def read_all(deployed: tuple[Object, Object], *pods: Object) -> tuple[Running, ...]:
     web, made = deployed
     objects = {"deployments": [controller(web)], "replicasets": [replica_set(made)]}
-    found = read_running(objects, [read_pod(one, NOW) for one in pods])
-    return {one.container: one for one in found if one.wanted == 1}
+    return read_running(objects, [read_pod(one, NOW) for one in pods])
+
+
+def read(deployed: tuple[Object, Object], *pods: Object) -> dict[str, Running]:
+    """By container, what is told of the template's images."""
+    return {one.container: one for one in read_all(deployed, *pods) if one.wanted == 1}
 
 
 BOTH = {"app": WEB, "proxy": PROXY}
@@ -112,11 +117,16 @@ BOTH = {"app": WEB, "proxy": PROXY}
         (status(restarts=1, up=timedelta(minutes=4)), 0, None),
         (status(restarts=1, up=timedelta(minutes=5)), 1, None),
         (
-            status(restarts=3, up=timedelta(minutes=1)),
+            status(restarts=3, up=timedelta(minutes=1), ready=False),
             0, "it was started again 3 times, the last time after Error, exit code 1",
         ),
+        (status(restarts=3, up=timedelta(minutes=6), ready=False), 0, None),
+        (status(restarts=3, up=timedelta(minutes=1)), 0, None),
+        (status(restarts=1, up=timedelta(seconds=-30)), 0, None),
+        (status(restarts=3, up=timedelta(minutes=-55)), 1, None),
+        (status(restarts=3, up=timedelta(minutes=-55), ready=False), 0, None),
         (status(restarts=41, waits="CrashLoopBackOff"), 0, "CrashLoopBackOff"),
-        (status(waits="ImagePullBackOff"), 0, "ImagePullBackOff"),
+        (status(waits="InvalidImageName"), 0, "InvalidImageName"),
         (status(waits="ContainerCreating"), 0, None),
         ({**status(restarts=1), "state": {}, "lastState": {}}, 0, None),
     ],
@@ -128,12 +138,110 @@ def test_what_was_started_again_lately_is_not_ready_and_again_and_again_is_troub
     assert (web.ready, web.trouble, web.hindrance, web.failed) == (ready, trouble, None, False)
 
 
+REF = "ghcr.io/acme/web:1.4.3"
+TRIED = f'rpc error: code = NotFound desc = failed to pull and unpack image "{REF}": '
+BACK_OFF = f'Back-off pulling image "{REF}"'
+NO_DISK = f"{TRIED}failed to extract layer: write /var/lib/containerd/x: no space left on device"
+MIRRORS = f"(Mirrors also failed: [mirror.example/web:1.4.3: reading manifest: manifest unknown]): {REF}: "
+NO_TAG = f'failed to resolve reference "{REF}": {REF}: not found'
+NO_HOST = f'{MIRRORS}pinging container registry: Get "https://ghcr.io/v2/": dial tcp: no such host'
+ARCHITECTURE = 'architecture "arm64", variant "v8", OS "linux"'
+
+
+@pytest.mark.parametrize(
+    ("why", "words", "is_own"),
+    [
+        # containerd
+        ("ErrImagePull", f"{TRIED}{NO_TAG}", True),
+        ("ImagePullBackOff", f"{BACK_OFF}: ErrImagePull: {TRIED}{NO_TAG}", True),
+        ("ErrImagePull", f"{TRIED}no match for platform in manifest: not found", True),
+        ("ErrImagePull", NO_DISK, False),
+        ("ImagePullBackOff", f"{BACK_OFF}: ErrImagePull: {NO_DISK}", False),
+        ("ErrImagePull", f'{TRIED}failed to resolve reference "{REF}": 429 Too Many Requests', False),
+        ("ErrImagePull", f'{TRIED}failed to resolve reference "{REF}": failed to authorize: 401', False),
+        ("ErrImagePull", f"{TRIED}unexpected media type text/html for sha256:{'a' * 64}: not found", False),
+        ("ErrImagePull", f"{TRIED}content digest sha256:{'a' * 64}: not found", False),
+        # CRI-O
+        ("ErrImagePull", "reading manifest 1.4.3 in ghcr.io/acme/web: manifest unknown", True),
+        ("ErrImagePull", "reading manifest 1.4.3 in x/web: name unknown: repository not known", True),
+        ("ErrImagePull", f"{MIRRORS}reading manifest 1.4.3 in ghcr.io/acme/web: manifest unknown", True),
+        ("ErrImagePull", NO_HOST, False),
+        ("ErrImagePull", f"choosing image instance: no image found in image index for {ARCHITECTURE}", True),
+        # Docker
+        ("ErrImagePull", f"manifest for {REF} not found: manifest unknown: manifest unknown", True),
+        ("ErrImagePull", "no matching manifest for linux/arm64/v8 in the manifest list entries", True),
+        ("ErrImagePull", "pull access denied for acme/web, repository does not exist or may require", False),
+        # kubelet: before 1.32 it says no more than this between two tries
+        ("ImagePullBackOff", BACK_OFF, False),
+        ("ErrImagePull", "", False),
+        ("RegistryUnavailable", "", False),
+        ("SignatureValidationFailed", "Source image rejected", False),
+        ("ErrImageNeverPull", f'Container image "{REF}" is not present with pull policy of Never', False),
+        ("ImageInspectError", f'Failed to inspect image "{REF}": rpc error', False),
+        ("CreateContainerConfigError", 'secret "web" not found', False),
+        ("CreateContainerError", 'failed to reserve container name "app": is reserved for', False),
+        ("CreateContainerError", "context deadline exceeded", False),
+        ("CreateContainerError", "failed to generate spec: no command specified", True),
+        ("CreateContainerError", r"runc create failed: exec: \"/app\": permission denied: unknown", True),
+        ("CreateContainerError", "crun: executable file `app` not found in $PATH", True),
+        ("RunContainerError", "", True),
+    ],
+)
+def test_an_image_is_at_fault_only_where_that_is_said(why: str, words: str, is_own: bool) -> None:
+    web = read(deployment(), pod(status(waits=why, words=words)))["app"]
+    told = web.trouble if is_own else web.hindrance
+    assert (told or "").startswith(f"{why}: {words[:60]}" if words else why)
+    assert (web.hindrance if is_own else web.trouble) is None
+    late = read(deployment(DEADLINE), pod(status(waits=why, words=words)))["app"]
+    assert late.failed is is_own, "a rollout that is out of time is so for a cause"
+
+
+def test_what_is_wrong_beside_a_container_is_in_its_way() -> None:
+    beside = status("proxy", waits="ErrImagePull", words="429 Too Many Requests")
+    found = read(deployment(images=BOTH), pod(status(ready=False), beside, images=BOTH))
+    assert (found["app"].trouble, found["app"].hindrance) == (
+        None, "container proxy: ErrImagePull: 429 Too Many Requests",
+    )  # fmt: skip
+    assert found["proxy"].hindrance == "ErrImagePull: 429 Too Many Requests"
+
+
+FALLS_AGAIN = status(waits="CrashLoopBackOff", restarts=7)
+LATELY = status(restarts=3, up=timedelta(minutes=1))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "pods", "failed", "trouble", "hindrance"),
+    [
+        ((), [status()] * 19 + [FALLS_AGAIN], False, None, "1 of 20 pods: CrashLoopBackOff"),
+        ((), [status(), FALLS_AGAIN], False, None, "1 of 2 pods: CrashLoopBackOff"),
+        ((), [status(), FALLS_AGAIN, FALLS_AGAIN], False, "CrashLoopBackOff", None),
+        ((), [LATELY, FALLS_AGAIN], False, "CrashLoopBackOff", None),
+        ((), [FALLS_AGAIN], False, "CrashLoopBackOff", None),
+        ((DEADLINE,), [status(), FALLS_AGAIN], True, f"{GAVE_UP}; CrashLoopBackOff", None),
+        ((QUOTA,), [status(), FALLS_AGAIN], False, None, "1 of 2 pods: CrashLoopBackOff"),
+    ],
+)
+def test_what_more_pods_run_well_than_not_has_failed_only_when_its_rollout_has(
+    conditions: tuple[Object, ...],
+    pods: list[Object],
+    failed: bool,
+    trouble: str | None,
+    hindrance: str | None,
+) -> None:
+    web = read(deployment(*conditions), *map(pod, pods))["app"]
+    assert (web.failed, web.trouble, web.hindrance) == (failed, trouble, hindrance)
+
+
 @pytest.mark.parametrize(
     ("conditions", "one", "failed", "trouble", "hindrance"),
     [
         ((DEADLINE,), pod(status(waits="CrashLoopBackOff")), True, f"{GAVE_UP}; CrashLoopBackOff", None),
         ((DEADLINE,), pod(status(ready=False)), True, GAVE_UP, None),
         ((DEADLINE,), pod(status(waits="ContainerCreating")), False, None, GAVE_UP),
+        (
+            (DEADLINE,), pod(status(waits="ErrImagePull", words="503 Service Unavailable")),
+            False, None, f"{GAVE_UP}; ErrImagePull: 503 Service Unavailable",
+        ),
         ((DEADLINE,), pod(status()), False, None, GAVE_UP),
         (
             (DEADLINE,), pod(status(), status("proxy", waits="CrashLoopBackOff"), images=BOTH),
@@ -181,6 +289,99 @@ def test_pods_that_are_told_to_end_are_not_counted() -> None:
     assert web.ready == 1
     web = read(deployment(), pod(status(waits="CrashLoopBackOff"), is_going=True))["app"]
     assert (web.ready, web.trouble) == (0, None)
+
+
+def test_an_old_pod_that_is_told_to_end_runs_no_old_version() -> None:
+    old = pod(status(), images={"app": "ghcr.io/acme/web:1.4.2"}, kind="OldSet")
+    leaves = pod(status(), images={"app": "ghcr.io/acme/web:1.4.2"}, kind="OldSet", is_going=True)
+    web, made = deployment()
+    before = {
+        "metadata": {**made["metadata"], "uid": "OldSet"},
+        "spec": {"replicas": 0, "template": {"spec": spec({"app": "ghcr.io/acme/web:1.4.2"})}},
+    }
+    objects = {"deployments": [controller(web)], "replicasets": [replica_set(made), replica_set(before)]}
+    told = [
+        [(one.reference, one.wanted) for one in read_running(objects, [read_pod(each, NOW) for each in pods])]
+        for pods in ([pod(status()), old], [pod(status()), leaves], [leaves, pod(status())])
+    ]
+    assert told == [[(WEB, 1), ("ghcr.io/acme/web:1.4.2", 0)], [(WEB, 1)], [(WEB, 1)]]
+    # Of a controller that is not read, what it is told to run is what its pods that stay run.
+    leaves = pod(status(), images={"app": "ghcr.io/acme/web:1.4.2"}, kind="CloneSet", is_going=True)
+    pods = [read_pod(one, NOW) for one in (leaves, pod(status(), kind="CloneSet"))]
+    assert [(one.reference, one.wanted) for one in read_running({}, pods)] == [(WEB, 1)]
+
+
+def test_how_often_containers_were_started_again_is_counted_for_pods_that_stay() -> None:
+    pods = [
+        pod(status(restarts=3)), pod(status(restarts=4)), pod(status(restarts=9), is_going=True),
+        pod(images={"app": WEB}, conditions=(NO_NODE,)),
+    ]  # fmt: skip
+    assert read(deployment(), *pods)["app"].restarts == 7
+    assert read(deployment(), pod(status()))["app"].restarts == 0
+    assert read(deployment(), pods[-1])["app"].restarts is None
+    both = read(deployment(images=BOTH), pod(status(), status("proxy", restarts=2), images=BOTH))
+    assert (both["app"].restarts, both["proxy"].restarts) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("told", "settled"),
+    [
+        ({"desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "observedGeneration": 2}, True),
+        ({"desiredNumberScheduled": 3, "updatedNumberScheduled": 2, "observedGeneration": 2}, False),
+        ({"desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "observedGeneration": 1}, False),
+        ({"desiredNumberScheduled": 3, "observedGeneration": 2}, False),
+    ],
+)
+def test_a_daemon_set_is_settled_once_each_node_has_its_present_template(told: Object, settled: bool) -> None:
+    named = {"namespace": "shop", "name": "web", "uid": "DaemonSet", "generation": 2}
+    agent = {"metadata": named, "spec": {"template": {"spec": spec({"app": WEB})}}, "status": told}
+    (found,) = read_running({"daemonsets": [controller(agent)]}, [])
+    assert (found.settled, found.wanted) == (settled, 3)
+
+
+def stateful_set(*, updated: int, partition: int | None = None, revisions: str = "old new") -> Object:
+    present, new = revisions.split()
+    return {
+        "metadata": {"namespace": "shop", "name": "web", "uid": "StatefulSet", "generation": 1},
+        "spec": {
+            "replicas": 3, "template": {"spec": spec({"app": WEB})},
+            "updateStrategy": {"rollingUpdate": {"partition": partition}},
+        },
+        "status": {
+            "observedGeneration": 1, "updatedReplicas": updated, "currentRevision": present,
+            "updateRevision": new,
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("updated", "partition", "revisions", "settled"),
+    [
+        (3, None, "old new", True),
+        (2, None, "old new", False),
+        (2, 1, "old new", True),
+        (1, 1, "old new", False),
+        (0, 3, "old new", True),
+        (0, 5, "old new", True),
+        (0, None, "new new", True),
+    ],
+)
+def test_a_stateful_set_is_settled_once_it_is_updated_down_to_its_partition(
+    updated: int, partition: int | None, revisions: str, settled: bool
+) -> None:
+    told = stateful_set(updated=updated, partition=partition, revisions=revisions)
+    (found,) = read_running({"statefulsets": [controller(told)]}, [])
+    assert found.settled is settled
+
+
+def test_a_pod_of_an_older_revision_is_what_a_rollout_left_and_one_of_this_is_somebodys_doing() -> None:
+    told = []
+    for revision in ("old", "new"):
+        own = pod(status(), images={"app": "ghcr.io/acme/web:1.4.2"}, kind="StatefulSet")
+        own["metadata"]["labels"] = {"controller-revision-hash": revision}
+        found = read_running({"statefulsets": [controller(stateful_set(updated=2))]}, [read_pod(own, NOW)])
+        told += [one.wanted for one in found if one.reference != WEB]
+    assert told == [0, None]
 
 
 def test_ready_is_what_serves() -> None:

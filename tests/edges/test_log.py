@@ -150,6 +150,8 @@ def test_no_secret_reaches_the_log(format: str) -> None:
         ("https://s3/b?X-Amz-Signature=hunter2&x=1", "https://s3/b?X-Amz-Signature=***&x=1"),
         ("https://b/x?sv=1&sig=hunter2%3D: 403", "https://b/x?sv=1&sig=*** 403"),
         ("https://r/token?access_token=hunter2", "https://r/token?access_token=***"),
+        ("https://me:hun/ter2?hunter2@x/a failed", "https://***@x/a failed"),
+        ("ssh://me:hunter2@hun/ter2@x:22/a", "ssh://***@x:22/a"),
         ("to=https%3A%2F%2Fx%3Ftoken%3Dhunter2", "to=https%3A%2F%2Fx%3Ftoken%3D***"),
         ('client_secret="hunter2 and more" left', "client_secret=*** left"),
         ("X-Gitlab-Token: hunter2 hunter2", "X-Gitlab-Token: ***"),

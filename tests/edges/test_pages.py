@@ -178,6 +178,16 @@ def test_backticks_are_code_and_nothing_else() -> None:
     assert ticked("one ` alone <") == "one ` alone &lt;"
 
 
+def test_a_time_in_a_sentence_is_kept_in_one_piece() -> None:
+    at = '<span class="time">2026-11-21 22:58:17 UTC</span>'
+    assert ticked("<b> at 2026-11-21 22:58:17 UTC, or `2026-11-21`") == (
+        f"&lt;b&gt; at {at}, or <code>2026-11-21</code>"
+    )
+    assert ticked("on 2026-11-21; not 12026-11-21, nor v2026-11-21-3") == (
+        'on <span class="time">2026-11-21</span>; not 12026-11-21, nor v2026-11-21-3'
+    )
+
+
 # -- the first page --------------------------------------------------------------------------------------
 
 

@@ -87,8 +87,8 @@ def test_while_a_secret_is_changed_the_old_and_the_new_one_open_the_door(secret_
     ("content", "words"),
     [
         (None, "No such file"),
-        ("", "holds no secret"),
-        (" \n\n\t\n", "holds no secret"),
+        ("", "it is empty"),
+        (" \n\n\t\n", "it is empty"),
         ("x" * 70_000, "longer"),
     ],
 )

@@ -2,7 +2,7 @@
 
     with KubeApi(tmp_path) as api:
         api.deploy("shop", "web", "ghcr.io/acme/web:1.4.3")     # Deployment, ReplicaSet, pods: rolled out
-        api.deploy("shop", "web", "ghcr.io/acme/web:1.4.4", ready=1, trouble="ImagePullBackOff: no such tag")
+        api.deploy("shop", "web", "ghcr.io/acme/web:1.4.4", ready=1, trouble="ErrImagePull: manifest unknown")
         api.put({"kind": "CronJob", ...})                       # any object, as `kubectl apply` would
         api.kubeconfig(), api.token_file, api.calls, api.served
 

@@ -7,9 +7,13 @@ with a kustomize of version 5, tests/test_kubernetes.py compares what the two sa
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 KNOWN = {
@@ -27,6 +31,18 @@ KNOWN = {
 WITHOUT_NAMESPACE = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
 
 Manifest = dict[str, Any]
+
+
+def kustomize_program() -> tuple[str, ...]:
+    """What builds a folder: kubectl's kustomize of version 5. Skips the test where there is none."""
+    kubectl = shutil.which("kubectl")
+    told = {}
+    if kubectl is not None:
+        asked = [kubectl, "version", "--client", "-o", "json"]
+        told = json.loads(subprocess.run(asked, capture_output=True, check=False).stdout or "{}")
+    if kubectl is None or not str(told.get("kustomizeVersion", "")).startswith("v5"):
+        pytest.skip("no kubectl with a kustomize of version 5 here")
+    return kubectl, "kustomize"
 
 
 def documents(file: Path) -> list[Manifest]:

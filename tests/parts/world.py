@@ -28,6 +28,7 @@ from parts.launching import PROGRAM
 
 from automator.demo.images import push_image
 from automator.demo.registry import EmbeddedRegistry
+from automator.reasons import CODES
 
 PATIENCE = 60.0
 """Seconds after which a condition that was waited for counts as never coming; never slept in full."""
@@ -49,6 +50,15 @@ class Completed:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+    @property
+    def told_code(self) -> str:
+        """The reason code with which the first complaint ends: after its next step, if it has one."""
+        sentence, *rest = self.err.splitlines()
+        last = next((line for line in rest[:1] if line.startswith("  next: ")), sentence)
+        code = last.rpartition("  [")[2].removesuffix("]")
+        assert code in CODES, self.err
+        return code
 
     def fine(self) -> Self:
         """Itself, after making sure that it ended with 0 and without a bug."""

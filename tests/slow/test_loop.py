@@ -122,14 +122,22 @@ def test_the_tag_that_is_pushed_is_the_tag_that_is_applied_and_a_revert_stays(tm
 
 @pytest.mark.needs("docker-registry")
 def test_a_port_that_is_taken_is_told_and_nothing_is_left_running(tmp_path: Path) -> None:
-    (registry,) = free_ports(1)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        ports = {"REGISTRY_PORT": registry, "GIT_PORT": str(taken.getsockname()[1])}
-        with started(tmp_path, UP, tmp_path / "loop", AUTOMATOR=str(PROGRAM), **ports) as loop:
-            assert loop.process.wait(60) == 1
-    assert "Address already in use" in loop.text
-    assert loop.text.endswith("up: git did not start\n")
-    assert processes(mentioning=str(tmp_path / "loop")) == []
+    names = ("REGISTRY_PORT", "GIT_PORT", "DASHBOARD_PORT")
+    free = dict(zip(names, free_ports(3), strict=True))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = str(listener.getsockname()[1])
+        for name, port, why in (
+            *((name, taken, "Address already in use") for name in names),
+            ("DASHBOARD_PORT", free["GIT_PORT"], "Address already in use"),
+            ("GIT_PORT", "http", "that is no port"),
+        ):
+            (tmp_path / "said").unlink(missing_ok=True)
+            ports = {**free, name: port}
+            with started(tmp_path, UP, tmp_path / "loop", AUTOMATOR=str(PROGRAM), **ports) as loop:
+                assert loop.process.wait(60) == 1
+            told = f"up: 127.0.0.1:{port} cannot be listened on ({why}): set {name} to a free port\n"
+            assert loop.text == told
+    assert not (tmp_path / "loop").exists(), "nothing was begun"
 
 
 # -- the synchronizer --------------------------------------------------------------------------------------
@@ -388,6 +396,17 @@ def test_the_readme_names_what_there_is() -> None:
     named = set(re.findall(r"(?:exec|logs -f|run --rm) (\w+)", text))
     assert named
     assert named <= set(compose()["services"])
+
+
+def test_processes_containers_and_the_readme_agree_about_ports() -> None:
+    text = (LOOP / "README.md").read_text()
+    told = dict(re.findall(r"^\| `([A-Z]+_PORT)` \| (\d+) \|", text, re.MULTILINE))
+    assert told.keys() == {"REGISTRY_PORT", "GIT_PORT", "DASHBOARD_PORT"}
+    assert told["REGISTRY_PORT"] != "5000", "Debian's docker-registry runs there once it is installed"
+    for script in (UP, LOOP / "compose.yaml"):
+        assert dict(re.findall(r"\$\{([A-Z]+_PORT):-(\d+)\}", script.read_text())) == told
+    used = set(re.findall(r"(?:localhost|127\.0\.0\.1):(\d+)", text))
+    assert used <= set(told.values())
 
 
 def test_everything_that_lets_everybody_in_listens_on_this_machine_alone() -> None:

@@ -144,6 +144,8 @@ class Orders(NamedTuple):
     left: tuple[Note, ...]
     folders: tuple[str, ...] = ()
     """The folders that are sources of Applications, watched or not."""
+    updaters: tuple[str, ...] = ()
+    """Names of all ImageUpdater objects, also of those that only have annotations read."""
 
 
 def read_orders(files: Mapping[str, str]) -> Orders:
@@ -170,7 +172,8 @@ def read_orders(files: Mapping[str, str]) -> Orders:
         elif not any(order.app is app for order in found):
             found.append(_annotated(app, app.source, WriteBack(), Settings(), left))
     folders = {s.path: None for app in apps for s in app.sources if s.path is not None and not s.chart}
-    return Orders(tuple(found), tuple(left), tuple(folders))
+    names = sorted({updater.source.name for updater in updaters})
+    return Orders(tuple(found), tuple(left), tuple(folders), tuple(names))
 
 
 # -- Applications ---------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from automator.core.migration.argoapps import (
     App,
     AppSource,
     Order,
+    Orders,
     Watched,
     WriteBack,
     read_orders,
@@ -64,7 +65,7 @@ def import_argocd(files: Mapping[str, str]) -> Imported:
     for source, back in dict.fromkeys((order.source, order.write_back) for order in orders.found):
         _leave_write_back(source, back, left)
     notes = (*orders.left, *left.notes())
-    return imported(made.works, notes, tuple(_switch_off(orders.found, made)) if orders.found else ())
+    return imported(made.works, notes, tuple(_switch_off(orders, made)) if orders.found else ())
 
 
 class _Made:
@@ -445,16 +446,17 @@ def _leave_write_back(source: Source, back: WriteBack, left: Left) -> None:
             left.add(source, sentence)
 
 
-def _switch_off(orders: Sequence[Order], made: _Made) -> Iterator[str]:
+def _switch_off(orders: Orders, made: _Made) -> Iterator[str]:
     yield _STOP
-    annotated = {o.app.source for o in orders if o.app is not None and "image-list" in o.app.annotations}
-    updaters = sorted({order.source.name for order in orders if order.source.kind == "ImageUpdater"})
+    annotated = {
+        o.app.source for o in orders.found if o.app is not None and "image-list" in o.app.annotations
+    }
     if annotated:
         files = ", ".join(sorted({one_line(source.file, 100) for source in annotated})[:5])
         yield f"Remove the annotations `{PREFIX}/…` of the Applications in {files}"
-    if updaters:
-        yield f"Delete ImageUpdater {', '.join(one_line(name, 60) for name in updaters[:5])}"
-    if any((order.write_back.method or "argocd").partition(":")[0] != "git" for order in orders):
+    if orders.updaters:
+        yield f"Delete ImageUpdater {', '.join(one_line(name, 60) for name in orders.updaters[:5])}"
+    if any((order.write_back.method or "argocd").partition(":")[0] != "git" for order in orders.found):
         yield (
             "Remove the parameters that Image Updater wrote into live Applications, for they override Git: "
             "`argocd app unset`, or a sync of the Applications from Git"

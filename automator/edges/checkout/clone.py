@@ -163,8 +163,8 @@ class Checkout:
     def ask_tip(self, *, meanwhile: Callable[[], None] = lambda: None) -> str:
         """The commit that the branch is at, now, on the server; `meanwhile` is called while it is asked.
 
-        Raises CheckoutError: `git/unreachable`, `git/denied`, `git/host-key`, `git/not-found`,
-        `git/redirected`, `git/no-branch`, `git/empty`, `git/credential-file`.
+        Raises CheckoutError: `git/unreachable`, `git/certificate`, `git/denied`, `git/host-key`,
+        `git/not-found`, `git/redirected`, `git/no-branch`, `git/empty`, `git/credential-file`.
         """
         others = () if self.prefix is None else (f"{_HEADS}{self.prefix}*",)
         refs = self._ask_refs(self._door.ref, *others, meanwhile=meanwhile)

@@ -15,6 +15,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ WORDS_LIMIT = 1 << 16
 """Bytes of standard error that are kept: the last ones say why."""
 GRACE = 2.0
 """Seconds between asking a git process group to end and making it end."""
+START_WAIT = 1.0
+"""Seconds that starting a process may take before who ends others waits for it no longer."""
 
 PINNED = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -114,13 +117,20 @@ class Git:
         for as long as a process that it started is still at work."""
         self._command = _command(str(folder.parent))
         self._running: set[Running] = set()
+        self._starting = threading.Lock()
 
     def end(self, why: Ending) -> int:
         """End what runs now, with all that it started; from any thread. How many processes were told to.
 
         The thread that started one meets CheckoutError (`git/ended`, `git/stuck`).
         """
-        return sum(running.end(why) for running in tuple(self._running))
+        # One that is being started is not among them yet; where starting one hangs, the others are ended.
+        is_known = self._starting.acquire(timeout=START_WAIT)
+        try:
+            return sum(running.end(why) for running in tuple(self._running))
+        finally:
+            if is_known:
+                self._starting.release()
 
     def run(
         self,
@@ -177,23 +187,28 @@ class Git:
         dropped = sorted(n for n in os.environ if _steers(n) and n not in environment)
         unset = ["env", *(f"--unset={name}" for name in dropped)] if dropped else []
         program = self._command.GIT_PYTHON_GIT_EXECUTABLE or "git"
-        try:
-            started = self._command.execute(
-                [*unset, program, *arguments],
-                istream=subprocess.PIPE if fed else None,
-                as_process=True,
-                env=environment,
-                start_new_session=True,
-                pass_fds=(self._kept_fd, *inherit),
-            )
-        except (GitCommandNotFound, OSError) as error:
-            if errno.E2BIG in (getattr(error, "errno", None), getattr(error.__cause__, "errno", None)):
-                why = reason("git/failed", step=step, words="its arguments are too long for this machine")
-                raise CheckoutError(why) from error
-            raise CheckoutError(reason("git/not-installed", problem=error)) from error
-        self.processes += 1
-        assert started.proc is not None
-        return Running(step, started.proc, self.deadline, keep=started, among=self._running)
+        with self._starting:
+            try:
+                started = self._command.execute(
+                    [*unset, program, *arguments],
+                    istream=subprocess.PIPE if fed else None,
+                    as_process=True,
+                    env=environment,
+                    start_new_session=True,
+                    pass_fds=(self._kept_fd, *inherit),
+                )
+            except (GitCommandNotFound, OSError) as error:
+                raise _unstartable(step, error) from error
+            self.processes += 1
+            assert started.proc is not None
+            return Running(step, started.proc, self.deadline, keep=started, among=self._running)
+
+
+def _unstartable(step: str, error: Exception) -> CheckoutError:
+    if errno.E2BIG in (getattr(error, "errno", None), getattr(error.__cause__, "errno", None)):
+        words = "its arguments are too long for this machine"
+        return CheckoutError(reason("git/failed", step=step, words=words))
+    return CheckoutError(reason("git/not-installed", problem=error))
 
 
 class Running:

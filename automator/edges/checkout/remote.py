@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from automator.edges.checkout.git import Answer
 from automator.edges.checkout.words import tells_denied
+from automator.edges.secretfile import LIST_LIMIT, UnusableFile, read_file
 from automator.errors import AutomatorError, CheckoutError
 from automator.reasons import reason
 
@@ -137,9 +138,9 @@ class Door:
         """Raise CheckoutError (`git/credential-file`) for a file that is missing, unreadable or empty."""
         for file in self.files:
             try:
-                problem = "" if file.read_bytes().strip() else "it is empty"
-            except OSError as error:
-                problem = error.strerror or str(error)
+                problem = "" if read_file(file, LIST_LIMIT).strip() else "it is empty"
+            except UnusableFile as why:
+                problem = str(why)
             if problem:
                 raise CheckoutError(reason("git/credential-file", file=file, problem=problem))
 
@@ -150,8 +151,8 @@ class Door:
         if self.password_file is None:
             return ()
         try:
-            first = self.password_file.read_text("utf-8", "replace").partition("\n")[0]
-        except OSError:
+            first = read_file(self.password_file).decode("utf-8", "replace").partition("\n")[0]
+        except UnusableFile:
             return ()
         return _spellings(self.username, first)
 
@@ -192,7 +193,7 @@ def open_door(remote: Remote, *, deadline: float) -> Door:
     Raises CheckoutError (`git/bad-url`), which waiting does not mend.
     """
     if _BAD_BRANCH.search(remote.branch):
-        raise _bad(remote.url, f"{remote.branch!r} is no branch name")
+        raise _bad(remote.url, "its `branch` is no name that a branch can have")
     if any(not c.isprintable() or c.isspace() for c in remote.url) or not remote.url:
         raise _bad("", "it is empty or has spaces or control characters")
     scheme = remote.url.partition("://")[0].lower() if "://" in remote.url else ""
@@ -201,6 +202,8 @@ def open_door(remote: Remote, *, deadline: float) -> Door:
     if remote.login is not None:
         raise _bad(remote.url, "a forge's token opens https URLs only")
     scp = None if scheme else _SCP.fullmatch(remote.url)
+    if scp and "@" in scp["path"]:
+        raise _bad("", "it carries a password; ssh needs a key file")
     if scheme == "ssh" or (scp and scp["host"] not in SCHEMES):
         return _ssh(remote, deadline)
     if scheme == "file" or remote.url.startswith("/"):
@@ -210,11 +213,7 @@ def open_door(remote: Remote, *, deadline: float) -> Door:
 
 
 def _http(remote: Remote, deadline: float) -> Door:
-    try:
-        parts = urlsplit(remote.url)
-        port = parts.port
-    except ValueError as error:
-        raise _bad("", str(error)) from None
+    parts, port = _taken_apart(remote.url)
     if not parts.hostname:
         raise _bad("", "it names no host")
     if parts.password is not None:
@@ -238,7 +237,7 @@ def _http(remote: Remote, deadline: float) -> Door:
     if remote.ca_file:
         environment.append(("GIT_SSL_CAINFO", str(remote.ca_file)))
     return Door(
-        url=base + parts.path + (f"?{parts.query}" if parts.query else ""),
+        url=base + parts.path,
         branch=remote.branch,
         environment=tuple(environment),
         settings=tuple(settings),
@@ -256,7 +255,7 @@ def _is_here(host: str) -> bool:
 
 def _ssh(remote: Remote, deadline: float) -> Door:
     if "://" in remote.url:
-        parts = urlsplit(remote.url)
+        parts, _ = _taken_apart(remote.url)
         if parts.password is not None:
             raise _bad(parts.hostname or "", "it carries a password; ssh needs a key file")
         if not parts.hostname or parts.hostname.startswith("-"):
@@ -282,7 +281,23 @@ def _ssh(remote: Remote, deadline: float) -> Door:
     )
 
 
+def _taken_apart(url: str) -> tuple[SplitResult, int | None]:
+    """A URL's parts, and its port. Raises CheckoutError, without what the library says: it quotes the URL."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise _bad("", "what follows :// is no host, with a number as its port") from None
+    behind = url.partition("://")[2][len(parts.netloc) :]
+    if "@" in behind or "%" in parts.netloc.rpartition("@")[2]:
+        raise _bad("", "it may carry a password; in a path write %40 for an @")
+    if "?" in behind or "#" in behind:
+        raise _bad(parts.hostname or "", "it goes on with `?` or `#`, which no Git URL does")
+    return parts, port
+
+
 def _bad(shown: str, problem: str) -> CheckoutError:
     # A URL that could not be taken apart may hide a password anywhere: only its safe part is shown.
-    shown = re.sub(r"//[^/@]*@", "//…@", shown)
+    shown = re.sub(r"^(\w[\w+.-]*://)?.*@", r"\1…@", shown, flags=re.DOTALL)
+    shown = re.sub(r"[?#].*", "", shown, flags=re.DOTALL)
     return CheckoutError(reason("git/bad-url", url=shown or "(not shown)", problem=problem), retry=False)

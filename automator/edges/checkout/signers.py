@@ -23,6 +23,7 @@ from automator.edges.checkout.git import Git
 from automator.edges.checkout.reading import Failed
 from automator.edges.checkout.signing import call
 from automator.edges.checkout.words import said, tells_full_disk
+from automator.edges.secretfile import LIST_LIMIT, UnusableFile, read_file
 from automator.errors import CheckoutError
 from automator.reasons import Reason, reason
 
@@ -30,7 +31,6 @@ LASTS = 3600.0
 """Seconds for which a verdict on a commit stands while the files stay as they are: GPG keys expire."""
 REMEMBERED = 16
 """Verdicts that are kept: tips, and commits of ours. Troubles of our own machine are none."""
-FILE_LIMIT = 4 << 20
 """Bytes of a file of keys, at most."""
 
 _STEP = "checking a signature"
@@ -216,12 +216,11 @@ def _read(file: Path | None) -> bytes:
     if file is None:
         return b""
     try:
-        with file.open("rb") as opened:
-            found = opened.read(FILE_LIMIT + 1)
-    except OSError as error:
-        raise _unusable(file, error.strerror or "it cannot be read") from None
-    if not found.strip() or len(found) > FILE_LIMIT:
-        raise _unusable(file, "it is empty" if not found.strip() else f"it has over {FILE_LIMIT} bytes")
+        found = read_file(file, LIST_LIMIT)
+    except UnusableFile as why:
+        raise _unusable(file, str(why)) from None
+    if not found.strip():
+        raise _unusable(file, "it is empty")
     return found
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from automator.edges import processgroup
 from automator.edges.checkout.git import Running
+from automator.edges.secretfile import UnusableFile, read_file
 from automator.errors import CheckoutError
 from automator.reasons import one_line, reason
 
@@ -124,10 +125,9 @@ def _passphrase(key: GpgKey) -> bytes:
     if key.passphrase_file is None:
         return b""  # a key that has one is then refused, instead of somebody being asked
     try:
-        with key.passphrase_file.open("rb") as file:
-            return file.readline(4096).rstrip(b"\r\n")  # less than a pipe holds
-    except OSError as error:
-        problem = f"its passphrase_file {key.passphrase_file} cannot be read: {error.strerror}"
+        return read_file(key.passphrase_file, 4096).split(b"\n")[0].rstrip(b"\r")  # less than a pipe holds
+    except UnusableFile as why:
+        problem = f"its passphrase_file {key.passphrase_file} cannot be used: {why}"
         raise _unusable(key.name, problem) from None
 
 

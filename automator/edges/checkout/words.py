@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from automator.errors import CheckoutError
 from automator.reasons import one_line, reason
 
+_PROXY = re.compile(r"(Unsupported proxy syntax in|Invalid proxy URL) '.*")
+"""What curl and git say of a proxy's address that they cannot read: they quote it, with its password."""
 NOT_COUNTED = "as the tip it would not count: "
 """What the words of a refusal begin with that is ours, not the server's."""
 SAID_LIMIT = 300
@@ -37,6 +39,13 @@ _SIGNS: tuple[tuple[str, bool, re.Pattern[str]], ...] = tuple(
             False,
             r"repository '.*' not found|Repository not found|does not appear to be a git repository"
             r"|returned error: 404\b|project you were looking for could not be found|does not exist",
+        ),
+        (
+            "git/certificate",
+            False,
+            # As curl says it with GnuTLS, with OpenSSL, and of a file of ours that holds none.
+            r"certificate verification failed|SSL certificate problem|certificate subject name"
+            r"|no alternative certificate subject|SSL CA cert|error setting certificate",
         ),
         (
             "git/unreachable",
@@ -93,6 +102,7 @@ def said(words: str, hidden: Sequence[str] = ()) -> str:
     """What matters of git's standard error, as one safe line, secrets masked."""
     for secret in hidden:
         words = words.replace(secret, "***")
+    words = _PROXY.sub(r"\1 what the environment names as the proxy", words)
     # A progress line is overwritten by the next: only the last one was meant to be read.
     lines = (line.rpartition("\r")[2] for line in words.replace("\r\n", "\n").splitlines())
     kept = [re.sub(r"^remote:\s*", "", line).strip() for line in lines if not _NOISE.match(line)]

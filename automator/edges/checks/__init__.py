@@ -5,7 +5,6 @@ says of a release.
 """
 
 from automator.edges.checks.commands import (
-    KEY_LIMIT,
     Commands,
     ImageCommand,
     read_key,
@@ -14,7 +13,6 @@ from automator.edges.checks.commands import (
 from automator.edges.checks.releases import Check, CommandCheck, PageCheck, filled
 
 __all__ = [
-    "KEY_LIMIT",
     "Check",
     "CommandCheck",
     "Commands",

@@ -14,9 +14,9 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from automator.edges import processgroup
+from automator.edges.secretfile import UnusableFile, read_file
 from automator.errors import CheckError
 from automator.reasons import reason
 
@@ -25,7 +25,6 @@ ENVIRONMENT = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
 """All that a command gets of our environment."""
-KEY_LIMIT = 64 * 1024
 LOOK_EVERY = 0.05
 """Seconds after which a command is seen to have ended."""
 NO_ANSWER = 124
@@ -36,13 +35,9 @@ with 125, a shell with 126 and 127 where there is nothing to run, and with 128 a
 def read_key(name: str, path: str) -> bytes:
     """The bytes of a public key file. Raises CheckError (`signature/key`)."""
     try:
-        with Path(path).open("rb") as file:
-            found = file.read(KEY_LIMIT + 1)
-    except OSError as error:
-        raise unusable_key(name, path, error.strerror or "it cannot be read") from error
-    if len(found) > KEY_LIMIT:
-        raise unusable_key(name, path, f"it has more than {KEY_LIMIT} bytes")
-    return found
+        return read_file(path)
+    except UnusableFile as why:
+        raise unusable_key(name, path, str(why)) from None
 
 
 def unusable_key(name: str, path: str, problem: str) -> CheckError:

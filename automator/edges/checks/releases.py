@@ -11,17 +11,16 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
 from automator.core.verification import Answer, Said, Wanted, judged
 from automator.edges.checks.commands import NothingCheckedError, run_to_end
 from automator.edges.http import Limits, Outside, TransportError, Trust, TrustError, new_session, send
+from automator.edges.secretfile import UnusableFile, read_file
 from automator.reasons import one_line
 
 BODY_LIMIT = 1 << 20
-TOKEN_LIMIT = 64 * 1024
 ABOUT = ("workload", "image", "version", "digest", "commit", "environment", "repo")
 """What a check may be asked about; what is not known is empty."""
 _BRACES = re.compile(r"\{(" + "|".join(ABOUT) + r")\}")
@@ -100,10 +99,11 @@ class PageCheck:
 
     def _credential(self, file: str) -> str:
         try:
-            with Path(file).open("rb") as opened:
-                text = opened.read(TOKEN_LIMIT).decode("ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            raise _Unusable("its token file cannot be read") from None
+            text = read_file(file).decode("ascii").strip()
+        except UnusableFile as why:
+            raise _Unusable(f"its token file cannot be used: {why}") from None
+        except UnicodeDecodeError:
+            raise _Unusable("its token file holds no token") from None
         if not text or not text.isprintable():
             raise _Unusable("its token file holds no token")
         return f"Bearer {text}" if self.header.lower() == "authorization" else text

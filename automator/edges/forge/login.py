@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from automator.edges.forge import reading
-from automator.edges.forge.secretfile import read_secret, read_token, unusable
+from automator.edges.forge.tokenfile import read_secret, read_token, unusable
 from automator.edges.http import Answer
 from automator.errors import ForgeError
 from automator.reasons import one_line, reason

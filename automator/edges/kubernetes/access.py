@@ -12,7 +12,6 @@ import binascii
 import os
 import re
 import ssl
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 from automator.core import yamltext
 from automator.edges.kubernetes.reading import records, text
 from automator.edges.kubernetes.settings import ClusterSettings
+from automator.edges.secretfile import UnusableFile, read_file
 from automator.errors import ManifestError, RuntimeTrouble
 from automator.reasons import Reason, one_line, reason
 
@@ -172,7 +172,8 @@ class _Kubeconfig:
     def _is_address(self, server: str) -> bool:
         try:
             parts = urlsplit(server)
-            return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.username is None
+            # An `@` further on may be the end of a password with a `/` in it.
+            return parts.scheme in ("https", "http") and bool(parts.hostname) and "@" not in server
         except ValueError:
             return False
 
@@ -207,15 +208,9 @@ def _plain(node: yamltext.Node | None, depth: int = 0) -> Any:
 
 def _read(runtime: str, path: str) -> bytes:
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _unusable(runtime, path, "it is no regular file")
-            content = file.read(FILE_LIMIT + 1)
-    except OSError as error:
-        raise _unusable(runtime, path, one_line(error.strerror or "it cannot be read")) from error
-    if len(content) > FILE_LIMIT:
-        raise _unusable(runtime, path, f"it is longer than {FILE_LIMIT} bytes")
-    return content
+        return read_file(path, FILE_LIMIT)
+    except UnusableFile as why:
+        raise _unusable(runtime, path, str(why)) from None
 
 
 def _token(runtime: str, path: str, content: bytes) -> str:
@@ -239,7 +234,3 @@ def _unusable(runtime: str, path: str, problem: str) -> RuntimeTrouble:
 
 def _no(why: Reason) -> RuntimeTrouble:
     return RuntimeTrouble(why, retry=False)
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe that nobody writes to must not hold us

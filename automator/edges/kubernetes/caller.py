@@ -11,6 +11,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -121,6 +123,8 @@ class Caller:
         self._size = size
         self._bytes = self._objects = 0
         self.host = one_line(urlsplit(access.server).netloc.rpartition("@")[2])
+        self.told_at: datetime | None = None
+        """The API server's time, once it has answered; None where it tells none."""
 
     def groups(self) -> dict[str, str]:
         """The API groups that are served, each with its preferred version. Raises RuntimeTrouble."""
@@ -128,6 +132,7 @@ class Caller:
             answer = self._answer("/apis", "the API groups")
         except TooLarge as error:
             raise self._failed("the API groups", f"{Kind.TOO_LARGE}: {error}") from None
+        self.told_at = _date(answer)
         told = self._read(answer, "the API groups")
         versions = (
             (text(one, "name"), text(one, "preferredVersion", "version")) for one in records(told, "groups")
@@ -301,3 +306,11 @@ class Caller:
     def _senseless(self, what: str, problem: str) -> RuntimeTrouble:
         why = reason("cluster/answer", runtime=self._runtime, host=self.host, what=what, problem=problem)
         return RuntimeTrouble(why)
+
+
+def _date(answer: Answer) -> datetime | None:
+    try:
+        sent = parsedate_to_datetime(answer.headers.get("Date", ""))
+        return sent.replace(tzinfo=sent.tzinfo or UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -73,10 +73,11 @@ class _Look:
 
     def __init__(self, caller: Caller, settings: ClusterSettings, now: datetime) -> None:
         self._caller = caller
-        self._now = now
         self._settings = settings
         self._namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
         self._groups = caller.groups()
+        # Our clock may be wrong by an hour: how long a container runs is counted by the cluster's.
+        self._now = caller.told_at or now
         self.notes: list[Reason] = []
 
     def controllers(self) -> dict[str, list[dict[str, Any]]]:

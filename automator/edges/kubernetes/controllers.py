@@ -2,8 +2,9 @@
 
 What a controller is told to run is its template; what runs is its pods, each counted to the template that it
 was made of where it runs that image, or a mirror of it as admission writes it. What a rollout leaves behind
-runs with nothing wanted; of what somebody wrote into a pod nobody knows what is wanted. That a controller
-gave up is held against a container alone that is ill itself.
+runs with nothing wanted, until it is told to end; of what somebody wrote into a pod nobody knows what is
+wanted. That a controller gave up is held against a container alone that is ill itself; and what is ill in no
+more pods of a template than run it well may be a node's doing, until the controller gives up for it.
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 """
 
@@ -86,6 +87,8 @@ def read_running(objects: Objects, pods: Iterable[Pod]) -> tuple[Running, ...]:
             continue  # what a CronJob is told counts, not what it ran last night
         key = owner.uid if owner is not None else f"{pod.namespace}/{pod.name}"
         if key not in found:
+            if pod.is_going and owner is not None and owner.kind != "Node":
+                continue  # what else it was told to run is not to be read off a pod that leaves
             found[key] = _unknown(owner, pod)
         found[key].pods.append(pod)
     return tuple(one for controller in found.values() for one in _running(controller, sets))
@@ -248,7 +251,10 @@ def _running(one: Controller, sets: Mapping[str, _Made]) -> Iterator[Running]:
         others: dict[str, list[tuple[Pod, Container]]] = {}
         mine: list[tuple[Pod, Container]] = []
         for image, pod, container in by_container.get(name, ()):
-            (mine if image == wanted_image else others.setdefault(image, [])).append((pod, container))
+            if image == wanted_image:
+                mine.append((pod, container))
+            elif not pod.is_going:  # a node that died never says that it has ended
+                others.setdefault(image, []).append((pod, container))
         if wanted_image is not None:
             yield _told(one, name, wanted_image, mine)
         for image, left in others.items():
@@ -285,7 +291,8 @@ def _is_mirror(image: str, asked: str, pulled: str | None) -> bool:
 
 def _told(one: Controller, name: str, image: str, pods: list[tuple[Pod, Container]]) -> Running:
     stays = [container for pod, container in pods if not pod.is_going]
-    trouble = next((container.trouble for container in stays if container.trouble), None)
+    ill = [container.trouble for container in stays if container.trouble]
+    trouble = ill[0] if ill else None
     hindrance = one.hindrance or next((each.hindrance for each in stays if each.hindrance), None)
     is_stalled = hindrance is None and any(container.is_stalled for container in stays)
     has_failed = one.failed and (trouble is not None or is_stalled or one.kind == "Job")
@@ -293,6 +300,9 @@ def _told(one: Controller, name: str, image: str, pods: list[tuple[Pod, Containe
         trouble = f"{one.trouble}; {trouble}" if trouble else one.trouble
     elif one.trouble:
         hindrance = f"{one.trouble}; {hindrance}" if hindrance else one.trouble
+    elif len(ill) <= sum(container.ready for container in stays):
+        hindrance = f"{len(ill)} of {len(stays)} pods: {trouble}" if trouble else hindrance
+        trouble = None
     counts = one.kind != "CronJob"
     ready = 0 if one.kind == "Job" else sum(container.ready for container in stays)
     if one.available is not None:
@@ -311,7 +321,13 @@ def _told(one: Controller, name: str, image: str, pods: list[tuple[Pod, Containe
         since=one.since,
         failed=has_failed,
         hindrance=hindrance,
+        restarts=_restarts(stays),
     )
+
+
+def _restarts(containers: Iterable[Container]) -> int | None:
+    told = [one.restarts for one in containers if one.restarts is not None]
+    return sum(told) if told else None
 
 
 def _one_digest(containers: Iterable[Container]) -> str | None:

@@ -21,7 +21,7 @@ _OWNER = ("kind", "name", "uid", "controller")
 _DROPPED = frozenset(
     {
         "managedFields", "annotations", "history", "inventory", "values", "patches", "postRenderers",
-        "ignoreDifferences", "operation", "helm", "snapshot",
+        "ignoreDifferences", "operation", "valuesObject", "parameters", "snapshot",
     }
 )  # fmt: skip
 """Keys of a synchronizer's object under which there may be much, and nothing that is read."""

@@ -1,7 +1,8 @@
 """Pods: what of a pod tells which images run, how they are, and what is wrong.
 
-What is wrong is either a container's own (its image cannot be pulled, it falls again and again), or in its
-way: no node takes the pod, a container beside it falls. Only the first says something of an image.
+What is wrong is either a container's own (its image does not exist, it falls again and again), or in its
+way: no node takes the pod, the registry does not answer, a container beside it falls. Only the first says
+something of an image.
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
 """
 
@@ -12,25 +13,36 @@ from typing import Any, NamedTuple
 
 from automator.core.reference import DIGEST
 from automator.edges.kubernetes.reading import at, condition, line, number, records, text, time
+from automator.edges.kubernetes.starting import is_images_own
 
 ILL = frozenset(
     {
         "CrashLoopBackOff",
         "CreateContainerError",
-        "ErrImageNeverPull",
         "ErrImagePull",
-        "ImageInspectError",
         "ImagePullBackOff",
         "InvalidImageName",
         "RunContainerError",
     }
 )
-"""Reasons for which a container waits that do not pass by themselves within seconds, and are its own."""
-HINDERED = frozenset({"CreateContainerConfigError", "RegistryUnavailable"})
-"""Such reasons that are not: a Secret that is not there is no image's fault."""
+"""Reasons for which a container waits that do not pass by themselves within seconds, and are its own where
+their words do not say otherwise."""
+HINDERED = frozenset(
+    {
+        "CreateContainerConfigError",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+    }
+)
+"""Such reasons that are never its own: a Secret that is not there is no image's fault, nor is what a node
+lacks, or wants signed."""
 RECENT = timedelta(minutes=5)
 """How long a container that was started again has to run before it is believed: the kubelet waits as long at
 the most before it starts one again."""
+SKEW = timedelta(minutes=1)
+"""By how much a node's clock may be before the API server's: a later start is none that can be dated."""
 FALLS = 3
 """Starts after the first one from which on it is no accident."""
 HASHES = ("pod-template-hash", "controller-revision-hash", "rollouts-pod-template-hash")
@@ -60,6 +72,8 @@ class Container(NamedTuple):
     """What is in its way that is not its own."""
     is_stalled: bool = False
     """It runs, and it alone is not ready, and nothing is in its way."""
+    restarts: int | None = None
+    """How often it was started again, where that is told."""
 
 
 class Pod(NamedTuple):
@@ -77,7 +91,7 @@ class Pod(NamedTuple):
 
 
 def read_pod(told: dict[str, Any], now: datetime) -> Pod:
-    """A pod, from its JSON."""
+    """A pod, from its JSON. `now`: as the API server has it, or whoever comes nearest to that."""
     labels = at(told, "metadata", "labels")
     named = labels if isinstance(labels, dict) else {}
     revision = next((named[key] for key in HASHES if isinstance(named.get(key), str)), "")
@@ -106,13 +120,15 @@ def _containers(told: dict[str, Any], now: datetime) -> tuple[Container, ...]:
         states = {text(one, "name"): one for one in records(told, "status", status)}
         read += [(one, states.get(text(one, "name"), {})) for one in records(told, "spec", listed)]
     troubles = [_trouble(state, now) for _, state in read]
-    ill = [i for i, words in enumerate(troubles) if words][:2]
+    wrong = [trouble or _waits(state) for trouble, (_, state) in zip(troubles, read, strict=True)]
+    ill = [i for i, words in enumerate(wrong) if words][:2]
     unready = [i for i, (_, state) in enumerate(read) if state.get("ready") is not True][:2]
     in_the_way, gate = _unscheduled(told), _gate(told)
     found = []
     for i, (one, state) in enumerate(read):
-        beside = next((f"container {line(read[j][0], 'name')}: {troubles[j]}" for j in ill if j != i), None)
-        hindrance = in_the_way or _config(state) or beside or (None if unready else gate)
+        beside = next((f"container {line(read[j][0], 'name')}: {wrong[j]}" for j in ill if j != i), None)
+        own = None if troubles[i] else wrong[i]
+        hindrance = in_the_way or own or beside or (None if unready else gate)
         runs = isinstance(at(state, "state", "running"), dict)
         found.append(
             Container(
@@ -123,6 +139,7 @@ def _containers(told: dict[str, Any], now: datetime) -> tuple[Container, ...]:
                 troubles[i],
                 hindrance,
                 runs and unready == [i] and hindrance is None,
+                number(state, "restartCount"),
             )
         )
     return tuple(found)
@@ -136,16 +153,13 @@ def _pulled(identity: str) -> str | None:
 
 
 def _trouble(state: dict[str, Any], now: datetime) -> str | None:
-    """What is wrong with a container itself."""
-    why = text(state, "state", "waiting", "reason")
-    if why in ILL:
-        words = line(state, "state", "waiting", "message")
+    """What is wrong with a container itself. One that is ready has recovered, until it falls again."""
+    if _is_ill(state):
         before = text(state, "lastState", "terminated", "reason")
-        if before and before != "Error":
-            words = f"{before}; {words}" if words else before
-        return f"{why}: {words}" if words else why
+        return _waits(state, None if before == "Error" else before)
     restarts = number(state, "restartCount") or 0
-    if restarts < FALLS or not _fell_lately(state, now):
+    is_up = state.get("ready") is True and isinstance(at(state, "state", "running"), dict)
+    if restarts < FALLS or is_up or not _fell_lately(state, now):
         return None
     ended = line(state, "lastState", "terminated", "reason")
     code = number(state, "lastState", "terminated", "exitCode")
@@ -162,14 +176,21 @@ def _fell_lately(state: dict[str, Any], now: datetime) -> bool:
         for path in (("state", "running", "startedAt"), ("lastState", "terminated", "finishedAt"))
         if (when := time(state, *path)) is not None
     ]
-    return not known or now - max(known) < RECENT
+    return not known or -SKEW <= now - max(known) < RECENT
 
 
-def _config(state: dict[str, Any]) -> str | None:
+def _is_ill(state: dict[str, Any]) -> bool:
+    """Whether a container waits for a reason that is its own."""
     why = text(state, "state", "waiting", "reason")
-    if why not in HINDERED:
+    return why in ILL and is_images_own(why, text(state, "state", "waiting", "message"))
+
+
+def _waits(state: dict[str, Any], before: str | None = None) -> str | None:
+    """Why a container waits, and what it ended with `before`; None where that passes by itself."""
+    why = text(state, "state", "waiting", "reason")
+    if why not in ILL and why not in HINDERED:
         return None
-    words = line(state, "state", "waiting", "message")
+    words = "; ".join(filter(None, (before, line(state, "state", "waiting", "message"))))
     return f"{why}: {words}" if words else why
 
 

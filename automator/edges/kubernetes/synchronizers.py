@@ -6,8 +6,10 @@ Argo CD: https://argo-cd.readthedocs.io/en/stable/operator-manual/application.ya
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from automator.core.running import Sync
@@ -22,6 +24,8 @@ _UNDER_WAY = frozenset({"DependencyNotReady", "Progressing", "ProgressingWithRet
 """Reasons of Flux for not being ready that say nothing of the commit itself."""
 _FAILED = re.compile(r"(?<![\w/.-])([A-Z]\w*/[a-z0-9.-]+/[a-z0-9.-]+) status: 'Failed'", re.ASCII)
 """How Flux names an object that failed its health check; one in progress took longer than its `timeout`."""
+_HERE = frozenset({"https://kubernetes.default.svc", "in-cluster", ""})
+"""How an Application names the cluster that it stands in."""
 _UNDONE = frozenset({"RollbackSucceeded", "RollbackFailed", "UninstallSucceeded", "UninstallFailed"})
 """Reasons of a HelmRelease that has taken back what it could not release; why stands in `Released`."""
 
@@ -35,27 +39,43 @@ def commit_of(revision: str) -> str | None:
 
 def read_flux(objects: Objects) -> tuple[Sync, ...]:
     """Kustomizations and HelmReleases, with the config repo that each reads where it is one."""
-    urls = {
-        (text(one, "metadata", "namespace"), text(one, "metadata", "name")): text(one, "spec", "url")
+    repos = {
+        (text(one, "metadata", "namespace"), text(one, "metadata", "name")): one
         for one in objects.get("gitrepositories", ())
     }
-    found = [_kustomization(one, urls) for one in objects.get("kustomizations", ())]
+    found = [_kustomization(one, repos) for one in objects.get("kustomizations", ())]
     return (*found, *(_flux(one, "HelmRelease") for one in objects.get("helmreleases", ())))
 
 
-def _kustomization(told: dict[str, Any], urls: Mapping[tuple[str, str], str]) -> Sync:
+def _kustomization(told: dict[str, Any], repos: Mapping[tuple[str, str], dict[str, Any]]) -> Sync:
     source = at(told, "spec", "sourceRef")
     own = text(told, "metadata", "namespace")
-    repo = urls.get((text(source, "namespace") or own, text(source, "name")))
-    return _flux(
-        told,
-        "Kustomization",
-        repo=repo if text(source, "kind") == "GitRepository" else None,
+    repo = repos.get((text(source, "namespace") or own, text(source, "name")), {})
+    found = _flux(told, "Kustomization")
+    return replace(
+        found,
+        repo=text(repo, "spec", "url") or None if text(source, "kind") == "GitRepository" else None,
         path=text(told, "spec", "path"),
+        space=None if at(told, "spec", "kubeConfig") else text(told, "spec", "targetNamespace") or None,
+        recurses=True,
+        branch=_branch(at(repo, "spec", "ref")),
+        overrides=True,
+        prefix=text(told, "spec", "namePrefix"),
+        suffix=text(told, "spec", "nameSuffix"),
     )
 
 
-def _flux(told: dict[str, Any], kind: str, *, repo: str | None = None, path: str | None = None) -> Sync:
+def _branch(ref: Any) -> str | None:
+    """What a GitRepository follows: the first of these counts that is there."""
+    said = (text(ref, key) for key in ("commit", "name", "semver", "tag", "branch"))
+    return _short(next(filter(None, said), ""))
+
+
+def _short(name: str) -> str | None:
+    return None if name in ("", "HEAD") else name.removeprefix("refs/heads/")
+
+
+def _flux(told: dict[str, Any], kind: str) -> Sync:
     ready = condition(told, "Ready")
     says, why = text(ready, "status"), text(ready, "reason")
     healthy: bool | None = None
@@ -81,10 +101,8 @@ def _flux(told: dict[str, Any], kind: str, *, repo: str | None = None, path: str
         healthy,
         trouble,
         time(ready, "lastTransitionTime"),
-        repo or None,
-        path,
-        "" if healthy is not False else why,
-        ill if healthy is False else (),
+        cause="" if healthy is not False else why,
+        ill=ill if healthy is False else (),
     )
 
 
@@ -99,9 +117,13 @@ def _application(told: dict[str, Any]) -> Iterator[Sync]:
     sources = several or [source for source in (at(told, "spec", "source"),) if isinstance(source, dict)]
     healthy, trouble, cause = _health(status)
     ill = tuple(_degraded(status)) if cause == "Degraded" else ()
+    server, name = (text(told, "spec", "destination", key) for key in ("server", "name"))
+    is_here = (server or name) in _HERE
     for i, source in enumerate(sources):
         if text(source, "chart"):
             continue
+        moved = text(source, "kustomize", "namespace")
+        spaces = (moved, text(source, "helm", "namespace"), text(told, "spec", "destination", "namespace"))
         is_synced = text(status, "sync", "status") == "Synced"
         compared = _revision(at(status, "sync"), i, is_several=bool(several))
         tried = _revision(at(status, "operationState", "syncResult"), i, is_several=bool(several))
@@ -119,7 +141,32 @@ def _application(told: dict[str, Any]) -> Iterator[Sync]:
             text(source, "path"),
             cause,
             ill,
+            next(filter(None, spaces), None) if is_here else None,
+            at(source, "directory", "recurse") is True,
+            _values(source, sources),
+            _short(text(source, "targetRevision")),
+            bool(moved),
+            text(source, "kustomize", "namePrefix"),
+            text(source, "kustomize", "nameSuffix"),
         )
+
+
+def _values(source: dict[str, Any], sources: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    """The files of values in this source's repository: the chart's own, and those that it, or a chart of
+    another source (`$ref/…`), names."""
+    folder, ref = text(source, "path").strip("/"), text(source, "ref")
+    found = [posixpath.join(folder, "values.yaml")] if folder else []
+    for one in sources:
+        named = at(one, "helm", "valueFiles")
+        for file in named if isinstance(named, list) else ():
+            if not isinstance(file, str):
+                continue
+            if file.startswith("$"):
+                start, _, rest = file.partition("/")
+                found += [rest] if ref and start == f"${ref}" else []
+            elif one is source:
+                found.append(file.strip("/") if file.startswith("/") else posixpath.join(folder, file))
+    return tuple(dict.fromkeys(map(posixpath.normpath, found)))
 
 
 def _revision(told: Any, i: int, *, is_several: bool) -> str | None:

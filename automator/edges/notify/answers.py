@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from enum import Enum
 from typing import NamedTuple, Protocol
 
 from automator.core.noticetext import Message
-from automator.reasons import one_line
-
-_LONGEST = 64 * 1024
+from automator.edges.secretfile import UnusableFile, read_text
 
 
 class Result(Enum):
@@ -43,30 +39,9 @@ class Receiver(Protocol):
         """Send once, within the time limit. Never raises what sending can meet."""
 
 
-class UnusableFile(Exception):
-    """Why a file is of no use, as words that follow its path. Holds nothing of what is in it."""
-
-
 def read_lines(path: str) -> tuple[str, ...]:
     """The lines of a file that say something. Raises UnusableFile where there is none."""
-    try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UnusableFile("it is no regular file")
-            content = file.read(_LONGEST + 1)
-    except OSError as error:
-        raise UnusableFile(one_line(error.strerror or "it cannot be read", 80)) from None
-    if len(content) > _LONGEST:
-        raise UnusableFile(f"it is longer than {_LONGEST} bytes")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeError:
-        raise UnusableFile("it is no UTF-8 text") from None
-    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+    lines = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     if not lines:
         raise UnusableFile("it is empty")
     return lines
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe that nobody writes to must not hold us

@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import unquote, unquote_plus
 
 from automator.core.noticetext import Message
-from automator.edges.notify.answers import Answer, Result, UnusableFile, read_lines
+from automator.edges.notify.answers import Answer, Result, read_lines
+from automator.edges.secretfile import UnusableFile
 from automator.reasons import one_line
 
 MASK = "***"
@@ -109,7 +110,7 @@ def _sent(url: str, message: Message) -> Answer:
 def _by_apprise(url: str, message: Message) -> str | None:
     """Why the message was not taken; None where it was. Raises UnusableFile for what is no address."""
     if not has_apprise():
-        return "the package apprise is not installed (pip install automator[notify])"
+        return "the package apprise is not installed (automator's extra `notify`: docs/install.md)"
     import apprise
 
     asset = apprise.AppriseAsset(

@@ -19,7 +19,8 @@ from typing import Literal
 
 from automator.core.noticetext import Message, binary, structured, webhook_body
 from automator.edges.http import Limits, Outside, TransportError, Trust, TrustError, new_session, send
-from automator.edges.notify.answers import Answer, Result, UnusableFile, read_lines
+from automator.edges.notify.answers import Answer, Result, read_lines
+from automator.edges.secretfile import UnusableFile
 from automator.reasons import one_line
 
 Form = Literal["json", "cloudevents", "cloudevents-binary"]

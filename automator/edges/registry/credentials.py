@@ -1,23 +1,21 @@
 """Credentials: what opens a registry, and the simplest source of it, a file with a password.
 
-What belongs here: the value that every source gives, the shape that every source has, and the reading
-of files that hold secrets. Other sources stand beside: `dockerconfig` and `clouds`.
+What belongs here: the value that every source gives, and the shape that every source has. Other
+sources stand beside: `dockerconfig` and `clouds`.
 """
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from automator.edges import secretfile
 from automator.errors import RegistryError
 from automator.reasons import reason
 
 HUB = "docker.io"
 HUB_ALIASES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
-FILE_LIMIT = 4 * 1024 * 1024
 TOKEN_LIMIT = 64 * 1024  # characters; more fits into no header
 TOKEN_USER = "<token>"  # noqa: S105 - the name by which Docker marks an identity token
 
@@ -118,22 +116,9 @@ def normal_host(text: str) -> str:
 def read_text(path: str) -> str:
     """The UTF-8 text of a regular file, without a byte-order mark. Raises RegistryError."""
     try:
-        with open(path, encoding="utf-8-sig", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise unreadable(path, "it is no regular file")
-            text = file.read(FILE_LIMIT + 1)
-    except OSError as e:
-        raise unreadable(path, e.strerror or "it cannot be read") from e
-    except UnicodeError:
-        # Not chained: the error carries the bytes, and they may be the secret's.
-        raise unreadable(path, "it is not UTF-8 text") from None
-    if len(text) > FILE_LIMIT:
-        raise unreadable(path, f"it is longer than {FILE_LIMIT} characters")
-    return text
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe that nobody writes to must not hold us
+        return secretfile.read_text(path, secretfile.LIST_LIMIT)
+    except secretfile.UnusableFile as why:
+        raise unreadable(path, str(why)) from None
 
 
 def unreadable(path: str, problem: str) -> RegistryError:

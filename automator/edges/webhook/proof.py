@@ -8,14 +8,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
+from automator.edges.secretfile import UnusableFile, read_lines
 from automator.edges.webhook.event import Door, Request, Word
 
-SECRET_FILE_LIMIT = 64 * 1024
 COMPACTED_LIMIT = 64 * 1024
 """Bytes of a body that is compacted before it is proved: anybody may send one, and that is work."""
 SECRET_PARAMETER = "secret"  # noqa: S105
@@ -41,16 +39,9 @@ def secrets_of(file: str | None) -> tuple[bytes, ...]:
     if file is None:
         raise UnreadableSecret("no secret_file is set")
     try:
-        with Path(file).open("rb") as opened:
-            data = opened.read(SECRET_FILE_LIMIT + 1)
-    except (OSError, ValueError) as error:
-        raise UnreadableSecret(getattr(error, "strerror", None) or type(error).__name__) from error
-    if len(data) > SECRET_FILE_LIMIT:
-        raise UnreadableSecret(f"it is longer than {SECRET_FILE_LIMIT} bytes")
-    found = tuple(line.strip() for line in data.removeprefix(BOM_UTF8).splitlines() if line.strip())
-    if not found:
-        raise UnreadableSecret("it holds no secret")
-    return found
+        return read_lines(file)
+    except UnusableFile as why:
+        raise UnreadableSecret(str(why)) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -22,6 +23,8 @@ from automator.edges.web.pages.words import as_of, begun
 from automator.reasons import Reason, one_line
 
 _SOON = timedelta(seconds=1)
+_TIME = re.compile(r"(?<![\w.-])(\d{4}-\d\d-\d\d(?: \d\d:\d\d(?::\d\d)?(?: UTC)?)?)(?![\w-])", re.ASCII)
+"""A time as sentences have it; as a group, so that splitting keeps it."""
 
 
 @cache
@@ -171,12 +174,22 @@ def clip(text: str, most: int) -> str:
 
 
 def ticked(text: str) -> Markup:
-    """The text, escaped; what stands between backticks is shown as code."""
+    """The text, escaped; what stands between backticks is shown as code; no time is broken at a hyphen."""
     parts = text.split("`")
     if len(parts) % 2 == 0:  # one is alone: it is nothing but a character
-        return escape(text)
+        return _dated(text)
     shown = (
-        Markup("<code>{}</code>").format(one) if number % 2 else escape(one)
+        Markup("<code>{}</code>").format(one) if number % 2 else _dated(one)
+        for number, one in enumerate(parts)
+    )
+    return Markup("").join(shown)
+
+
+def _dated(text: str) -> Markup:
+    """The text, escaped, with each time of it in one piece."""
+    parts = _TIME.split(text)
+    shown = (
+        Markup('<span class="time">{}</span>').format(one) if number % 2 else escape(one)
         for number, one in enumerate(parts)
     )
     return Markup("").join(shown)
