@@ -917,7 +917,8 @@ CODES: dict[str, Code] = _table(
         "{after} was ready, but others pushed first {tries} times in a row",
         "wait: it is tried again in a moment",
         "Automator never merges or forces. Each time somebody pushes first it decides again on the new tip; "
-        "on a very busy branch a cycle gives up, and another one goes on two seconds later.",
+        "on a very busy branch a cycle gives up after ten seconds, five tries at least, and another one goes "
+        "on two seconds later.",
     ),
     Code(
         "history/reading",

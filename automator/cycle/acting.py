@@ -18,9 +18,10 @@ from automator.core.release import Draft
 from automator.cycle.index import Snapshot
 from automator.cycle.moving import release
 from automator.cycle.promote import promote
+from automator.cycle.race import tries
 from automator.cycle.requested import place_of, request_pull
 from automator.cycle.rollback import roll_back
-from automator.cycle.run import TRIES, Cycle
+from automator.cycle.run import Cycle
 from automator.cycle.withdrawals import moves
 from automator.edges.checkout import Landed, Refused
 from automator.errors import ActionError, CheckoutError, UsageError
@@ -72,7 +73,7 @@ def act(cycle: Cycle, request: Request, terms: Terms) -> Acted:
         raise UsageError(reason("usage/no-version", command=request.kind))
     if cycle.mode == "observe" and not terms.dry_run:
         raise ActionError(reason("action/observe-only", repo=cycle.repo))
-    for attempt in range(TRIES):
+    for attempt in tries(cycle.clock):
         snapshot = _look(cycle, request, again=attempt > 0)
         now = cycle.clock()
         change = compute(cycle, snapshot, request, now)
@@ -97,7 +98,7 @@ def act(cycle: Cycle, request: Request, terms: Terms) -> Acted:
             return Acted(change, draft.message, commit=commit)
         if isinstance(answer, Refused):
             raise ActionError(reason("action/push-refused", repo=cycle.repo, words=answer.words))
-    raise ActionError(reason("action/lost-race", repo=cycle.repo, tries=TRIES), retry=True)
+    raise ActionError(reason("action/lost-race", repo=cycle.repo, tries=attempt + 1), retry=True)
 
 
 def _as_seen(cycle: Cycle, snapshot: Snapshot, request: Request, change: Change) -> Request:

@@ -27,14 +27,15 @@ from automator.cycle.observe import Looked, Observer
 from automator.cycle.proposed import Unit, trouble
 from automator.cycle.proposing import Proposals
 from automator.cycle.publish import Published, Publisher, Rewritten, batches, rewrite_all
+from automator.cycle.race import tries
 from automator.cycle.tending import Tender
 from automator.cycle.withdrawals import Move, Withdrawals
 from automator.edges.checkout import NOT_COUNTED, Checkout
 from automator.errors import AutomatorError, CheckoutError
 from automator.reasons import Reason, Status, reason
 
-TRIES = 5
-"""Lost races after which a cycle leaves its releases to the next one."""
+LEARNED = 5
+"""Times at most that a cycle decides again after the forge told of closed pull requests."""
 AGAIN_AFTER_RACE = timedelta(seconds=2)
 """How long others are left the branch then: a release must not wait for the next planned cycle."""
 REFUSAL_LASTS = timedelta(hours=1)
@@ -145,22 +146,22 @@ class Cycle:
         races = 0
         plans = not push or self.mode == "observe"
         try:
-            for attempt in range(TRIES):
+            for attempt in tries(self.clock):
                 snapshot, rewritten, proposed = self._prepare(trigger, started, interim, again=attempt > 0)
                 published = Published()
                 if plans:
                     self._plan(rewritten)
                     rewritten += self._plan_proposals(proposed)
                 elif rewritten:
-                    published = self._publish(snapshot, rewritten, landed)
+                    published = self._publish(snapshot, rewritten, landed, attempt + 1)
                     error = published.error
                 if not published.lost:
                     break
                 races = attempt + 1
             else:
-                self._leave_the_branch(rewritten)
+                self._leave_the_branch(rewritten, races)
             if not plans:
-                self._propose(snapshot, proposed, published)
+                self._propose(snapshot, proposed, published, races)
         except AutomatorError as failed:
             error = failed.reason
             if error.code in UNPROVEN:
@@ -364,7 +365,7 @@ class Cycle:
         def stopped(release: Release) -> Reason | None:
             return self._stopped(release, snapshot.commit, now)
 
-        for _ in range(TRIES):
+        for _ in range(LEARNED):
             learned = self.proposals.learn(releases, now)
             self.facts.declined = self.proposals.closed.declined(now)
             followers = self.facts.refused(snapshot, learned.changed)
@@ -402,14 +403,16 @@ class Cycle:
         self.proposals.end()
         return tuple(proposed)
 
-    def _propose(self, snapshot: Snapshot, proposed: Sequence[Rewritten], published: Published) -> None:
+    def _propose(
+        self, snapshot: Snapshot, proposed: Sequence[Rewritten], published: Published, races: int
+    ) -> None:
         """Open and update pull requests, on the tip with what was pushed just now; tend the others."""
         if self.proposals is None or self.tender is None:
             return
         now = self.clock()
         if published.lost or published.error is not None:
             for release in (release for item in proposed for release in item.releases):
-                why = published.error or _lost_race(release, now + AGAIN_AFTER_RACE)
+                why = published.error or _lost_race(release, races, now + AGAIN_AFTER_RACE)
                 self.decider.settle(release, _unpublished(why), why)
             return
         base = published.landed[-1][1] if published.landed else snapshot.commit
@@ -440,7 +443,11 @@ class Cycle:
             self.decider.settle(release, Status.WAITING, why, is_hourly=self.mode == "observe")
 
     def _publish(
-        self, snapshot: Snapshot, rewritten: tuple[Rewritten, ...], landed: list[tuple[Release, str]]
+        self,
+        snapshot: Snapshot,
+        rewritten: tuple[Rewritten, ...],
+        landed: list[tuple[Release, str]],
+        attempt: int,
     ) -> Published:
         """Commits, in one push; each release's outcome is settled by the server's answer."""
         now = self.clock()
@@ -460,17 +467,17 @@ class Cycle:
         every = (release for item in rewritten for release in item.releases)
         for release in (release for release in every if release.workload.name not in done):
             if published.lost:
-                self.decider.settle(release, Status.WAITING, _lost_race(release))
+                self.decider.settle(release, Status.WAITING, _lost_race(release, attempt))
             elif published.error is not None:
                 self.decider.settle(release, _unpublished(published.error), published.error)
         return published
 
-    def _leave_the_branch(self, rewritten: tuple[Rewritten, ...]) -> None:
+    def _leave_the_branch(self, rewritten: tuple[Rewritten, ...], races: int) -> None:
         """Others were first in every try: what is left is decided again in a moment, and not before."""
         at = self.clock() + AGAIN_AFTER_RACE
         for release in (release for item in rewritten for release in item.releases):
             if self.decider.outcomes[release.workload.name].reason.code == "push/lost-race":
-                self.decider.settle(release, Status.WAITING, _lost_race(release, at))
+                self.decider.settle(release, Status.WAITING, _lost_race(release, races, at))
 
     def _announce(
         self,
@@ -559,8 +566,8 @@ def _unpublished(why: Reason) -> Status:
     return Status.WAITING if why.code in ("push/lost-race", "git/ended") else Status.FAILED
 
 
-def _lost_race(release: Release, at: datetime | None = None) -> Reason:
-    return reason("push/lost-race", changes_at=at, after=release.tag, tries=TRIES)
+def _lost_race(release: Release, races: int, at: datetime | None = None) -> Reason:
+    return reason("push/lost-race", changes_at=at, after=release.tag, tries=races)
 
 
 def _refused(release: Release, words: str, at: datetime) -> Reason:
