@@ -22,6 +22,7 @@ from pathlib import Path
 from bench import (
     cases,
     decide,
+    drift,
     figures,
     first,
     fleet,
@@ -42,7 +43,7 @@ REGISTRY = "registry.example.com"
 TEXTS = "texts"
 DECIDE = "decide"
 POLLING = "polling"
-PARTS = {**past.PARTS, **race.PARTS, **fleet.PARTS}
+PARTS = {**past.PARTS, **race.PARTS, **fleet.PARTS, **drift.PARTS}
 """What has rows of its own, each made in a process of its own."""
 RUNNING = {**idle.PARTS, **programs.PARTS, **first.PARTS, **flood.PARTS}
 """What is seen of a daemon from outside, and of commands."""

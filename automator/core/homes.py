@@ -23,6 +23,8 @@ from automator.core.synced import Source, readers
 
 PLACES = 20
 """Namespaces into which one file may come, or names, before nobody can tell them apart anyhow."""
+CLUSTERS = 16
+"""Of which it is kept what their synchronizers make of the same Kustomizations."""
 
 
 class _Put(NamedTuple):
@@ -50,13 +52,22 @@ class Homes:
         self._known: dict[tuple[str, bool], tuple[_Put, ...]] = {}
         self._overlays = Overlays(self._every, {}, {}, {})
         self._replaced: dict[tuple[str, str, str], bool] = {}
+        self._applied: dict[tuple[Kustomization, ...], Homes] = {}
 
     def applied(self, syncs: Iterable[Sync], source: Source) -> Homes:
         """The same with the synchronizers of a cluster that read this config repo around them."""
-        found = [
+        found = tuple(
             _deployer(f"{number} {sync.place}", sync) for number, sync in enumerate(readers(syncs, source))
-        ]
-        return Homes((*self._every, *found)) if found else self
+        )
+        if not found:
+            return self
+        homes = self._applied.get(found)
+        if homes is None:  # what a cluster says of them seldom changes from one look to the next
+            homes = Homes((*self._every, *found))
+            if len(self._applied) >= CLUSTERS:
+                self._applied.clear()
+            self._applied[found] = homes
+        return homes
 
     def all_placed(
         self, sites: tuple[Site, ...], spaces: Mapping[tuple[str, str], Collection[str]]

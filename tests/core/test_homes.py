@@ -352,6 +352,18 @@ def test_who_applies_a_folder_says_where_too(
     assert {file: placed[file].runs_in for file in runs} == runs
 
 
+def test_synchronizers_that_stay_the_same_are_worked_out_once_and_others_anew() -> None:
+    base = kustomization("apps/kustomization.yaml", kustomize("web.yaml"), parse(kustomize("web.yaml")))
+    assert base is not None
+    homes, source = Homes([base]), Source(REPO, branch="main")
+    (located,) = locate(deployment(), "apps/web.yaml").sites
+    site = located.at("apps/web.yaml")
+    first = homes.applied([flux("apps", "shop")], source)
+    assert homes.applied([flux("apps", "shop")], source) is first
+    for space in ("shop", *(f"shop-{number}" for number in range(50)), "shop"):
+        assert homes.applied([flux("apps", space)], source).placed(site).runs_in == space
+
+
 def test_who_applies_a_folder_may_name_its_objects_too() -> None:
     placed = sites_of(Case("", PLAIN, (), {}), flux("apps/prod", "shop", prefix="eu-", suffix="-1"))
     assert placed["apps/prod/web.yaml"].name == "eu-web-1"
