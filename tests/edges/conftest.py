@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from parts.credentials import Helper
+from parts.kubeapi import KubeApi
 from parts.registry import KEY_AND_CERTIFICATE, PLAIN, Behaviour, DockerRegistry, HostileServer
 
+from automator.edges.kubernetes import Cluster
 from automator.edges.registry import DockerConfig, HostSettings, RegistryClient
 
 
@@ -91,3 +93,19 @@ def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Helper:
         return folder / "calls"
 
     return write
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[KubeApi]:
+    """A Kubernetes API server."""
+    with KubeApi(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def clusters() -> Iterator[list[Cluster]]:
+    """Clusters that were opened, to be closed with the test."""
+    opened: list[Cluster] = []
+    yield opened
+    for cluster in opened:
+        cluster.close()
