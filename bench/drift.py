@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +14,14 @@ import requests
 from automator.app.build import App
 from automator.app.runtimes import Look, Place, Tip, places_of, tip_of
 from automator.config import Config, load
-from automator.core.drift import Says
+from automator.core.drift import DriftState, Said, Says
 from automator.core.running import Observation
 from bench.cluster import REPOSITORY, TAG, Size, image_of, name_of, objects, serve
 from bench.inputs import git
 from bench.measure import Cost, alternate, peak_memory, timed
 from bench.rows import Row, beside, main
 
-SIZE = Size(workloads=1_000, pods=10, syncs=1_000)
+SIZE = Size(workloads=1_000, pods=10, syncs=2_000)
 LISTS = (
     *(f"apis/apps/v1/{plural}" for plural in ("deployments", "statefulsets", "daemonsets", "replicasets")),
     *("apis/batch/v1/cronjobs", "apis/batch/v1/jobs", "api/v1/pods"),
@@ -50,8 +50,9 @@ class Seen(NamedTuple):
 
 
 def drift(runs: int, folder: Path) -> Iterator[Row]:
-    """Drift: a look at a cluster of 10,000 pods and 1,000 Kustomizations of Flux, beside requests and json
-    reading the same lists; then judging 1,000 workloads by it, with 2,000 Kustomizations in Git."""
+    """Drift: a look at a cluster of 10,000 pods and 2,000 Kustomizations of Flux, beside requests and json
+    reading the same lists; then judging 1,000 workloads by it, with 2,000 Kustomizations in Git: once all run
+    what Git says, once none does."""
     commit = _write_config_repo(folder, SIZE)
     with serve(objects(SIZE, commit)) as address:
         config = _config(folder, address)
@@ -141,23 +142,33 @@ def _seen(place: Place, tip: Tip) -> Seen:
 
 
 def _judging(seen: Seen, runs: int) -> Iterator[Row]:
-    first = timed(lambda: _judged(seen))
-    drifts = _judged(seen).drifts
-    if len(drifts) != SIZE.workloads or {drift.state.value for drift in drifts} != {"same"}:
-        raise RuntimeError(f"not all are the same: {drifts[:3]}")
-    pair = alternate(
-        runs, lambda _: timed(lambda: _judged(seen)), lambda _: timed(lambda: _asked(seen.place))
+    first = timed(lambda: _judged(seen, DriftState.SAME))
+    behind = tuple(replace(one, reference=f"{one.reference}-old") for one in seen.observation.running)
+    late = seen._replace(observation=replace(seen.observation, running=behind))
+    rows = (
+        ("judging 1,000 workloads", seen, DriftState.SAME, 0.2, f"the first time {first.wall:.2f} s"),
+        ("judging 1,000 that all wait", late, DriftState.PENDING, 0.4, ""),
     )
-    yield beside("judging 1,000 workloads", "the look", pair, 0.2, f"the first time {first.wall:.2f} s")
+    for name, told, state, target, note in rows:
+        pair = alternate(
+            runs,
+            lambda _, told=told, state=state: timed(lambda: _judged(told, state)),
+            lambda _: timed(lambda: _asked(seen.place)),
+        )
+        yield beside(name, "the look", pair, target, note)
 
 
-def _judged(seen: Seen) -> Look:
+def _judged(seen: Seen, state: DriftState) -> Look:
+    """Raises RuntimeError where it is judged wrong."""
     now = datetime.now(UTC)
-    return seen.place.judge(seen.tip, seen.observation, now, earlier={}, says=_nothing)
 
+    def says(names: Iterable[str]) -> Mapping[str, Says]:
+        return dict.fromkeys(names, Says((Said(TAG, None, now),)))
 
-def _nothing(_: object) -> Mapping[str, Says]:
-    return {}
+    look = seen.place.judge(seen.tip, seen.observation, now, earlier={}, says=says)
+    if len(look.drifts) != SIZE.workloads or {drift.state for drift in look.drifts} != {state}:
+        raise RuntimeError(f"not all are {state}: {look.drifts[:3]}")
+    return look
 
 
 PARTS = {"drift": drift}

@@ -234,3 +234,31 @@ def test_the_destination_of_an_application_tells_whose_the_containers_are(tmp_pa
         assert told() == {"staging": "same", "production": "same"}
         api.deploy("production", "production-web", world.image("web", "1.5.0"), at=old)
         assert told() == {"staging": "same", "production": "diverged"}
+
+
+def test_what_an_application_puts_into_another_cluster_is_not_missing_in_its_own(tmp_path: Path) -> None:
+    """A hub and a spoke: the Application stands here, what it applies runs there."""
+    (tmp_path / "world").mkdir()
+    world = World(tmp_path / "world", "127.0.0.1:9")
+    with KubeApi(tmp_path / "cluster") as api:
+        api.served |= ARGO
+        policy = f"version: 1\nworkloads:\n  web: {{image: {world.image('web')}, semver: '*'}}\n"
+        manifest = deployment(world.image("web", "1.4.2"))
+        world.repo.commit({"policies/shop.yaml": policy, "apps/web.yaml": manifest}, "Ann sets it")
+        kubeconfig = api.kubeconfig()
+        world.configure(more=f'[runtimes.hub]\ntype = "kubernetes"\nkubeconfig = "{kubeconfig}"\n')
+
+        def told(server: str) -> tuple[str, str]:
+            source = {"repoURL": str(world.repo.path), "path": "apps"}
+            api.put(
+                {
+                    "kind": "Application",
+                    "metadata": {"name": "web", "namespace": "argocd"},
+                    "spec": {"source": source, "destination": {"server": server, "namespace": "shop"}},
+                }
+            )
+            (item,) = world.run("drift", "--output", "json").fine().json["items"]
+            return item["state"], item["reason"]["code"]
+
+        assert told("https://spoke.example:6443") == ("unknown", "drift/elsewhere")
+        assert told("https://kubernetes.default.svc") == ("diverged", "drift/missing")

@@ -14,7 +14,7 @@ from automator.app.build import App
 from automator.config import Config, RuntimeConfig
 from automator.core.arrival import deployments
 from automator.core.drift import Clock, Drift, Says, compare, doubted
-from automator.core.homes import Homes
+from automator.core.homes import Homes, unplaced
 from automator.core.rollout import LAPSE
 from automator.core.running import Deployment, Observation, Runtime, Scope, Unobserved
 from automator.core.site import Site
@@ -53,7 +53,10 @@ class Tip:
         if not isinstance(seen, Observation):
             return {name: self.homes.all_placed(sites, {}) for name, sites in self.workloads.items()}
         homes, spaces = self.homes.applied(seen.syncs, self.source), seen.spaces()
-        return {name: homes.all_placed(sites, spaces) for name, sites in self.workloads.items()}
+        placed = {name: homes.all_placed(sites, spaces) for name, sites in self.workloads.items()}
+        if not seen.unread:
+            return placed
+        return {name: tuple(map(unplaced, sites)) for name, sites in placed.items()}
 
 
 def tip_of(config: Config, repo: str, snapshot: Snapshot) -> Tip:

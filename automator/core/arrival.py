@@ -8,9 +8,19 @@ in words.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from automator.core.drift import Clock, Sites, counting, covered, shown_version, unclear, unusable
+from automator.core.drift import (
+    Clock,
+    Sites,
+    counting,
+    covered,
+    put_elsewhere,
+    shown_version,
+    unclear,
+    unusable,
+)
 from automator.core.found import WORKLOADS
 from automator.core.matching import (
     PASSING,
@@ -35,8 +45,11 @@ from automator.core.running import (
     Unobserved,
 )
 from automator.core.site import Site
-from automator.core.synced import Named, Source, told_of
+from automator.core.synced import Named, Source, Synced
 from automator.reasons import one_line, reason
+
+ENOUGH = 0.5
+"""Share of an object's replicas that is ready where it is a time to go on with its version."""
 
 
 class _Answer(NamedTuple):
@@ -44,9 +57,12 @@ class _Answer(NamedTuple):
     trouble: str | None = None
     ready: int | None = None
     restarts: int | None = None
-    wanted: int | None = None
     is_idle: bool = False
     """Whether it is the version, of which nothing is to run."""
+    is_down: bool = False
+    is_short: bool = False
+    is_hindered: bool = False
+    is_hearsay: bool = False
 
     @property
     def rank(self) -> int:
@@ -58,7 +74,8 @@ class _Answer(NamedTuple):
 
 class _Asked(NamedTuple):
     scope: Scope
-    source: Source | None
+    synced: Synced | None
+    """None where nobody knows what synchronizers call the config repo."""
     shared: frozenset[Named]
 
 
@@ -101,7 +118,8 @@ def deployments(
     found: dict[str, tuple[Finding, ...]] = {}
     if isinstance(seen, Observation) and nothing is None:
         found = match(mine, seen.running, scope)
-    asked = _Asked(scope, source, _shared(mine))
+    synced = Synced(seen.syncs, source) if isinstance(seen, Observation) and source is not None else None
+    asked = _Asked(scope, synced, _shared(mine))
     told = []
     for name, sites in mine.items():
         versions = dict.fromkeys((site.tag, site.digest) for site in sites)
@@ -110,13 +128,12 @@ def deployments(
         if nothing is not None or isinstance(seen, Unobserved):
             answer = _Answer(DeployState.UNKNOWN, None if nothing is None else nothing.sentence)
         else:
-            answer = _answer(sites, found[name], seen, asked)
+            answer = _answer(sites, found[name], asked)
         tag = sites[0].tag or ""
         digest = next((digest for _, digest in versions if digest is not None), None)
         at = seen.at if answer.state in (DeployState.DEPLOYED, DeployState.FAILED) else None
         deployed = Deployed(
-            scope.runtime, answer.state, at, answer.trouble, answer.ready, answer.restarts, answer.wanted,
-            answer.is_idle,
+            scope.runtime, answer.state, at, *answer[1:],
         )  # fmt: skip
         told.append(Deployment(name, tag, digest, deployed))
     return tuple(told)
@@ -125,49 +142,61 @@ def deployments(
 def _answer(
     sites: tuple[Site, ...],
     findings: tuple[Finding, ...],
-    seen: Observation,
     asked: _Asked,
 ) -> _Answer:
-    scope, source, shared = asked
-    answers = [_of_finding(finding, scope) for finding in counting(findings)]
-    if any(one.state is DeployState.DEPLOYED for one in answers):
-        answers = [one for one in answers if not one.is_idle]
+    scope, synced, shared = asked
+    answers = [_of_finding(finding, asked) for finding in counting(findings)]
+    # What has no replicas, as it was told, hides nothing of what has.
+    answers = [one for one in answers if not one.is_idle] or answers
     own = [found.running for one in findings for found in one.own]
     told_restarts = [one.restarts for one in own if one.restarts is not None]
-    told_wanted = [one.wanted for one in own if one.wanted is not None and one.kind not in PASSING]
+    shares = _shares(own)
     worst = min(answers, key=lambda one: one.rank)
     is_absent = worst.state is DeployState.ABSENT
+    is_hindered = any(one.hindrance for one in own)
     worst = worst._replace(
         ready=sum(one.ready or 0 for one in own),
         restarts=sum(told_restarts) if told_restarts else None,
-        wanted=sum(told_wanted) if told_wanted else None,
-        is_idle=is_absent and all(one.is_idle for one in answers if one.state is DeployState.ABSENT),
+        is_down=0 in shares,
+        is_short=any(share < ENOUGH for share in shares) or any(one.is_short for one in answers),
+        is_hindered=is_hindered,
     )
-    if source is None or worst.state in (DeployState.FAILED, DeployState.DEPLOYED):
+    if synced is None or worst.state in (DeployState.FAILED, DeployState.DEPLOYED):
         return worst
-    told = told_of(sites, seen.syncs, source, scope, objects=_failing(findings, scope), shared=shared)
-    is_hindered = any(one.hindrance for one in own)
+    present = _present(found for one in findings for found in (*one.own, *one.same, *one.others))
+    told = synced.told_of(sites, scope, objects=_failing(findings, scope), present=present, shared=shared)
     if told is not None and is_hindered:
         told = told._replace(is_final=False)  # a release that waits for a node has timed out for that
     if told is None or (worst.trouble and not told.is_final and not is_absent):
         return worst
     words = one_line(f"{told.place}: {told.trouble or 'it is not well'}")
     if told.is_final:
-        return worst._replace(state=DeployState.FAILED, trouble=words)
+        return worst._replace(state=DeployState.FAILED, trouble=words, is_hearsay=True)
     if is_absent:
         return worst._replace(trouble=f"{worst.trouble}; {words}")
     # Trouble of its own says nothing of the version: nobody must take that back for it.
     return worst._replace(state=DeployState.UNKNOWN, trouble=words)
 
 
+def _shares(own: Iterable[Running]) -> list[float]:
+    """What part of its replicas is ready, of each container that ought to have some."""
+    counted = (one for one in own if one.kind not in PASSING)
+    return [one.ready / one.wanted for one in counted if one.wanted and one.ready is not None]
+
+
 def _failing(findings: tuple[Finding, ...], scope: Scope) -> frozenset[str]:
     """The objects that a synchronizer may call failed: those that we see ill ourselves, with this version."""
-    return frozenset(
-        f"{found.running.kind}/{found.running.namespace}/{found.running.name}"
+    return _present(
+        found
         for finding in findings
         for found in finding.own
         if found.running.trouble and is_surely(finding, found, scope)
     )
+
+
+def _present(every: Iterable[Found]) -> frozenset[str]:
+    """The objects that something was found of, as synchronizers name them."""
+    return frozenset(f"{one.running.kind}/{one.running.namespace}/{one.running.name}" for one in every)
 
 
 def _shared(workloads: Sites) -> frozenset[Named]:
@@ -182,7 +211,11 @@ def _shared(workloads: Sites) -> frozenset[Named]:
 _UNTOLD = (Shows.UNSURE, Shows.AMBIGUOUS, Shows.SPREAD, Shows.ABSENT, Shows.MISSING, Shows.ENDED)
 
 
-def _of_finding(finding: Finding, scope: Scope) -> _Answer:
+def _of_finding(finding: Finding, asked: _Asked) -> _Answer:
+    scope = asked.scope
+    away = None if asked.synced is None else put_elsewhere(finding, scope, asked.synced)
+    if away is not None:
+        return _Answer(DeployState.UNKNOWN, away.sentence, is_short=True)
     if finding.shows in _UNTOLD or not all(map(is_told, finding.sites)):
         return _untold(finding, scope)
     own = finding.own
@@ -212,10 +245,10 @@ def _of_finding(finding: Finding, scope: Scope) -> _Answer:
 def _untold(finding: Finding, scope: Scope) -> _Answer:
     """What a finding says in which nothing can be compared: nothing, but where there is nothing at all."""
     site, words = finding.sites[0], unclear(finding, scope.runtime).sentence
-    if not (finding.shows in (Shows.ABSENT, Shows.MISSING) and finding.is_nowhere):
+    if finding.shows not in (Shows.ABSENT, Shows.MISSING) or finding.may_have_passed:
         return _Answer(DeployState.UNKNOWN, words)
-    if finding.may_have_passed:
-        return _Answer(DeployState.UNKNOWN, words)
+    if not finding.is_nowhere:
+        return _Answer(DeployState.UNKNOWN, words, is_short=True)
     home = home_of(site)
     if home is not None:
         named = f"{site.kind} {home}/{site.name} is not there"

@@ -22,7 +22,7 @@ from automator.core.matching import Finding, Found, Shows, home_of, is_mirror, i
 from automator.core.reference import value_text
 from automator.core.running import Observation, Scope, Unobserved
 from automator.core.site import Site
-from automator.core.synced import Source, told_of
+from automator.core.synced import Source, Synced
 from automator.reasons import Reason, one_line, reason
 
 Sites = Mapping[str, tuple[Site, ...]]
@@ -179,7 +179,8 @@ def compare(
         why = nothing or reason("drift/stale", runtime=scope.runtime, age="")
         return tuple(_unknown(name, sites, scope, why, earlier.get(name)) for name, sites in mine.items())
     found = match(mine, seen.running, scope)
-    look = _Look(scope.runtime, scope, seen, clock, source)
+    synced = None if source is None else Synced(seen.syncs, source)
+    look = _Look(scope.runtime, scope, seen, clock, synced)
     return tuple(
         _drift(_Own(name, sites, _wanted(sites), says.get(name), earlier.get(name)), found[name], look)
         for name, sites in mine.items()
@@ -201,7 +202,7 @@ class _Look(NamedTuple):
     scope: Scope
     seen: Observation
     clock: Clock
-    source: Source | None
+    synced: Synced | None
 
 
 def _unknown(name: str, sites: tuple[Site, ...], scope: Scope, why: Reason, earlier: Drift | None) -> Drift:
@@ -219,27 +220,28 @@ class _Own(NamedTuple):
     wanted: str
     says: Says | None
     earlier: Drift | None
+    runs: tuple[str, ...] = ()
+    """What runs, each version once."""
 
 
 def _drift(own: _Own, findings: tuple[Finding, ...], look: _Look) -> Drift:
+    parts = chain((f for one in findings for f in one.others), (f for one in findings for f in one.same))
+    shown = tuple(islice(parts, _LOOKED_AT))
+    runs = tuple(dict.fromkeys(_version(found) for found in shown))
+    places = dict.fromkeys(found.running.place for found in shown)
+    own = own._replace(runs=runs)
     judged = [_judged(own, finding, look) for finding in counting(findings)]
     state, since, why = min(judged, key=lambda one: _WORST.index(one[0]))
     if state in (DriftState.SAME, DriftState.UNKNOWN):
         since = _stays(own.earlier, state, own.wanted)
         if since is None and own.earlier is not None:
             since = look.seen.at
-    parts = chain((f for one in findings for f in one.others), (f for one in findings for f in one.same))
-    shown = tuple(islice(parts, _LOOKED_AT))
-    runs = dict.fromkeys(_version(found) for found in shown)
-    places = dict.fromkeys(found.running.place for found in shown)
     known = None if own.earlier is None else own.earlier.known
     last = known if state is DriftState.UNKNOWN else None
     runs_since = None
     if known is not None:
         runs_since = known.runs_since if set(known.runs) == set(runs) else look.seen.at
-    return Drift(
-        own.name, look.runtime, state, own.wanted, tuple(runs), since, tuple(places), why, last, runs_since
-    )
+    return Drift(own.name, look.runtime, state, own.wanted, runs, since, tuple(places), why, last, runs_since)
 
 
 def _stays(earlier: Drift | None, state: DriftState, wanted: str) -> datetime | None:
@@ -256,6 +258,9 @@ _Judged = tuple[DriftState, datetime | None, Reason]
 
 
 def _judged(own: _Own, finding: Finding, look: _Look) -> _Judged:
+    away = put_elsewhere(finding, look.scope, look.synced)
+    if away is not None:
+        return DriftState.UNKNOWN, None, away
     if finding.shows in (Shows.ROLLING, Shows.OTHER, Shows.MISSING):
         return _differing(own, finding, look)
     if finding.shows is Shows.SAME:
@@ -263,6 +268,18 @@ def _judged(own: _Own, finding: Finding, look: _Look) -> _Judged:
         why = reason("drift/same", place=_places(finding.same), runtime=look.runtime, wanted=wanted)
         return DriftState.SAME, None, why
     return DriftState.UNKNOWN, None, unclear(finding, look.runtime)
+
+
+def put_elsewhere(finding: Finding, scope: Scope, synced: Synced | None) -> Reason | None:
+    """Why what is not there is not looked for there: who applies its files puts them into another cluster.
+    None where something is there, or somebody may put it there."""
+    if synced is None or finding.shows not in (Shows.ABSENT, Shows.MISSING):
+        return None
+    sync = synced.elsewhere_of(finding.sites, scope)
+    if sync is None:
+        return None
+    site, where = finding.sites[0].label, sync.elsewhere
+    return reason("drift/elsewhere", runtime=scope.runtime, site=site, sync=sync.place, elsewhere=where)
 
 
 def unclear(finding: Finding, runtime: str) -> Reason:
@@ -359,12 +376,15 @@ def _begun(own: _Own, finding: Finding, look: _Look, git: datetime | None) -> da
     """When the difference began, never in the future; None where that is longer ago than anybody knows.
 
     The latest of what is known: Git's commit, the runtime's word, and the look that first found it. The first
-    two are clocks of others.
+    two are clocks of others; and what runs on, as the last look saw it, is only started again.
     """
     now = look.clock.now
     earlier = None if own.earlier is None else own.earlier.known
-    known = [git, _latest(found.running.since for found in finding.others or finding.same)]
-    if earlier is not None and earlier.differs and earlier.wanted == own.wanted:
+    is_known = earlier is not None and earlier.differs and earlier.wanted == own.wanted
+    known = [git]
+    if earlier is None or not is_known or set(earlier.runs) != set(own.runs):
+        known.append(_latest(found.running.since for found in finding.others or finding.same))
+    if earlier is not None and is_known:
         known.append(earlier.since)
     elif own.says is None or earlier is not None or _is_fresh(finding):
         # The last look found it the same, or Git said something else; or nobody knows better.
@@ -457,8 +477,9 @@ def _places(parts: Sequence[Found]) -> str:
 
 
 def _object(site: Site) -> str:
-    """The object that a site names, as people name it."""
-    return one_line(f"{site.kind} {site.namespace}/{site.name}")
+    """The object that a site names, where it is to run, as people name it."""
+    home = home_of(site)
+    return one_line(f"{site.kind} {site.name}" if home is None else f"{site.kind} {home}/{site.name}")
 
 
 def _listed(words: Iterable[str], more: int = 0) -> str:
@@ -482,7 +503,7 @@ def _told(finding: Finding, look: _Look) -> str:
     """What is wrong, in the runtime's words or the synchronizer's; empty where neither says so."""
     parts = [found.running for found in (*finding.same, *finding.others)[:_LOOKED_AT]]
     words = [one.trouble or one.hindrance for one in parts]
-    told = None if look.source is None else told_of(finding.sites, look.seen.syncs, look.source, look.scope)
+    told = None if look.synced is None else look.synced.told_of(finding.sites, look.scope)
     words.append(None if told is None or not told.trouble else f"{told.place} says: {told.trouble}")
     first = next((one for one in words if one), None)
     return "" if first is None else f"; {one_line(first)}"

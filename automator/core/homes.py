@@ -168,6 +168,12 @@ def _deployer(name: str, sync: Sync) -> Kustomization:
     )
 
 
+def unplaced(site: Site) -> Site:
+    """A site of which nobody knows where it comes to run: a synchronizer that could not be read may decide
+    that, whatever its file says."""
+    return replace(site, runs_in=None) if _is_moved(site) else site
+
+
 def _is_moved(site: Site) -> bool:
     """Whether what is around a site's file decides where it runs: not of a HelmRelease that names its target,
     nor of what runs in no cluster."""

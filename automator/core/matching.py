@@ -248,28 +248,35 @@ def names_object(site: Site) -> bool:
 
 
 class _Index:
-    """What runs, by name and by image repository."""
+    """What runs, by name and by image repository; of each in one namespace too: where every tenant has one of
+    its own, thousands bear a name, and each key means one of them."""
 
     def __init__(self, running: Iterable[Running], scope: Scope) -> None:
         read: dict[str, Reference | None] = {}
         self.found: list[Found] = []
         self._named: dict[tuple[str, str], list[int]] = {}
+        self._named_in: dict[tuple[str, str, str], list[int]] = {}
         self._images: dict[Repository, list[int]] = {}
+        self._images_in: dict[tuple[Repository, str], list[int]] = {}
         self._untaken: dict[Repository, tuple[int, ...]] = {}
         self.taken: set[int] = set()
         """What a site reaches by name."""
         self._claimed: set[int] = set()
         """What a site reaches by name, or in the namespace that binds it."""
         self._at_large: dict[Wanted, bool] = {}
+        self._are_taken: dict[tuple[str, str], bool] = {}
         for one in running:
             if not scope.holds(one.namespace):
                 continue
             if one.reference not in read:
                 read[one.reference] = _read(one.reference)
             reference = read[one.reference]
-            self._named.setdefault((one.kind, one.name), []).append(len(self.found))
+            i, named, space = len(self.found), (one.kind, one.name), one.namespace
+            self._named.setdefault(named, []).append(i)
+            self._named_in.setdefault((*named, space), []).append(i)
             if reference is not None:
-                self._images.setdefault(reference.repository, []).append(len(self.found))
+                self._images.setdefault(reference.repository, []).append(i)
+                self._images_in.setdefault((reference.repository, space), []).append(i)
             self.found.append(Found(one, reference))
 
     def reach(self, keys: Iterable[_Key]) -> dict[_Key, tuple[int, ...]]:
@@ -318,31 +325,40 @@ class _Index:
             return False
         if not _OBJECT.fullmatch(site.name) or site.repository is None:
             return False
-        alike = (*self._named.get((site.kind, site.name), ()), *self._images.get(site.repository, ()))
-        return self.taken.issuperset(alike)
+        return self._is_taken(site.kind, site.name) and not self._free(site.repository)
+
+    def _is_taken(self, kind: str, name: str) -> bool:
+        """Whether all that bears a name is reached by one."""
+        known = self._are_taken.get((kind, name))
+        if known is None:
+            known = self._are_taken[(kind, name)] = self.taken.issuperset(self._named.get((kind, name), ()))
+        return known
 
     def _by_name(self, key: _Key) -> tuple[int, ...]:
         if key.kind is None or key.name is None:
             return ()
+        if key.home is None:
+            every = self._named.get((key.kind, key.name), ())
+        else:
+            every = self._named_in.get((key.kind, key.name, key.home), ())
         named = tuple(
-            i
-            for i in self._named.get((key.kind, key.name), ())
-            if key.container is None or self.found[i].running.container == key.container
+            i for i in every if key.container is None or self.found[i].running.container == key.container
         )
         mine = tuple(i for i in named if self._is_of(i, key.repository))
         if key.home is not None:
-            return self._in((named if key.container else mine), key.home)
+            return named if key.container else mine
         # The name alone could be another team's.
         return mine if mine or len(named) > 1 else named
 
     def _by_image(self, key: _Key) -> tuple[int, ...]:
         if key.repository is None:
             return ()
-        images = tuple(self._images.get(key.repository, ()))
-        if key.home is not None:
-            images = self._in(images, key.home)
+        space = key.home or key.near
+        images = self._images_in.get((key.repository, space), ()) if space else ()
+        if key.home is None and not images:
+            images = self._images.get(key.repository, ())
         if key.kind is None or key.kind == "service":
-            return (self._in(images, key.near) if key.near else ()) or images
+            return tuple(images)
         return tuple(i for i in images if self._is_like(i, key))
 
     def _renamed(self, key: _Key, named: tuple[int, ...]) -> Iterable[int]:
@@ -370,9 +386,6 @@ class _Index:
             return False
         is_literal = key.name is not None and _OBJECT.fullmatch(key.name) is not None
         return key.home is not None or not is_literal or (key.name or "") in one.name
-
-    def _in(self, indexes: Iterable[int], namespace: str) -> tuple[int, ...]:
-        return tuple(i for i in indexes if self.found[i].running.namespace == namespace)
 
     def _is_of(self, i: int, repository: Repository | None) -> bool:
         reference = self.found[i].reference

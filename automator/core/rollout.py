@@ -43,6 +43,7 @@ PAUSES = 50
 """The most times without replicas that are kept apart: before that, they are one."""
 TIMES = (
     "begun", "since", "deployed", "ill", "ill_last", "well", "first", "gone", "gone_last", "fell", "idle",
+    "lacking", "hindered",
 )  # fmt: skip
 """The times of a rollout."""
 TROUBLE_LIMIT = 120
@@ -91,6 +92,10 @@ class Rollout:
     """When it was first seen told to have no replicas, since it was well."""
     pauses: tuple[tuple[datetime, datetime], ...] = ()
     """From when until when it was so before, since it is deployed; oldest first."""
+    lacking: datetime | None = None
+    """Since when every look that tells shows it in trouble, not there, or with few of its replicas ready."""
+    hindered: datetime | None = None
+    """The last look that showed something in its way, since it was well."""
 
     @property
     def is_restless(self) -> bool:
@@ -115,14 +120,15 @@ def heard(rollout: Rollout | None, told: Deployment, at: datetime, lapse: timede
     trouble = told.seen.trouble
     words = None if trouble is None else one_line(trouble, TROUBLE_LIMIT)
     before = _counted(_no_later(rollout, at), told.seen.restarts, at)
-    is_down = told.seen.state is not DeployState.DEPLOYED and told.seen.ready == 0 and bool(told.seen.wanted)
-    if told.seen.is_idle or (
-        not is_down and told.seen.state not in (DeployState.UNKNOWN, DeployState.ABSENT)
-    ):
+    state, is_down = told.seen.state, told.seen.is_down and told.seen.state is not DeployState.DEPLOYED
+    if state is DeployState.FAILED and told.seen.is_hearsay and before.hindered is not None:
+        state = DeployState.UNKNOWN  # who gave up may have waited for what was in the way
+    before = _held_up(before, told.seen, state, at)
+    if told.seen.is_idle or (not is_down and state not in (DeployState.UNKNOWN, DeployState.ABSENT)):
         before = _seen_there(before, at, lapse)
     if told.seen.ready is not None and told.seen.ready > before.ready:  # it makes progress
         before = replace(before, ready=told.seen.ready, ill=None, ill_last=None, noes=0)
-    match told.seen.state:
+    match state:
         case DeployState.UNKNOWN:
             after = replace(before, state=DeployState.UNKNOWN, trouble=words, well=None)
         case DeployState.ABSENT if told.seen.is_idle:
@@ -133,7 +139,7 @@ def heard(rollout: Rollout | None, told: Deployment, at: datetime, lapse: timede
             after = _seen_well(_seen_quiet(before, at, lapse), at, lapse)
         case DeployState.PENDING if words is None:
             after = replace(_seen_quiet(before, at, lapse), state=DeployState.PENDING, well=None)
-        case state:
+        case _:
             has_given_up = state is DeployState.FAILED
             after = _seen_ill(replace(before, trouble=words), at, lapse, has_given_up=has_given_up)
     if is_down:
@@ -172,6 +178,20 @@ def _counted(rollout: Rollout, restarts: int | None, at: datetime) -> Rollout:
     soon = max(LAPSE, min(SOON, SOON * FALLS / max(rollout.ready, 1)))
     is_over = rollout.fell is None or at - rollout.fell >= soon
     return replace(rollout, falls=0, fell=None) if is_over else rollout
+
+
+def _held_up(rollout: Rollout, seen: Deployed, state: DeployState, at: datetime) -> Rollout:
+    """After a look that shows whether it is a time to go on, and whether something is in the way."""
+    is_ill = state in (DeployState.FAILED, DeployState.ABSENT) or (
+        state is DeployState.PENDING and seen.trouble is not None
+    )
+    if seen.is_short or is_ill:
+        rollout = replace(rollout, lacking=rollout.lacking or at)
+    elif state is not DeployState.UNKNOWN:
+        rollout = replace(rollout, lacking=None)
+    if seen.is_hindered:
+        return replace(rollout, hindered=at)
+    return replace(rollout, hindered=None) if state is DeployState.DEPLOYED else rollout
 
 
 def _seen_gone(rollout: Rollout, at: datetime, lapse: timedelta) -> Rollout:
@@ -299,20 +319,12 @@ class Told:
     def ran(self, tag: str, digest: str | None, since: datetime, until: datetime | None) -> datetime | None:
         """From when on a version ran without a break during a stay in the config repo from `since` until
         `until` (None: it lasts), later by how long it was told to have no replicas; None where no look has
-        shown it, or the last one shows it gone, or ends `LAPSE` in which none of it was ready."""
+        shown it, or the last one that tells shows it gone, in trouble, or with few replicas ready."""
         newest = next(iter(self.rollouts), None)
-        if until is None and newest is not None and self._lacks(newest):
+        if until is None and newest is not None and (newest.lacking or newest.idle):
             return None
         times = [one.deployed for one in self.rollouts]
         return self._begun(times, tag, digest, since, until, has_pauses=True)
-
-    def _lacks(self, newest: Rollout) -> bool:
-        """Whether the last look is one at which no version goes on."""
-        if newest.state is DeployState.ABSENT or newest.idle is not None:
-            return True
-        if newest.gone is None or newest.gone_last is None or self.answered is None:
-            return False
-        return newest.gone_last >= self.answered and newest.gone_last - newest.gone >= LAPSE
 
     def came(self, tag: str, digest: str | None, since: datetime, until: datetime | None) -> datetime | None:
         """When a version first ran during such a stay, whatever came later; None where no look has shown

@@ -5,7 +5,7 @@ A runtime is only ever asked, never told: nothing here can be sent to one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -97,11 +97,20 @@ class Sync:
     prefix: str = ""
     suffix: str = ""
     """What it puts before and behind the names of objects."""
+    elsewhere: str = ""
+    """The cluster into which it puts what it applies, where that is not the one that it stands in."""
 
     @property
     def place(self) -> str:
         """`Kustomization flux-system/apps`."""
         return f"{self.kind} {self.namespace}/{self.name}"
+
+
+def as_placed(sync: Sync) -> Sync:
+    """A synchronizer as far as it says where it puts things, and nothing of how they are."""
+    return replace(
+        sync, revision=None, attempted=None, healthy=None, trouble=None, since=None, cause="", ill=()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,8 @@ class Observation:
     syncs: tuple[Sync, ...] = ()
     notes: tuple[Reason, ...] = ()
     """What could not be read and is not needed: a synchronizer's status that the rights do not cover."""
+    unread: tuple[str, ...] = ()
+    """Synchronizers of which was never read where they put things: `flux`, `argocd`."""
 
     def spaces(self) -> dict[tuple[str, str], set[str]]:
         """The namespaces of what runs, by kind and name."""
@@ -176,10 +187,17 @@ class Deployed:
     """Replicas that run it and are ready, where the look tells: more of them are progress."""
     restarts: int | None = None
     """How often its present containers were started again, where the look tells."""
-    wanted: int | None = None
-    """Replicas that ought to run it, where the look tells; jobs are not counted."""
     is_idle: bool = False
     """Of *absent*: whether it is its version, told to have no replicas."""
+    is_down: bool = False
+    """Whether an object of it ought to have replicas of which none is ready; jobs are not counted."""
+    is_short: bool = False
+    """Whether fewer than half of the replicas of an object are ready, or nothing of it is found: that is no
+    time to go on with the version."""
+    is_hindered: bool = False
+    """Whether something is in its way that is not its own."""
+    is_hearsay: bool = False
+    """Of *failed*: whether only its synchronizer says so."""
 
 
 @dataclass(frozen=True, slots=True)

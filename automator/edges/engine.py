@@ -214,14 +214,20 @@ class _Container:
     killed: bool
     """It took more memory than it may."""
     policy: str
-    since: datetime | None
+    started: datetime | None
+    created: datetime | None
     restarts: int = 0
     """How often it was started again by its policy."""
+
+    @property
+    def since(self) -> datetime | None:
+        """When it began: one that is started again runs the same as before."""
+        return self.created if self.restarts and self.created is not None else self.started
 
     def fell_lately(self, now: datetime, within: timedelta = RECENT) -> bool:
         """Whether it was started again a short while ago, or cannot be told when. The engine's clock may be
         before ours."""
-        return self.restarts > 0 and (self.since is None or abs(now - self.since) < within)
+        return self.restarts > 0 and (self.started is None or abs(now - self.started) < within)
 
     @property
     def is_at_work(self) -> bool:
@@ -256,6 +262,7 @@ def _read(told: Mapping[str, Any]) -> _Container:
         bool(state.get("OOMKilled")),
         str(policy or "no"),
         _time(state.get("StartedAt")) or _time(told.get("Created")),
+        _time(told.get("Created")),
         int(told.get("RestartCount") or 0),
     )
 

@@ -144,7 +144,9 @@ def test_what_something_around_it_puts_into_a_namespace_may_have_been_put_elsewh
 ) -> None:
     put = replace(written(NEW, namespace=""), runs_in="shop")
     for site in (put, helm(), values("shop")):
-        assert told(site, at=seen(*running)).state == state
+        arrived = told(site, at=seen(*running))
+        assert arrived.state == state
+        assert arrived.is_short == (state == "unknown"), "in its namespace there is nothing"
     # The manifest's own namespace binds, and what another site is about is not this one's.
     assert told(WEB, at=seen(*running)).state == "absent"
     claimed = {"web": (put,), "eu": (written(NEW, namespace="eu"), written(NEW, "edge", "eu"))}
@@ -180,21 +182,34 @@ def test_an_image_alone_does_not_tell_that_a_release_is_deployed() -> None:
     assert told(transformed("1.4.3"), at=cluster).state == "deployed"
 
 
-def test_how_many_ought_to_run_is_told_where_it_is_seen_and_jobs_do_not_count() -> None:
+def test_how_much_of_it_is_ready_is_told_by_object_and_jobs_do_not_count() -> None:
     job = runs(NEW, name="migrate", kind="Job", wanted=1, ready=0, settled=False)
     down = runs(NEW, ready=0, hindrance="no node takes it")
-    for running, wanted, ready in (([runs(NEW)], 2, 2), ([down], 2, 0), ([job, down], 2, 0), ([], None, 0)):
-        arrived = told(WEB, written(NEW, "migrate", kind="Job"), at=seen(*running))
-        assert (arrived.wanted, arrived.ready) == (wanted, ready)
-    assert told(written(NEW, "migrate", kind="Job"), at=seen(job)).wanted is None
-    assert told(WEB, at=DOWN).wanted is None
+    worker = runs(NEW, "worker")
+    for running, is_down, is_short in (
+        ([runs(NEW), worker], False, False),
+        ([down, worker], True, True),
+        ([job, down, worker], True, True),
+        ([job, runs(NEW), worker], False, False),
+        ([runs(NEW, wanted=10, ready=4), worker], False, True),
+        ([runs(NEW, wanted=10, ready=5), worker], False, False),
+        ([runs(NEW, wanted=None, ready=None), worker], False, False),
+        ([runs(NEW, wanted=0, ready=0), worker], False, False),
+        ([runs(OLD), worker], False, False),
+    ):
+        arrived = told(WEB, written(NEW, "worker"), written(NEW, "migrate", kind="Job"), at=seen(*running))
+        assert (arrived.is_down, arrived.is_short) == (is_down, is_short), running
+    assert told(WEB, at=seen(down)).is_hindered
+    assert not told(WEB, at=seen(runs(NEW))).is_hindered
+    assert not told(WEB, at=DOWN).is_short, "a runtime that is down says nothing"
 
 
 def test_idle_is_what_is_told_to_have_no_replicas_and_nothing_else_that_is_absent() -> None:
     worker, idle = written(NEW, "worker"), runs(NEW, name="worker", wanted=0, ready=0)
     for running, is_idle in (
         ([runs(NEW, wanted=0, ready=0), idle], True),
-        ([runs(NEW, ready=1), idle], True),
+        ([runs(NEW, ready=1), idle], False),
+        ([runs(NEW, ready=0), idle], False),
         ([runs(NEW), idle], False),
         ([idle], False),
         ([runs(OLD), idle], False),
@@ -209,7 +224,7 @@ def test_what_has_ended_and_what_has_no_replicas_is_no_matter_beside_what_is_dep
     job, worker = written(NEW, "migrate", kind="Job"), written(NEW, "worker")
     idle = runs(NEW, name="worker", wanted=0, ready=0)
     assert told(WEB, job, worker, at=seen(runs(NEW), idle)).state == "deployed"
-    assert told(WEB, job, worker, at=seen(runs(NEW, ready=1), idle)).state == "absent"
+    assert told(WEB, job, worker, at=seen(runs(NEW, ready=1), idle)).state == "pending"
     assert told(WEB, worker, at=seen(runs(NEW), replace(idle, reference=OLD))).state == "absent"
     assert told(WEB, worker, at=seen(idle)).trouble == "Deployment shop/web is not there"
     text = "services: {web: {image: 'ghcr.io/acme/web:1.4.3'}, migrate: {image: 'ghcr.io/acme/web:1.4.3'}}\n"
@@ -449,6 +464,17 @@ spec: {{values: {{image: {{repository: ghcr.io/acme/web, tag: 1.4.3}}}}}}
         ("UpgradeFailed", "Helm upgrade failed: timed out waiting for the condition", "", "failed"),
         ("InstallFailed", "Helm install failed: context deadline exceeded", "", "failed"),
         ("TestFailed", "test hook web-test failed", "", "failed"),
+        ("UpgradeFailed", "resource Deployment/shop/web not ready. status: InProgress", "", "failed"),
+        ("UpgradeFailed", "resource StatefulSet/shop/web-redis not ready. status: InProgress", "", "absent"),
+        ("TestFailed", "resource Pod/shop/web-test not ready", "", "absent"),
+        ("RollbackSucceeded", "", "resource Deployment/shop/web not ready: deadline exceeded", "failed"),
+        ("RollbackSucceeded", "", "resource Deployment/shop/web-db not ready: deadline exceeded", "absent"),
+        (
+            "UpgradeFailed",
+            "resources StatefulSet/shop/web-redis, Deployment/shop/web not ready: timed out",
+            "",
+            "failed",
+        ),
         ("RollbackSucceeded", "Helm rollback to v3 succeeded", "timed out waiting for it", "failed"),
         ("RollbackSucceeded", "Helm rollback to v3 succeeded", "denied by webhook", "absent"),
         ("RollbackSucceeded", "Helm rollback to v3 succeeded", "", "absent"),
@@ -465,6 +491,7 @@ def test_a_release_of_helm_fails_a_version_only_where_it_did_not_come_up(
     failing = release("shop", why, message, released)
     one = told(helm(), at=seen(runs(OLD), syncs=flux("", "", failing)), source=SOURCE)
     assert (one.state, "HelmRelease shop/web: " in str(one.trouble)) == (state, True)
+    assert one.is_hearsay == (state == "failed")
     # Before it was applied, it failed with something else.
     unapplied = seen(runs(OLD), syncs=read_flux({"helmreleases": [failing]}))
     assert told(helm(), at=unapplied, source=SOURCE).state == "absent"
@@ -483,6 +510,16 @@ def test_another_namespaces_release_fails_nothing() -> None:
     both = flux("", "", release("staging", *words), release("shop", *words))
     assert told(bare, at=seen(old, syncs=both), source=SOURCE).state == "absent"
     assert told(bare, at=seen(old, syncs=both), scope=narrow, source=SOURCE).state == "failed"
+
+
+def test_what_is_put_into_another_cluster_is_not_absent_in_this_one() -> None:
+    away = Sync("Application", "argocd", "web", repo=SOURCE.url, elsewhere="https://spoke.example:6443")
+    arrived = told(WEB, at=seen(syncs=(away,)), source=SOURCE)
+    assert (arrived.state, arrived.is_short) == ("unknown", True)
+    assert "Application argocd/web applies it to https://spoke.example:6443" in str(arrived.trouble)
+    here = replace(away, elsewhere="", name="here")
+    assert told(WEB, at=seen(syncs=(away, here)), source=SOURCE).state == "absent"
+    assert told(WEB, at=seen(runs(NEW), syncs=(away,)), source=SOURCE).state == "deployed"
 
 
 def test_a_release_with_images_of_two_workloads_fails_neither() -> None:

@@ -92,6 +92,31 @@ def test_grace_counts_from_the_look_that_found_it_where_nobody_knows_better() ->
     assert fresh.state == "pending"
 
 
+def test_what_is_started_again_gets_no_new_grace() -> None:
+    """An engine, or a `rollout restart`, says of the same containers that they began just now."""
+    earlier: dict[str, Drift] = {}
+    told = []
+    for minute in range(40):
+        at, tag = NOW + timedelta(minutes=minute), "1.4.1" if minute >= 35 else "1.4.2"
+        old = runs(f"ghcr.io/acme/web:{tag}", since=at - timedelta(minutes=minute % 5))
+        (drift,) = compare(
+            {"web": (WEB,)}, PROD, replace(seen(old), at=at), Clock(at, CLOCK.grace), earlier=earlier
+        )
+        earlier = {"web": drift}
+        told.append((drift.state.value, drift.since))
+    assert told[15:17] == [("pending", NOW), ("diverged", NOW)]
+    assert told[34] == ("diverged", NOW)
+    # Really another version: it began when that was started.
+    assert told[35:] == [("pending", NOW + timedelta(minutes=35))] * 5
+
+
+def test_the_same_version_set_anew_in_git_gets_a_new_grace() -> None:
+    old = seen(runs("ghcr.io/acme/web:1.4.2"))
+    first = replace(one(WEB, at=old), state=DriftState.DIVERGED, since=ago(99))
+    again = one(WEB, at=old, earlier={"web": first}, says=said("1.4.3", 3, "1.4.2"))
+    assert (again.state, again.since) == ("pending", ago(3))
+
+
 def test_clocks_that_run_ahead_make_no_future() -> None:
     drift = one(
         WEB, at=seen(runs("ghcr.io/acme/web:1.4.2", since=ago(-60))), says=said("1.4.3", -30, "1.4.2")
@@ -285,6 +310,13 @@ def test_an_object_that_was_deleted_is_told_once_the_grace_time_is_over() -> Non
         DeployState.ABSENT,
         "Deployment shop/web is not there",
     )
+
+
+def test_an_object_is_missing_where_it_ought_to_run() -> None:
+    """A Kustomization around the file, or a synchronizer, gives the namespace."""
+    for site in (written("ghcr.io/acme/web:1.4.3", namespace=""), WEB):
+        drift = one(replace(site, runs_in="staging"), at=seen())
+        assert str(drift.reason) == "not yet deployed: Deployment staging/web is not in prod; Git says 1.4.3"
 
 
 @pytest.mark.parametrize(

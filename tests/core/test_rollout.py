@@ -236,12 +236,10 @@ def test_when_it_first_ran_is_told_whatever_came_later() -> None:
 # -- replicas of which none is ready, and none at all ---------------------------------------------------
 
 DOWN = [
-    Deployment("web", "1.4.3", None, Deployed("prod", state, None, words, 0, wanted=2))
+    Deployment("web", "1.4.3", None, Deployed("prod", state, None, words, 0, is_down=True, is_short=True))
     for state, words in ((PENDING, None), (UNKNOWN, "no node takes it"), (PENDING, PULLING))
 ]
-IDLE = Deployment(
-    "web", "1.4.3", None, Deployed("prod", ABSENT, None, "no replicas", 0, wanted=0, is_idle=True)
-)
+IDLE = Deployment("web", "1.4.3", None, Deployed("prod", ABSENT, None, "no replicas", 0, is_idle=True))
 LASTS = TROUBLED // MINUTE
 
 
@@ -270,19 +268,58 @@ def test_an_only_replica_that_is_started_again_keeps_its_soak(down: Deployment) 
         assert ran(Told((found,), NOW + (looks + 3) * MINUTE), NOW) == NOW
 
 
-def test_no_version_goes_on_while_none_is_ready_for_a_while() -> None:
-    for looks in range(1, LASTS):
-        found = Told((after(*well(), *DOWN[:1] * looks),), NOW + (looks + 1) * MINUTE)
-        assert ran(found, NOW) == (NOW if looks <= LAPSES else None)
-        assert ran(found, NOW, NOW + 2 * MINUTE) == NOW
+ILL = Deployment("web", "1.4.3", None, Deployed("prod", PENDING, None, "CrashLoopBackOff", 1))
+GAVE_UP = Deployment("web", "1.4.3", None, Deployed("prod", FAILED, None, "gave up", 1))
+FEW = Deployment("web", "1.4.3", None, Deployed("prod", PENDING, None, None, 1, is_short=True))
+UNFOUND = Deployment("web", "1.4.3", None, Deployed("prod", UNKNOWN, None, "nothing there", is_short=True))
 
 
-def test_a_look_that_cannot_tell_how_many_are_ready_ends_nothing() -> None:
-    for wanted, ready in ((None, 0), (None, None), (2, None), (0, 0), (2, 1)):
-        seen = Deployed("prod", UNKNOWN, None, None, ready, wanted=wanted)
-        assert after(*well(), *[Deployment("web", "1.4.3", None, seen)] * 60).deployed == NOW
-    complete = Deployed("prod", DEPLOYED, None, None, 0, wanted=2)
-    assert after(*well(), *[Deployment("web", "1.4.3", None, complete)] * 60).deployed == NOW
+@pytest.mark.parametrize("bad", [*DOWN, ILL, GAVE_UP, FEW, UNFOUND])
+@pytest.mark.parametrize("every", [MINUTE, 60 * MINUTE])
+def test_no_version_goes_on_at_a_look_that_shows_it_ill_or_short(bad: Deployment, every: timedelta) -> None:
+    up = heard(after(*well()), look(DEPLOYED), NOW + 2 * MINUTE, lapse=240 * MINUTE)
+    for looks in (1, 2):
+        found, at = up, NOW
+        for number in range(looks):
+            at = NOW + 2 * MINUTE + (number + 1) * every
+            found = heard(found, bad, at, lapse=240 * MINUTE)
+        assert found.deployed == NOW, "it ends nothing"
+        assert ran(Told((found,), at), NOW) is None
+        assert ran(Told((found,), at), NOW, NOW + MINUTE) == NOW, "a stay that has ended has been"
+        assert ran(Told((unseen(heard(found, look(UNKNOWN), at), at),), at), NOW) is None, (
+            "in a silence either"
+        )
+        assert from_text(to_text(found)) == found
+        later = at + every
+        for kind in (look(DEPLOYED), look(PENDING)):
+            back = heard(heard(found, kind, later, lapse=MINUTE), kind, later + MINUTE, lapse=MINUTE)
+            assert ran(Told((back,), later + MINUTE), NOW) == NOW
+
+
+def test_a_version_goes_on_while_its_runtime_is_silent_or_says_nothing_of_it() -> None:
+    found = after(*well(), look(UNKNOWN))
+    assert ran(Told((found,), NOW + 2 * MINUTE), NOW) == NOW
+    silent = Told((unseen(found, NOW + 3 * MINUTE),), NOW + 2 * MINUTE, Silence(NOW + 3 * MINUTE, "timeout"))
+    assert ran(silent, NOW) == NOW
+
+
+@pytest.mark.parametrize("state", [DEPLOYED, PENDING, UNKNOWN])
+def test_a_look_that_does_not_show_an_object_down_ends_nothing(state: DeployState) -> None:
+    seen = Deployed("prod", state, None, None, 0, is_down=state is DEPLOYED, is_short=True)
+    assert after(*well(), *[Deployment("web", "1.4.3", None, seen)] * 60).deployed == NOW
+
+
+def test_what_its_synchronizer_alone_says_fails_nothing_that_something_was_in_the_way_of() -> None:
+    waits = Deployment("web", "1.4.3", None, Deployed("prod", UNKNOWN, None, "no node", is_hindered=True))
+    given_up = Deployed("prod", FAILED, None, "HelmRelease web: timed out", is_hearsay=True)
+    hearsay = [Deployment("web", "1.4.3", None, given_up)] * 9
+    assert after(*hearsay).state is FAILED
+    for found in (after(*[waits] * 5, *hearsay), after(waits, look(UNKNOWN), look(ABSENT), *hearsay)):
+        assert (found.state, found.trouble) == (UNKNOWN, "HelmRelease web: timed out")
+    assert after(waits, *well(), *hearsay).state is FAILED, "it was well after that"
+    assert after(*[waits] * 5, *[look(FAILED, "gave up")] * 9).state is FAILED, (
+        "its controller saw for itself"
+    )
 
 
 def test_days_add_up_of_what_has_no_replicas_at_night() -> None:
@@ -498,12 +535,17 @@ LOOKS = st.lists(
         st.one_of(st.none(), st.text(max_size=300)),
         st.sampled_from(["1.4.2", "1.4.3", ""]),
         st.integers(-90, 90),
-        st.sampled_from([(None, None), (0, 2), (0, 0), (2, 2)]),
+        st.sampled_from(["", "idle", "down", "short", "hindered", "hearsay"]),
     ),
     min_size=1,
     max_size=20,
 )
 RESTARTS = st.lists(st.one_of(st.none(), st.integers(0, 9)), min_size=20, max_size=20)
+
+
+def marked(state: DeployState, more: str) -> dict[str, bool]:
+    """What a look may tell beside its state."""
+    return {f"is_{more}": more != "idle" or state is ABSENT} if more else {}
 
 
 @given(LOOKS, RESTARTS)
@@ -512,9 +554,9 @@ def test_whatever_is_told_and_whenever_a_rollout_can_be_kept_and_is_never_dated_
 ) -> None:
     rollout: Rollout | None = None
     at = NOW
-    for (state, trouble, tag, minutes, (ready, wanted)), started in zip(looks, restarts, strict=False):
+    for (state, trouble, tag, minutes, more), started in zip(looks, restarts, strict=False):
         at += minutes * MINUTE
-        seen = Deployed("prod", state, None, trouble, ready, started, wanted, state is ABSENT and wanted == 0)
+        seen = Deployed("prod", state, None, trouble, len(more), started, **marked(state, more))
         rollout = heard(rollout, Deployment("web", tag, None if tag else DIGEST, seen), at)
         assert from_text(to_text(rollout)) == rollout
         assert max(time for name in TIMES if (time := getattr(rollout, name)) is not None) <= at
@@ -534,10 +576,9 @@ def test_a_runtime_makes_a_soak_shorter_and_never_longer(
 ) -> None:
     rollouts: list[Rollout] = []
     at = NOW
-    for state, trouble, tag, minutes, (ready, wanted) in looks:
+    for state, trouble, tag, minutes, more in looks:
         at += abs(minutes) * MINUTE
-        is_idle = state is ABSENT and wanted == 0
-        seen = Deployed("prod", state, None, trouble, ready, None, wanted, is_idle)
+        seen = Deployed("prod", state, None, trouble, len(more), **marked(state, more))
         found = heard(rollouts[0] if rollouts else None, Deployment("web", tag or "1.4.1", None, seen), at)
         if rollouts and found.version == rollouts[0].version:
             rollouts[0] = found

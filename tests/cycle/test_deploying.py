@@ -186,6 +186,23 @@ def test_no_version_goes_on_at_a_look_that_shows_it_gone(chain: Stage) -> None:
     assert web(chain).status is Status.RELEASED, f"a glimpse is none: it runs since {deployed}"
 
 
+@pytest.mark.parametrize("what", ["ill", "short"])
+def test_no_version_goes_on_at_a_look_that_shows_it_ill_and_it_ends_no_soak(chain: Stage, what: str) -> None:
+    """It soaked for its whole time, and falls just when that ends."""
+    there = image(chain, STAGING)
+    look(chain.app, "stage", runs(there))
+    chain.now += 2 * HOUR
+    bad = {
+        "ill": runs(there, wanted=2, ready=1, trouble="CrashLoopBackOff: exit 1"),
+        "short": runs(there, wanted=5, ready=2),
+    }[what]
+    look(chain.app, "stage", bad)
+    assert said(web(chain)) == (Status.WAITING, "guard/soak-undeployed")
+    chain.now += MINUTE
+    look(chain.app, "stage", runs(there))
+    assert web(chain).status is Status.RELEASED
+
+
 def test_a_runtime_that_is_down_is_waited_for_and_harms_nobody_else(chain: Stage) -> None:
     look(chain.app, "stage", runs(f"{chain.host}/acme/web:1.4.2"))
     answered = chain.now

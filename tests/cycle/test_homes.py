@@ -50,6 +50,15 @@ def test_a_namespace_is_known_as_soon_as_git_says_it(stage: Stage) -> None:
     assert spaces(stage) == warm == {"shop"}
 
 
+def test_what_a_synchronizer_may_put_elsewhere_that_was_never_read_has_no_namespace(stage: Stage) -> None:
+    stage.runtimes = CLUSTER
+    stage.commit({**BASE, "base/web.yaml": deployment("ghcr.io/acme/web:1.4.2")})
+    assert spaces(stage) == {"shop"}
+    tip = tip_of(stage.app.config, "shop", stage.cycle.read())
+    (site,) = tip.placed(Observation("prod", stage.now, unread=("flux",)))["web"]
+    assert (site.runs_in, site.name) == (None, "web")
+
+
 def test_prefixes_and_images_of_an_overlay_are_as_fresh(stage: Stage) -> None:
     """What a Kustomization calls things, and whether it says their version, decide what is looked for."""
     stage.runtimes = CLUSTER

@@ -166,6 +166,21 @@ def test_what_has_ended_counts_only_where_nothing_has_taken_its_place(hostile: H
     assert found["shop-web-2"].since == datetime(2026, 11, 20, 9, 0, 0, 123456, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("restarts", "since"),
+    [
+        (0, datetime(2026, 11, 21, 11, 59, tzinfo=UTC)),
+        (3, datetime(2026, 11, 20, 8, tzinfo=UTC)),  # by its policy: what it runs came when it was made
+    ],
+)
+def test_what_is_started_again_runs_since_it_was_made(
+    hostile: Hostile, restarts: int, since: datetime
+) -> None:
+    told = container("web", f"{WEB}:1.4.2", restarts=restarts, StartedAt=JUST_NOW)
+    (one,) = seen(hostile, ([told], []))
+    assert one.since == since
+
+
 def test_only_the_project_that_is_asked_for(hostile: Hostile) -> None:
     containers = [container("shop-web-1", f"{WEB}:1", service="web"), container("other", f"{WEB}:2")]
     assert [one.name for one in seen(hostile, (containers, []), project="shop")] == ["web"]

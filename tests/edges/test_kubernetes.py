@@ -476,6 +476,79 @@ def test_a_connection_that_was_dropped_is_made_anew(api: KubeApi, clusters: list
     cluster.observe(NOW)
 
 
+# -- synchronizers that cannot be read ---------------------------------------------------------------------
+
+
+def put_flux(api: KubeApi, space: str) -> None:
+    """A Kustomization of Flux that puts what is in ./apps into a namespace, and has failed."""
+    api.served.update(FLUX)
+    home = {"namespace": "flux-system", "name": "config"}
+    ref = {"kind": "GitRepository", "name": "config"}
+    failed = {"type": "Ready", "status": "False", "reason": "HealthCheckFailed", "message": "not ready"}
+    api.put({"kind": "GitRepository", "metadata": dict(home), "spec": {"url": "https://git.example.com/a"}})
+    api.put(
+        {
+            "kind": "Kustomization",
+            "metadata": dict(home),
+            "spec": {"path": "./apps", "sourceRef": ref, "targetNamespace": space},
+            "status": {"observedGeneration": 1, "conditions": [failed]},
+        }
+    )
+
+
+@pytest.mark.parametrize("plural", ["kustomizations", "gitrepositories"])
+@pytest.mark.parametrize("status", [403, 500])
+def test_where_a_synchronizer_puts_things_is_known_while_it_cannot_be_read_and_how_it_is_is_not(
+    api: KubeApi, clusters: list[Cluster], plural: str, status: int
+) -> None:
+    put_flux(api, "shop-prod")
+    cluster = Cluster(ClusterSettings("prod", kubeconfig=str(api.kubeconfig())))
+    clusters.append(cluster)
+    (read,) = cluster.observe(NOW).syncs
+    assert (read.space, read.healthy) == ("shop-prod", False)
+    for _ in range(2):
+        api.faults.append(Fault(status, f"/{plural}", 1))
+        seen = cluster.observe(NOW)
+        (known,) = seen.syncs
+        assert (known.repo, known.path, known.space) == (read.repo, "./apps", "shop-prod")
+        assert (known.healthy, known.trouble, known.cause, known.ill) == (None, None, "", ())
+        assert [note.code for note in seen.notes] == ["cluster/left-out"]
+        assert seen.unread == ()
+    put_flux(api, "other")
+    assert [(one.space, one.healthy) for one in cluster.observe(NOW).syncs] == [("other", False)]
+
+
+def test_of_another_cluster_at_the_same_kubeconfig_nothing_is_known(
+    api: KubeApi, clusters: list[Cluster], tmp_path: Path
+) -> None:
+    put_flux(api, "shop-prod")
+    path = api.kubeconfig()
+    cluster = Cluster(ClusterSettings("prod", kubeconfig=str(path)))
+    clusters.append(cluster)
+    assert len(cluster.observe(NOW).syncs) == 1
+    (tmp_path / "other").mkdir()
+    with KubeApi(tmp_path / "other") as other:
+        other.served.update(FLUX)
+        other.forbidden = {"kustomizations"}
+        path.write_text(other.kubeconfig().read_text())
+        seen = cluster.observe(NOW)
+    assert (seen.syncs, seen.unread) == ((), ("flux",))
+
+
+@pytest.mark.parametrize(
+    ("more", "unread"),
+    [({}, ("flux",)), ({"namespaces": ("shop",)}, ()), ({"status": ("argocd",)}, ()), ({"status": ()}, ())],
+)
+def test_which_synchronizers_were_never_read_is_told_where_all_of_a_cluster_is_looked_at(
+    api: KubeApi, clusters: list[Cluster], more: dict[str, Any], unread: tuple[str, ...]
+) -> None:
+    put_flux(api, "shop-prod")
+    api.forbidden = {"kustomizations", "helmreleases"}
+    assert look(api, clusters, **more).unread == unread
+    api.forbidden = {"helmreleases"}
+    assert look(api, clusters, **more).unread == ()
+
+
 # -- hostile objects ---------------------------------------------------------------------------------------
 
 json_values = st.recursive(

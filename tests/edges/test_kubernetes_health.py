@@ -146,6 +146,39 @@ MIRRORS = f"(Mirrors also failed: [mirror.example/web:1.4.3: reading manifest: m
 NO_TAG = f'failed to resolve reference "{REF}": {REF}: not found'
 NO_HOST = f'{MIRRORS}pinging container registry: Get "https://ghcr.io/v2/": dial tcp: no such host'
 ARCHITECTURE = 'architecture "arm64", variant "v8", OS "linux"'
+SHIM = "failed to create containerd task: failed to create shim task: "
+RUNC = f"{SHIM}OCI runtime create failed: runc create failed: unable to start container process: "
+INIT = f"{RUNC}error during container init: "
+NO_LOG = f"{SHIM}OCI runtime create failed: unable to retrieve OCI runtime error (open /run/x/log.json): "
+STARTS = [
+    # The image's own program, by runc, crun and Docker
+    (f'{RUNC}exec: "/app": stat /app: no such file or directory: unknown', True),
+    (f'{INIT}exec: "serve": executable file not found in $PATH: unknown', True),
+    (f'{INIT}exec: "/webhook": permission denied: unknown', True),
+    (f"{INIT}exec /app: exec format error: unknown", True),
+    ("container create failed: executable file `/app` not found: No such file or directory", True),
+    (f"{SHIM}unable to find user www: no matching entries in passwd file: unknown", True),
+    # The node's: its disk, mounts, processes, time
+    (f'{INIT}error mounting "proc" to rootfs: mkdir /run/x/rootfs: no space left on device: unknown', False),
+    (f'{INIT}error mounting "/x/conf/app/0" to rootfs at "/etc/app.conf": not a directory', False),
+    (f"{SHIM}context deadline exceeded: unknown", False),
+    (
+        "failed to create containerd task: failed to start shim: start failed: fork/exec /usr/bin/shim: x",
+        False,
+    ),
+    (f"{SHIM}fork/exec /proc/self/exe: exec format error: unknown", False),
+    # … its hooks, and its runtime, in words that an image's program has too
+    (f"{INIT}error running prestart hook #0: exit status 1, stderr: nvml error: unknown", False),
+    (f'{INIT}error running prestart hook #0: exec: "nvidia-hook": executable file not found in $PATH', False),
+    (f'{INIT}prestart hook 0: exec: "/usr/bin/x": permission denied', False),
+    (f'{INIT}Running hook #1:: error running hook: exec: "/usr/bin/x": permission denied', False),
+    (f'{INIT}error running createContainer hook #1: exec: "/usr/bin/nvidia-ctk": no such file', False),
+    ("container create failed: error executing hook `/usr/bin/x`: open executable: Permission denied", False),
+    (f'{NO_LOG}exec: "nvidia-container-runtime": executable file not found in $PATH: unknown', False),
+    ('failed to create containerd task: failed to start shim: start failed: exec: "shim": not found', False),
+    ("", False),
+]
+"""What is told of a container that cannot be started, and whether that is its image's own."""
 
 
 @pytest.mark.parametrize(
@@ -164,6 +197,8 @@ ARCHITECTURE = 'architecture "arm64", variant "v8", OS "linux"'
         # CRI-O
         ("ErrImagePull", "reading manifest 1.4.3 in ghcr.io/acme/web: manifest unknown", True),
         ("ErrImagePull", "reading manifest 1.4.3 in x/web: name unknown: repository not known", True),
+        ("ErrImagePull", "reading manifest 1.4.3 in x/web: unauthorized: username unknown", False),
+        ("ErrImagePull", "pinging container registry x: lookup x: hostname unknown", False),
         ("ErrImagePull", f"{MIRRORS}reading manifest 1.4.3 in ghcr.io/acme/web: manifest unknown", True),
         ("ErrImagePull", NO_HOST, False),
         ("ErrImagePull", f"choosing image instance: no image found in image index for {ARCHITECTURE}", True),
@@ -184,7 +219,8 @@ ARCHITECTURE = 'architecture "arm64", variant "v8", OS "linux"'
         ("CreateContainerError", "failed to generate spec: no command specified", True),
         ("CreateContainerError", r"runc create failed: exec: \"/app\": permission denied: unknown", True),
         ("CreateContainerError", "crun: executable file `app` not found in $PATH", True),
-        ("RunContainerError", "", True),
+        *(("CreateContainerError", words, is_own) for words, is_own in STARTS),
+        *(("RunContainerError", words, is_own) for words, is_own in STARTS),
     ],
 )
 def test_an_image_is_at_fault_only_where_that_is_said(why: str, words: str, is_own: bool) -> None:
@@ -194,6 +230,68 @@ def test_an_image_is_at_fault_only_where_that_is_said(why: str, words: str, is_o
     assert (web.hindrance if is_own else web.trouble) is None
     late = read(deployment(DEADLINE), pod(status(waits=why, words=words)))["app"]
     assert late.failed is is_own, "a rollout that is out of time is so for a cause"
+
+
+def never_ran(words: str, *, reason: str = "StartError", restarts: int = 5, waits: str = "") -> Object:
+    """What a pod says of a container that has never run, however often it was started; between two tries, or
+    started once more a minute ago."""
+    own = status(waits=waits, words="back-off 5m0s restarting failed", restarts=restarts, ready=False)
+    if not waits:
+        own["state"] = {"running": {"startedAt": written(NOW - timedelta(minutes=1))}}
+    last = {"exitCode": 128, "reason": reason, "message": words, "startedAt": "1970-01-01T00:00:00Z"}
+    last["finishedAt"] = written(NOW - timedelta(minutes=2))
+    return {**own, "lastState": {"terminated": last}}
+
+
+@pytest.mark.parametrize("reason", ["StartError", "ContainerCannotRun"])
+@pytest.mark.parametrize(("words", "is_own"), STARTS)
+def test_a_container_that_never_ran_has_fallen_by_itself_only_where_that_is_said(
+    reason: str, words: str, is_own: bool
+) -> None:
+    one = pod(never_ran(words, reason=reason, waits="CrashLoopBackOff"))
+    web = read(deployment(), one)["app"]
+    told = web.trouble if is_own else web.hindrance
+    said = words or "back-off 5m0s restarting failed"
+    assert (told or "").startswith(f"CrashLoopBackOff: {reason}; {said[:60]}")
+    assert (web.hindrance if is_own else web.trouble) is None
+    assert read(deployment(DEADLINE), one)["app"].failed is is_own
+
+
+def test_what_ran_and_fell_is_its_own_whatever_it_said() -> None:
+    last = {"exitCode": 1, "reason": "Error", "message": "no space left on device"}
+    fell = {**status(waits="CrashLoopBackOff", restarts=5), "lastState": {"terminated": last}}
+    assert read(deployment(), pod(fell))["app"].trouble == "CrashLoopBackOff"
+    fell["lastState"]["terminated"]["reason"] = "OOMKilled"
+    assert read(deployment(), pod(fell))["app"].trouble == "CrashLoopBackOff: OOMKilled"
+
+
+def test_starts_that_the_node_prevented_are_no_falls() -> None:
+    (gone, _), (full, _) = STARTS[0], STARTS[6]
+    web = read(deployment(), pod(never_ran(full)))["app"]
+    assert (web.ready, web.trouble, web.hindrance) == (0, None, None)
+    for before in (never_ran(full), never_ran(gone), status(restarts=5), {"lastState": {}}):
+        waits = status(waits="RunContainerError", words=full, restarts=5)
+        web = read(deployment(), pod({**waits, "lastState": before["lastState"]}))["app"]
+        assert web.trouble is None
+        assert (web.hindrance or "").startswith(f"RunContainerError: {full[:60]}")
+    web = read(deployment(), pod(never_ran(gone)))["app"]
+    assert web.trouble == "it was started again 5 times, the last time after StartError, exit code 128"
+
+
+@pytest.mark.parametrize("reason", ["StartError", "Oops\x1b[31m\nforged"])
+def test_what_a_container_ended_with_is_told_as_one_line(reason: str) -> None:
+    words = STARTS[0][0] + "\n\x1b[31mforged\u202e " * 9
+    for waits in ("CrashLoopBackOff", "RunContainerError", ""):
+        own = never_ran(words, reason=reason, waits=waits)
+        if waits == "RunContainerError":
+            own["state"]["waiting"]["message"] = words
+        trouble = read(deployment(), pod(own))["app"].trouble
+        assert trouble is not None
+        assert trouble.isprintable()
+        assert len(trouble) < 1000
+    # However much there is of it.
+    much = never_ran("x" * 3_000_000, waits="CrashLoopBackOff")
+    assert len(read(deployment(), pod(much))["app"].hindrance or "") < 1000
 
 
 def test_what_is_wrong_beside_a_container_is_in_its_way() -> None:
@@ -275,6 +373,54 @@ def test_a_controller_that_gave_up_says_it_of_the_container_that_is_ill_and_of_n
     images = {each["name"]: each["image"] for each in one["spec"]["containers"]}
     web = read(deployment(*conditions, images=images), one)["app"]
     assert (web.failed, web.trouble, web.hindrance) == (failed, trouble, hindrance)
+
+
+TEN, HALF_AN_HOUR, A_SECOND = timedelta(minutes=10), timedelta(minutes=30), timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("deadline", "ran", "failed"),
+    [
+        (None, TEN - A_SECOND, False),
+        (None, TEN, True),
+        (1800, HALF_AN_HOUR - A_SECOND, False),
+        (1800, HALF_AN_HOUR, True),
+        (60, timedelta(seconds=59), False),
+        (60, timedelta(minutes=1), True),
+        (None, timedelta(hours=-1), False),
+        ("60", TEN - A_SECOND, False),
+        (True, TEN - A_SECOND, False),
+        (10**400, timedelta(days=999), False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["Deployment", "Rollout"])
+def test_a_deadline_that_passed_is_held_against_what_has_had_that_time_itself(
+    kind: str, deadline: object, ran: timedelta, failed: bool
+) -> None:
+    late = pod(status(ready=False, up=ran))
+    more = {} if deadline is None else {"progressDeadlineSeconds": deadline}
+    if kind == "Deployment":
+        web, gave_up = read(deployment(DEADLINE, **more), late)["app"], GAVE_UP
+    else:
+        web_told, made = deployment(**more, status={"phase": "Degraded", "message": "timed out"})
+        web_told["metadata"]["uid"] = made["metadata"]["ownerReferences"][0]["uid"] = "Rollout"
+        objects = {"rollouts": [controller(web_told)], "replicasets": [replica_set(made)]}
+        (web,), gave_up = read_running(objects, [read_pod(late, NOW)]), "Degraded: timed out"
+    assert (web.kind, web.ready, web.failed) == (kind, 0, failed)
+    assert (web.trouble, web.hindrance) == ((gave_up, None) if failed else (None, gave_up))
+
+
+def test_a_deadline_that_passed_is_held_against_one_of_several_that_has_had_its_time() -> None:
+    new, old = (pod(status(ready=False, up=up)) for up in (timedelta(minutes=1), timedelta(minutes=11)))
+    assert read(deployment(DEADLINE), new, old)["app"].failed
+    assert not read(deployment(DEADLINE), new, new)["app"].failed
+    # What falls does not have to wait for that.
+    falls = pod(status(ready=False, restarts=3, up=timedelta(minutes=1)))
+    assert read(deployment(DEADLINE), falls)["app"].failed
+    # Where it is not told since when it runs, its controller is believed.
+    untold = status(ready=False)
+    untold["state"] = {"running": {}}
+    assert read(deployment(DEADLINE), pod(untold))["app"].failed
 
 
 @pytest.mark.parametrize("observed", [0, "0", None, "9" * 5000])
@@ -389,6 +535,103 @@ def test_ready_is_what_serves() -> None:
     slow = {"minReadySeconds": 300}
     assert read(deployment(**slow), pod(status()))["app"].ready == 0
     assert read(deployment(status={"availableReplicas": 1}, **slow), pod(status()))["app"].ready == 1
+
+
+OLD = "ghcr.io/acme/web:1.4.2"
+REFERENCE = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+
+
+def by_reference(
+    *pods: Object, phase: str = "Healthy", image: str = WEB, to: object = REFERENCE, **more: Any
+) -> list[Running]:
+    """What is told of a Rollout of two replicas that runs the template of a Deployment which has `replicas`
+    of its own; the Rollout's pods are those of the kind `RolloutSet`."""
+    web, made = deployment()
+    web["spec"]["replicas"] = made["spec"]["replicas"] = more.get("replicas", 0)
+    web["metadata"]["generation"] = more.get("generation", 7)
+    web["status"] = {"observedGeneration": 7, "replicas": more.get("replicas", 0)}
+    web["status"]["updatedReplicas"] = more.get("replicas", 0)
+    own = {
+        "metadata": {"namespace": "shop", "name": "canary", "uid": "Rollout", "generation": 1},
+        "spec": {"replicas": 2, "workloadRef": to},
+        "status": {
+            "observedGeneration": "1", "workloadObservedGeneration": "7", "phase": phase, "message": "x",
+        },
+    }  # fmt: skip
+    owner = {"controller": True, "kind": "Rollout", "name": "canary", "uid": "Rollout"}
+    copy = {
+        "metadata": {"namespace": "shop", "uid": "RolloutSet", "ownerReferences": [owner]},
+        "spec": {"replicas": 2, "template": {"spec": spec({"app": image})}},
+    }
+    objects = {
+        "deployments": [controller(web)], "rollouts": [controller(own)],
+        "replicasets": [replica_set(made), replica_set(copy)],
+    }  # fmt: skip
+    return list(read_running(objects, [read_pod(one, NOW) for one in pods]))
+
+
+def copies(*statuses: Object, image: str = WEB, kind: str = "RolloutSet") -> list[Object]:
+    return [pod(one, images={"app": image}, kind=kind) for one in statuses]
+
+
+def shown(told: list[Running]) -> list[tuple[object, ...]]:
+    return [(one.reference, one.wanted, one.ready, one.settled) for one in told]
+
+
+def test_what_a_rollout_runs_for_a_deployment_is_the_deployments() -> None:
+    told = by_reference(*copies(status(), status()))
+    assert {one.place for one in told} == {"Deployment shop/web [app]"}
+    assert shown(told) == [(WEB, 2, 2, True)], "what has no replicas for that says nothing"
+    told = by_reference(*copies(status(), status()), phase="Progressing")
+    assert shown(told) == [(WEB, 2, 2, False)]
+
+
+def test_a_rollout_that_was_aborted_runs_the_version_before() -> None:
+    told = by_reference(*copies(status(), status(), image=OLD), phase="Degraded", image=OLD)
+    assert {one.place for one in told} == {"Deployment shop/web [app]"}
+    assert shown(told) == [(WEB, 2, 0, False), (OLD, 0, 2, None)]
+    assert (told[0].failed, told[0].hindrance) == (False, "Degraded: x")
+    # Its canary is ill itself.
+    ill = status(waits="CrashLoopBackOff", restarts=5)
+    told = by_reference(*copies(ill), phase="Degraded")
+    assert (told[0].failed, told[0].trouble) == (True, "Degraded: x; CrashLoopBackOff")
+
+
+def test_a_rollout_that_has_not_seen_the_deployments_template_says_nothing_of_it() -> None:
+    old = copies(status(), status(), image=OLD)
+    assert shown(by_reference(*old, image=OLD, generation=8)) == [(WEB, 2, 0, False), (OLD, 0, 2, None)]
+    ill = copies(status(waits="CrashLoopBackOff"))
+    assert not by_reference(*ill, phase="Degraded", generation=8)[0].failed
+
+
+def test_a_deployment_that_keeps_replicas_beside_its_rollout_runs_too() -> None:
+    own = copies(status(), kind="ReplicaSet")
+    told = by_reference(*copies(status(), status()), *own, replicas=1)
+    assert {one.place for one in told} == {"Deployment shop/web [app]"}
+    assert shown(told) == [(WEB, 1, 1, True), (WEB, 2, 2, True)]
+    # What it still has, scaled to zero, it leaves behind; what is told to end is no matter.
+    told = by_reference(*copies(status(), status()), *own)
+    assert sorted(map(str, shown(told))) == sorted(map(str, [(WEB, 0, 1, None), (WEB, 2, 2, True)]))
+    going = pod(status(), is_going=True)
+    assert shown(by_reference(*copies(status(), status()), going)) == [(WEB, 2, 2, True)]
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        None,
+        "web",
+        {**REFERENCE, "name": "other"},
+        {**REFERENCE, "kind": "PodTemplate"},
+        {**REFERENCE, "apiVersion": "example.com/v1"},
+        {**REFERENCE, "name": ["web"]},
+    ],
+)
+def test_a_rollout_that_refers_to_nothing_that_is_read_is_one_of_its_own(to: object) -> None:
+    told = by_reference(*copies(status(), status()), to=to)
+    assert [(one.place, one.wanted, one.ready) for one in told] == [
+        ("Deployment shop/web [app]", 0, 0), ("Rollout shop/canary [app]", 2, 2),
+    ]  # fmt: skip
 
 
 JOB_TOLD = {"metadata": {"namespace": "shop", "name": "web", "uid": "Job"}}

@@ -140,25 +140,28 @@ def test_argo_cd_says_what_it_applied(
 
 
 @pytest.mark.parametrize(
-    ("destination", "space"),
+    ("destination", "space", "elsewhere"),
     [
-        ({"server": "https://kubernetes.default.svc", "namespace": "shop"}, "shop"),
-        ({"name": "in-cluster", "namespace": "shop"}, "shop"),
-        ({"namespace": "shop"}, "shop"),
-        ({"server": "https://203.0.113.7", "namespace": "shop"}, None),  # another cluster's namespace
-        ({"name": "eu-1", "namespace": "shop"}, None),
-        ({"server": "https://kubernetes.default.svc"}, None),
-        (None, None),
-        (["shop"], None),
+        ({"server": "https://kubernetes.default.svc", "namespace": "shop"}, "shop", ""),
+        ({"server": "https://kubernetes.default.svc.cluster.local:443/", "namespace": "shop"}, "shop", ""),
+        ({"name": "in-cluster", "namespace": "shop"}, "shop", ""),
+        ({"namespace": "shop"}, "shop", ""),
+        # Another cluster's namespace is none of ours.
+        ({"server": "https://203.0.113.7", "namespace": "shop"}, None, "https://203.0.113.7"),
+        ({"server": "https://kubernetes.default.example"}, None, "https://kubernetes.default.example"),
+        ({"name": "eu-1", "namespace": "shop"}, None, "eu-1"),
+        ({"server": "https://kubernetes.default.svc"}, None, ""),
+        (None, None, ""),
+        (["shop"], None, ""),
     ],
 )
-def test_an_application_says_where_it_puts_things_in_its_own_cluster(
-    destination: object, space: str | None
+def test_an_application_says_into_which_cluster_and_namespace_it_puts_things(
+    destination: object, space: str | None, elsewhere: str
 ) -> None:
     told = application()
     told["spec"]["destination"] = destination
     (sync,) = read_argo([told])
-    assert (sync.space, sync.recurses) == (space, False)
+    assert (sync.space, sync.elsewhere, sync.recurses) == (space, elsewhere, False)
 
 
 def test_an_application_names_the_files_of_values_that_it_takes() -> None:
@@ -185,6 +188,8 @@ def test_an_application_names_the_files_of_values_that_it_takes() -> None:
         ("charts/web/values.yaml", "env/y.yaml", "env/z.yaml"),
         True,
     )
+    told["spec"]["sources"].append({"repoURL": "https://example.com/acme/other", "ref": "nobody"})
+    assert len(read_argo([told])) == 2, "what is taken for nothing applies nothing"
     told["spec"]["sources"][2]["helm"]["valueFiles"] = "y.yaml"
     assert read_argo([told])[1].values == ("charts/web/values.yaml",)
 
@@ -241,9 +246,13 @@ def test_where_an_application_puts_things_may_stand_in_its_source(
 
 def test_flux_says_where_it_puts_things_but_not_in_another_cluster() -> None:
     told = {"metadata": {"name": "apps"}, "spec": {"path": "./apps", "targetNamespace": "shop"}}
-    assert [sync.space for sync in read_flux({"kustomizations": [told]})] == ["shop"]
+    (here,) = read_flux({"kustomizations": [told]})
+    assert (here.space, here.elsewhere) == ("shop", "")
     away = {**told, "spec": {**told["spec"], "kubeConfig": {"secretRef": {"name": "eu"}}}}  # type: ignore[dict-item]
-    assert [sync.space for sync in read_flux({"kustomizations": [away]})] == [None]
+    assert [(sync.space, sync.elsewhere) for sync in read_flux({"kustomizations": [away]})] == [
+        (None, "another cluster")
+    ]
+    assert [sync.elsewhere for sync in read_flux({"helmreleases": [told, away]})] == ["", "another cluster"]
 
 
 def test_an_application_of_several_sources_is_told_for_each_git_one(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from automator.core.running import Observation, Sync
+from automator.core.running import Observation, Sync, as_placed
 from automator.edges.kubernetes import keeping
 from automator.edges.kubernetes.access import read_access
 from automator.edges.kubernetes.caller import Caller, Line, Missing
@@ -46,6 +47,9 @@ class Cluster:
     def __init__(self, settings: ClusterSettings) -> None:
         self._settings = settings
         self._line = Line(settings.outside)
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[Sync, ...]] = {}
+        self._known_of = ""
 
     @property
     def name(self) -> str:
@@ -57,7 +61,7 @@ class Cluster:
 
     def observe(self, now: datetime) -> Observation:
         """What runs there, complete. The status of synchronizers is left out, with a note, where it cannot be
-        read.
+        read; where they put things is then known from an earlier look, or not.
 
         Raises RuntimeTrouble: `cluster/…`.
         """
@@ -65,7 +69,24 @@ class Cluster:
         caller = Caller(self.name, access, self._line, self._settings.seconds, self._settings.size)
         look = _Look(caller, self._settings, now)
         running = read_running(look.controllers(), look.pods())
-        return Observation(self.name, now, running, look.syncs(), tuple(look.notes))
+        syncs, unread = self._with_known(access.server, look.syncs())
+        return Observation(self.name, now, running, syncs, tuple(look.notes), unread)
+
+    def _with_known(
+        self, server: str, told: Mapping[str, tuple[Sync, ...] | None]
+    ) -> tuple[tuple[Sync, ...], tuple[str, ...]]:
+        """The synchronizers as they were read; of those that could not be, where they put things, as it was
+        read last: an answer that is late moves nothing into another namespace. And which never were, in a
+        whole cluster: who names namespaces says what is looked at."""
+        with self._lock:
+            known = self._known if self._known_of == server else {}
+            self._known = {**known, **{name: syncs for name, syncs in told.items() if syncs is not None}}
+            self._known_of = server
+        found: list[Sync] = []
+        for name, syncs in told.items():
+            found += map(as_placed, known.get(name, ())) if syncs is None else syncs
+        never = [name for name, syncs in told.items() if syncs is None and name not in known]
+        return tuple(found), () if self._settings.namespaces else tuple(never)
 
 
 class _Look:
@@ -79,6 +100,7 @@ class _Look:
         # Our clock may be wrong by an hour: how long a container runs is counted by the cluster's.
         self._now = caller.told_at or now
         self.notes: list[Reason] = []
+        self._left_out: set[str] = set()
 
     def controllers(self) -> dict[str, list[dict[str, Any]]]:
         found = {
@@ -94,13 +116,18 @@ class _Look:
         keep = partial(read_pod, now=self._now)
         return self._needed(("", "v1", "pods"), keep, {"fieldSelector": AT_WORK})
 
-    def syncs(self) -> tuple[Sync, ...]:
-        found: tuple[Sync, ...] = ()
+    def syncs(self) -> dict[str, tuple[Sync, ...] | None]:
+        """What each synchronizer says that is asked for; None where it does not say where it puts things."""
+        found: dict[str, tuple[Sync, ...] | None] = {}
         if "flux" in self._settings.status:
             homes = self._with_home("flux")
-            found += read_flux({plural: self._optional(group, plural, homes) for group, plural in FLUX})
+            told = {plural: self._optional(group, plural, homes) for group, plural in FLUX}
+            found["flux"] = (
+                None if self._left_out & {"gitrepositories", "kustomizations"} else read_flux(told)
+            )
         if "argocd" in self._settings.status:
-            found += read_argo(self._optional(ARGO, "applications", self._with_home("argocd")))
+            applications = self._optional(ARGO, "applications", self._with_home("argocd"))
+            found["argocd"] = None if "applications" in self._left_out else read_argo(applications)
         return found
 
     def _with_home(self, synchronizer: str) -> tuple[str | None, ...]:
@@ -148,6 +175,7 @@ class _Look:
                 return found
             except RuntimeTrouble as error:
                 what = f"{plural}.{group}"
+                self._left_out.add(plural)
                 why = reason(
                     "cluster/left-out", runtime=self._settings.name, what=what, problem=error.reason.sentence
                 )

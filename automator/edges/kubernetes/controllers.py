@@ -3,8 +3,9 @@
 What a controller is told to run is its template; what runs is its pods, each counted to the template that it
 was made of where it runs that image, or a mirror of it as admission writes it. What a rollout leaves behind
 runs with nothing wanted, until it is told to end; of what somebody wrote into a pod nobody knows what is
-wanted. That a controller gave up is held against a container alone that is ill itself; and what is ill in no
-more pods of a template than run it well may be a node's doing, until the controller gives up for it.
+wanted. That a controller gave up is held against a container alone that is ill itself, or has had as long as
+the controller gives it; and what is ill in no more pods of a template than run it well may be a node's doing,
+until the controller gives up for it. What an Argo Rollout runs for a Deployment is told as that one's.
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 """
 
@@ -31,6 +32,8 @@ KINDS = {
     "rollouts": "Rollout",
 }
 JOB_FAILURES = frozenset({"BackoffLimitExceeded", "PodFailurePolicy"})
+DEADLINE = 600
+"""Seconds that a Deployment, or a Rollout, has for its progress where it does not say."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -56,6 +59,10 @@ class Controller:
     since: datetime | None = None
     revision: str = ""
     """Hash of its present template; empty where that is not told."""
+    deadline: int = DEADLINE
+    """Seconds that a container may take to get ready."""
+    is_replaced: bool = False
+    """Whether a Rollout runs its template in its place: what its own pods still run, it leaves behind."""
     pods: list[Pod] = field(default_factory=list)
 
 
@@ -114,15 +121,20 @@ def _controllers(objects: Objects, sets: Mapping[str, _Made]) -> Iterator[tuple[
         if made.created is not None and made.wanted:
             newest[made.owner.uid] = max(made.created, newest.get(made.owner.uid, made.created))
         templates.setdefault(made.owner.uid, made.images)
+    deployments = {_named(one): one for one in objects.get("deployments", ())}
+    rollouts = [(one, _workload(one, deployments)) for one in objects.get("rollouts", ())]
+    referred = {_uid(workload) for _, workload in rollouts if workload is not None}
     for one in objects.get("deployments", ()):
-        yield _uid(one), _deployment(one, newest.get(_uid(one)))
+        yield _uid(one), _deployment(one, newest.get(_uid(one)), is_referred=_uid(one) in referred)
     for one in objects.get("statefulsets", ()):
         yield _uid(one), _stateful_set(one)
     for one in objects.get("daemonsets", ()):
         yield _uid(one), _daemon_set(one)
-    for one in objects.get("rollouts", ()):
-        # By workloadRef, a Rollout runs the template of a Deployment: that of its ReplicaSets.
-        yield _uid(one), _rollout(one, newest.get(_uid(one)), templates.get(_uid(one), {}))
+    for one, workload in rollouts:
+        # By workloadRef, a Rollout runs the template of something else: that of its ReplicaSets, where that
+        # is not read.
+        uid = _uid(one)
+        yield uid, _rollout(one, newest.get(uid), templates.get(uid, {}), workload)
     for uid, made in sets.items():
         if made.owner is None:
             yield uid, Controller("ReplicaSet", made.namespace, made.name, made.images, made.wanted, None)
@@ -135,7 +147,17 @@ def _controllers(objects: Objects, sets: Mapping[str, _Made]) -> Iterator[tuple[
             yield _uid(one), _job(one)
 
 
-def _deployment(told: dict[str, Any], newest: datetime | None) -> Controller:
+def _workload(
+    told: dict[str, Any], deployments: Mapping[tuple[str, str], dict[str, Any]]
+) -> dict[str, Any] | None:
+    """The Deployment whose template a Rollout runs; None where it has one of its own."""
+    to = at(told, "spec", "workloadRef")
+    if text(to, "kind") != "Deployment" or not text(to, "apiVersion").startswith("apps/"):
+        return None
+    return deployments.get((text(told, "metadata", "namespace"), text(to, "name")))
+
+
+def _deployment(told: dict[str, Any], newest: datetime | None, *, is_referred: bool) -> Controller:
     wanted = _replicas(told)
     updated, every = (number(told, "status", key) or 0 for key in ("updatedReplicas", "replicas"))
     progress = condition(told, "Progressing")
@@ -154,6 +176,9 @@ def _deployment(told: dict[str, Any], newest: datetime | None) -> Controller:
         (line(refused, "message") or "pods are refused") if text(refused, "status") == "True" else None,
         _available(told, "availableReplicas"),
         (time(progress, "lastUpdateTime") if is_done else None) or newest or _created(told),
+        deadline=_deadline(told),
+        # One that has replicas runs beside the Rollout (`scaleDown: never`, or not yet).
+        is_replaced=is_referred and wanted == 0,
     )
 
 
@@ -186,18 +211,22 @@ def _daemon_set(told: dict[str, Any]) -> Controller:
     )
 
 
-def _rollout(told: dict[str, Any], newest: datetime | None, made: Mapping[str, str]) -> Controller:
-    """Argo Rollouts: https://argo-rollouts.readthedocs.io/en/stable/features/specification/"""
-    images = _images(at(told, "spec", "template", "spec")) or made
+def _rollout(
+    told: dict[str, Any], newest: datetime | None, made: Mapping[str, str], workload: dict[str, Any] | None
+) -> Controller:
+    """Argo Rollouts: https://argo-rollouts.readthedocs.io/en/stable/features/specification/
+    What one runs for a Deployment bears that one's name: it is what Git names."""
+    images = _images(at(workload or told, "spec", "template", "spec")) or made
     phase, message = text(told, "status", "phase"), line(told, "status", "message")
-    current = is_current(told)
+    current = is_current(told) and (workload is None or _has_seen(told, workload))
     given_up = current and (at(told, "status", "abort") is True or phase == "Degraded")
     trouble = f"{phase or 'aborted'}: {message}" if given_up else None
     settled = current and phase == "Healthy" if phase else None
     return Controller(
-        "Rollout", *_named(told), images, _replicas(told), settled, given_up, trouble, None,
+        "Rollout" if workload is None else "Deployment", *_named(workload or told),
+        images, _replicas(told), settled, given_up, trouble, None,
         _available(told, "availableReplicas"), newest or _created(told),
-        text(told, "status", "currentPodHash"),
+        text(told, "status", "currentPodHash"), _deadline(told),
     )  # fmt: skip
 
 
@@ -247,7 +276,7 @@ def _running(one: Controller, sets: Mapping[str, _Made]) -> Iterator[Running]:
                 rewritten.add((container.name, image))
             by_container.setdefault(container.name, []).append((image, pod, container))
     for name in dict.fromkeys((*one.images, *by_container)):
-        wanted_image = one.images.get(name)
+        wanted_image = None if one.is_replaced else one.images.get(name)
         others: dict[str, list[tuple[Pod, Container]]] = {}
         mine: list[tuple[Pod, Container]] = []
         for image, pod, container in by_container.get(name, ()):
@@ -294,7 +323,9 @@ def _told(one: Controller, name: str, image: str, pods: list[tuple[Pod, Containe
     ill = [container.trouble for container in stays if container.trouble]
     trouble = ill[0] if ill else None
     hindrance = one.hindrance or next((each.hindrance for each in stays if each.hindrance), None)
-    is_stalled = hindrance is None and any(container.is_stalled for container in stays)
+    stalls = (container.stalls for container in stays if container.stalls is not None)
+    # One that came late, as its node or its image did, has not had its time yet.
+    is_stalled = hindrance is None and any(ran.total_seconds() >= one.deadline for ran in stalls)
     has_failed = one.failed and (trouble is not None or is_stalled or one.kind == "Job")
     if one.trouble and has_failed:
         trouble = f"{one.trouble}; {trouble}" if trouble else one.trouble
@@ -355,6 +386,17 @@ def _available(told: dict[str, Any], key: str) -> int | None:
     """Replicas that are available, where that takes longer than to be ready; 0 is not told."""
     asked = (number(told, "spec", "minReadySeconds") or 0) > 0
     return (number(told, "status", key) or 0) if asked else None
+
+
+def _deadline(told: dict[str, Any]) -> int:
+    seconds = number(told, "spec", "progressDeadlineSeconds")
+    return DEADLINE if seconds is None else seconds
+
+
+def _has_seen(rollout: dict[str, Any], workload: dict[str, Any]) -> bool:
+    """Whether a Rollout's status speaks of the present spec of what it refers to, where it says."""
+    seen = text(rollout, "status", "workloadObservedGeneration")
+    return seen in ("", str(number(workload, "metadata", "generation")))
 
 
 def _replicas(told: dict[str, Any]) -> int:

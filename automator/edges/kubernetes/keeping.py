@@ -10,13 +10,15 @@ from automator.edges.kubernetes.reading import at, number, records
 LONGEST = 2000
 """Characters that are kept of a text."""
 _METADATA = ("name", "namespace", "uid", "generation", "creationTimestamp")
-_SPEC = ("replicas", "minReadySeconds", "parallelism", "suspend")
+_SPEC = ("replicas", "minReadySeconds", "parallelism", "progressDeadlineSeconds", "suspend")
 _STATUS = (
     "availableReplicas", "currentNumberScheduled", "currentPodHash", "currentRevision",
     "desiredNumberScheduled", "message", "numberAvailable", "observedGeneration", "phase", "replicas",
     "startTime", "updateRevision", "updatedNumberScheduled", "updatedReplicas", "abort",
+    "workloadObservedGeneration",
 )  # fmt: skip
 _CONDITION = ("type", "status", "reason", "message", "lastUpdateTime", "lastTransitionTime")
+_REFERENCE = ("apiVersion", "kind", "name")
 _OWNER = ("kind", "name", "uid", "controller")
 _DROPPED = frozenset(
     {
@@ -34,6 +36,8 @@ def controller(told: dict[str, Any]) -> dict[str, Any]:
         "template": _template(at(told, "spec", "template")),
         "updateStrategy": {"rollingUpdate": {"partition": _partition(told)}},
     }
+    if (reference := _picked(at(told, "spec", "workloadRef"), _REFERENCE)) != {}:
+        spec["workloadRef"] = reference
     nested = at(told, "spec", "jobTemplate", "spec", "template")
     if nested is not None:
         spec["jobTemplate"] = {"spec": {"template": _template(nested)}}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from automator.core.reference import DIGEST
 from automator.edges.kubernetes.reading import at, condition, line, number, records, text, time
-from automator.edges.kubernetes.starting import is_images_own
+from automator.edges.kubernetes.starting import NEVER_RAN, is_images_own
 
 ILL = frozenset(
     {
@@ -70,8 +70,8 @@ class Container(NamedTuple):
     """Of its own."""
     hindrance: str | None = None
     """What is in its way that is not its own."""
-    is_stalled: bool = False
-    """It runs, and it alone is not ready, and nothing is in its way."""
+    stalls: timedelta | None = None
+    """How long it has run, where it alone is not ready, and nothing is in its way."""
     restarts: int | None = None
     """How often it was started again, where that is told."""
 
@@ -129,7 +129,7 @@ def _containers(told: dict[str, Any], now: datetime) -> tuple[Container, ...]:
         beside = next((f"container {line(read[j][0], 'name')}: {wrong[j]}" for j in ill if j != i), None)
         own = None if troubles[i] else wrong[i]
         hindrance = in_the_way or own or beside or (None if unready else gate)
-        runs = isinstance(at(state, "state", "running"), dict)
+        is_alone = unready == [i] and hindrance is None
         found.append(
             Container(
                 text(one, "name"),
@@ -138,7 +138,7 @@ def _containers(told: dict[str, Any], now: datetime) -> tuple[Container, ...]:
                 state.get("ready") is True and gate is None and not _fell_lately(state, now),
                 troubles[i],
                 hindrance,
-                runs and unready == [i] and hindrance is None,
+                _runs_for(state, now) if is_alone else None,
                 number(state, "restartCount"),
             )
         )
@@ -155,11 +155,11 @@ def _pulled(identity: str) -> str | None:
 def _trouble(state: dict[str, Any], now: datetime) -> str | None:
     """What is wrong with a container itself. One that is ready has recovered, until it falls again."""
     if _is_ill(state):
-        before = text(state, "lastState", "terminated", "reason")
+        before = line(state, "lastState", "terminated", "reason")
         return _waits(state, None if before == "Error" else before)
     restarts = number(state, "restartCount") or 0
     is_up = state.get("ready") is True and isinstance(at(state, "state", "running"), dict)
-    if restarts < FALLS or is_up or not _fell_lately(state, now):
+    if restarts < FALLS or is_up or not _fell_lately(state, now) or _was_kept_from_running(state):
         return None
     ended = line(state, "lastState", "terminated", "reason")
     code = number(state, "lastState", "terminated", "exitCode")
@@ -179,10 +179,30 @@ def _fell_lately(state: dict[str, Any], now: datetime) -> bool:
     return not known or -SKEW <= now - max(known) < RECENT
 
 
+def _runs_for(state: dict[str, Any], now: datetime) -> timedelta | None:
+    """How long a container has run since it was started; None where it does not run. Where that is not told,
+    it is long enough for whoever watches it."""
+    if not isinstance(at(state, "state", "running"), dict):
+        return None
+    started = time(state, "state", "running", "startedAt")
+    return timedelta.max if started is None else now - started
+
+
 def _is_ill(state: dict[str, Any]) -> bool:
     """Whether a container waits for a reason that is its own."""
     why = text(state, "state", "waiting", "reason")
+    if why == "CrashLoopBackOff" and _was_kept_from_running(state):
+        return False
     return why in ILL and is_images_own(why, text(state, "state", "waiting", "message"))
+
+
+def _was_kept_from_running(state: dict[str, Any]) -> bool:
+    """Whether the last start of a container came to nothing, for what is not its image's fault."""
+    last = at(state, "state", "waiting")
+    if text(last, "reason") != "RunContainerError":
+        last = at(state, "lastState", "terminated")
+    why = text(last, "reason")
+    return why in NEVER_RAN and not is_images_own(why, text(last, "message"))
 
 
 def _waits(state: dict[str, Any], before: str | None = None) -> str | None:
@@ -190,7 +210,11 @@ def _waits(state: dict[str, Any], before: str | None = None) -> str | None:
     why = text(state, "state", "waiting", "reason")
     if why not in ILL and why not in HINDERED:
         return None
-    words = "; ".join(filter(None, (before, line(state, "state", "waiting", "message"))))
+    said, last = line(state, "state", "waiting", "message"), at(state, "lastState", "terminated")
+    if why == "CrashLoopBackOff" and text(last, "reason") in NEVER_RAN:
+        # The kubelet tells how long it waits, and no more.
+        before, said = line(last, "reason"), line(last, "message") or said
+    words = "; ".join(filter(None, (before, said)))
     return f"{why}: {words}" if words else why
 
 

@@ -1,8 +1,8 @@
 """Starting: whether an image is at fault when a container of it does not start, or what is around it.
 
 Only words tell, and each container runtime has its own. What they do not say clearly (a registry that is
-down, is busy or wants a login, a disk that is full, a runtime that takes its time) is never held against the
-image: the next version would fare no better.
+down, is busy or wants a login, a disk that is full, a hook of the node's that fails, a runtime that takes its
+time) is never held against the image: the next version would fare no better.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NO_SUCH_IMAGE = re.compile(
     | no\ matching\ manifest\ for\ \S+                                           # Docker
     | manifest\ for\ \S+\ not\ found                                             # Docker
     | no\ image\ found\ in\ (image\ index|manifest\ list)\ for\ architecture     # CRI-O
-    | (manifest|name)\ unknown                                                   # registries, by any of them
+    | \b(manifest|name)\ unknown                                                 # registries, by any of them
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -34,15 +34,36 @@ _NO_SUCH_PROGRAM = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_PROGRAM_OF_THE_NODE = re.compile(
+    r"""
+      \b(OCI|prestart|create(runtime|container)|startcontainer|poststart)\ hooks?\b
+    | \b(run|running|executing)\ (\w+\ ){0,2}hooks?\b                           # runc, crun, youki
+    | \bfork/exec\b                                         # a runtime, or its shim: no image's is run so
+    | \bunable\ to\ retrieve\ OCI\ runtime\ error\b         # containerd: the runtime itself could not be run
+    | \bfailed\ to\ start\ shim\b                           # containerd
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What says that it is a program of the node that could not be run: the other words are the same."""
+NEVER_RAN = frozenset({"StartError", "ContainerCannotRun", "RunContainerError"})
+"""What a container has ended with that could not be started: by containerd, and by Docker; and for which it
+waits after that."""
 _OWN = {
     "ErrImagePull": _NO_SUCH_IMAGE,
     "ImagePullBackOff": _NO_SUCH_IMAGE,
     "CreateContainerError": _NO_SUCH_PROGRAM,
+    **dict.fromkeys(NEVER_RAN, _NO_SUCH_PROGRAM),
 }
 
 
 def is_images_own(why: str, words: str) -> bool:
-    """Whether a container that waits for the reason `why`, in these words, does so for its image. A kubelet
-    before 1.32 does not say, between two tries, why an image could not be pulled: then it is not known."""
+    """Whether a container that waits for the reason `why`, or ended with it, in these words, does so for its
+    image. A kubelet before 1.32 does not say, between two tries, why an image could not be pulled: then it is
+    not known."""
     own = _OWN.get(why)
-    return own is None or own.search(_MIRRORS.sub("", words[:_ENOUGH])) is not None
+    if own is None:
+        return True
+    said = _MIRRORS.sub("", words[:_ENOUGH])
+    if own is _NO_SUCH_PROGRAM and _PROGRAM_OF_THE_NODE.search(said):
+        return False
+    return own.search(said) is not None

@@ -24,8 +24,10 @@ _UNDER_WAY = frozenset({"DependencyNotReady", "Progressing", "ProgressingWithRet
 """Reasons of Flux for not being ready that say nothing of the commit itself."""
 _FAILED = re.compile(r"(?<![\w/.-])([A-Z]\w*/[a-z0-9.-]+/[a-z0-9.-]+) status: 'Failed'", re.ASCII)
 """How Flux names an object that failed its health check; one in progress took longer than its `timeout`."""
-_HERE = frozenset({"https://kubernetes.default.svc", "in-cluster", ""})
+_HERE = re.compile(r"|in-cluster|https://kubernetes\.default(?:\.svc(?:\.cluster\.local)?)?(?::443)?/?")
 """How an Application names the cluster that it stands in."""
+_ANOTHER = "another cluster"
+"""Flux says which one in a Secret, which is not read."""
 _UNDONE = frozenset({"RollbackSucceeded", "RollbackFailed", "UninstallSucceeded", "UninstallFailed"})
 """Reasons of a HelmRelease that has taken back what it could not release; why stands in `Released`."""
 
@@ -56,7 +58,7 @@ def _kustomization(told: dict[str, Any], repos: Mapping[tuple[str, str], dict[st
         found,
         repo=text(repo, "spec", "url") or None if text(source, "kind") == "GitRepository" else None,
         path=text(told, "spec", "path"),
-        space=None if at(told, "spec", "kubeConfig") else text(told, "spec", "targetNamespace") or None,
+        space=None if found.elsewhere else text(told, "spec", "targetNamespace") or None,
         recurses=True,
         branch=_branch(at(repo, "spec", "ref")),
         overrides=True,
@@ -103,6 +105,7 @@ def _flux(told: dict[str, Any], kind: str) -> Sync:
         time(ready, "lastTransitionTime"),
         cause="" if healthy is not False else why,
         ill=ill if healthy is False else (),
+        elsewhere=_ANOTHER if at(told, "spec", "kubeConfig") else "",
     )
 
 
@@ -118,9 +121,10 @@ def _application(told: dict[str, Any]) -> Iterator[Sync]:
     healthy, trouble, cause = _health(status)
     ill = tuple(_degraded(status)) if cause == "Degraded" else ()
     server, name = (text(told, "spec", "destination", key) for key in ("server", "name"))
-    is_here = (server or name) in _HERE
+    elsewhere = "" if _HERE.fullmatch(server or name) else one_line(server or name)
     for i, source in enumerate(sources):
-        if text(source, "chart"):
+        path, values = text(source, "path"), _values(source, sources)
+        if text(source, "chart") or not (path or values):
             continue
         moved = text(source, "kustomize", "namespace")
         spaces = (moved, text(source, "helm", "namespace"), text(told, "spec", "destination", "namespace"))
@@ -138,16 +142,17 @@ def _application(told: dict[str, Any]) -> Iterator[Sync]:
             trouble,
             time(status, "operationState", "finishedAt"),
             text(source, "repoURL") or None,
-            text(source, "path"),
+            path,
             cause,
             ill,
-            next(filter(None, spaces), None) if is_here else None,
+            None if elsewhere else next(filter(None, spaces), None),
             at(source, "directory", "recurse") is True,
-            _values(source, sources),
+            values,
             _short(text(source, "targetRevision")),
             bool(moved),
             text(source, "kustomize", "namePrefix"),
             text(source, "kustomize", "nameSuffix"),
+            elsewhere,
         )
 
 
