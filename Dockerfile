@@ -1,7 +1,8 @@
 # The daemon: Python, git, ssh, automator; nothing else, and not root. docs/install.md tells how to run it.
 #
 #   config   /etc/automator/config.toml   (mount it; secrets as files beside it)
-#   state    /var/lib/automator           (a volume, the only place that is written; may be lost)
+#   state    /var/lib/automator           (a volume, where all clones are, too; may be lost)
+#   /tmp                                  (a little, for moments; where it cannot be written, state serves)
 #
 # The base is any Debian with Python 3.11 or newer: the official image, or what deploy/image/base makes.
 # Behind mirrors and proxies: the secrets pip.conf, ca.pem, apt.conf and sources.list, none of which stays.

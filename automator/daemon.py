@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobSubmissionEvent
-from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -27,6 +26,7 @@ from automator.core.duration import format_duration
 from automator.core.reference import Repository
 from automator.core.report import Report
 from automator.reasons import Reason, reason
+from automator.threads import Executor, Threads, is_crowded, permitted, task_limit
 
 PATIENCE = timedelta(minutes=10)
 """How long a cycle may always take before the daemon counts as stuck: a first clone is slow."""
@@ -42,8 +42,6 @@ FAILURES = 3
 """Cycles in a row that could not be done, from which on the pauses between them grow."""
 LONGEST_REST = timedelta(minutes=5)
 """To which they grow, where the interval is shorter."""
-THREADS = 2_048
-"""Cycles of so many config repos run at a time at most; there are no more threads than cycles at work."""
 EVENT_PAUSE = timedelta(seconds=1)
 """Least time from the begin of one cycle for events to the next: a flood of events is no flood of cycles."""
 LATE = 0.9
@@ -91,8 +89,8 @@ class _Turn:
     running: Wake | None = None
     pending: Wake | None = None
     planned: bool = False
-    """A job of the scheduler will take what is pending. Forgotten when a cycle begins: a job that got lost,
-    as where no thread can be had, must not keep events waiting for ever."""
+    """A job of the scheduler will take what is pending. Forgotten when a cycle begins: a job that got lost
+    must not keep events waiting for ever."""
     since: float = 0.0
     """When it was made; this and the next three are seconds on the monotonic clock."""
     began: float = 0.0
@@ -152,7 +150,7 @@ class Daemon:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`on_report` is told every report, on the cycle's thread; `on_trouble` what went wrong
-        outside of a report (`daemon/bug` with the error, `daemon/late`, `daemon/cut-off`)."""
+        outside of a report (`daemon/bug` with the error, `daemon/late`, `daemon/crowded`, …)."""
         self._repos = dict(repos)
         self.stop_timeout = stop_timeout
         """May be set at any time, as may `patience`."""
@@ -170,9 +168,10 @@ class Daemon:
         self._clocks = (datetime.now(UTC), time.monotonic())
         self.started_at: datetime | None = None
         # A thread for each cycle that runs, and one for each tick that finds it running.
+        self._threads = Threads(permitted(task_limit()))
         self._scheduler = BackgroundScheduler(
             jobstores={"default": MemoryJobStore()},
-            executors={"default": ThreadPoolExecutor(max_workers=THREADS)},
+            executors={"default": Executor(self._threads)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone=UTC,
         )
@@ -218,7 +217,7 @@ class Daemon:
                 return
             asked = Wake(trigger, repositories, trigger == "request" and not repositories)
             turn.pending = asked if turn.pending is None else turn.pending.merged(asked)
-            if self._rests_now(turn) or turn.running is not None or (turn.planned and asked.is_for_events):
+            if self._rests_now(turn) or turn.running is not None or (turn.planned and trigger != "request"):
                 return
             turn.planned = True
             pause = self._pause(turn)
@@ -342,6 +341,7 @@ class Daemon:
                     for repo in tuple(self._repos):
                         self.wake(repo)
                 self.mind_clock()
+                self.mind_threads()
                 if not bell.stops:
                     tend(signal.SIGHUP in asked)
             before_stop()
@@ -379,6 +379,11 @@ class Daemon:
                     with suppress(JobLookupError):
                         job.modify(next_run_time=max(job.next_run_time + drift, self._clocks[0]))
         self._scheduler.wakeup()
+
+    def mind_threads(self) -> None:
+        """Begin what waits for a thread where there is one now, and tell once where there is none."""
+        if (why := self._threads.mind()) is not None:
+            self._on_trouble(reason("daemon/crowded", why=why), None)
 
     def running_since(self, repo: str) -> datetime | None:
         """When the config repo's cycle began that is running now; None where none is."""
@@ -540,6 +545,9 @@ class Daemon:
         try:
             yield
         except BaseException as error:  # noqa: BLE001 - whatever it is, the next cycle must come
+            if is_crowded(error):
+                self._on_trouble(reason("daemon/crowded", why=f"that of {repo} broke off, {error}"), None)
+                return
             words = f"{type(error).__name__}: {error}"
             self._on_trouble(reason("daemon/bug", repo=repo, error=words), error)
 

@@ -222,6 +222,14 @@ CODES: dict[str, Code] = _table(
         "Told once for each such cycle.",
     ),
     Code(
+        "daemon/crowded",
+        "no thread for every cycle that is due: {why}",
+        "see which Git servers hang, or raise the limit of tasks (`TasksMax`, `pids_limit`, `ulimit -u`)",
+        "A cycle has a thread and up to three processes of git, of which the system permits only so many. "
+        "What waits begins as soon as there is room, first come, first served. Told once, until none "
+        "waits. See docs/operations.md, Sizes.",
+    ),
+    Code(
         "daemon/cut-off",
         "the cycle of {repo} did not end within {limit} and was left behind",
         "nothing to do: a push is either done or not; raise daemon.stop_timeout to wait longer",
@@ -2243,8 +2251,17 @@ CODES: dict[str, Code] = _table(
     Code(
         "git/disk",
         "no room to write ({url}): {words}",
-        "make room where the state folder is, or on the Git server if it is the one that complains",
+        "make room where automator keeps its clone (the state folder; the temporary one for a command that "
+        "may not write there), or on the Git server if it is the one that complains",
         "Git could not write because a disk or a quota is full. Nothing half written is used.",
+    ),
+    Code(
+        "git/no-process",
+        "{step}: this machine lets automator start no more processes or threads: {problem}",
+        "raise the limit of tasks (`TasksMax`, `pids_limit`, `ulimit -u`), or see which Git servers hang; it "
+        "is tried again in the next cycle",
+        "Git and the programs that it starts are processes, of which the system permits only so many. See "
+        "docs/operations.md, Sizes.",
     ),
     Code(
         "git/damaged",
@@ -2759,6 +2776,13 @@ CODES: dict[str, Code] = _table(
         "Neither the object that the file names nor another one with its image was found.",
     ),
     Code(
+        "drift/elsewhere",
+        "{site} is not in {runtime}: {sync} applies it to {elsewhere}",
+        "set `paths` of runtimes.{runtime} to what is to run there, and make the other cluster a runtime too",
+        "Flux or Argo CD stands in this cluster, and puts what it applies into another one. What runs there "
+        "is not seen from here.",
+    ),
+    Code(
         "drift/ended",
         "{place} in {runtime} ended, with {runs}; Git says {wanted}",
         "nothing to do: the next one runs what Git says",
@@ -3048,6 +3072,15 @@ CODES: dict[str, Code] = _table(
         "mend the policy, or write the version by hand with `automator set`",
         "A command needs to know what the workload's policy says. An invalid one keeps its sites and is "
         "held.",
+    ),
+    Code(
+        "action/other-format",
+        "a file of another format is not edited: {problem}",
+        "{hint}",
+        "The `version` of a policy file or of `_freeze.yaml` says which words it is written in. In one that "
+        "this program does not know, a key of ours may mean nothing or something else, and a stop may be "
+        "more than can be read here: nothing is written into such a file, and none is removed. The usual "
+        "case is an older program on somebody's machine beside a newer daemon.",
     ),
     Code(
         "action/no-version",

@@ -144,6 +144,24 @@ def test_a_hold_with_an_end_is_one_of_the_policy(world: World) -> None:
     assert status[0]["outcomes"][0]["reason"]["changes_at"] is not None
 
 
+def test_a_file_of_a_newer_automator_is_left_to_it(settled: World) -> None:
+    world = settled
+    text = world.repo.read("policies/shop.yaml")
+    freeze = "version: 2\nfreeze: {scope: only-prod, until: forever, reason: audit}\n"
+    world.repo.commit(
+        {"policies/shop.yaml": text.replace("version: 1", "version: 2"), "policies/_freeze.yaml": freeze}
+    )
+    tip = world.repo.tip()
+    try:
+        for command in (["hold", "web", "-m", "x"], ["resume", "web"], ["freeze", "-m", "x"], ["thaw"]):
+            done = world.run(*command)
+            assert "a file of another format is not edited: policies/" in complaint(done, 1)
+            assert "next: use the automator that wrote the file" in done.err
+        assert world.repo.tip() == tip
+    finally:
+        world.repo.commit({"policies/shop.yaml": text, "policies/_freeze.yaml": None})
+
+
 @pytest.mark.parametrize("until", ["yesterday", "2020-01-01T00:00:00Z", "0s"])
 def test_an_end_that_is_no_time_to_come_is_wrong_usage(settled: World, until: str) -> None:
     done = settled.run("hold", "web", "-m", "audit", "--until", until)

@@ -1,5 +1,6 @@
 """When cycles run: real scheduler, real threads, real signals; cycles that the test holds open."""
 
+import os
 import resource
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobSubmissionEvent
 from parts.world import until
 
 from automator.app.watchdog import Watchdog
@@ -342,6 +344,7 @@ def test_a_planned_cycle_for_events_that_got_lost_does_not_keep_later_events_wai
         shop.done(1)
         running.daemon.wake("shop", frozenset({WEB}), trigger="event")
         shop.done(2)
+        until(lambda: running.daemon.running_since("shop") is None, "the end of its turn")
         running.daemon.wake("shop", frozenset({WEB}), trigger="event")  # in a second
         for job in running.daemon._scheduler.get_jobs():
             if not job.id.startswith("interval"):
@@ -424,6 +427,83 @@ def test_a_cycle_that_breaks_off_is_told_and_the_next_one_comes() -> None:
     assert why.code == "daemon/bug"
     assert "ZeroDivisionError: a bug" in why.sentence
     assert isinstance(error, ZeroDivisionError)
+
+
+POOR = """
+import os, resource, time
+from datetime import UTC, datetime, timedelta
+from automator.core.report import Report
+from automator.daemon import Daemon, RepoJob
+
+def cycle(wake):
+    print("cycle", wake.trigger, flush=True)
+    now = datetime.now(UTC)
+    return Report("shop", wake.trigger, now, now, None, None, ())
+
+def told(why, error):
+    print(why.code, why.sentence, error, flush=True)
+
+hour = timedelta(hours=1)
+daemon = Daemon({"shop": RepoJob(hour, cycle)}, stop_timeout=hour, on_trouble=told)
+nobody = 100000 + os.getpid()  # of whom nothing else runs
+os.setresuid(nobody, nobody, nobody)
+resource.setrlimit(resource.RLIMIT_NPROC, (2, 1000))  # this thread and the scheduler's
+daemon.start()
+while not daemon._threads._line:
+    time.sleep(0.01)
+daemon.mind_threads()
+daemon.mind_threads()
+resource.setrlimit(resource.RLIMIT_NPROC, (1000, 1000))
+daemon.mind_threads()
+while daemon.unready():
+    time.sleep(0.01)
+daemon.stop()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="limits are for users whom this one can become")
+def test_no_planned_cycle_is_lost_where_no_thread_can_be_started() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", POOR], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.stderr == "", "no traceback of the scheduler's"
+    why = "no thread for every cycle that is due: 1 in line, and can't start new thread"
+    assert done.stdout.splitlines() == [f"daemon/crowded {why} None", "cycle startup"]
+    assert done.returncode == 0
+
+
+def test_a_cycle_in_line_is_begun_once_however_often_its_interval_passes() -> None:
+    hangs, well = Cycles("hangs"), Cycles("well")
+    hangs.gate.clear()
+    with Running(hangs, well) as running:
+        well.done(1)
+        hangs.begun(1)
+        running.daemon._threads.most = 1
+        running.daemon._plan_intervals(["well"])
+        until(lambda: running.daemon._threads._line, "the well one in line")
+        late = JobSubmissionEvent(EVENT_JOB_MAX_INSTANCES, "interval well", "default", [now()])
+        for _ in range(20):
+            running.daemon._late(late)
+        time.sleep(0.3)
+        assert len(running.daemon._threads._line) == 2
+        hangs.gate.set()
+        well.done(2)
+        time.sleep(0.3)
+        assert [wake.trigger for wake in well.wakes] == ["startup", "interval"]
+
+
+def test_a_cycle_that_gets_no_thread_for_its_work_is_no_bug() -> None:
+    def answer(wake: Wake) -> Report:
+        if wake.trigger == "startup":
+            raise RuntimeError("can't start new thread")
+        return report("shop", wake)
+
+    shop = Cycles(answer=answer)
+    with Running(shop, interval=SOON) as running:
+        running.until(lambda: len(running.reports) >= 1)
+        why, error = running.troubles[0]
+    assert (why.code, error) == ("daemon/crowded", None)
+    assert "that of shop broke off, can't start new thread" in why.sentence
 
 
 def test_announcing_that_fails_costs_no_planned_cycle() -> None:
@@ -751,7 +831,7 @@ def test_one_that_hangs_is_held_for_a_config_while_others_go_on() -> None:
         running.daemon.wake("other")
         other.done(3)
         assert len(shop.wakes) == 1
-        assert running.daemon.running_since("shop") is None
+        until(lambda: running.daemon.running_since("shop") is None, "the end of its turn")
         running.daemon.resume()
         assert shop.done(2)[1] == Wake("request", frozenset({WEB, API}))
 

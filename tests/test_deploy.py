@@ -19,10 +19,13 @@ from ruamel.yaml import YAML
 
 from automator import __version__
 from automator.config import DaemonConfig, load, parse_address
+from automator.threads import permitted
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "deploy/compose"
 UNIT = ROOT / "deploy/systemd/automator.service"
+DROP_IN = ROOT / "deploy/systemd/docker-runtime.conf"
+"""What the unit needs beyond itself for an engine's socket."""
 OF_THE_IMAGE = {"AUTOMATOR_STATE": "/var/lib/automator", "AUTOMATOR_DAEMON__LISTEN": ":8080"}
 
 
@@ -91,6 +94,42 @@ def test_the_config_beside_it_is_one_that_automator_takes() -> None:
     assert str(config.state) in mounts
 
 
+@pytest.mark.needs("docker-compose")
+def test_compose_hands_over_the_socket_of_the_engine_where_it_is_told_to(tmp_path: Path) -> None:
+    """The step of docs/install.md, and what the two files are together."""
+    (told,) = re.findall(r'^host = "unix://(\S+)"$', (ROOT / "docs/drift.md").read_text(), re.M)
+    (step,) = re.findall(r"^printf 'COMPOSE_FILE=.*$", (ROOT / "docs/install.md").read_text(), re.M)
+    assert told in step
+    for file in ("compose.yaml", "docker-runtime.yaml"):
+        shutil.copy(COMPOSE / file, tmp_path)
+    socket = tmp_path / "docker.sock"
+    socket.touch()
+    if os.geteuid() == 0:
+        os.chown(socket, 0, 4711)
+
+    def config(**more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["docker-compose", *more.pop("options", "").split(), "config"], cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], **more}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    untold = config(options="-f compose.yaml -f docker-runtime.yaml")
+    assert untold.returncode != 0
+    assert f"stat -c %g {told}" in untold.stderr, "the step that is missing"
+    subprocess.run(["sh", "-euc", step.replace(told, str(socket))], cwd=tmp_path, check=True)
+    done = config(DOCKER_SOCKET="/run/user/1000/docker.sock")
+    assert done.returncode == 0, done.stderr
+    read = YAML(typ="safe").load(done.stdout)["services"]["automator"]
+    assert [str(group) for group in read["group_add"]] == [str(socket.stat().st_gid)]
+    assert f"/run/user/1000/docker.sock:{told}:ro" in read["volumes"]
+    assert f"{told}:{told}:ro" in config().stdout
+    alone = YAML(typ="safe").load(config(options="-f compose.yaml").stdout)["services"]["automator"]
+    assert {key: value for key, value in read.items() if key not in ("group_add", "volumes")} == {
+        key: value for key, value in alone.items() if key != "volumes"
+    }, "nothing else of it is another one's"
+    assert set(alone["volumes"]) == {volume for volume in read["volumes"] if told not in volume}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives the secrets to the user of the image")
 def test_its_steps_make_every_secret_of_the_config_and_none_of_them_in_the_checkout(tmp_path: Path) -> None:
     """The steps of docs/install.md as far as Docker is needed, in a checkout."""
@@ -128,22 +167,51 @@ def test_its_steps_make_every_secret_of_the_config_and_none_of_them_in_the_check
     shutil.rmtree(place)  # it holds secrets, for which the run is searched
 
 
+# -- tasks -----------------------------------------------------------------------------------------------
+
+
+def test_the_limits_of_tasks_are_no_nearer_than_those_of_memory() -> None:
+    """A config repo whose Git server hangs takes 2 MB and a place among those at work."""
+    for told, memory in (
+        (service()["pids_limit"], service()["mem_limit"].removesuffix("m")),
+        (settings()["TasksMax"][0], settings()["MemoryMax"][0].removesuffix("M")),
+    ):
+        assert permitted(int(told)) > int(memory) / 2
+
+
+def test_the_page_says_how_many_cycles_each_limit_permits() -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    (table,) = re.findall(r"\| limit of tasks \| at a time \|\n\|---\|---\|\n((?:\|.*\n)+)", text)
+    rows = [
+        [cell.strip().replace(",", "") for cell in row.strip("|").split("|")] for row in table.splitlines()
+    ]
+    found = {limit: int(most) for limit, most in rows}
+    assert found.pop("none") == permitted(None)
+    assert found == {limit: permitted(int(limit)) for limit in found}
+    assert {str(service()["pids_limit"]), settings()["TasksMax"][0]} <= found.keys()
+
+
 # -- systemd ---------------------------------------------------------------------------------------------
 
 
-def settings() -> dict[str, list[str]]:
+def settings(file: Path = UNIT) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for name, value in re.findall(r"^(\w+)=(.*)$", UNIT.read_text(), re.M):
+    for name, value in re.findall(r"^(\w+)=(.*)$", file.read_text(), re.M):
         found.setdefault(name, []).append(value)
     return found
 
 
 @pytest.mark.needs("systemd")
-def test_systemd_takes_the_unit_and_finds_it_hardly_exposed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("drop_ins", [[], [DROP_IN]], ids=["alone", "with the engine's socket"])
+def test_systemd_takes_the_unit_and_finds_it_hardly_exposed(tmp_path: Path, drop_ins: list[Path]) -> None:
     # Verified with programs that there are, since the ones it names need not be installed here.
     text = UNIT.read_text().replace("/opt/automator/bin/automator", str(PROGRAM))
     unit = tmp_path / UNIT.name
     unit.write_text(text)
+    for file in drop_ins:
+        beside = tmp_path / f"{UNIT.name}.d"
+        beside.mkdir()
+        shutil.copy(file, beside)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
     )
@@ -154,7 +222,16 @@ def test_systemd_takes_the_unit_and_finds_it_hardly_exposed(tmp_path: Path) -> N
         ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--json=short", str(unit)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, [row["name"] for row in json.loads(done.stdout) if not row["set"]]
+    rows = {row["name"]: row["set"] for row in json.loads(done.stdout)}
+    assert done.returncode == 0, [name for name, is_set in rows.items() if not is_set]
+    assert rows["SupplementaryGroups="] is not bool(drop_ins), "whether it was read"
+
+
+def test_the_drop_in_for_an_engine_gives_its_group_and_takes_no_limit_back() -> None:
+    assert settings(DROP_IN) == {"SupplementaryGroups": ["docker"]}
+    assert "AF_UNIX" in settings()["RestrictAddressFamilies"][0].split()
+    told = (ROOT / "docs/install.md").read_text()
+    assert f"{DROP_IN.relative_to(ROOT)} /etc/systemd/system/{UNIT.name}.d/{DROP_IN.name}\n" in told
 
 
 def test_the_unit_starts_and_reloads_the_daemon_as_it_wants_to_be() -> None:

@@ -31,7 +31,7 @@ TABLES = {"automator/reasons.py"}
 FENCES = {
     "anyio": {"automator.edges.web"},
     "apprise": {"automator.edges.notify"},
-    "apscheduler": {"automator.daemon"},
+    "apscheduler": {"automator.daemon", "automator.threads"},
     "azure": {"automator.edges.registry.clouds"},
     "boto3": {"automator.edges.registry.clouds"},
     "botocore": {"automator.edges.registry.clouds"},

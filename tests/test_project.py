@@ -159,6 +159,40 @@ def test_version_stands_in_one_place() -> None:
     assert places - {"tests/test_project.py"} == {"automator/__init__.py"}
 
 
+NAMED = re.compile(r"\bautomator[:-](v?\d+\.\d+[0-9A-Za-z.]*?)(?=-py3|\.tar\.gz|\.*(?:[^0-9A-Za-z.]|$))")
+NEW_TAG = re.compile(r"^\s*newTag:\s*[\"']?([^\s\"']+)", re.M)
+"""A tag in what we ship; in pages it is one of somebody's own image."""
+
+
+def named_versions(path: Path, text: str) -> list[str]:
+    """The versions by which a text names our image, wheel or sdist."""
+    tags = NEW_TAG.findall(text) if path.is_relative_to("deploy") else []
+    return NAMED.findall(text) + tags
+
+
+def test_what_people_copy_names_this_version_and_the_steps_of_a_release_name_every_place() -> None:
+    for told, version in {
+        "docker run ghcr.io/acme/automator:0.2.0 plan": "0.2.0",
+        "image: ${AUTOMATOR_IMAGE:-automator:0.2.0rc1}": "0.2.0rc1",
+        "take automator:v0.2.0.": "v0.2.0",
+        "pip install './dist/automator-0.2.0-py3-none-any.whl[notify]'": "0.2.0",
+        "tar xf automator-0.2.0.tar.gz": "0.2.0",
+        '  newTag: "0.2.0"': "0.2.0",
+    }.items():
+        assert named_versions(Path("deploy/x"), told) == [version], told
+    assert named_versions(Path("docs/x.md"), 'newTag: "1.4.2", automator:latest, automator-hooks') == []
+    found: dict[str, list[str]] = {}
+    for path in (path.relative_to(ROOT) for path in files()):
+        if path.parts[0] in ("deploy", "docs", "README.md"):
+            versions = named_versions(path, (ROOT / path).read_bytes().decode(errors="replace"))
+            found.update({path.as_posix(): versions} if versions else {})
+    old = {path: versions for path, versions in found.items() if {*versions} != {automator.__version__}}
+    assert not old, f"not of version {automator.__version__}"
+    steps = (ROOT / "CONTRIBUTING.md").read_text().partition("## A release of automator")[2]
+    step = steps.partition("1. ")[2].partition("Give its section")[0]
+    assert set(re.findall(r"`((?:deploy|docs)/[^`]+|README\.md)`", step)) == found.keys()
+
+
 def test_change_log_knows_this_version() -> None:
     headings = re.findall(r"^## \[(.+?)\](.*)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
     names = [name for name, _ in headings]
@@ -228,11 +262,19 @@ def only(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def engine(folder: Path, name: str, *, answers: bool = True) -> None:
+def engine(
+    folder: Path, name: str, *, answers: bool = True, version: str = "", buildx: bool | None = None
+) -> None:
     """A container engine that writes down what it is called with, and the secrets it is given."""
     program = folder / name
+    version = version or (
+        "Docker version 28.2.2, build e6534b4" if name == "docker" else f"{name} version 4.3.1"
+    )
+    with_buildx = name == "docker" if buildx is None else buildx
     program.write_text(
         f'#!/bin/sh\n[ "$1" != info ] || exit {0 if answers else 1}\n'
+        f'[ "$1" != --version ] || {{ echo "{version}"; exit; }}\n'
+        f'[ "$1" != buildx ] || exit {0 if with_buildx else 1}\n'
         f'echo "{name} $*" >>"{folder}/called"\n'
         'for word in "$@"; do case $word in id=*,src=*) echo "$word"; cat "${word##*src=}";; esac; done '
         f'>>"{folder}/secrets"\n'
@@ -269,6 +311,54 @@ def test_make_image_takes_the_engine_that_is_there(there: tuple[str, ...], taken
     assert "--build-arg EXTRAS=notify,aws" in called
     assert f"--build-arg VERSION={automator.__version__}" in called
     assert ("--format docker" in called) == (taken != "docker"), "only that format has a HEALTHCHECK"
+
+
+def called_engine(only: Path, **variables: str) -> tuple[str, str]:
+    """The engine's command of `make image`, and what people are told."""
+    run = make("image", PATH=str(only), PYTHON_IMAGE="registry.example.com/python:3.11", **variables)
+    assert run.returncode == 0, run.stderr
+    (called,) = (only / "called").read_text().splitlines()
+    return called, run.stderr
+
+
+@pytest.mark.parametrize("other", ["podman", "buildah"])
+def test_make_image_passes_a_docker_over_that_cannot_build(only: Path, other: str) -> None:
+    engine(only, "docker", buildx=False)
+    alone = make("image", PATH=str(only))
+    assert alone.returncode != 0
+    assert "start docker (with buildx) or podman" in alone.stderr
+    assert not (only / "called").exists()
+    engine(only, other)
+    called, told = called_engine(only)
+    assert called.startswith(f"{other} ")
+    assert "--format docker" in called
+    assert "docker is passed over: it lacks buildx" in told
+
+
+def test_make_image_takes_a_docker_that_has_buildkit_of_its_own(only: Path) -> None:
+    engine(only, "docker", version="Docker version 20.10.24+dfsg1, build 297e128", buildx=False)
+    engine(only, "podman")
+    called, told = called_engine(only)
+    assert called.startswith("docker build ")
+    assert "--format" not in called
+    assert "passed over" not in told
+
+
+@pytest.mark.parametrize("variables", [{}, {"ENGINE": "docker"}], ids=["found", "named"])
+def test_make_image_sees_a_docker_that_is_podman(only: Path, variables: dict[str, str]) -> None:
+    engine(only, "docker", version="podman version 4.3.1", buildx=False)
+    called, told = called_engine(only, **variables)
+    assert called.startswith("docker build ")
+    assert "--format docker" in called, "only that format has a HEALTHCHECK"
+    assert "passed over" not in told
+
+
+def test_make_image_takes_the_engine_that_is_named(only: Path) -> None:
+    engine(only, "docker", buildx=False)
+    engine(only, "podman")
+    called, _ = called_engine(only, ENGINE="docker")
+    assert called.startswith("docker build ")
+    assert "--format" not in called
 
 
 def test_settings_of_pip_go_to_the_build_as_a_secret_alone(only: Path, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ NOT_RUN = {
     "python": "python -m bench.soak goes on for minutes",
     "python3": "installs from a package index; tests/slow/test_dist.py installs automator",
     "ssh-keyscan": "asks a server of yours",
+    "stat": "needs an engine's socket; tests/test_deploy.py runs the line on a file",
     "sudo": "changes a machine; tests/test_deploy.py reads the unit",
     "/opt/automator/bin/pip": "installs from a package index; tests/slow/test_dist.py installs automator",
     "/opt/automator/bin/automator": "is what the lines above it install",

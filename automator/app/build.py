@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from automator.app.chains import Chains
 from automator.app.checkouts import identity, open_checkout
 from automator.app.fingerprint import locator_version
 from automator.app.openfiles import open_files
+from automator.app.passing import clear_passing, passing_folder
 from automator.config import Config, ForgeConfig, KeyConfig, RegistryConfig, RepoConfig
 from automator.config.cleartext import in_the_clear
 from automator.core.decide import Limits
@@ -269,13 +269,14 @@ def _state(
     try:
         store = Store.open(config.state, warn=warn)
         stack.callback(store.close)
+        clear_passing(config.state)
         return store, _clones(config.state)
     except ConfigError as error:
         if exclusive or error.reason.code not in ("state/locked", "state/unusable"):
             raise
     store = Store.open(config.state, read_only=True, warn=warn)
     stack.callback(store.close)
-    return store, _passing(stack)
+    return store, stack.enter_context(passing_folder(config.state))
 
 
 def _clones(state: Path) -> Path:
@@ -296,12 +297,8 @@ def _reading(state: Path, stack: ExitStack) -> Path:
         private_folder(folder)
         stack.callback(os.close, locked(folder))
     except (OSError, ConfigError):
-        return _passing(stack)
+        return stack.enter_context(passing_folder(state))
     return folder
-
-
-def _passing(stack: ExitStack) -> Path:
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="automator-")))
 
 
 def _cycle(

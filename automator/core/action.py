@@ -16,7 +16,7 @@ from typing import NamedTuple
 from automator.core.policy import FREEZE, InvalidWorkload, PolicySet, Workload, parse_policies
 from automator.core.policycompile import parse_time
 from automator.core.policyedit import add_item, delete_key, remove_item, set_key
-from automator.core.policyfile import read_policy_file, read_reserved_file
+from automator.core.policyfile import read_policy_file, read_reserved_file, unknown_version
 from automator.core.policykeys import FreezeFileKeys, HoldKeys
 from automator.core.reference import DIGEST, TAG, Image, value_text
 from automator.core.release import Draft, Member, ReleaseRecord, Templates, compose_or_default, source_link
@@ -130,14 +130,17 @@ def edit_policies(
     live. For accept, all members of a group that moves to one version are named by the request's one.
 
     Raises ActionError (`action/…`), and ManifestError (`edit/…`, `yaml/…`) with the line that a person
-    would write, where it cannot be done exactly, or where the policies would not compile as before.
+    would write, where it cannot be done exactly, where the policies would not compile as before, or where a
+    file is of a version that is not known here.
     """
     if request.kind in ("freeze", "thaw"):
         thaws = request.kind == "thaw"
+        _refuse_unknown(_freeze_files(texts) if request.file is None else (request.file,), texts)
         edits = (_thaw if thaws else _freeze)(request, texts, folder, now)
         named: tuple[Workload | InvalidWorkload, ...] = ()
     else:
         named = _named(request, entries)
+        _refuse_unknown((entry.place.file for entry in named), texts)
         edits = _workload_edits(request, texts, named, now)
     if isinstance(edits, Nothing):
         return edits
@@ -184,6 +187,16 @@ def standing_stops(
 
 def _told(why: str, until: datetime | str | None) -> str:
     return f"{why} (until {until or 'a person removes it'})"
+
+
+def _refuse_unknown(files: Iterable[str], texts: Mapping[str, str]) -> None:
+    """Raises ActionError for a file of a version that is not known here: our key in it could mean nothing or
+    something else there, and a stop in it is not ours to take away."""
+    for file in files:
+        problem = unknown_version(file, texts[file])
+        if problem is not None:
+            why = problem[1]
+            raise ActionError(reason("action/other-format", problem=why.sentence, hint=why.next_step))
 
 
 def _refuse_unseen(

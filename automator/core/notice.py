@@ -57,6 +57,7 @@ _PATIENT = frozenset(
         "git/ended",
         "git/failed",
         "git/moved",
+        "git/no-process",
         "git/rewound",
         "git/stuck",
         "git/timeout",

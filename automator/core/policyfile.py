@@ -119,6 +119,28 @@ def read_reserved_file(file: str, text: str, model: type[Keys]) -> Reserved[Keys
     return Reserved(None if problems else keys, tuple(problems), reader.places)
 
 
+def unknown_version(file: str, text: str) -> Problem | None:
+    """What is wrong with the `version` that a policy file, or one with a name of ours, says of itself; None
+    where it is one that is known here, and where it says none or cannot be read at all."""
+    try:
+        documents = yamltext.parse(text)
+    except ManifestError:
+        return None
+    for root in (document.root for document in documents):
+        if not isinstance(root, yamltext.Mapping):
+            continue
+        # This key alone: whatever else stands there, another version may mean.
+        pairs = tuple(pair for pair in root.pairs if pair[0][0] == "version")
+        reader = Reader(file)
+        try:
+            top = reader.read_top(root._replace(pairs=pairs, by_key=None))
+        except TooLarge:
+            return None
+        if top.get("version") is not None:
+            return next(_version_problems(reader, top), None)
+    return None
+
+
 class _Opened(NamedTuple):
     reader: Reader
     top: dict[str, Any]
@@ -211,6 +233,10 @@ def _over(defaults: WorkloadKeys, keys: WorkloadKeys) -> WorkloadKeys:
 _TOP = key_names(FileKeys)
 
 
+# Whoever writes `version: 1` instead has the file misread, by this program and by the one that wrote it.
+_NEWER = "use the automator that wrote the file, or a newer one; `automator --version` tells which this is"
+
+
 def _version_problems(reader: Reader, top: dict[str, Any]) -> Iterator[Problem]:
     version = top.get("version")
     if "version" not in top:
@@ -222,7 +248,7 @@ def _version_problems(reader: Reader, top: dict[str, Any]) -> Iterator[Problem]:
             ("version",),
             "policy/invalid-value",
             problem=f"policies of version {version} are not known here",
-            hint="write `version: 1`",
+            hint=_NEWER if version > 1 else "write `version: 1`",
         )
 
 

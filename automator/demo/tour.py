@@ -1,6 +1,7 @@
 """The tour: the main job end to end, told step by step on an embedded registry and a play repo.
 
-Everything runs as a user would run it: the commands shown are the commands executed.
+Everything runs as a user would run it: the commands shown are the commands executed. The demo's own config
+is named to each, and what its user exported for another automator is out of the way (`surroundings`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from pathlib import Path
 
 import click
 
-from automator.demo.images import push_image
+from automator.demo.images import PushError, push_image
 from automator.demo.registry import EmbeddedRegistry
+from automator.demo.surroundings import stand_alone
 from automator.edges.checkout.scratch import PlayRepo
 
 Run = Callable[[list[str]], int]
@@ -73,16 +75,34 @@ PLAY = """
 format = "console"
 """
 LOG = "daemon.log"
+MANIFEST = "apps/shop/web.yaml"
+
+
+class StepFailed(Exception):
+    """A step did not go as the tour tells it."""
+
+    def __init__(self, sentence: str, code: int = 1) -> None:
+        """`code` is the exit code of the demo."""
+        super().__init__(sentence)
+        self.code = code
 
 
 class _Stage:
-    """Folders and servers of one tour."""
+    """Folders and servers of one tour, and how an automator command line is executed on them."""
 
-    def __init__(self, root: Path, registry: EmbeddedRegistry, repo: PlayRepo) -> None:
+    def __init__(self, root: Path, registry: EmbeddedRegistry, repo: PlayRepo, run: Run) -> None:
         self.root = root
         self.registry = registry
         self.repo = repo
         self.config = root / "config.toml"
+        self._run = run
+
+    def execute(self, *words: str) -> None:
+        """Run a command on the demo's own config. Raises StepFailed."""
+        code = self._run(["--config", str(self.config), *words])
+        if code:
+            line = shlex.join(words)
+            raise StepFailed(f"`automator {line}` ended with exit code {code}, and says why above", code)
 
     def push(self, tag: str, age: timedelta) -> None:
         push_image(
@@ -98,73 +118,88 @@ class _Stage:
 def tour(run: Run, *, keep: bool) -> int:
     """Show the job; returns the exit code. With `keep`, leave all running until Ctrl-C.
 
-    `run` executes an automator command line and returns its exit code.
+    `run` executes an automator command line and returns its exit code. The environment of this process
+    stays changed: it is the demo's from now on.
     """
-    with tempfile.TemporaryDirectory(prefix="automator-demo-") as folder:
-        root = Path(folder)
-        with EmbeddedRegistry(root / "images") as registry:
-            repo = PlayRepo(root / "config-repo.git", root / "work", person="Ann", mail="ann@example.com")
-            stage = _Stage(root, registry, repo)
-            try:
-                fine = _story(run, stage)
-                if keep and fine:
-                    _play(run, stage)
-            finally:
-                repo.close()
-    return 0 if fine else 1
+    typed = stand_alone(os.environ)
+    try:
+        with tempfile.TemporaryDirectory(prefix="automator-demo-") as folder:
+            root = Path(folder)
+            with EmbeddedRegistry(root / "images") as registry:
+                _show_all(run, root, registry, typed if keep else None)
+    except BrokenPipeError:  # nobody reads on
+        raise
+    except (StepFailed, PushError, OSError) as error:
+        say(f"The demo ends here: {error}.", err=True)
+        return error.code if isinstance(error, StepFailed) else 1
+    return 0
 
 
-def _story(run: Run, stage: _Stage) -> bool:
+def _show_all(run: Run, root: Path, registry: EmbeddedRegistry, typed: list[str] | None) -> None:
+    """The story and, where `typed` says what another terminal needs first, the daemon after it."""
+    repo = PlayRepo(root / "config-repo.git", root / "work", person="Ann", mail="ann@example.com")
+    try:
+        stage = _Stage(root, registry, repo, run)
+        _story(stage)
+        if typed is not None:
+            _play(stage, typed)
+    finally:
+        repo.close()
+
+
+def _story(stage: _Stage) -> None:
+    """The five steps. Raises StepFailed at the first that goes otherwise."""
     registry, repo = stage.registry, stage.repo
     say("1. A config repo: one manifest, one policy of three lines")
-    _write(repo.work / "apps/shop/web.yaml", DEPLOYMENT.format(host=registry.host))
+    _write(repo.work / MANIFEST, DEPLOYMENT.format(host=registry.host))
     _write(repo.work / "policies/shop.yaml", POLICY.format(host=registry.host))
     repo.commit_all("The web shop, and what may be released")
-    _show(repo.work, "apps/shop/web.yaml")
+    _show(repo.work, MANIFEST)
     _show(repo.work, "policies/shop.yaml")
     _write(stage.config, CONFIG.format(bare=repo.bare, host=registry.host, port=0))
     os.chdir(stage.root)
-    fine = _command(run, "check work --policies policies") == 0
+    _command(stage, "check work --policies policies")
 
     say("2. CI pushes a new tag to the registry")
     stage.push("1.4.2", timedelta(days=9))
     stage.push("1.4.3", timedelta(minutes=31))
-    fine &= _command(run, "plan") == 0
+    _command(stage, "plan")
     click.echo("    A plan pushes nothing: until `once` or the daemon does, the release waits.")
-    fine &= _command(run, "once") == 0
+    _command(stage, "once")
     repo.pull()
     _git(repo, "show", "--format=fuller", "HEAD")
-    fine &= "acme/web:1.4.3" in _manifest(repo)
+    _expect(repo, "1.4.3")
 
     say("3. A tag that the policy refuses: a new major version")
     stage.push("2.0.0", timedelta(minutes=2))
-    fine &= _command(run, "once") == 0
-    fine &= _command(run, "explain web") == 0
+    _command(stage, "once")
+    _command(stage, "explain web")
 
     say("4. Somebody rolls back, with Git alone")
     _git(repo, "revert", "--no-edit", "HEAD")
     repo.git("push", "--quiet", "origin", "HEAD:main")
-    fine &= _command(run, "once") == 0
+    _command(stage, "once")
     repo.pull()
-    fine &= "acme/web:1.4.2" in _manifest(repo)
+    _expect(repo, "1.4.2")
     click.echo("    The rollback stays: 1.4.3 was turned away by a person, so it does not come back.")
 
     say("5. The fix arrives, and is released")
     stage.push("1.4.4", timedelta(minutes=1))
-    fine &= _command(run, "once") == 0
+    _command(stage, "once")
     repo.pull()
-    fine &= "acme/web:1.4.4" in _manifest(repo)
+    _expect(repo, "1.4.4")
     _git(repo, "log", "--oneline")
-    fine &= _command(run, "log") == 0
-    say("Done." if fine else "The demo did not go as told above; this is a bug.")
-    return fine
+    _command(stage, "log")
+    say("Done.")
 
 
-def _play(run: Run, stage: _Stage) -> None:
+def _play(stage: _Stage, typed: list[str]) -> None:
     """The daemon on the same repo, until Ctrl-C. Its log is a file: what to type must not scroll away."""
     host, port = stage.registry.host, _free_port()
     _write(stage.config, CONFIG.format(bare=stage.repo.bare, host=host, port=port) + PLAY)
     say("The daemon is running now, a cycle every 5 seconds. In another terminal:")
+    for line in typed:
+        click.echo(f"    {line}")
     click.echo(f"    cd {shlex.quote(str(stage.root))}")
     program = _program()
     click.echo(f"    {program} status")
@@ -175,15 +210,16 @@ def _play(run: Run, stage: _Stage) -> None:
     click.echo(f"    tail -f {LOG}")
     click.echo(f"The dashboard is at http://127.0.0.1:{port}/")
     click.echo("Ctrl-C ends the daemon, the registry, and removes the folder.")
-    code = 0
-    with (
-        suppress(KeyboardInterrupt),  # Ctrl-C before the daemon listens for it
-        (stage.root / LOG).open("w", buffering=1, encoding="utf-8") as log,
-        redirect_stderr(log),
-    ):
-        code = run(["run"])
-    if code:
+    try:
+        with (
+            suppress(KeyboardInterrupt),  # Ctrl-C before the daemon listens for it
+            (stage.root / LOG).open("w", buffering=1, encoding="utf-8") as log,
+            redirect_stderr(log),
+        ):
+            stage.execute("run")
+    except StepFailed:
         click.echo((stage.root / LOG).read_text(encoding="utf-8"), err=True)
+        raise
 
 
 def _free_port() -> int:
@@ -199,16 +235,16 @@ def _program() -> str:
     return "automator" if found is not None and Path(found) == here else shlex.quote(str(here))
 
 
-def say(title: str) -> None:
-    """A step's heading."""
-    click.echo("")
-    click.echo(click.style(title, bold=True))
+def say(title: str, *, err: bool = False) -> None:
+    """A step's heading, or a last word."""
+    click.echo("", err=err)
+    click.echo(click.style(title, bold=True), err=err)
 
 
-def _command(run: Run, line: str) -> int:
+def _command(stage: _Stage, line: str) -> None:
     click.echo("")
     click.echo(click.style(f"    $ automator {line}", fg="cyan"))
-    return run(shlex.split(line))
+    stage.execute(*shlex.split(line))
 
 
 def _git(repo: PlayRepo, *arguments: str) -> None:
@@ -229,5 +265,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def _manifest(repo: PlayRepo) -> str:
-    return (repo.work / "apps/shop/web.yaml").read_text()
+def _expect(repo: PlayRepo, tag: str) -> None:
+    """Make sure that the config repo has a tag now. Raises StepFailed."""
+    if f"acme/web:{tag}" not in (repo.work / MANIFEST).read_text():
+        raise StepFailed(f"{MANIFEST} should have acme/web:{tag} now, and has not; this is a bug")

@@ -216,6 +216,59 @@ def test_thaw_leaves_what_a_person_wrote_beside_a_freeze() -> None:
     assert isinstance(done(Request("thaw", "Ann"), {FILE: PLAIN, file: text}), Nothing)
 
 
+@pytest.mark.parametrize(
+    ("version", "next_step"),
+    [
+        ("2", "use the automator that wrote the file"),
+        ("&v 3", "use the automator that wrote the file"),
+        ("0", "write `version: 1`"),
+        ("v2", "write the number 1"),
+        ("'1'", "write the number 1"),
+        ("[1, 2]", "write the number 1"),
+    ],
+)
+def test_nothing_is_edited_in_a_file_of_another_format(version: str, next_step: str) -> None:
+    theirs = PLAIN.replace("version: 1", f"version: {version}")
+    other, own = "policies/_freeze.yaml", "policies/_freeze.yml"
+    freeze = f"version: {version}\nfreeze: {{scope: only-prod, until: forever, reason: audit}}\n"
+    held = theirs + "    hold: {reason: audit, kind: v2}\n"
+    texts: list[tuple[Request, dict[str, str]]] = [
+        (Request("hold", "Ann", "audit", "web"), {FILE: theirs}),
+        (Request("hold", "Ann", "audit", "web"), {FILE: held}),
+        (Request("resume", "Ann", None, "web"), {FILE: held}),
+        (Request("reject", "Ann", "audit", "web", "1.4.3"), {FILE: theirs}),
+        (Request("accept", "Ann", None, "web", "1.4.3"), {FILE: theirs}),
+        (Request("freeze", "Ann", "audit", file=FILE), {FILE: theirs}),
+        (Request("thaw", "Ann", file=FILE), {FILE: f"{theirs}freeze: {{reason: audit}}\n"}),
+        (Request("freeze", "Ann", "audit"), {FILE: PLAIN, other: freeze}),
+        (Request("thaw", "Ann"), {FILE: PLAIN, other: freeze}),
+        (Request("thaw", "Ann"), {FILE: PLAIN, other: freeze, own: "version: 1\nfreeze: {reason: ours}\n"}),
+        (Request("thaw", "Ann"), {FILE: PLAIN, other: freeze + "---\nmore: {}\n"}),
+    ]
+    for request, files in texts:
+        with pytest.raises(ActionError) as raised:
+            done(request, files)
+        told = raised.value.reason
+        assert told.code == "action/other-format", request
+        place = f"{FILE if request.workload or request.file else other}:1: version"
+        assert told.sentence.startswith(f"a file of another format is not edited: {place}")
+        assert told.next_step.startswith(next_step)
+
+
+def test_a_file_that_says_no_version_is_edited_as_before() -> None:
+    for version in ("", "version:\n", "version: ~\n"):
+        text = PLAIN.replace("version: 1\n", version)
+        assert "hold:" in after(asked("hold", text))
+    thawed = done(Request("thaw", "Ann"), {FILE: PLAIN, "policies/_freeze.yaml": "freeze: {reason: audit}\n"})
+    assert isinstance(thawed, Change)
+    assert thawed.edits[0].after is None
+
+
+def test_a_newer_file_beside_it_does_not_keep_a_workload_from_being_held() -> None:
+    files = {FILE: PLAIN, "policies/_freeze.yaml": "version: 2\nfreeze: {reason: audit}\n"}
+    assert isinstance(done(Request("hold", "Ann", "audit", "web"), files), Change)
+
+
 def test_an_edit_that_would_break_the_policies_is_refused() -> None:
     with pytest.raises(ActionError) as raised:
         done(Request("hold", "Ann", "", "web"), {FILE: PLAIN})

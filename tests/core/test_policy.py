@@ -468,6 +468,28 @@ def test_a_mistake_of_the_file_holds_all_of_its_workloads(head: str, words: str)
     assert words in why.sentence + why.next_step
 
 
+@pytest.mark.parametrize(
+    ("version", "next_step"),
+    [
+        ("2", "use the automator that wrote the file, or a newer one"),
+        ("0", "write `version: 1`"),
+        ("-1", "write the number 1"),
+        ("'2'", "write the number 1"),
+        ("2.0", "write the number 1"),
+    ],
+)
+@pytest.mark.parametrize("file", ["shop.yaml", "_freeze.yaml", "_rules.yaml"])
+def test_nobody_is_told_to_give_a_newer_file_the_number_of_ours(
+    file: str, version: str, next_step: str
+) -> None:
+    rest = {"shop.yaml": "workloads: {web: {image: nginx, semver: 1.x}}", "_rules.yaml": "rules: []"}
+    text = f"version: {version}\n{rest.get(file, 'freeze: {reason: audit}')}\n"
+    policies = parse_policies({f"policies/{file}": text})
+    steps = {why.next_step for _, why in policies.problems}
+    assert any(step.startswith(next_step) for step in steps), steps
+    assert version != "2" or not any("version: 1" in step for step in steps)
+
+
 def test_a_mistake_in_a_default_is_reported_once() -> None:
     policies = read(
         """\

@@ -6,6 +6,9 @@ import pytest
 from parts.gitserver import git
 from parts.stage import Stage
 
+from automator.core.action import Request
+from automator.cycle.acting import Terms, act
+from automator.errors import ActionError
 from automator.reasons import Status
 
 
@@ -63,6 +66,29 @@ def test_policies_of_a_newer_version_hold_their_workloads_with_a_sentence(stage:
     assert "policies of version 2 are not known here" in outcomes["web"].reason.sentence
     assert outcomes["api"].status is Status.RELEASED
     assert stage.image_of("web") == "web:1.4.2"
+
+
+def test_no_command_touches_what_a_newer_automator_wrote(stage: Stage) -> None:
+    stage.push("acme/web", "1.4.2", "1.4.3")
+    stage.push("acme/api", "1.4.2", "1.4.3")
+    files = {**stage.workload("web", "1.4.2"), **stage.workload("api", "1.4.2")}
+    files["policies/web.yaml"] = files["policies/web.yaml"].replace("version: 1", "version: 2")
+    files["policies/_freeze.yaml"] = "version: 2\nfreeze: {reason: fair, waves: [one]}\n"
+    stage.commit(files)
+    asked = [
+        *(Request(kind, "Ann", "because", "web", "1.4.3") for kind in ("hold", "resume", "reject", "accept")),
+        *(Request(kind, "Ann", "because", file="policies/web.yaml") for kind in ("freeze", "thaw")),
+        *(Request(kind, "Ann", "because") for kind in ("freeze", "thaw")),
+    ]
+    head = git(stage.repo.path, "rev-parse", "main")
+    for request in asked:
+        for terms in (Terms(), Terms(dry_run=True)):
+            with pytest.raises(ActionError) as raised:
+                act(stage.cycle, request, terms)
+            assert raised.value.reason.code == "action/other-format"
+    assert git(stage.repo.path, "rev-parse", "main") == head
+    held = act(stage.cycle, Request("hold", "Ann", "because", "api"), Terms())
+    assert held.commit == git(stage.repo.path, "rev-parse", "main").strip()
 
 
 @pytest.mark.parametrize(

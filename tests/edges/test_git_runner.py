@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from parts.gitserver import BareRepo, git, http_git
 from parts.gitsteps import command_lines, fetched, release, wait_for
 
 from automator.edges.checkout import Checkout, Ending, Refused, Remote
+from automator.edges.checkout.words import failure, refusal
 from automator.errors import CheckoutError
 
 
@@ -102,6 +104,62 @@ def test_a_talkative_server_does_not_block_us(repo: BareRepo, tmp_path: Path) ->
         result = checkout.push(release(checkout, tip, "1.1.0", "a.yaml"), expected=tip)
         assert isinstance(result, Refused)
         assert len(result.words) <= 300
+
+
+POOR = """
+import os, resource, sys
+from pathlib import Path
+from automator.edges.checkout import Checkout, Remote
+from automator.errors import CheckoutError
+
+with Checkout(Path(sys.argv[1]), Remote(sys.argv[2]), deadline=60) as checkout:
+    checkout.ask_tip()
+    nobody = 100000 + os.getpid()  # of whom nothing else runs
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, 1000))
+    os.setresuid(nobody, nobody, 0)
+    try:
+        checkout.ask_tip()
+    except CheckoutError as error:
+        print(error.reason.code, error.reason.sentence, error.retry)
+    os.setresuid(0, 0, 0)
+    print(checkout.ask_tip())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="limits are for users whom this one can become")
+def test_a_machine_that_starts_no_more_processes_is_told_as_that(repo: BareRepo) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        done = subprocess.run(
+            [sys.executable, "-c", POOR, f"{name}/state/c", str(repo.path)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.stderr == ""
+    told, tip = done.stdout.splitlines()
+    assert told.startswith("git/no-process asking for the tip of main: this machine lets automator start no")
+    assert told.endswith("Resource temporarily unavailable True")
+    assert tip == repo.tip()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("error: cannot fork() for git-remote-https: Resource temporarily unavailable", "git/no-process"),
+        (
+            "error: cannot fork() for ssh: Resource temporarily unavailable\nfatal: unable to fork",
+            "git/no-process",
+        ),
+        ("fatal: unable to create thread: Resource temporarily unavailable\nearly EOF", "git/no-process"),
+        ("fatal: unable to access 'https://x/': getaddrinfo() thread failed to start", "git/no-process"),
+        ("remote: fatal: unable to fork\nfatal: the remote end hung up unexpectedly", "git/unreachable"),
+    ],
+)
+def test_so_is_one_that_starts_no_helper_of_git_unless_it_is_the_server(words: str, code: str) -> None:
+    told = refusal("asking", "https://x/", words, ())
+    assert told.reason.code == code
+    assert told.retry
+    if code == "git/no-process":
+        assert failure("reading", words).reason.code == code
 
 
 def test_no_git_is_a_sentence(tmp_path: Path) -> None:

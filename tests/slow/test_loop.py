@@ -120,6 +120,82 @@ def test_the_tag_that_is_pushed_is_the_tag_that_is_applied_and_a_revert_stays(tm
     assert "sync: ended\n" in loop.text
 
 
+REFUSES = "http://127.0.0.1:9"
+FOR_ANOTHER = {
+    "AUTOMATOR_CONFIG": "/nonexistent",
+    "automator_state": "{folder}/strange",  # small letters are read too
+    "AUTOMATOR_REPOS__LIVE__URL": "{folder}/strange.git",
+}
+PROXIES = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"), REFUSES)
+
+
+def printed(text: str) -> dict[str, str]:
+    """What there is to type, by what it is for."""
+    return dict(re.findall(r"^  (\w[\w ]{23}) (.+)$", text, re.MULTILINE))
+
+
+def environment_of(process: str) -> set[str]:
+    """The names of the variables that a process was started with."""
+    try:
+        return {line.partition("=")[0] for line in Path("/proc", process, "environ").read_text().split("\0")}
+    except OSError:  # it has ended
+        return set()
+
+
+@pytest.mark.needs("docker-registry")
+@pytest.mark.parametrize(
+    ("exported", "first"),
+    [(FOR_ANOTHER, ["in your terminal first"]), (PROXIES, ["behind a proxy"])],
+    ids=["variables", "proxies"],
+)
+def test_what_its_user_exported_does_not_reach_the_loop(
+    tmp_path: Path, exported: dict[str, str], first: list[str]
+) -> None:
+    folder, ran = tmp_path / "ann's loop", tmp_path / "ran"
+    registry, server, dashboard = free_ports(3)
+    ports = {"REGISTRY_PORT": registry, "GIT_PORT": server, "DASHBOARD_PORT": dashboard}
+    theirs = {name: value.format(folder=tmp_path) for name, value in exported.items()}
+    kept = [name for name in os.environ if name.startswith("AUTOMATOR_")]  # of the tests
+    up = ("env", *(f"--unset={name}" for name in kept), UP)
+    command = ("sh", "-c", 'env >"$1.new" && mv "$1.new" "$1"', "command", ran)
+
+    def has_run(commit: str) -> bool:
+        return ran.exists() and f"SYNC_COMMIT={commit}\n" in ran.read_text()
+
+    def head() -> str:
+        return git(folder / "shop.git", "rev-parse", "main")
+
+    with started(tmp_path, *up, folder, *command, AUTOMATOR=str(PROGRAM), **ports, **theirs) as loop:
+        loop.until(lambda: ran.exists() and has_run(head()), "what was in the config repo at first")
+        push_image(f"127.0.0.1:{registry}", "acme/web", "1.4.3")
+        subject = ("log", "-1", "--format=%s", "main")
+        loop.until(lambda: git(folder / "shop.git", *subject) == "Release web 1.4.3", "the release")
+        loop.until(lambda: has_run(head()), "what was pushed")
+        for process in processes(mentioning=str(folder)):
+            number = process.split()[0]
+            if number != str(loop.process.pid):
+                ours = {name for name in environment_of(number) if name.upper().startswith("AUTOMATOR_")}
+                assert ours <= {"AUTOMATOR_CONFIG", "AUTOMATOR_DAEMON__LISTEN"}, process
+        assert "AUTOMATOR_" not in ran.read_text().upper()
+        assert '"repos": ["shop"]' in (folder / "log/automator").read_text()
+        assert (folder / "state").is_dir()
+
+        # What is printed works in another terminal that has the same variables.
+        lines = {label.strip(): line for label, line in printed(loop.text).items()}
+        assert [label for label in lines if label in ("in your terminal first", "behind a proxy")] == first
+        typed = [*(lines[label] for label in first), lines["the config repo"], lines["ask for the reasons"]]
+        done = subprocess.run(
+            ["sh", "-e", "-c", "\n".join(typed)],
+            cwd=tmp_path, env={**os.environ, **theirs}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done
+        assert re.search(r"^1\.4\.3 ", done.stdout, re.MULTILINE), done.stdout
+        assert (tmp_path / "shop/apps/web.yaml").exists()
+        os.killpg(loop.process.pid, signal.SIGINT)
+        assert loop.process.wait(60) == 0, loop.text
+    assert not (tmp_path / "strange").exists()
+
+
 @pytest.mark.needs("docker-registry")
 def test_a_port_that_is_taken_is_told_and_nothing_is_left_running(tmp_path: Path) -> None:
     names = ("REGISTRY_PORT", "GIT_PORT", "DASHBOARD_PORT")
@@ -374,6 +450,10 @@ def test_the_containers_run_what_the_processes_run_and_find_each_other_by_name()
     assert address in services["sync"]["entrypoint"]
     assert set(tomllib.loads((LOOP / "config.toml").read_text())["registries"]) == {REGISTRY}
     assert services["push"]["command"][0].startswith(f"{REGISTRY}/")
+    for name in ("git", "sync", "automator", "push"):  # behind a proxy they still call each other directly
+        direct = services[name]["environment"]
+        assert direct["NO_PROXY"] == direct["no_proxy"]
+        assert {"git", "registry", "127.0.0.1"} <= set(direct["NO_PROXY"].split(","))
     for name in ("git", "sync"):
         words = [*services[name]["entrypoint"], *services[name]["command"]]
         for word in words:
@@ -396,6 +476,8 @@ def test_the_readme_names_what_there_is() -> None:
     named = set(re.findall(r"(?:exec|logs -f|run --rm) (\w+)", text))
     assert named
     assert named <= set(compose()["services"])
+    assert "cd FOLDER && automator explain web" in text
+    assert "exec automator automator explain web\n" in text
 
 
 def test_processes_containers_and_the_readme_agree_about_ports() -> None:

@@ -55,6 +55,7 @@ from automator.edges.checkout.words import (
     refusal,
     tells_damage,
     tells_full_disk,
+    tells_no_process,
 )
 from automator.errors import CheckoutError
 from automator.reasons import reason
@@ -556,8 +557,8 @@ class Checkout:
         return self._git.run("looking up a commit", "cat-file", "-e", f"{commit}^{{commit}}").status == 0
 
     def _judge(self, failed: Failed) -> NoReturn:
-        """Raise for a command that asked nobody else: its failure is the clone's, or the disk's."""
-        if tells_full_disk(failed.words):
+        """Raise for a command that asked nobody else: its failure is the clone's, or the machine's."""
+        if tells_full_disk(failed.words) or tells_no_process(failed.words):
             raise refusal(failed.step, self._door.url, failed.words, ()) from failed
         if tells_damage(failed.words):
             self._raise_damaged(failed.words)

@@ -144,7 +144,7 @@ class Git:
         inherit: Sequence[int] = (),
     ) -> Answer:
         """Run one command to its end, with `meanwhile` called once it has begun. Raises CheckoutError
-        (`git/timeout`, `git/ended`, `git/stuck`, `git/not-installed`)."""
+        (`git/timeout`, `git/ended`, `git/stuck`, `git/no-process`, `git/not-installed`)."""
         running = self.start(
             step,
             *arguments,
@@ -205,9 +205,12 @@ class Git:
 
 
 def _unstartable(step: str, error: Exception) -> CheckoutError:
-    if errno.E2BIG in (getattr(error, "errno", None), getattr(error.__cause__, "errno", None)):
+    numbers = {getattr(error, "errno", None), getattr(error.__cause__, "errno", None)}
+    if errno.E2BIG in numbers:
         words = "its arguments are too long for this machine"
         return CheckoutError(reason("git/failed", step=step, words=words))
+    if numbers & {errno.EAGAIN, errno.ENOMEM}:
+        return CheckoutError(reason("git/no-process", step=step, problem=getattr(error, "strerror", error)))
     return CheckoutError(reason("git/not-installed", problem=error))
 
 

@@ -59,6 +59,13 @@ _SIGNS: tuple[tuple[str, bool, re.Pattern[str]], ...] = tuple(
     )
 )
 
+_NO_PROCESS = re.compile(
+    r"^(?!remote:).*(cannot fork\(\)|unable to fork|(unable to|cannot) create (threaded|(async )?thread)"
+    r"|thread failed to start)",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""What git, and curl in it, say where this machine lets them start nothing; a server says it of itself."""
+
 _DAMAGE = re.compile(
     r"not a git repository|bad object|missing (blob|tree|commit|object)|is corrupt|corrupt (loose|patch|pack)"
     r"|unable to read (tree|sha1|blob)|invalid sha1 pointer|did not send all necessary objects"
@@ -111,6 +118,8 @@ def said(words: str, hidden: Sequence[str] = ()) -> str:
 
 def refusal(step: str, url: str, words: str, hidden: Sequence[str]) -> CheckoutError:
     """The error for a command that spoke with the server and failed."""
+    if tells_no_process(words):
+        return failure(step, words, hidden)
     shown = said(words, hidden)
     for code, waiting_helps, signs in _SIGNS:
         if signs.search(words):
@@ -119,13 +128,20 @@ def refusal(step: str, url: str, words: str, hidden: Sequence[str]) -> CheckoutE
 
 
 def failure(step: str, words: str, hidden: Sequence[str] = ()) -> CheckoutError:
-    """The error for a command that failed for a reason that no sign explains."""
+    """The error for a command that failed for a reason that no sign of a server's explains."""
+    if tells_no_process(words):
+        return CheckoutError(reason("git/no-process", step=step, problem=said(words, hidden)))
     return CheckoutError(reason("git/failed", step=step, words=said(words, hidden)))
 
 
 def tells_damage(words: str) -> bool:
     """Whether a command failed because the clone itself is broken."""
     return bool(_DAMAGE.search(words))
+
+
+def tells_no_process(words: str) -> bool:
+    """Whether git could not start what it is made of."""
+    return bool(_NO_PROCESS.search(words))
 
 
 def tells_full_disk(words: str) -> bool:
