@@ -308,7 +308,8 @@ class Daemon:
             # it hand out no more, and removing waits until it is done with the one at hand.
             self._scheduler.pause()
             self._scheduler.remove_all_jobs()
-            self._scheduler.shutdown(wait=ended)
+            self._scheduler.shutdown(wait=False)  # not with its lock, which a thread may want just now
+            self._threads.shutdown(wait=ended, seconds=self.stop_timeout.total_seconds())
         for repo in left:
             self._on_trouble(
                 reason("daemon/cut-off", repo=repo, limit=format_duration(self.stop_timeout)), None
@@ -401,16 +402,17 @@ class Daemon:
         minutes (`patience`, or that of the job) at least.
 
         A cycle that broke off, or could not be done, is over: it will be tried again, and a restart mends
-        nothing. For how long such a config repo is left alone is not counted.
+        nothing. For how long such a config repo is left alone is not counted, nor is what waits in line.
         """
         if self.started_at is None:
             return ()
-        now = self._monotonic()
+        now, has_line = self._monotonic(), self._threads.has_line
         with self._changed:
             return tuple(
                 repo
                 for repo, turn in self._turns.items()
                 if now - self._last_move(turn) > self._limit(repo) + self._rest(repo)
+                and not (has_line and turn.running is None)
             )
 
     @staticmethod
@@ -576,10 +578,11 @@ class Daemon:
         if kind != "interval":
             return
         # The thread of the last tick is still at work, maybe only with what came after its own cycle.
+        has_line = self._threads.has_line
         with self._changed:
             turn = self._turns.get(repo)
-            if turn is None or (turn.running is None and self._rests(repo)):
-                return
+            if turn is None or (turn.running is None and (has_line or self._rests(repo))):
+                return  # what waits in line has not begun yet: nothing is made up for
             running, lasts = turn.running, self._monotonic() - turn.began
             interval = self._repos[repo].interval
             is_made_up_for = running is None or running.is_for_events

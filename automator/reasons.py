@@ -2713,7 +2713,9 @@ CODES: dict[str, Code] = _table(
         "cluster/left-out",
         "{what} are left out at {runtime}: {problem}",
         "add the rule to its role, or leave their synchronizer out of runtimes.{runtime}.status",
-        "The status of Flux and Argo CD, and Rollouts, are of use where they may be read, and not needed.",
+        "The status of Flux and Argo CD, and Rollouts, are of use where they may be read, and not needed. "
+        "But a synchronizer that was never read may put each file into another namespace: where the runtime "
+        "names no `namespaces`, none binds then, and what runs in several is unknown.",
     ),
     # -- drift ---------------------------------------------------------------------------------------------
     Code(

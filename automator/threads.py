@@ -6,6 +6,7 @@ started by anybody, not even what asks for the process's health: so no more cycl
 
 from __future__ import annotations
 
+import os
 import resource
 import threading
 import time
@@ -42,8 +43,9 @@ def task_limit() -> int | None:
     """The least limit of tasks that the system sets this process: that of its user (`ulimit -u`), and those
     of its control groups; None where there is none that can be read."""
     found: list[int] = []
-    with suppress(OSError, ValueError):  # a sandbox may forbid to ask
-        found.append(resource.getrlimit(resource.RLIMIT_NPROC)[0])
+    if os.geteuid():  # root is not bound by it
+        with suppress(OSError, ValueError):  # a sandbox may forbid to ask
+            found.append(resource.getrlimit(resource.RLIMIT_NPROC)[0])
     if (group := group_limit()) is not None:
         found.append(group)
     return min((limit for limit in found if limit != resource.RLIM_INFINITY), default=None)
@@ -53,8 +55,8 @@ def group_limit(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/sel
     """The least `pids.max` of the control groups, of either version, that this process is in."""
     found: list[int] = []
     lines: list[str] = []
-    with suppress(OSError):
-        lines = own.read_text().splitlines()
+    with suppress(OSError):  # names of groups may be any bytes
+        lines = os.fsdecode(own.read_bytes()).splitlines()
     for line in lines:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -135,14 +137,21 @@ class Threads:
             why = f"the {self.most} at work are as many as the limit of tasks permits"
             return f"{len(self._line)} in line, and {self._refused or why}"
 
-    def shutdown(self, wait: bool = True) -> None:
-        """Begin nothing of what waits; with `wait`, let what is at work end."""
+    @property
+    def has_line(self) -> bool:
+        """Whether some work waits for a thread."""
+        with self._lock:
+            return bool(self._line)
+
+    def shutdown(self, wait: bool = True, seconds: float | None = None) -> None:
+        """Begin nothing of what waits; with `wait`, let what is at work end, within so many seconds."""
         with self._lock:
             self._ends = True
             self._line.clear()
             left = tuple(self._at_work)
+        until = None if seconds is None else self._monotonic() + seconds
         for thread in left if wait else ():
-            thread.join()
+            thread.join(None if until is None else max(0.0, until - self._monotonic()))
 
     def _staff(self) -> None:
         """Start threads for what waits, as many as may be; the lock is held."""

@@ -478,18 +478,36 @@ def test_a_cycle_in_line_is_begun_once_however_often_its_interval_passes() -> No
     with Running(hangs, well) as running:
         well.done(1)
         hangs.begun(1)
+        until(lambda: len(running.daemon._threads._at_work) == 1, "the thread of the well one to end")
         running.daemon._threads.most = 1
         running.daemon._plan_intervals(["well"])
         until(lambda: running.daemon._threads._line, "the well one in line")
         late = JobSubmissionEvent(EVENT_JOB_MAX_INSTANCES, "interval well", "default", [now()])
         for _ in range(20):
             running.daemon._late(late)
-        time.sleep(0.3)
-        assert len(running.daemon._threads._line) == 2
+        assert len(running.daemon._threads._line) == 1
         hangs.gate.set()
         well.done(2)
-        time.sleep(0.3)
-        assert [wake.trigger for wake in well.wakes] == ["startup", "interval"]
+        running.daemon.wake("well")
+        well.done(3)
+        assert [wake.trigger for wake in well.wakes] == ["startup", "interval", "request"]
+
+
+def test_who_waits_in_line_behind_others_is_not_stuck_and_those_are() -> None:
+    seconds = [0.0]
+    hangs, well = Cycles("hangs"), Cycles("well")
+    hangs.gate.clear()
+    with Running(hangs, well, monotonic=lambda: seconds[0]) as running:
+        well.done(1)
+        hangs.begun(1)
+        until(lambda: len(running.daemon._threads._at_work) == 1, "the thread of the well one to end")
+        running.daemon._threads.most = 1
+        running.daemon._plan_intervals(["well"])
+        until(lambda: running.daemon._threads._line, "the well one in line")
+        seconds[0] += 1_000_000.0
+        assert running.daemon.stuck() == ("hangs",)
+        hangs.gate.set()
+        well.done(2)
 
 
 def test_a_cycle_that_gets_no_thread_for_its_work_is_no_bug() -> None:

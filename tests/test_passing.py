@@ -15,7 +15,7 @@ import pytest
 from parts.world import EmbeddedWorld
 
 from automator.app import App
-from automator.app.passing import clear_passing, passing_folder
+from automator.app.passing import PASSING, clear_passing, passing_folder
 from automator.config import load
 from automator.edges.store import locked
 
@@ -33,7 +33,7 @@ with passing_folder(Path(sys.argv[1])) as folder:
 
 
 def folders(state: Path) -> list[Path]:
-    return [path for path in (state / "passing").iterdir() if path.is_dir()]
+    return [path for path in (state / PASSING).iterdir() if path.is_dir()]
 
 
 def test_a_command_beside_a_daemon_clones_below_the_state_folder(tmp_path: Path) -> None:
@@ -58,13 +58,13 @@ def test_a_command_beside_a_daemon_clones_below_the_state_folder(tmp_path: Path)
 
 
 def test_where_the_state_folder_cannot_be_written_it_is_a_temporary_one(tmp_path: Path) -> None:
-    (tmp_path / "passing").write_text("in the way")
+    (tmp_path / PASSING).write_text("in the way")
     with passing_folder(tmp_path) as folder:
         assert folder.is_dir()
         assert folder.parent == Path(tempfile.gettempdir())
     assert not folder.exists()
     clear_passing(tmp_path)
-    assert (tmp_path / "passing").read_text() == "in the way"
+    assert (tmp_path / PASSING).read_text() == "in the way"
 
 
 @pytest.mark.parametrize("by", ["the next command", "the daemon"])
@@ -98,14 +98,14 @@ def test_what_a_killed_command_left_is_removed_and_a_living_one_keeps_its_folder
 def test_the_daemon_clears_at_its_start(tmp_path: Path) -> None:
     with EmbeddedWorld(tmp_path) as world:
         config = load(world.config, {}, require_repos=True)
-        left = config.state / "passing" / "1-x"
+        left = config.state / PASSING / "1-x"
         left.mkdir(parents=True)
         with App.open(config, exclusive=True):
             assert not left.exists()
 
 
 def test_it_waits_a_while_for_who_is_clearing_and_then_goes_elsewhere(tmp_path: Path) -> None:
-    below = tmp_path / "passing"
+    below = tmp_path / PASSING
     below.mkdir()
     guard = locked(below)
     with passing_folder(tmp_path, patience=0.2) as folder:

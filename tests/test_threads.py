@@ -41,6 +41,7 @@ def test_cycles_leave_room_for_all_else(limit: int | None, most: int) -> None:
         ("0::/../../x\n", {"x/pids.max": "90"}, None),
         ("0::/a\n", {"a/pids.max": "many"}, None),
         ("nonsense\n", {}, None),
+        ("0::/caf\udce9.scope\n", {"caf\udce9.scope/pids.max": "90"}, 90),
         (None, {}, None),
     ],
 )
@@ -49,7 +50,7 @@ def test_the_least_limit_of_the_control_groups_counts(
 ) -> None:
     told = tmp_path / "cgroup"
     if own is not None:
-        told.write_text(own)
+        told.write_bytes(os.fsencode(own))
     for name, text in files.items():
         file = tmp_path / "sys" / name
         file.parent.mkdir(parents=True, exist_ok=True)

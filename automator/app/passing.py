@@ -18,8 +18,8 @@ from pathlib import Path
 from automator.edges.store import locked, private_folder
 from automator.errors import ConfigError
 
-PASSING = "passing"
-"""Folder in the state folder for them."""
+PASSING = f"passing-{os.geteuid()}"
+"""Folder in the state folder for them: of each user one, since root's is closed to all others."""
 PATIENCE = 5.0
 """Seconds to wait for who makes or removes a folder there just now."""
 

@@ -61,6 +61,7 @@ class _Answer(NamedTuple):
     """Whether it is the version, of which nothing is to run."""
     is_down: bool = False
     is_short: bool = False
+    is_counted: bool = False
     is_hindered: bool = False
     is_hearsay: bool = False
 
@@ -150,7 +151,9 @@ def _answer(
     answers = [one for one in answers if not one.is_idle] or answers
     own = [found.running for one in findings for found in one.own]
     told_restarts = [one.restarts for one in own if one.restarts is not None]
-    shares = _shares(own)
+    # Of what nothing tells to be its own, nothing is counted.
+    counted = [found.running for one in findings if one.shows in _COUNTED for found in one.own]
+    shares = _shares(counted)
     worst = min(answers, key=lambda one: one.rank)
     is_absent = worst.state is DeployState.ABSENT
     is_hindered = any(one.hindrance for one in own)
@@ -159,7 +162,8 @@ def _answer(
         restarts=sum(told_restarts) if told_restarts else None,
         is_down=0 in shares,
         is_short=any(share < ENOUGH for share in shares) or any(one.is_short for one in answers),
-        is_hindered=is_hindered,
+        is_counted=bool(shares),
+        is_hindered=any(one.hindrance for one in counted),
     )
     if synced is None or worst.state in (DeployState.FAILED, DeployState.DEPLOYED):
         return worst
@@ -171,7 +175,8 @@ def _answer(
         return worst
     words = one_line(f"{told.place}: {told.trouble or 'it is not well'}")
     if told.is_final:
-        return worst._replace(state=DeployState.FAILED, trouble=words, is_hearsay=True)
+        is_seen = worst.state is DeployState.PENDING and worst.trouble is not None
+        return worst._replace(state=DeployState.FAILED, trouble=words, is_hearsay=not is_seen)
     if is_absent:
         return worst._replace(trouble=f"{worst.trouble}; {words}")
     # Trouble of its own says nothing of the version: nobody must take that back for it.
@@ -208,6 +213,7 @@ def _shared(workloads: Sites) -> frozenset[Named]:
     return frozenset(named for named, names in owners.items() if len(names) > 1)
 
 
+_COUNTED = (Shows.SAME, Shows.ROLLING, Shows.OTHER)
 _UNTOLD = (Shows.UNSURE, Shows.AMBIGUOUS, Shows.SPREAD, Shows.ABSENT, Shows.MISSING, Shows.ENDED)
 
 

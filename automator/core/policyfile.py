@@ -137,7 +137,9 @@ def unknown_version(file: str, text: str) -> Problem | None:
         except TooLarge:
             return None
         if top.get("version") is not None:
-            return next(_version_problems(reader, top), None)
+            problem = next(_version_problems(reader, top), None)
+            is_slip = problem is not None and dict(problem[1].params).get("found") in _SLIPS
+            return None if is_slip else problem
     return None
 
 
@@ -233,6 +235,8 @@ def _over(defaults: WorkloadKeys, keys: WorkloadKeys) -> WorkloadKeys:
 _TOP = key_names(FileKeys)
 
 
+_SLIPS = frozenset({'"1"', '"1.0"', '"v1"', "the number 1.0", "the number 01"})
+"""Spellings of our own version that are none, as problems tell of them: no other format."""
 # Whoever writes `version: 1` instead has the file misread, by this program and by the one that wrote it.
 _NEWER = "use the automator that wrote the file, or a newer one; `automator --version` tells which this is"
 

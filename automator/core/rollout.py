@@ -95,7 +95,7 @@ class Rollout:
     lacking: datetime | None = None
     """Since when every look that tells shows it in trouble, not there, or with few of its replicas ready."""
     hindered: datetime | None = None
-    """The last look that showed something in its way, since it was well."""
+    """The last look that showed something in its way, as long as that may excuse what is said of it."""
 
     @property
     def is_restless(self) -> bool:
@@ -120,10 +120,10 @@ def heard(rollout: Rollout | None, told: Deployment, at: datetime, lapse: timede
     trouble = told.seen.trouble
     words = None if trouble is None else one_line(trouble, TROUBLE_LIMIT)
     before = _counted(_no_later(rollout, at), told.seen.restarts, at)
+    before = _held_up(before, told.seen, at)
     state, is_down = told.seen.state, told.seen.is_down and told.seen.state is not DeployState.DEPLOYED
     if state is DeployState.FAILED and told.seen.is_hearsay and before.hindered is not None:
         state = DeployState.UNKNOWN  # who gave up may have waited for what was in the way
-    before = _held_up(before, told.seen, state, at)
     if told.seen.is_idle or (not is_down and state not in (DeployState.UNKNOWN, DeployState.ABSENT)):
         before = _seen_there(before, at, lapse)
     if told.seen.ready is not None and told.seen.ready > before.ready:  # it makes progress
@@ -180,18 +180,22 @@ def _counted(rollout: Rollout, restarts: int | None, at: datetime) -> Rollout:
     return replace(rollout, falls=0, fell=None) if is_over else rollout
 
 
-def _held_up(rollout: Rollout, seen: Deployed, state: DeployState, at: datetime) -> Rollout:
+def _held_up(rollout: Rollout, seen: Deployed, at: datetime) -> Rollout:
     """After a look that shows whether it is a time to go on, and whether something is in the way."""
-    is_ill = state in (DeployState.FAILED, DeployState.ABSENT) or (
-        state is DeployState.PENDING and seen.trouble is not None
+    is_ill = seen.state in (DeployState.FAILED, DeployState.ABSENT) or (
+        seen.state is DeployState.PENDING and seen.trouble is not None
     )
     if seen.is_short or is_ill:
         rollout = replace(rollout, lacking=rollout.lacking or at)
-    elif state is not DeployState.UNKNOWN:
+    elif seen.state is not DeployState.UNKNOWN or seen.is_counted:
         rollout = replace(rollout, lacking=None)
     if seen.is_hindered:
         return replace(rollout, hindered=at)
-    return replace(rollout, hindered=None) if state is DeployState.DEPLOYED else rollout
+    if rollout.hindered is None:
+        return rollout
+    # Once it stands there for a while and nothing is in its way, what was in it excuses nothing any more.
+    is_past = seen.is_counted and at - rollout.hindered >= TROUBLED
+    return replace(rollout, hindered=None) if is_past or seen.state is DeployState.DEPLOYED else rollout
 
 
 def _seen_gone(rollout: Rollout, at: datetime, lapse: timedelta) -> Rollout:

@@ -194,10 +194,12 @@ class Deployed:
     is_short: bool = False
     """Whether fewer than half of the replicas of an object are ready, or nothing of it is found: that is no
     time to go on with the version."""
+    is_counted: bool = False
+    """Whether replicas of it are told that ought to run."""
     is_hindered: bool = False
     """Whether something is in its way that is not its own."""
     is_hearsay: bool = False
-    """Of *failed*: whether only its synchronizer says so."""
+    """Of *failed*: whether only its synchronizer says so, and no trouble of its own was seen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,7 +223,7 @@ def test_thaw_leaves_what_a_person_wrote_beside_a_freeze() -> None:
         ("&v 3", "use the automator that wrote the file"),
         ("0", "write `version: 1`"),
         ("v2", "write the number 1"),
-        ("'1'", "write the number 1"),
+        ("'2'", "write the number 1"),
         ("[1, 2]", "write the number 1"),
     ],
 )
@@ -255,10 +255,14 @@ def test_nothing_is_edited_in_a_file_of_another_format(version: str, next_step: 
         assert told.next_step.startswith(next_step)
 
 
-def test_a_file_that_says_no_version_is_edited_as_before() -> None:
-    for version in ("", "version:\n", "version: ~\n"):
+def test_a_file_that_says_no_version_or_misspells_ours_is_edited_as_before() -> None:
+    for version in ("", "version:\n", "version: ~\n", "version: '1'\n", 'version: "1.0"\n', "version: 1.0\n"):
         text = PLAIN.replace("version: 1\n", version)
         assert "hold:" in after(asked("hold", text))
+        frozen = f"{version}freeze: {{reason: audit}}\n"
+        assert not isinstance(
+            done(Request("thaw", "Ann"), {FILE: PLAIN, "policies/_freeze.yaml": frozen}), Nothing
+        )
     thawed = done(Request("thaw", "Ann"), {FILE: PLAIN, "policies/_freeze.yaml": "freeze: {reason: audit}\n"})
     assert isinstance(thawed, Change)
     assert thawed.edits[0].after is None

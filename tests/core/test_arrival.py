@@ -200,6 +200,12 @@ def test_how_much_of_it_is_ready_is_told_by_object_and_jobs_do_not_count() -> No
         arrived = told(WEB, written(NEW, "worker"), written(NEW, "migrate", kind="Job"), at=seen(*running))
         assert (arrived.is_down, arrived.is_short) == (is_down, is_short), running
     assert told(WEB, at=seen(down)).is_hindered
+    assert told(WEB, at=seen(down)).is_counted
+    assert not told(WEB, at=seen(runs(OLD))).is_counted
+    # Nothing tells whether the one or the other is ours.
+    both = told(written(NEW, namespace=""), at=seen(runs(NEW), replace(down, namespace="pr")))
+    assert (both.state, both.is_down, both.is_short) == ("unknown", False, False)
+    assert (both.is_counted, both.is_hindered) == (False, False)
     assert not told(WEB, at=seen(runs(NEW))).is_hindered
     assert not told(WEB, at=DOWN).is_short, "a runtime that is down says nothing"
 

@@ -309,17 +309,47 @@ def test_a_look_that_does_not_show_an_object_down_ends_nothing(state: DeployStat
     assert after(*well(), *[Deployment("web", "1.4.3", None, seen)] * 60).deployed == NOW
 
 
+def unknown(**more: bool) -> Deployment:
+    return Deployment("web", "1.4.3", None, Deployed("prod", UNKNOWN, None, "no node takes one", **more))
+
+
+def test_a_version_goes_on_once_enough_of_it_is_seen_again_whatever_else_is_not_known() -> None:
+    for bad in (FEW, ILL, UNFOUND, GONE, IDLE):
+        for looks in (1, 60):
+            enough = after(*well(), bad, *[unknown(is_counted=True)] * looks)
+            nothing = after(*well(), bad, *[unknown()] * looks)
+            few = after(*well(), bad, *[unknown(is_counted=True, is_short=True)] * looks)
+            assert enough.deployed == nothing.deployed == few.deployed == NOW
+            assert ran(Told((nothing,), NOW), NOW) is ran(Told((few,), NOW), NOW) is None
+            expected = None if bad is IDLE else NOW  # a pause ends once it is well
+            assert ran(Told((enough,), NOW), NOW) == expected
+
+
+HEARSAY = Deployment(
+    "web", "1.4.3", None, Deployed("prod", FAILED, None, "HelmRelease web: timed out", is_hearsay=True)
+)
+
+
 def test_what_its_synchronizer_alone_says_fails_nothing_that_something_was_in_the_way_of() -> None:
-    waits = Deployment("web", "1.4.3", None, Deployed("prod", UNKNOWN, None, "no node", is_hindered=True))
-    given_up = Deployed("prod", FAILED, None, "HelmRelease web: timed out", is_hearsay=True)
-    hearsay = [Deployment("web", "1.4.3", None, given_up)] * 9
+    waits, hearsay = unknown(is_hindered=True), [HEARSAY] * 60
     assert after(*hearsay).state is FAILED
     for found in (after(*[waits] * 5, *hearsay), after(waits, look(UNKNOWN), look(ABSENT), *hearsay)):
         assert (found.state, found.trouble) == (UNKNOWN, "HelmRelease web: timed out")
     assert after(waits, *well(), *hearsay).state is FAILED, "it was well after that"
-    assert after(*[waits] * 5, *[look(FAILED, "gave up")] * 9).state is FAILED, (
-        "its controller saw for itself"
+    assert after(*[waits] * 5, *[look(FAILED, "gave up")] * 9).state is FAILED, "its controller saw it"
+
+
+def test_what_was_in_the_way_excuses_nothing_for_good_of_what_stands_there() -> None:
+    waits, stands = (
+        unknown(is_hindered=True),
+        Deployed("prod", FAILED, None, "x", is_hearsay=True, is_counted=True),
     )
+    blamed = Deployment("web", "1.4.3", None, stands)
+    assert after(waits, *[blamed] * 9).state is UNKNOWN
+    assert after(waits, *[blamed] * (LASTS + 3)).state is FAILED
+    found = after(*well(), waits, *[blamed] * 3)
+    assert (found.state, found.deployed) == (UNKNOWN, NOW)
+    assert ran(Told((found,), NOW), NOW) is None, "and no version goes on meanwhile"
 
 
 def test_days_add_up_of_what_has_no_replicas_at_night() -> None:
@@ -535,7 +565,7 @@ LOOKS = st.lists(
         st.one_of(st.none(), st.text(max_size=300)),
         st.sampled_from(["1.4.2", "1.4.3", ""]),
         st.integers(-90, 90),
-        st.sampled_from(["", "idle", "down", "short", "hindered", "hearsay"]),
+        st.sampled_from(["", "idle", "down", "short", "counted", "hindered", "hearsay"]),
     ),
     min_size=1,
     max_size=20,

@@ -518,6 +518,29 @@ def test_where_a_synchronizer_puts_things_is_known_while_it_cannot_be_read_and_h
     assert [(one.space, one.healthy) for one in cluster.observe(NOW).syncs] == [("other", False)]
 
 
+def test_what_a_tenant_may_read_counts_where_the_synchronizers_home_is_closed(
+    api: KubeApi, clusters: list[Cluster]
+) -> None:
+    put_flux(api, "shop-prod")
+    for kind in ("GitRepository", "Kustomization"):
+        (one,) = api.held(kind)
+        api.put({**one, "metadata": {"namespace": "shop", "name": "config"}})
+    api.forbidden = {
+        f"{plural}/flux-system" for plural in ("gitrepositories", "kustomizations", "helmreleases")
+    }
+    cluster = Cluster(ClusterSettings("prod", kubeconfig=str(api.kubeconfig()), namespaces=("shop",)))
+    clusters.append(cluster)
+    for _ in range(2):
+        seen = cluster.observe(NOW)
+        assert [(one.namespace, one.space, one.healthy) for one in seen.syncs] == [
+            ("shop", "shop-prod", False)
+        ]
+        assert (seen.unread, {note.code for note in seen.notes}) == ((), {"cluster/left-out"})
+    api.faults.append(Fault(500, "/shop/kustomizations", 1))
+    seen = cluster.observe(NOW)
+    assert [(one.space, one.healthy) for one in seen.syncs] == [("shop-prod", None)]
+
+
 def test_of_another_cluster_at_the_same_kubeconfig_nothing_is_known(
     api: KubeApi, clusters: list[Cluster], tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
@@ -37,6 +37,10 @@ FLUX = (
     ("helm.toolkit.fluxcd.io", "helmreleases"),
 )
 ARGO = "argoproj.io"
+RELEASE = "HelmRelease"
+"""Kind of a synchronizer that puts nothing of the config repo anywhere but itself."""
+PLACING = {"flux": ("gitrepositories", "kustomizations"), "argocd": ("applications",)}
+"""What tells where synchronizers put things."""
 HOMES = {"argocd": "argocd", "flux": "flux-system"}
 """Namespaces in which synchronizers keep their own objects, by habit."""
 
@@ -69,24 +73,28 @@ class Cluster:
         caller = Caller(self.name, access, self._line, self._settings.seconds, self._settings.size)
         look = _Look(caller, self._settings, now)
         running = read_running(look.controllers(), look.pods())
-        syncs, unread = self._with_known(access.server, look.syncs())
+        syncs, unread = self._with_known(access.server, look.syncs(), look.partial)
         return Observation(self.name, now, running, syncs, tuple(look.notes), unread)
 
     def _with_known(
-        self, server: str, told: Mapping[str, tuple[Sync, ...] | None]
+        self, server: str, told: Mapping[str, tuple[Sync, ...]], partial: Collection[str]
     ) -> tuple[tuple[Sync, ...], tuple[str, ...]]:
-        """The synchronizers as they were read; of those that could not be, where they put things, as it was
-        read last: an answer that is late moves nothing into another namespace. And which never were, in a
-        whole cluster: who names namespaces says what is looked at."""
+        """The synchronizers as they were read; of those of which a part could not be, where they put things
+        as it was read last: an answer that is late moves nothing into another namespace. And which never
+        were, in a whole cluster: who names namespaces says what is looked at."""
         with self._lock:
             known = self._known if self._known_of == server else {}
-            self._known = {**known, **{name: syncs for name, syncs in told.items() if syncs is not None}}
-            self._known_of = server
+            whole = {name: syncs for name, syncs in told.items() if name not in partial}
+            self._known, self._known_of = {**known, **whole}, server
         found: list[Sync] = []
         for name, syncs in told.items():
-            found += map(as_placed, known.get(name, ())) if syncs is None else syncs
-        never = [name for name, syncs in told.items() if syncs is None and name not in known]
-        return tuple(found), () if self._settings.namespaces else tuple(never)
+            if name in partial and name in known:
+                found += (as_placed(sync) for sync in known[name] if sync.kind != RELEASE)
+                found += (sync for sync in syncs if sync.kind == RELEASE)
+            else:
+                found += syncs
+        never = tuple(name for name in told if name in partial and name not in known)
+        return tuple(found), () if self._settings.namespaces else never
 
 
 class _Look:
@@ -116,19 +124,22 @@ class _Look:
         keep = partial(read_pod, now=self._now)
         return self._needed(("", "v1", "pods"), keep, {"fieldSelector": AT_WORK})
 
-    def syncs(self) -> dict[str, tuple[Sync, ...] | None]:
-        """What each synchronizer says that is asked for; None where it does not say where it puts things."""
-        found: dict[str, tuple[Sync, ...] | None] = {}
+    def syncs(self) -> dict[str, tuple[Sync, ...]]:
+        """What each synchronizer says that is asked for."""
+        found: dict[str, tuple[Sync, ...]] = {}
         if "flux" in self._settings.status:
             homes = self._with_home("flux")
-            told = {plural: self._optional(group, plural, homes) for group, plural in FLUX}
-            found["flux"] = (
-                None if self._left_out & {"gitrepositories", "kustomizations"} else read_flux(told)
+            found["flux"] = read_flux(
+                {plural: self._optional(group, plural, homes) for group, plural in FLUX}
             )
         if "argocd" in self._settings.status:
-            applications = self._optional(ARGO, "applications", self._with_home("argocd"))
-            found["argocd"] = None if "applications" in self._left_out else read_argo(applications)
+            found["argocd"] = read_argo(self._optional(ARGO, "applications", self._with_home("argocd")))
         return found
+
+    @property
+    def partial(self) -> tuple[str, ...]:
+        """The synchronizers of which it was not read where all of them put things."""
+        return tuple(name for name, plurals in PLACING.items() if not self._left_out.isdisjoint(plurals))
 
     def _with_home(self, synchronizer: str) -> tuple[str | None, ...]:
         if self._namespaces == (None,):
@@ -175,7 +186,10 @@ class _Look:
                 return found
             except RuntimeTrouble as error:
                 what = f"{plural}.{group}"
-                self._left_out.add(plural)
+                # A home that the rights do not cover is none of these namespaces' own.
+                is_home = bool(self._settings.namespaces) and namespace not in self._settings.namespaces
+                if not (is_home and error.reason.code == "cluster/forbidden"):
+                    self._left_out.add(plural)
                 why = reason(
                     "cluster/left-out", runtime=self._settings.name, what=what, problem=error.reason.sentence
                 )
