@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -472,19 +473,27 @@ def test_no_planned_cycle_is_lost_where_no_thread_can_be_started() -> None:
     assert done.returncode == 0
 
 
-def test_a_cycle_in_line_is_begun_once_however_often_its_interval_passes() -> None:
+@contextmanager
+def in_line(monotonic: Callable[[], float] = time.monotonic) -> Iterator[tuple[Running, Cycles, Cycles]]:
+    """A daemon with one thread, which a cycle that hangs has, and behind it another config repo's in line."""
     hangs, well = Cycles("hangs"), Cycles("well")
     hangs.gate.clear()
-    with Running(hangs, well) as running:
+    with Running(hangs, well, monotonic=monotonic) as running:
         well.done(1)
         hangs.begun(1)
         until(lambda: len(running.daemon._threads._at_work) == 1, "the thread of the well one to end")
         running.daemon._threads.most = 1
         running.daemon._plan_intervals(["well"])
         until(lambda: running.daemon._threads._line, "the well one in line")
+        yield running, hangs, well
+
+
+def test_a_cycle_in_line_is_begun_once_however_often_its_interval_passes() -> None:
+    with in_line() as (running, hangs, well):
         late = JobSubmissionEvent(EVENT_JOB_MAX_INSTANCES, "interval well", "default", [now()])
         for _ in range(20):
             running.daemon._late(late)
+        assert running.daemon._turns["well"].pending is None, "nothing is made up for that has not begun"
         assert len(running.daemon._threads._line) == 1
         hangs.gate.set()
         well.done(2)
@@ -495,15 +504,7 @@ def test_a_cycle_in_line_is_begun_once_however_often_its_interval_passes() -> No
 
 def test_who_waits_in_line_behind_others_is_not_stuck_and_those_are() -> None:
     seconds = [0.0]
-    hangs, well = Cycles("hangs"), Cycles("well")
-    hangs.gate.clear()
-    with Running(hangs, well, monotonic=lambda: seconds[0]) as running:
-        well.done(1)
-        hangs.begun(1)
-        until(lambda: len(running.daemon._threads._at_work) == 1, "the thread of the well one to end")
-        running.daemon._threads.most = 1
-        running.daemon._plan_intervals(["well"])
-        until(lambda: running.daemon._threads._line, "the well one in line")
+    with in_line(lambda: seconds[0]) as (running, hangs, well):
         seconds[0] += 1_000_000.0
         assert running.daemon.stuck() == ("hangs",)
         hangs.gate.set()
